@@ -1,0 +1,59 @@
+"""Connected components, the same everywhere: 8-connected in 2D, 26-connected in 3D.
+
+A photograph is a volume of one slice, and 26-connectivity within one slice is 8-connectivity, so
+one call serves both.
+"""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[slice, ...]
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
+    """Return the smallest box that holds every True voxel, or None where there is none."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        occupied = np.flatnonzero(mask.any(axis=others))
+        if len(occupied) == 0:
+            return None
+        box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
+    return tuple(box)
+
+
+def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint32], int]:
+    """Return (labels, count): 0 outside, 1 … count for the components.
+
+    ``mask`` is (Z, Y, X) or (Y, X) bool; labels have its shape. An empty mask gives zeros and 0.
+    """
+    labels = np.zeros(mask.shape, np.uint32)
+    box = bounding_box(mask)
+    if box is None:
+        return labels, 0
+    part = np.ascontiguousarray(mask[box])
+    found, count = cc3d.connected_components(
+        part, connectivity=8 if mask.ndim == 2 else 26, return_N=True, out_dtype=np.uint32
+    )
+    labels[box] = found
+    return labels, int(count)
+
+
+def component_sizes(labels: NDArray[np.uint32], count: int) -> NDArray[np.int64]:
+    """Return the number of voxels of components 1 … count, shape (count,)."""
+    return np.bincount(labels.ravel(), minlength=count + 1)[1:].astype(np.int64)
+
+
+def remove_small(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
+    """Return the mask without its components of fewer than ``smallest`` voxels; same shape.
+
+    With ``smallest`` ≤ 1 every component stays.
+    """
+    if smallest <= 1:
+        return mask
+    labels, count = label_components(mask)
+    keep = np.concatenate([[False], component_sizes(labels, count) >= smallest])
+    return np.asarray(keep[labels], np.bool_)

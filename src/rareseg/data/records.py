@@ -1,0 +1,112 @@
+"""The nouns of the data: what a case is, what a data set is, what its classes are.
+
+Conventions that hold in the whole package:
+
+* arrays are ``(channel, z, y, x)``; a photograph has ``z = 1``; masks are ``(z, y, x)``;
+* spacing is ``(z, y, x)`` in millimetres, 1.0 per pixel where a file states none;
+* inside the package a label is a *class index* (0 is background, ``IGNORE`` counts nowhere);
+  what stands in the files is a *mask value*, and :class:`Classes` translates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Role = Literal["train", "select", "certify", "test"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+IGNORE = 255
+"""The class index of voxels that count nowhere: not in pools, losses or metrics."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the voxels of a file lie, and how to put an array back into that file's frame.
+
+    ``spacing`` belongs to the canonical array (z, y, x), in mm. ``dimension`` is 2 for photographs
+    and 3 for volumes. ``origin``, ``direction`` (row-major 3 x 3) and ``orientation`` (such as
+    ``"RAS"``) describe the file as it was before it was brought to the canonical orientation;
+    they are ``None`` for files without a geometry. ``exif`` is the EXIF orientation (1 = upright)
+    that was applied on reading a photograph.
+    """
+
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    dimension: int = 2
+    origin: tuple[float, float, float] | None = None
+    direction: tuple[float, ...] | None = None
+    orientation: str | None = None
+    exif: int = 1
+
+
+@dataclass(frozen=True)
+class Image:
+    """One case's picture: ``array`` (channel, z, y, x) in the file's own number type."""
+
+    array: NDArray[np.generic]
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One case's drawn labels: ``array`` (z, y, x) of mask values, any integer type."""
+
+    array: NDArray[np.integer]
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its mask. ``mask`` is ``None`` where the image is known to hold nothing."""
+
+    id: str
+    images: tuple[Path, ...]
+    mask: Path | None
+    group: str | None = None
+    role: Role | None = None
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the labels mean.
+
+    ``names[i]`` and ``values[i]`` are the name and the mask value of class index ``i``; index 0 is
+    the background. ``regions`` maps a region's name to the class indices that it unites, outermost
+    (largest) first. ``ignore_value`` is the mask value of voxels that count nowhere.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+    regions: Mapping[str, tuple[int, ...]]
+    ignore_value: int | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of classes, background included."""
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The cases of a folder and what the folder itself says about them.
+
+    ``labels`` (name to mask value, background excluded) and ``regions`` (name to mask values) are
+    what a ``dataset.json`` declared, or ``None`` where nothing was declared and the classes are to
+    be read from the masks. ``problems`` are faults of the folder itself (an image without a mask,
+    a duplicate id), one sentence each; :func:`rareseg.data.fingerprint.inspect_dataset` adds those
+    of the files' contents.
+    """
+
+    root: Path
+    layout: str
+    cases: tuple[Case, ...]
+    labels: Mapping[str, int] | None = None
+    regions: Mapping[str, tuple[int, ...]] | None = None
+    ignore_value: int | None = None
+    channel_names: tuple[str, ...] | None = None
+    problems: tuple[str, ...] = field(default=())

@@ -1,0 +1,308 @@
+"""Confusion counts and what is read from them, for one mask and for every threshold at once.
+
+Everything is a pure function of counts. Where a formula has no denominator the answer is
+:class:`~rareseg.evaluation.values.Undefined` with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.records import IGNORE
+from rareseg.errors import ScoreError
+from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
+from rareseg.evaluation.scores import CaseScores, ScoreTable
+from rareseg.evaluation.values import Undefined, Value, mean_of_defined, ratio
+
+Floats = NDArray[np.float64]
+Weighting = Literal["voxel", "case"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Voxels of one mask against its reference; ignored voxels are in none of the four."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn
+        )
+
+    @property
+    def total(self) -> int:
+        """The number of voxels that count."""
+        return self.tp + self.fp + self.fn + self.tn
+
+
+def dice(counts: Counts) -> Value:
+    """2·TP / (2·TP + FP + FN), in [0, 1]; undefined where reference and prediction are empty."""
+    return ratio(
+        2 * counts.tp,
+        2 * counts.tp + counts.fp + counts.fn,
+        undefined="reference and prediction are empty",
+    )
+
+
+def iou(counts: Counts) -> Value:
+    """TP / (TP + FP + FN), in [0, 1]; undefined where reference and prediction are empty."""
+    return ratio(
+        counts.tp,
+        counts.tp + counts.fp + counts.fn,
+        undefined="reference and prediction are empty",
+    )
+
+
+def precision(counts: Counts) -> Value:
+    """TP / (TP + FP), in [0, 1]; undefined where nothing is predicted."""
+    return ratio(counts.tp, counts.tp + counts.fp, undefined="nothing is predicted")
+
+
+def recall(counts: Counts) -> Value:
+    """TP / (TP + FN), in [0, 1]; undefined where no voxel is positive."""
+    return ratio(counts.tp, counts.tp + counts.fn, undefined="no positive voxel")
+
+
+def false_negative_rate(counts: Counts) -> Value:
+    """FN / (TP + FN) = 1 − recall, in [0, 1]; undefined where no voxel is positive."""
+    return ratio(counts.fn, counts.tp + counts.fn, undefined="no positive voxel")
+
+
+def specificity(counts: Counts) -> Value:
+    """TN / (TN + FP), in [0, 1]; undefined where no voxel is negative."""
+    return ratio(counts.tn, counts.tn + counts.fp, undefined="no negative voxel")
+
+
+def accuracy(counts: Counts) -> Value:
+    """(TP + TN) / all, in [0, 1]; undefined where no voxel counts."""
+    return ratio(counts.tp + counts.tn, counts.total, undefined="no voxel counts")
+
+
+def background_accuracy(counts: Counts) -> Value:
+    """(FP + TN) / all: the accuracy of predicting nothing anywhere."""
+    return ratio(counts.fp + counts.tn, counts.total, undefined="no voxel counts")
+
+
+METRICS: Mapping[str, Callable[[Counts], Value]] = {
+    "dice": dice,
+    "iou": iou,
+    "precision": precision,
+    "recall": recall,
+    "specificity": specificity,
+    "accuracy": accuracy,
+    "false_negative_rate": false_negative_rate,
+}
+"""Every overlap metric by its name, in the order in which they are printed."""
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _confusion(
+    prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
+) -> tuple[int, int, int, int]:
+    """Return (tp, fp, fn, tn) of flat arrays in one pass; prediction is 0 or 1."""
+    tp = fp = fn = tn = 0
+    for i in range(prediction.size):
+        guess = np.int64(prediction[i])
+        truth = np.int64(reference[i] == 1)
+        counted = np.int64(reference[i] != IGNORE)
+        tp += guess & truth
+        fp += guess & (1 - truth) & counted
+        fn += (1 - guess) & truth
+        tn += (1 - guess) & (1 - truth) & counted
+    return tp, fp, fn, tn
+
+
+def count_masks(
+    prediction: NDArray[np.bool_], reference: NDArray[np.bool_] | NDArray[np.uint8]
+) -> Counts:
+    """Return the counts of a bool mask against a reference of the same shape.
+
+    The reference is bool, or uint8 with 0, 1 and IGNORE. Raises ScoreError where shapes differ.
+    """
+    if prediction.shape != reference.shape:
+        raise ScoreError(
+            f"The prediction has shape {prediction.shape} and the reference has shape "
+            f"{reference.shape}; both must be on the case's original grid."
+        )
+    flat = np.ravel(prediction).astype(np.bool_, copy=False).view(np.uint8)
+    return Counts(*(int(n) for n in _confusion(flat, np.ravel(reference).view(np.uint8))))
+
+
+def counts_at(row: CaseScores, threshold: float) -> Counts:
+    """Return one case's counts for the mask ``score >= threshold``, from its table row alone.
+
+    They equal the counts of the mask exactly, because a threshold must be a bin edge; ScoreError
+    names the nearest edge below where it is not one.
+    """
+    edge_bin = bin_of(threshold)
+    edge = float(bin_edges()[edge_bin])
+    if edge != float(np.float32(threshold)):
+        raise ScoreError(
+            f"The threshold {threshold} is no bin edge, so that a table cannot give its exact "
+            f"counts; the nearest edge below is {edge!r}."
+        )
+    predicted = row.bins >= edge_bin
+    tp = int(row.inside[predicted].sum())
+    fp = int(row.outside[predicted].sum())
+    return Counts(tp, fp, row.n_inside - tp, row.n_voxels - row.n_inside - fp)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Confusion counts at every threshold that occurs, from the highest down.
+
+    ``thresholds`` (k,) float32, descending; ``tp`` and ``fp`` (k,) float64, non-decreasing;
+    ``positives`` and ``negatives`` are the totals that they reach. Counts are voxels, or shares of
+    cases where each case has weight one.
+    """
+
+    thresholds: NDArray[np.float32]
+    tp: Floats
+    fp: Floats
+    positives: float
+    negatives: float
+
+
+def occurring_bins(rows: Sequence[CaseScores]) -> NDArray[np.int64]:
+    """Return the bins that hold a voxel of any of the rows, ascending."""
+    occupied = np.zeros(N_BINS, np.bool_)
+    for row in rows:
+        occupied[row.bins] = True
+    return np.flatnonzero(occupied)
+
+
+def cumulative(
+    row: CaseScores, bins: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return one case's (tp, fp) at the lower edge of every one of ``bins``; both (k,) int64."""
+    dense = np.zeros((2, N_BINS + 1), np.int64)
+    dense[0, row.bins] = row.inside
+    dense[1, row.bins] = row.outside
+    at_or_above = dense[:, ::-1].cumsum(axis=1)[:, ::-1]
+    tp, fp = at_or_above[:, bins]
+    return tp, fp
+
+
+def pooled_curve(rows: Sequence[CaseScores], *, weighting: Weighting = "voxel") -> Curve:
+    """Return the curve of all rows together.
+
+    ``weighting`` "voxel" adds counts as they are, so that large cases weigh more; "case" divides
+    each case's counts by its number of voxels first, so that every case weighs the same. Rows
+    without a voxel that counts add nothing; no row at all gives a curve of length 0.
+    """
+    inside = np.zeros(N_BINS)
+    outside = np.zeros(N_BINS)
+    for row in rows:
+        if row.n_voxels == 0:
+            continue
+        scale = 1.0 / row.n_voxels if weighting == "case" else 1.0
+        inside[row.bins] += row.inside * scale
+        outside[row.bins] += row.outside * scale
+    bins = np.flatnonzero(inside + outside)[::-1]
+    tp = np.cumsum(inside[bins])
+    fp = np.cumsum(outside[bins])
+    return Curve(
+        thresholds=bin_edges()[bins],
+        tp=tp,
+        fp=fp,
+        positives=float(tp[-1]) if len(tp) else 0.0,
+        negatives=float(fp[-1]) if len(fp) else 0.0,
+    )
+
+
+def roc(curve: Curve) -> tuple[Floats, Floats]:
+    """Return (false-positive rate, true-positive rate), both (k + 1,), from (0, 0) to (1, 1).
+
+    FP / N and TP / P at every threshold. Raises ScoreError where P or N is 0; ask
+    :func:`roc_auc`, which answers Undefined there.
+    """
+    if not curve.positives or not curve.negatives:
+        raise ScoreError(
+            "A ROC curve needs positive and negative voxels; the cases given have "
+            f"{curve.positives:g} and {curve.negatives:g}."
+        )
+    fpr = np.concatenate([[0.0], curve.fp / curve.negatives])
+    tpr = np.concatenate([[0.0], curve.tp / curve.positives])
+    return fpr, tpr
+
+
+def roc_auc(curve: Curve) -> Value:
+    """Return the area under the ROC curve by trapezoids, in [0, 1]; undefined without P or N."""
+    if not curve.positives:
+        return Undefined("no positive voxel")
+    if not curve.negatives:
+        return Undefined("no negative voxel")
+    fpr, tpr = roc(curve)
+    return float(np.trapezoid(tpr, fpr))
+
+
+def precision_recall(curve: Curve) -> tuple[Floats, Floats]:
+    """Return (precision, recall), both (k,), at the curve's thresholds.
+
+    TP / (TP + FP) and TP / P. Raises ScoreError where P is 0; ask :func:`average_precision`,
+    which answers Undefined there.
+    """
+    if not curve.positives:
+        raise ScoreError("A precision-recall curve needs positive voxels; the cases have none.")
+    return curve.tp / (curve.tp + curve.fp), curve.tp / curve.positives
+
+
+def average_precision(curve: Curve) -> Value:
+    """Return Σₖ (Rₖ − Rₖ₋₁)·Pₖ over descending thresholds, in [0, 1]; undefined without P.
+
+    This is scikit-learn's `average_precision_score` with the scores of a bin as ties; binning
+    changes it by less than 10⁻⁴ (tested on smooth and on saturated scores).
+    """
+    if not curve.positives:
+        return Undefined("no positive voxel in any case")
+    precisions, recalls = precision_recall(curve)
+    return float(np.sum(np.diff(recalls, prepend=0.0) * precisions))
+
+
+def dice_curve(curve: Curve) -> Floats:
+    """Return 2·TP / (2·TP + FP + FN) = 2·TP / (TP + FP + P) at every threshold, (k,)."""
+    return np.asarray(2 * curve.tp / (curve.tp + curve.fp + curve.positives))
+
+
+def best_dice(curve: Curve) -> tuple[Value, Value]:
+    """Return the largest pooled dice and the highest threshold that reaches it."""
+    if not curve.positives:
+        reason = Undefined("no positive voxel in any case")
+        return reason, reason
+    values = dice_curve(curve)
+    best = int(np.argmax(values))
+    return float(values[best]), float(curve.thresholds[best])
+
+
+def case_average_precisions(table: ScoreTable) -> dict[str, Value]:
+    """Return every region's average precision over all of its cases, each of equal weight.
+
+    Positive and negative cases are pooled: each case's histogram is divided by its number of
+    voxels, and the average precision is that of the sum. Undefined for a region that no case holds.
+    """
+    return {
+        region: average_precision(
+            pooled_curve(table.select(region=region).rows, weighting="case")
+        )
+        for region in table.regions
+    }
+
+
+def checkpoint_score(table: ScoreTable) -> Value:
+    """Return the scalar that chooses the best checkpoint, in [0, 1].
+
+    The mean over regions of :func:`case_average_precisions`. A region that no case holds says
+    nothing about a checkpoint and is left out; where no case holds any, it is Undefined.
+    """
+    return mean_of_defined(
+        case_average_precisions(table).values(), undefined="no positive voxel in any case"
+    )

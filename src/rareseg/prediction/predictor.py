@@ -1,0 +1,196 @@
+"""From an image to the probabilities of its classes, on the image's own grid.
+
+:func:`score_array` is the one place where a network meets a whole image: validation, selection,
+evaluation and prediction all go through it, so that an operating point is applied to the very
+scores that it was chosen on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from itertools import product
+
+import numpy as np
+import torch
+from monai.inferers import sliding_window_inference
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rareseg.data.preprocess import network_input, resample
+from rareseg.data.records import IGNORE, Classes, Image
+from rareseg.errors import DataError
+from rareseg.evaluation.scores import region_scores
+from rareseg.prediction.bundle import Bundle
+from rareseg.prediction.networks import build_network, stride
+from rareseg.recipe import Recipe
+
+
+class Predictor:
+    """Scores whole images with the network of a bundle."""
+
+    def __init__(self, bundle: Bundle, *, device: str | torch.device = "cpu") -> None:
+        self.bundle = bundle
+        self.device = torch.device(device)
+        network = build_network(
+            bundle.recipe.network,
+            dimension=bundle.recipe.data.dimension,
+            channels=bundle.channels,
+            classes=bundle.classes.count,
+        )
+        network.load_state_dict(dict(bundle.weights))
+        self.network = prepare_network(network, bundle.recipe, self.device).eval()
+
+    def probabilities(self, image: Image) -> NDArray[np.float32]:
+        """Return softmax probabilities (class, z, y, x) float32 on the image's own grid.
+
+        Raises :class:`DataError` where the number of channels is not the one trained on.
+        """
+        if image.array.shape[0] != self.bundle.channels:
+            raise DataError(
+                f"the image has {image.array.shape[0]} channels, but the model was trained on "
+                f"{self.bundle.channels}; give the same channels in the same order."
+            )
+        scores = score_array(
+            self.network,
+            network_input(image, self.bundle.preprocessing),
+            self.bundle.recipe,
+            device=self.device,
+            precision=self.bundle.precision,
+        )
+        return resample(scores, image.array.shape[1:])
+
+    def region_scores(self, image: Image) -> dict[str, NDArray[np.float32]]:
+        """Return the score (z, y, x) of every region, in [0, 1], on the image's own grid."""
+        return region_scores(self.probabilities(image), self.bundle.classes)
+
+
+def prepare_network(
+    network: torch.nn.Module, recipe: Recipe, device: torch.device
+) -> torch.nn.Module:
+    """Move a network to its device, in the memory layout that its convolutions run fastest in."""
+    layout = torch.channels_last if recipe.data.dimension == 2 else torch.channels_last_3d
+    return network.to(device=device, memory_format=layout)
+
+
+def score_array(
+    network: torch.nn.Module,
+    array: NDArray[np.float32],
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    precision: str,
+) -> NDArray[np.float32]:
+    """Return class probabilities (class, z, y, x) of a normalised array (channel, z, y, x).
+
+    In 2D every slice is an image of its own. An image no larger than ``prediction.tile`` is taken
+    at once, padded by reflection to the network's stride; a larger one in windows of that size
+    whose predictions are blended with Gaussian weights. Softmax is computed in float32 whatever
+    the network's precision.
+    """
+    volume = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    if recipe.data.dimension == 2:
+        pieces = [
+            _score_batch(network, piece, recipe, device, precision)
+            for piece in _slices(volume, recipe)
+        ]
+        return torch.cat(pieces).transpose(0, 1).numpy()
+    return _score_batch(network, volume.unsqueeze(0), recipe, device, precision)[0].numpy()
+
+
+def label_map(
+    probabilities: NDArray[np.float32],
+    masks: Mapping[str, NDArray[np.bool_]],
+    classes: Classes,
+) -> NDArray[np.integer]:
+    """Return one mask value per voxel (z, y, x) from class probabilities and region masks.
+
+    Background where no region is on; elsewhere the most probable class among those of the
+    innermost region that is on (the region with the fewest classes; of equals, the later one).
+    """
+    chosen = np.zeros(probabilities.shape[1:], np.uint8)
+    outermost_first = sorted(classes.regions, key=lambda name: -len(classes.regions[name]))
+    for region in outermost_first:
+        members = np.asarray(classes.regions[region])
+        best = members[probabilities[members].argmax(axis=0)].astype(np.uint8)
+        chosen = np.where(masks[region], best, chosen)
+    values = np.asarray(classes.values)
+    kind = np.uint8 if values.max() <= IGNORE else np.uint16
+    return values.astype(kind)[chosen]
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Say whether the device multiplies bfloat16 matrices in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    return "AMX" in capabilities or bool(torch.cpu._is_amx_tile_supported())
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Return the context in which a network computes in ``"32"`` or ``"bf16"``."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _slices(volume: Tensor, recipe: Recipe) -> list[Tensor]:
+    """Cut (channel, z, y, x) into batches of slices (slices, channel, y, x) that fit in memory."""
+    slices = volume.transpose(0, 1)
+    voxels_per_slice = max(1, slices[0, 0].numel())
+    at_once = max(1, 2**18 // voxels_per_slice)
+    return list(slices.split(at_once))
+
+
+def _score_batch(
+    network: torch.nn.Module, batch: Tensor, recipe: Recipe, device: torch.device, precision: str
+) -> Tensor:
+    """Return softmax (image, class, *space) on the CPU for images (image, channel, *space)."""
+    space = batch.shape[2:]
+    padded = _pad_to_stride(batch, stride(recipe.network))
+    tile = recipe.prediction.tile
+    axes = range(2, batch.ndim)
+    mirrors = list(product((False, True), repeat=len(space))) if recipe.prediction.mirror else [()]
+    total: Tensor | None = None
+    with torch.inference_mode(), autocast(device, precision):
+        for mirror in mirrors:
+            flipped = [axis for axis, on in zip(axes, mirror, strict=False) if on]
+            images = padded.flip(flipped).to(device)
+            if tile is None or all(a <= b for a, b in zip(space, tile, strict=True)):
+                logits = network(images)
+            else:
+                logits = sliding_window_inference(
+                    images,
+                    roi_size=_tile_within(tile, padded.shape[2:], stride(recipe.network)),
+                    sw_batch_size=1,
+                    predictor=network,
+                    overlap=recipe.prediction.overlap,
+                    mode="gaussian",
+                )
+            scores = logits.float().softmax(1).flip(flipped)
+            total = scores if total is None else total + scores
+    assert total is not None
+    mean = (total / len(mirrors)).cpu()
+    return mean[(slice(None), slice(None), *(slice(0, side) for side in space))]
+
+
+def _pad_to_stride(batch: Tensor, multiple: int) -> Tensor:
+    """Pad the far end of every axis to a multiple by reflection, however small the image is."""
+    for axis in range(2, batch.ndim):
+        side = batch.shape[axis]
+        wanted = -(-side // multiple) * multiple
+        if wanted == side:
+            continue
+        period = max(1, 2 * (side - 1))
+        places = torch.arange(wanted) % period
+        batch = batch.index_select(axis, torch.where(places < side, places, period - places))
+    return batch
+
+
+def _tile_within(
+    tile: tuple[int, ...], space: tuple[int, ...] | torch.Size, multiple: int
+) -> tuple[int, ...]:
+    """Return the tile, rounded up to the stride and no larger than the padded image."""
+    return tuple(
+        min(-(-side // multiple) * multiple, whole) for side, whole in zip(tile, space, strict=True)
+    )

@@ -1,0 +1,25 @@
+"""How long work tells that it advances, without knowing who listens.
+
+Library functions take a ``track`` argument and wrap the iterable that they work through. The
+default says nothing; the command line passes one that draws a bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Track(Protocol):
+    """Wrap ``items`` (``total`` of them) and report each one as it passes."""
+
+    def __call__(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+        """Return an iterator over ``items`` that tells how far it is."""
+        ...
+
+
+def silent(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    """Pass the items on and tell nobody."""
+    return iter(items)

@@ -1,0 +1,268 @@
+"""The training loop: one step after the other, validated on whole images, resumable anywhere.
+
+Everything random in step k (the places, the augmentation, dropout) is a function of the seed and
+of k. A run that was killed and resumed therefore ends with the same weights, bit for bit, as one
+that was not, on the same machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from rareseg.progress import Track, silent
+from rareseg.recipe import Recipe, TrainingSection
+from rareseg.sampling.augment import augment
+from rareseg.sampling.sampler import Batch, PatchSampler
+from rareseg.training.checkpoint import State, load_state, save_state
+from rareseg.training.journal import Journal
+from rareseg.training.losses import Loss
+
+Validate = Callable[[torch.nn.Module], float]
+"""Scores whole select cases with a network; higher is better."""
+
+LOG_EVERY = 20
+"""Steps between two rows of the log."""
+
+SAVE_SECONDS = 30.0
+"""Time between two checkpoints; when they fall changes nothing in the result."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a training run ended. ``weights`` are those of the best validation, on the CPU."""
+
+    weights: dict[str, Tensor]
+    best_step: int
+    best_score: float
+    steps: int
+    waiting_share: float
+
+
+@dataclass
+class _Progress:
+    """What changes from step to step besides weights and optimiser."""
+
+    step: int = 0
+    best_step: int = 0
+    best_score: float = -math.inf
+    since_best: int = 0
+    waited: float = 0.0
+    worked: float = 0.0
+
+    @property
+    def waiting_share(self) -> float:
+        total = self.waited + self.worked
+        return self.waited / total if total else 0.0
+
+
+def fit(
+    network: torch.nn.Module,
+    loss: Loss,
+    sampler: PatchSampler,
+    validate: Validate,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    fabric: Fabric,
+    precision: str,
+    track: Track = silent,
+    report: Callable[[str], None] = lambda line: None,
+) -> Fitted:
+    """Train ``network`` for ``recipe.training.steps`` steps and return its best weights.
+
+    State and log go to ``folder`` (``last.pt``, ``best.pt``, ``steps.csv``, ``validations.csv``);
+    where a state is found there, training goes on from it. The kept weights are those of the
+    running average (``training.average``) at the validation with the highest score.
+    """
+    settings = recipe.training
+    loop = _Loop(network, loss, recipe, fabric, precision)
+    progress = loop.restore(load_state(folder / "last.pt"), sampler)
+    saved_at = time.monotonic()
+    checkpoints = set(validation_steps(settings))
+    batches = sampler.batches(progress.step, settings.steps)
+    with Journal(folder, first_step=progress.step) as journal:
+        remaining = range(progress.step, settings.steps)
+        for step in track(remaining, "training", len(remaining)):
+            started = time.perf_counter()
+            batch = next(batches)
+            waited = time.perf_counter() - started
+            value, norm = loop.step(batch, step)
+            progress.step = step + 1
+            progress.waited += waited
+            progress.worked += time.perf_counter() - started - waited
+            if fabric.is_global_zero and (progress.step % LOG_EVERY == 0):
+                journal.step(
+                    progress.step,
+                    loss=float(value),
+                    learning_rate=learning_rate(settings, step),
+                    gradient_norm=float(norm),
+                    seconds=progress.waited + progress.worked,
+                    waiting_share=progress.waiting_share,
+                )
+            stop = False
+            if progress.step in checkpoints:
+                stop = loop.validate(validate, progress, folder, journal, report)
+            due = time.monotonic() - saved_at > SAVE_SECONDS
+            if fabric.is_global_zero and (due or progress.step in checkpoints):
+                save_state(folder / "last.pt", loop.state(progress, sampler))
+                saved_at = time.monotonic()
+            if stop:
+                report(f"stopped early: {progress.since_best} validations without a better one")
+                break
+    fabric.barrier()
+    best = load_state(folder / "best.pt")
+    assert best is not None, "the last step is always validated"
+    return Fitted(
+        weights=best["weights"],
+        best_step=progress.best_step,
+        best_score=progress.best_score,
+        steps=progress.step,
+        waiting_share=progress.waiting_share,
+    )
+
+
+def learning_rate(settings: TrainingSection, step: int) -> float:
+    """Return the rate of step ``step``: a linear rise, then half a cosine down to 0.
+
+    The cosine is that of Loshchilov & Hutter (2017, eq. 5) without restarts.
+    """
+    warmup = settings.warmup_share * settings.steps
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1.0, settings.steps - warmup)
+    return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def validation_steps(settings: TrainingSection) -> list[int]:
+    """Return after how many steps the select cases are scored; the last step is always among them.
+
+    The first is a quarter of the way in: earlier scores of a running average never win.
+    """
+    first = settings.steps / 4
+    count = settings.validations
+    spaced = [
+        settings.steps - (settings.steps - first) * i / max(1, count - 1) for i in range(count)
+    ]
+    return sorted({max(1, round(step)) for step in spaced})
+
+
+def seed_of(seed: int, purpose: str, step: int) -> int:
+    """Return the seed for one purpose in one step: independent streams from one number."""
+    words = np.random.SeedSequence([seed, *purpose.encode(), step]).generate_state(2)
+    return int(words[0]) << 31 ^ int(words[1])
+
+
+class _Loop:
+    """Network, running average and optimiser, and what one step does to them."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        loss: Loss,
+        recipe: Recipe,
+        fabric: Fabric,
+        precision: str,
+    ) -> None:
+        self.recipe = recipe
+        self.settings = recipe.training
+        self.fabric = fabric
+        self.precision = precision
+        self.loss = loss
+        self.network = network
+        self.average = AveragedModel(
+            network,
+            multi_avg_fn=get_ema_multi_avg_fn(self.settings.average),
+            use_buffers=True,
+        )
+        optimizer = torch.optim.AdamW(
+            network.parameters(),
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+        )
+        self.wrapped, self.optimizer = fabric.setup(network, optimizer)
+
+    def restore(self, state: State | None, sampler: PatchSampler) -> _Progress:
+        """Take over a saved state and return how far it had come."""
+        if state is None:
+            return _Progress()
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        sampler.load_state_dict(state["sampler"])
+        return _Progress(**state["progress"])
+
+    def state(self, progress: _Progress, sampler: PatchSampler) -> State:
+        """Return everything that the next step depends on, as plain values."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sampler": sampler.state_dict(),
+            "progress": vars(progress),
+        }
+
+    def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Learn from one batch; returns the loss and the gradient's norm before clipping."""
+        seed = self.settings.seed
+        rank = self.fabric.global_rank
+        torch.manual_seed(seed_of(seed, f"dropout {rank}", step))
+        images, labels = augment(
+            batch.images.to(self.fabric.device),
+            batch.labels.to(self.fabric.device),
+            self.recipe.augmentation,
+            seed=seed_of(seed, f"augmentation {rank}", step),
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.settings, step)
+        self.wrapped.train()
+        self.optimizer.zero_grad()
+        value = self.loss(self.wrapped(images).float(), labels)
+        self.fabric.backward(value)
+        norm = self.fabric.clip_gradients(
+            self.wrapped, self.optimizer, max_norm=self.settings.gradient_clip
+        )
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        assert norm is not None
+        return value.detach(), norm
+
+    def validate(
+        self,
+        validate: Validate,
+        progress: _Progress,
+        folder: Path,
+        journal: Journal,
+        report: Callable[[str], None],
+    ) -> bool:
+        """Score the averaged weights, keep them if they are the best; says whether to stop."""
+        score = 0.0
+        if self.fabric.is_global_zero:
+            score = validate(self.average.module.eval())
+        score = float(self.fabric.broadcast(score))
+        better = score > progress.best_score
+        progress.since_best = 0 if better else progress.since_best + 1
+        if better:
+            progress.best_score, progress.best_step = score, progress.step
+        if self.fabric.is_global_zero:
+            if better:
+                weights: dict[str, Any] = {
+                    name: tensor.detach().cpu().clone()
+                    for name, tensor in self.average.module.state_dict().items()
+                }
+                save_state(folder / "best.pt", {"weights": weights, "step": progress.step})
+            journal.validation(progress.step, score=score, best=progress.best_score)
+            mark = "the best so far" if better else f"best {progress.best_score:.3f}"
+            report(f"step {progress.step}: average precision {score:.3f} on select ({mark})")
+        patience = self.settings.patience
+        return bool(patience) and progress.since_best >= patience

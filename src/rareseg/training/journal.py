@@ -1,0 +1,80 @@
+"""What a training run writes down while it learns: CSV files and TensorBoard events."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import TracebackType
+
+from torch.utils.tensorboard import SummaryWriter
+
+from rareseg.data.files import atomic_write
+
+STEP_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "seconds", "waiting_share")
+VALIDATION_COLUMNS = ("step", "score", "best")
+
+
+class Journal:
+    """The log of one run in ``folder``: ``steps.csv``, ``validations.csv`` and TensorBoard events.
+
+    Opened again at ``first_step`` it drops the rows beyond, which a killed run may have left, so
+    that the log of a resumed run reads like that of an uninterrupted one.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._steps = _Table(folder / "steps.csv", STEP_COLUMNS, first_step)
+        self._validations = _Table(folder / "validations.csv", VALIDATION_COLUMNS, first_step)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._board.close()
+
+    def step(self, step: int, **values: float) -> None:
+        """Note the values of :data:`STEP_COLUMNS` (less the step) after ``step`` steps."""
+        self._steps.add((step, *(values[name] for name in STEP_COLUMNS[1:])))
+        for name, value in values.items():
+            self._board.add_scalar(f"training/{name}", value, step)
+
+    def validation(self, step: int, *, score: float, best: float) -> None:
+        """Note one scoring of the select cases after ``step`` steps."""
+        self._validations.add((step, score, best))
+        self._board.add_scalar("select/score", score, step)
+
+
+def read_table(path: Path) -> dict[str, list[float]]:
+    """Read one of the journal's CSV files into columns; a missing file gives no columns."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+
+
+class _Table:
+    """A CSV file that only grows."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], first_step: int) -> None:
+        self._path = path
+        kept: list[list[str]] = []
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                # A row cut short by a kill has too few fields.
+                whole = [row for row in list(csv.reader(file))[1:] if len(row) == len(columns)]
+            kept = [row for row in whole if int(row[0]) <= first_step]
+        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+            csv.writer(file).writerows([columns, *kept])
+
+    def add(self, row: tuple[float, ...]) -> None:
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(
+                [value if isinstance(value, int) else f"{value:.6g}" for value in row]
+            )

@@ -1,0 +1,137 @@
+"""Losses for skewed classes: MONAI's formulas, with ignored voxels and absent classes honoured.
+
+Two rules hold for every loss here. Voxels labelled ``IGNORE`` cost nothing. A class that is absent
+from the batch still costs when it is predicted: losses that are blind to it (dice, Tversky) are
+always joined with the cross-entropy, whose gradient there is of order one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from monai.losses import DiceLoss, FocalLoss, TverskyLoss
+from torch import Tensor
+
+from rareseg.data.records import IGNORE
+from rareseg.errors import RecipeError, nearest
+from rareseg.recipe import LossSection
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From logits (B, classes, *space) float32 and labels (B, *space) int64 to a scalar."""
+
+
+def make_loss(settings: LossSection, *, classes: int) -> Loss:
+    """Return the loss that ``settings`` names; raises :class:`RecipeError` for an unknown name."""
+    if settings.name not in LOSSES:
+        raise RecipeError(
+            f"loss.name is {settings.name!r}{nearest(settings.name, LOSSES)}; "
+            f"allowed are {', '.join(LOSSES)}."
+        )
+    weights = settings.class_weights
+    if weights is not None and len(weights) != classes:
+        raise RecipeError(
+            f"loss.class_weights has {len(weights)} values, but there are {classes} classes, "
+            "background included; give one weight for each."
+        )
+    return LOSSES[settings.name](settings)
+
+
+def frequency_weights(voxels: Sequence[int], exponent: float = 0.5) -> tuple[float, ...]:
+    """Return class weights that grow as classes get rarer, with a mean of 1.
+
+    w_c ∝ (1 / frequency_c) ** exponent; 0 gives equal weights, 1 the inverse frequency. A class
+    without a voxel takes the weight of the rarest class that has one.
+    """
+    present = [count for count in voxels if count > 0]
+    least = min(present) if present else 1
+    raw = [(1.0 / max(count, least)) ** exponent for count in voxels]
+    mean = sum(raw) / len(raw)
+    return tuple(round(value / mean, 4) for value in raw)
+
+
+def _cross_entropy(settings: LossSection) -> Loss:
+    """-log softmax of the true class, weighted by class, mean over the voxels that count."""
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        weight = None
+        if settings.class_weights is not None:
+            weight = logits.new_tensor(settings.class_weights)
+        total = F.cross_entropy(logits, labels, weight=weight, ignore_index=IGNORE, reduction="sum")
+        # Divided by the number of voxels, not by their weights: with the weights' sum a patch of
+        # pure background would cost as much per voxel as one full of the rare class.
+        return total / (labels != IGNORE).sum().clamp(min=1)
+
+    return loss
+
+
+def _dice_cross_entropy(settings: LossSection) -> Loss:
+    """Cross-entropy plus MONAI's soft dice over the foreground classes."""
+    cross_entropy = _cross_entropy(settings)
+    dice = DiceLoss(
+        include_background=False, batch=settings.batch_dice, smooth_nr=1.0, smooth_dr=1.0
+    )
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(logits, labels) + dice(*_counted(logits, labels))
+
+    return loss
+
+
+def _focal(settings: LossSection) -> Loss:
+    """Softmax focal loss (Lin et al. 2017, eq. 5), summed over classes, mean over voxels."""
+    focal = FocalLoss(
+        gamma=settings.focal_gamma,
+        weight=settings.class_weights,
+        use_softmax=True,
+        reduction="none",
+    )
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        counts = (labels != IGNORE).unsqueeze(1)
+        per_class = focal(logits, _one_hot(labels, logits.shape[1]))
+        return (per_class * counts).sum() / counts.sum().clamp(min=1)
+
+    return loss
+
+
+def _tversky(settings: LossSection) -> Loss:
+    """Cross-entropy plus the Tversky loss (Salehi et al. 2017, eq. 4).
+
+    Its weights say what a false positive and a false negative cost; dice is 0.5 and 0.5.
+    """
+    cross_entropy = _cross_entropy(settings)
+    tversky = TverskyLoss(
+        include_background=False,
+        alpha=settings.tversky_false_positive,
+        beta=settings.tversky_false_negative,
+        batch=settings.batch_dice,
+        smooth_nr=1.0,
+        smooth_dr=1.0,
+    )
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(logits, labels) + tversky(*_counted(logits, labels))
+
+    return loss
+
+
+LOSSES: Mapping[str, Callable[[LossSection], Loss]] = {
+    "cross_entropy": _cross_entropy,
+    "dice_cross_entropy": _dice_cross_entropy,
+    "focal": _focal,
+    "tversky": _tversky,
+}
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Return (B, classes, *space) float32; ignored voxels are background here."""
+    known = torch.where(labels == IGNORE, torch.zeros_like(labels), labels)
+    return F.one_hot(known, classes).movedim(-1, 1).float()
+
+
+def _counted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return softmax and one-hot labels, both 0 in every class where a voxel is ignored."""
+    counts = (labels != IGNORE).unsqueeze(1)
+    return logits.softmax(1) * counts, _one_hot(labels, logits.shape[1]) * counts

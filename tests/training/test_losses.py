@@ -1,0 +1,91 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rareseg.data.records import IGNORE
+from rareseg.errors import RecipeError
+from rareseg.recipe import LossSection
+from rareseg.training.losses import LOSSES, frequency_weights, make_loss
+
+CLASSES = 4
+
+
+def a_batch(*, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, CLASSES, 12, 12, generator=generator)
+    labels = torch.randint(0, CLASSES, (2, 12, 12), generator=generator)
+    return logits, labels
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_ignored_voxels_cost_nothing_whatever_is_predicted_there(name: str) -> None:
+    logits, labels = a_batch()
+    labels[:, :3] = IGNORE
+    changed = logits.clone()
+    changed[:, :, :3] += 7 * torch.randn(2, CLASSES, 3, 12)
+    loss = make_loss(LossSection(name=name), classes=CLASSES)
+    assert torch.equal(loss(logits, labels), loss(changed, labels))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("classes", [2, 6, 20])
+def test_a_class_absent_from_the_batch_still_costs_when_predicted(name: str, classes: int) -> None:
+    labels = torch.zeros(2, 16, 16, dtype=torch.int64)
+    logits = torch.zeros(2, classes, 16, 16)
+    logits[:, 0] = 4.0
+    logits[0, classes - 1, 5, 5] = 12.0  # a confident false positive of an absent class
+    logits.requires_grad_()
+    (ours,) = torch.autograd.grad(
+        make_loss(LossSection(name=name), classes=classes)(logits, labels), logits
+    )
+    (reference,) = torch.autograd.grad(F.cross_entropy(logits, labels), logits)
+    place = (0, classes - 1, 5, 5)
+    assert ours[place] >= 0.1 * reference[place] > 0
+
+
+def test_cross_entropy_equals_torch_where_nothing_is_weighted_or_ignored() -> None:
+    logits, labels = a_batch()
+    loss = make_loss(LossSection(name="cross_entropy"), classes=CLASSES)
+    torch.testing.assert_close(loss(logits, labels), F.cross_entropy(logits, labels))
+
+
+def test_focal_with_gamma_zero_is_the_cross_entropy() -> None:
+    logits, labels = a_batch()
+    loss = make_loss(LossSection(name="focal", focal_gamma=0.0), classes=CLASSES)
+    torch.testing.assert_close(loss(logits, labels), F.cross_entropy(logits, labels))
+
+
+def test_dice_term_of_a_hand_made_patch() -> None:
+    # Two of four voxels are class 1, softmax says one half everywhere: the intersection is 1,
+    # the two areas are 2 and 2, so soft dice = (2·1 + 1) / (2 + 2 + 1) with smoothing 1.
+    labels = torch.tensor([[[1, 1], [0, 0]]])
+    logits = torch.zeros(1, 2, 2, 2)
+    loss = make_loss(LossSection(name="dice_cross_entropy"), classes=2)
+    assert loss(logits, labels).item() == pytest.approx(math.log(2) + 1 - 3 / 5)
+
+
+def test_everything_ignored_costs_nothing_and_has_a_gradient() -> None:
+    logits = torch.randn(1, CLASSES, 4, 4, requires_grad=True)
+    labels = torch.full((1, 4, 4), IGNORE)
+    value = make_loss(LossSection(name="cross_entropy"), classes=CLASSES)(logits, labels)
+    value.backward()
+    assert value.item() == 0.0
+    assert logits.grad is not None
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_weights_from_frequencies_rise_with_rarity() -> None:
+    weights = frequency_weights((900, 90, 10), exponent=1.0)
+    assert weights[1] / weights[0] == pytest.approx(10, rel=1e-2)
+    assert weights[2] / weights[0] == pytest.approx(90, rel=1e-2)
+    assert sum(weights) == pytest.approx(3, abs=1e-3)
+    assert frequency_weights((5, 0), exponent=1.0) == (1.0, 1.0)
+
+
+def test_unknown_names_and_wrong_weight_counts_are_named() -> None:
+    with pytest.raises(RecipeError, match=r"did you mean 'focal'"):
+        make_loss(LossSection(name="vocal"), classes=2)
+    with pytest.raises(RecipeError, match=r"3 values, but there are 2 classes"):
+        make_loss(LossSection(class_weights=(1.0, 1.0, 1.0)), classes=2)
