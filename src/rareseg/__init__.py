@@ -1,0 +1,70 @@
+"""Segmentation where what you look for is rare: sample, learn, decide and measure.
+
+The names below are loaded when they are first used, so that ``import rareseg`` is quick and pulls
+in neither torch nor MONAI nor numba.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rareseg.data.build import build_store as build_store
+    from rareseg.data.dataset import open_dataset as open_dataset
+    from rareseg.data.fingerprint import inspect_dataset as inspect_dataset
+    from rareseg.data.specks import SpecksSettings as SpecksSettings
+    from rareseg.data.specks import write_specks as write_specks
+    from rareseg.data.store import Store as Store
+    from rareseg.data.store import open_store as open_store
+    from rareseg.decision.operating_point import apply_point as apply_point
+    from rareseg.decision.operating_point import choose_operating_point as choose_operating_point
+    from rareseg.evaluation.scores import ScoreTable as ScoreTable
+    from rareseg.evaluation.scores import score_cases as score_cases
+    from rareseg.prediction.bundle import load_bundle as load_bundle
+    from rareseg.prediction.predictor import Predictor as Predictor
+    from rareseg.recipe import Recipe as Recipe
+    from rareseg.run.evaluate import evaluate as evaluate
+    from rareseg.run.predict import predict as predict
+    from rareseg.run.train import train as train
+    from rareseg.run.tune import tune as tune
+    from rareseg.sampling.sampler import PatchSampler as PatchSampler
+    from rareseg.training.plan import plan_recipe as plan_recipe
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "PatchSampler": "rareseg.sampling.sampler",
+    "Predictor": "rareseg.prediction.predictor",
+    "Recipe": "rareseg.recipe",
+    "ScoreTable": "rareseg.evaluation.scores",
+    "SpecksSettings": "rareseg.data.specks",
+    "Store": "rareseg.data.store",
+    "apply_point": "rareseg.decision.operating_point",
+    "build_store": "rareseg.data.build",
+    "choose_operating_point": "rareseg.decision.operating_point",
+    "evaluate": "rareseg.run.evaluate",
+    "inspect_dataset": "rareseg.data.fingerprint",
+    "load_bundle": "rareseg.prediction.bundle",
+    "open_dataset": "rareseg.data.dataset",
+    "open_store": "rareseg.data.store",
+    "plan_recipe": "rareseg.training.plan",
+    "predict": "rareseg.run.predict",
+    "score_cases": "rareseg.evaluation.scores",
+    "train": "rareseg.run.train",
+    "tune": "rareseg.run.tune",
+    "write_specks": "rareseg.data.specks",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605 - derived from the table above
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that it lives in."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rareseg' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -153,7 +153,10 @@ class TrainingSection(Section):
         description="decay of the running average of the weights that is kept; 0: none",
     )
     validations: PositiveInt = Field(
-        default=8, description="times that the select cases are scored"
+        default=4, description="times that whole select cases are scored"
+    )
+    validation_cases: PositiveInt = Field(
+        default=100, description="at most so many of them, positives and negatives alike"
     )
     patience: Annotated[int, Field(ge=0)] = Field(
         default=0, description="stop after so many validations without a better one; 0: never"

@@ -1,0 +1,1 @@
+"""What is there: files, data sets, their classes, splits and the store."""

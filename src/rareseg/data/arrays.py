@@ -48,7 +48,7 @@ def store_from_arrays(
     for case_id, image in images.items():
         for array in (image, labels[case_id]):
             digest.update(f"{case_id} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
     key = store_key(digest.hexdigest(), preprocessing)
     if is_current(folder, key):
         return open_store(folder)
@@ -102,7 +102,9 @@ def _check_arrays(images: Mapping[str, NDArray[Any]], labels: Mapping[str, NDArr
 def _plain_classes(highest: int) -> Classes:
     """Return the classes of the values 0…highest; with several, their union is a region."""
     plain = ("foreground",) if highest <= 1 else tuple(f"class_{i}" for i in range(1, highest + 1))
-    regions = {name: (index,) for index, name in enumerate(plain, start=1)}
+    regions: dict[str, tuple[int, ...]] = {
+        name: (index,) for index, name in enumerate(plain, start=1)
+    }
     if len(plain) > 1:
         regions = {"foreground": tuple(range(1, len(plain) + 1)), **regions}
     return Classes(

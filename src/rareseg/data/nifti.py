@@ -157,8 +157,8 @@ def _scaled(array: NDArray[Any], header: np.void) -> NDArray[np.generic]:
         return array
     slope = slope or 1.0
     short = array.dtype.itemsize <= 2 or array.dtype == np.float32
-    scaled = array.astype(np.float32 if short else np.float64)
-    return np.asarray(scaled * scaled.dtype.type(slope) + scaled.dtype.type(intercept))
+    kind = np.float32 if short else np.float64
+    return np.asarray(np.add(np.multiply(array, slope, dtype=kind), intercept, dtype=kind))
 
 
 def _frame(header: np.void, path: Path) -> Frame:

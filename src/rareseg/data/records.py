@@ -11,9 +11,9 @@ Conventions that hold in the whole package:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,20 @@ class Classes:
     def count(self) -> int:
         """The number of classes, background included."""
         return len(self.names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold; :meth:`from_dict` gives the same record back."""
+        return {**asdict(self), "regions": dict(self.regions)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Classes:
+        """Make the record from what :meth:`to_dict` wrote."""
+        return cls(
+            names=tuple(content["names"]),
+            values=tuple(content["values"]),
+            regions={name: tuple(members) for name, members in content["regions"].items()},
+            ignore_value=content["ignore_value"],
+        )
 
 
 @dataclass(frozen=True)

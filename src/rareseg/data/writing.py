@@ -116,7 +116,7 @@ def _store_case(
                 f"the image is {image.array.shape} and the mask {labels.shape} where "
                 f"{(source.channels, *source.shape)} was inspected; inspect the data again."
             )
-        prepared: Prepared = prepare(image, preprocessing)
+        prepared = prepare(image, preprocessing)
     except (DataError, StoreError) as error:
         raise type(error)(f"Case '{source.id}': {error}") from error
     labels = resample_labels(labels, prepared.array.shape[1:])

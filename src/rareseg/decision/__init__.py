@@ -1,0 +1,1 @@
+"""Where to cut: operating points."""

@@ -1,0 +1,1 @@
+"""How good it is: score tables, metrics, lesions and intervals."""

@@ -39,9 +39,7 @@ class Estimate:
     method: str
 
 
-def clopper_pearson(
-    successes: float, n: float, *, confidence: float = 0.95
-) -> tuple[float, float]:
+def clopper_pearson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[float, float]:
     """Return the two-sided interval of a proportion, within [0, 1].
 
     low = Beta⁻¹(α/2; x, n − x + 1), high = Beta⁻¹(1 − α/2; x + 1, n − x), with low = 0 at x = 0
@@ -102,7 +100,7 @@ def estimate_share(
         undefined = Undefined(none)
         return Estimate(undefined, undefined, undefined, 0, 0, 0, method)
     share = float(hit.sum() / trial.sum())
-    per_group = np.bincount(numbers, trial)
+    per_group = np.bincount(numbers, trial).astype(np.float64)
     n = effective_groups(per_group)
     low, high = clopper_pearson(min(share * n, n), n, confidence=confidence)
     return Estimate(share, low, high, len(trial), len(per_group), 0, method)
@@ -154,7 +152,7 @@ def estimate_mean(
         undefined = Undefined(none)
         return Estimate(undefined, undefined, undefined, 0, 0, n_undefined, method)
     numbers = group_numbers(own_groups)
-    sums = np.bincount(numbers, numbers_of)
+    sums = np.bincount(numbers, numbers_of).astype(np.float64)
     sizes = np.bincount(numbers).astype(np.float64)
     low: Value
     high: Value

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
-from rareseg.evaluation.scores import CaseScores, ScoreTable
+from rareseg.evaluation.scores import CaseScores, ScoreTable, as_labels, label_message
 from rareseg.evaluation.values import Undefined, Value, mean_of_defined, ratio
 
 Floats = NDArray[np.float64]
@@ -108,17 +108,20 @@ METRICS: Mapping[str, Callable[[Counts], Value]] = {
 def _confusion(
     prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
 ) -> tuple[int, int, int, int]:
-    """Return (tp, fp, fn, tn) of flat arrays in one pass; prediction is 0 or 1."""
-    tp = fp = fn = tn = 0
+    """Return (reference 0, reference 1, and of these two the predicted ones) in one pass.
+
+    The arrays are flat; prediction is 0 or 1. Other reference values count nowhere.
+    """
+    outside = inside = fp = tp = 0
     for i in range(prediction.size):
-        guess = np.int64(prediction[i])
-        truth = np.int64(reference[i] == 1)
-        counted = np.int64(reference[i] != IGNORE)
-        tp += guess & truth
-        fp += guess & (1 - truth) & counted
-        fn += (1 - guess) & truth
-        tn += (1 - guess) & (1 - truth) & counted
-    return tp, fp, fn, tn
+        is_outside = reference[i] == 0
+        is_inside = reference[i] == 1
+        is_predicted = prediction[i] != 0
+        outside += is_outside
+        inside += is_inside
+        fp += is_outside & is_predicted
+        tp += is_inside & is_predicted
+    return outside, inside, fp, tp
 
 
 def count_masks(
@@ -126,15 +129,21 @@ def count_masks(
 ) -> Counts:
     """Return the counts of a bool mask against a reference of the same shape.
 
-    The reference is bool, or uint8 with 0, 1 and IGNORE. Raises ScoreError where shapes differ.
+    The reference is bool, or integers 0, 1 and IGNORE. Raises ScoreError where shapes differ or
+    the reference holds another value.
     """
     if prediction.shape != reference.shape:
         raise ScoreError(
             f"The prediction has shape {prediction.shape} and the reference has shape "
             f"{reference.shape}; both must be on the case's original grid."
         )
-    flat = np.ravel(prediction).astype(np.bool_, copy=False).view(np.uint8)
-    return Counts(*(int(n) for n in _confusion(flat, np.ravel(reference).view(np.uint8))))
+    labels = as_labels(np.ravel(reference), "A mask")
+    outside, inside, fp, tp = _confusion(
+        np.ravel(prediction).astype(np.bool_, copy=False).view(np.uint8), labels
+    )
+    if outside + inside < labels.size and np.any((labels > 1) & (labels != IGNORE)):
+        raise ScoreError(label_message("A mask"))
+    return Counts(tp=tp, fp=fp, fn=inside - tp, tn=outside - fp)
 
 
 def counts_at(row: CaseScores, threshold: float) -> Counts:
@@ -290,9 +299,7 @@ def case_average_precisions(table: ScoreTable) -> dict[str, Value]:
     voxels, and the average precision is that of the sum. Undefined for a region that no case holds.
     """
     return {
-        region: average_precision(
-            pooled_curve(table.select(region=region).rows, weighting="case")
-        )
+        region: average_precision(pooled_curve(table.select(region=region).rows, weighting="case"))
         for region in table.regions
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,7 +88,7 @@ class ScoreTable:
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.rows, key=lambda row: row.key))
-        for row, following in zip(ordered, ordered[1:], strict=False):
+        for row, following in pairwise(ordered):
             if row.key == following.key:
                 raise ScoreError(
                     f"Case '{row.case_id}' has two rows for region '{row.region}' in one table; "
@@ -209,7 +209,7 @@ def score_case(
     counts = new_counts()
     wrong_scores, wrong_labels, top = histogram(
         np.ravel(score_array).astype(np.float32, copy=False),
-        _as_labels(np.ravel(reference_array), where),
+        as_labels(np.ravel(reference_array), where),
         counts,
     )
     if wrong_scores:
@@ -218,7 +218,7 @@ def score_case(
             "give probabilities (after softmax or sigmoid), not logits."
         )
     if wrong_labels:
-        raise ScoreError(_label_message(where))
+        raise ScoreError(label_message(where))
     inside, outside = columns(counts)
     bins = np.flatnonzero(inside + outside)
     return CaseScores(
@@ -234,22 +234,21 @@ def score_case(
     )
 
 
-def _label_message(where: str) -> str:
+def label_message(where: str) -> str:
+    """Return the sentence about a reference that is not the mask of one region."""
     return (
         f"{where}: the reference holds other values than 0 (outside), 1 (inside) and {IGNORE} "
         "(ignored); give the mask of one region, such as `labels == 2`."
     )
 
 
-def _as_labels(reference: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
-    """Return the reference as uint8 without changing a value."""
-    if reference.dtype == np.bool_:
-        return reference.view(np.uint8)
-    if reference.dtype == np.uint8:
+def as_labels(reference: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
+    """Return a reference as uint8 without changing a value; ScoreError where that cannot be."""
+    if reference.dtype in (np.bool_, np.uint8):
         return reference.view(np.uint8)
     labels = reference.astype(np.uint8)
     if not np.array_equal(labels, reference):
-        raise ScoreError(_label_message(where))
+        raise ScoreError(label_message(where))
     return labels
 
 
@@ -276,9 +275,7 @@ def region_scores(
     return result
 
 
-def region_references(
-    labels: NDArray[np.uint8], classes: Classes
-) -> dict[str, NDArray[np.uint8]]:
+def region_references(labels: NDArray[np.uint8], classes: Classes) -> dict[str, NDArray[np.uint8]]:
     """Return every region's reference: 1 inside, 0 outside, IGNORE where the label is ignored.
 
     ``labels`` (Z, Y, X) uint8 are class indices; each reference has the same shape.

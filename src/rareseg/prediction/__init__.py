@@ -1,0 +1,1 @@
+"""What the model says: networks, bundles and the predictor."""

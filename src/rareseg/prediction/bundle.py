@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def load_bundle(folder: Path) -> Bundle:
             )
         return Bundle(
             recipe=make_recipe(content["recipe"], source=str(description_path)),
-            classes=classes_from_dict(content["classes"]),
+            classes=Classes.from_dict(content["classes"]),
             channels=int(content["channels"]),
             preprocessing=Preprocessing.from_dict(content["preprocessing"]),
             precision=str(content["precision"]),
@@ -107,27 +107,11 @@ def load_bundle(folder: Path) -> Bundle:
         ) from error
 
 
-def classes_to_dict(classes: Classes) -> dict[str, Any]:
-    """Return ``classes`` as plain data; :func:`classes_from_dict` reads it back."""
-    return asdict(classes)
-
-
-def classes_from_dict(content: Mapping[str, Any]) -> Classes:
-    """Read what :func:`classes_to_dict` wrote."""
-    ignore = content["ignore_value"]
-    return Classes(
-        names=tuple(content["names"]),
-        values=tuple(int(value) for value in content["values"]),
-        regions={name: tuple(members) for name, members in content["regions"].items()},
-        ignore_value=None if ignore is None else int(ignore),
-    )
-
-
 def _write_description(folder: Path, bundle: Bundle, digest: str) -> None:
     content = {
         "format": FORMAT,
         "recipe": bundle.recipe.model_dump(mode="json"),
-        "classes": classes_to_dict(bundle.classes),
+        "classes": bundle.classes.to_dict(),
         "channels": bundle.channels,
         "preprocessing": bundle.preprocessing.to_dict(),
         "precision": bundle.precision,

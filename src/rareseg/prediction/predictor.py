@@ -17,8 +17,9 @@ from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rareseg.data.preprocess import network_input, resample
+from rareseg.data.preprocess import network_input
 from rareseg.data.records import IGNORE, Classes, Image
+from rareseg.data.resampling import resample
 from rareseg.errors import DataError
 from rareseg.evaluation.scores import region_scores
 from rareseg.prediction.bundle import Bundle

@@ -1,0 +1,1 @@
+"""How to learn: the plan, the losses and the loop."""

@@ -24,6 +24,7 @@ from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe, TrainingSection
 from rareseg.sampling.augment import augment
 from rareseg.sampling.sampler import Batch, PatchSampler
+from rareseg.training.budget import seconds_per_call
 from rareseg.training.checkpoint import State, load_state, save_state
 from rareseg.training.journal import Journal
 from rareseg.training.losses import Loss
@@ -75,7 +76,6 @@ def fit(
     folder: Path,
     *,
     fabric: Fabric,
-    precision: str,
     track: Track = silent,
     report: Callable[[str], None] = lambda line: None,
 ) -> Fitted:
@@ -86,11 +86,11 @@ def fit(
     running average (``training.average``) at the validation with the highest score.
     """
     settings = recipe.training
-    loop = _Loop(network, loss, recipe, fabric, precision)
+    loop = _Loop(network, loss, recipe, fabric)
     progress = loop.restore(load_state(folder / "last.pt"), sampler)
     saved_at = time.monotonic()
     checkpoints = set(validation_steps(settings))
-    batches = sampler.batches(progress.step, settings.steps)
+    batches = iter(sampler)
     with Journal(folder, first_step=progress.step) as journal:
         remaining = range(progress.step, settings.steps)
         for step in track(remaining, "training", len(remaining)):
@@ -130,6 +130,17 @@ def fit(
         steps=progress.step,
         waiting_share=progress.waiting_share,
     )
+
+
+def measure_step(
+    network: torch.nn.Module, loss: Loss, sampler: PatchSampler, recipe: Recipe, *, fabric: Fabric
+) -> float:
+    """Return the seconds of one training step, from steps that are made and thrown away.
+
+    ``network`` is changed; neither the sampler nor anything on disk is.
+    """
+    loop = _Loop(network, loss, recipe, fabric)
+    return seconds_per_call(lambda step: loop.step(sampler.batch(step), 0))
 
 
 def learning_rate(settings: TrainingSection, step: int) -> float:
@@ -172,12 +183,10 @@ class _Loop:
         loss: Loss,
         recipe: Recipe,
         fabric: Fabric,
-        precision: str,
     ) -> None:
         self.recipe = recipe
         self.settings = recipe.training
         self.fabric = fabric
-        self.precision = precision
         self.loss = loss
         self.network = network
         self.average = AveragedModel(

@@ -1,0 +1,209 @@
+"""Opening what people already have: a folder, a manifest or Python objects."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from rareseg.data.declared import read_dataset_json
+from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of
+from rareseg.data.layouts import (
+    Listing,
+    group_channels,
+    images_in,
+    open_decathlon,
+    open_folders,
+    open_manifest,
+    open_nnunet,
+)
+from rareseg.data.records import Case, Dataset
+from rareseg.errors import DataError, UsageError
+
+MissingMask = Literal["error", "negative"]
+_LAYOUTS = (
+    "a folder with images/ and masks/ (or negatives/), a manifest.csv, an nnU-Net raw folder or a "
+    "Decathlon folder"
+)
+
+
+def open_dataset(
+    data: Path | str | Sequence[Case],
+    *,
+    group_from: str | None = None,
+    missing_mask: MissingMask = "error",
+) -> Dataset:
+    """List the cases of a folder, a manifest or a sequence of cases; reads no pixels.
+
+    ``group_from`` is a regular expression searched in every id; its group named ``group``, or its
+    first, is the case's group. ``missing_mask="negative"`` takes an image without a mask as one
+    that holds nothing. Faults of single cases are collected in ``Dataset.problems``.
+
+    Raises:
+        DataError: the path does not exist, has no known layout, or what describes it is broken.
+        UsageError: ``group_from`` is no regular expression, has no group or matches no id.
+    """
+    if isinstance(data, (str, Path)):
+        root = Path(data)
+        listing = _list(root)
+        root = root if root.is_dir() else root.parent
+    else:
+        root, listing = Path(), Listing("cases", tuple(data))
+    problems = list(listing.problems)
+    if missing_mask == "error":
+        problems += _missing_masks(listing, root)
+    cases = listing.cases
+    if group_from is not None:
+        cases, unmatched = _grouped(cases, group_from)
+        problems += unmatched
+    if not cases:
+        problems.append(f"{root} holds no images; add some ({', '.join(IMAGE_SUFFIXES)}).")
+    problems += _identity_problems(cases, root)
+    declared = listing.declared
+    return Dataset(
+        root=root,
+        layout=listing.layout,
+        cases=cases,
+        labels=declared.labels,
+        regions=declared.regions,
+        ignore_value=declared.ignore_value,
+        channel_names=declared.channel_names,
+        problems=tuple(problems),
+    )
+
+
+def open_images(path: Path | str, *, channels: int | None = None) -> tuple[Case, ...]:
+    """List images to predict, without masks: one file, a DICOM series, a folder, or a data set.
+
+    In a plain folder, files ``ID_0000.ext … ID_000n.ext`` are the channels of one case where
+    every case has the same ones; ``channels`` says how many files a case has (1: each file is a
+    case of its own) and decides where names alone are ambiguous.
+
+    Raises:
+        DataError: the path does not exist, holds no image, or a case lacks channel files.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; correct the path.")
+    if is_image(path):
+        return (Case(stem_of(path), (path,), None),)
+    if path.is_file() and path.suffix.lower() != ".csv":
+        raise DataError(f"{path} is no image; allowed are {', '.join(IMAGE_SUFFIXES)}.")
+    found = images_in(path) if path.is_dir() else []
+    if not found:
+        return tuple(replace(case, mask=None) for case in open_dataset(path).cases)
+    grouped = _gathered(found, channels)
+    repeated = [name for name, count in Counter(stem_of(p) for p in found).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{path} holds several images named {repeated[0]}; their results would overwrite each "
+            "other, so rename one."
+        )
+    return tuple(Case(name, paths, None) for name, paths in grouped.items())
+
+
+def _list(root: Path) -> Listing:
+    """Recognise the layout of ``root`` and list it."""
+    if not root.exists():
+        raise DataError(f"{root} does not exist; correct the path.")
+    if root.is_file():
+        if root.suffix.lower() != ".csv":
+            raise DataError(f"{root} is neither a folder nor a .csv manifest; give {_LAYOUTS}.")
+        return open_manifest(root)
+    if (root / "manifest.csv").is_file():
+        return open_manifest(root / "manifest.csv")
+    if (root / "imagesTr").is_dir():
+        entries = read_dataset_json(root).training
+        is_decathlon = bool(entries) and any((root / str(e.get("image"))).exists() for e in entries)
+        return open_decathlon(root) if is_decathlon else open_nnunet(root)
+    if (root / "images").is_dir():
+        return open_folders(root)
+    holds = ", ".join(sorted(entry.name for entry in root.iterdir())[:5]) or "nothing"
+    raise DataError(f"{root} holds {holds}; give {_LAYOUTS}.")
+
+
+def _missing_masks(listing: Listing, root: Path) -> list[str]:
+    images = {case.id: case.images for case in listing.cases}
+    return [
+        f"{images[name][0] if images[name] else root} has no mask; add it, or say that images "
+        "without a mask hold nothing (--missing-mask negative, or a negatives/ folder, or the "
+        "word 'empty' in a manifest)."
+        for name in listing.missing
+    ]
+
+
+def _grouped(cases: Sequence[Case], pattern: str) -> tuple[tuple[Case, ...], list[str]]:
+    """Return the cases with groups read from their ids, and a problem where some do not match."""
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"--group-from {pattern!r} is no regular expression ({error}); correct it."
+        ) from error
+    if regex.groups == 0:
+        raise UsageError(
+            f"--group-from {pattern!r} has no group; put parentheses around the part of the id "
+            r"that names the patient or object, as in '(.+)_slice\d+'."
+        )
+    key: str | int = "group" if "group" in regex.groupindex else 1
+    found = {case.id: regex.search(case.id) for case in cases}
+    groups = {name: match[key] for name, match in found.items() if match and match[key]}
+    if cases and not groups:
+        raise UsageError(
+            f"--group-from {pattern!r} matches none of the {len(cases)} ids (the first is "
+            f"'{cases[0].id}'); correct the expression."
+        )
+    unmatched = [name for name in found if name not in groups]
+    problems = []
+    if unmatched:
+        problems.append(
+            f"--group-from {pattern!r} does not match {len(unmatched)} of {len(cases)} ids (the "
+            f"first is '{unmatched[0]}'); widen the expression."
+        )
+    return tuple(replace(case, group=groups.get(case.id)) for case in cases), problems
+
+
+def _identity_problems(cases: Sequence[Case], root: Path) -> list[str]:
+    """Find ids that occur twice or cannot name a file."""
+    files: dict[str, list[str]] = {}
+    for case in cases:
+        files.setdefault(case.id, []).append(str(case.images[0]) if case.images else "no image")
+    problems = [
+        f"{root} gives the id '{name}' to {len(places)} cases ({', '.join(places[:3])}); "
+        "rename all but one."
+        for name, places in files.items()
+        if len(places) > 1
+    ]
+    problems += [
+        f"{places[0]} has the id '{name}', which cannot name a result file; use letters, digits, "
+        "'.', '-' and '_'."
+        for name, places in files.items()
+        if not name or name.startswith(".") or re.search(r'[/\\:*?"<>|\x00-\x1f]', name)
+    ]
+    return problems
+
+
+def _gathered(paths: Sequence[Path], channels: int | None) -> dict[str, tuple[Path, ...]]:
+    """Decide whether the endings _0000, _0001 … count channels or images."""
+    single: dict[str, tuple[Path, ...]] = {stem_of(path): (path,) for path in paths}
+    if channels == 1 and not all(stem_of(path).endswith("_0000") for path in paths):
+        return single
+    grouped = group_channels(paths)
+    numbers = {tuple(stem_of(path)[-5:] for path in files) for files in grouped.values()}
+    counts = {len(files) for files in grouped.values()}
+    expected = tuple(f"_{number:04d}" for number in range(max(counts)))
+    if channels is not None and channels > 1:
+        short = [name for name, files in grouped.items() if len(files) != channels]
+        if short and counts != {1}:
+            raise DataError(
+                f"{paths[0].parent} holds {len(grouped[short[0]])} of {channels} channel files "
+                f"({short[0]}_0000 …) for {len(short)} cases; add the missing files."
+            )
+        return grouped if counts == {channels} else single
+    # One id with every file as its channel is far more often a numbered sequence of pictures.
+    is_nnunet = paths[0].parent.name.startswith("imagesT")
+    sequence = len(grouped) == 1 and len(paths) > 1 and not is_nnunet
+    return grouped if numbers == {expected} and not sequence else single

@@ -1,0 +1,176 @@
+"""Looking at one case's files: what they hold and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.formats import read_image, read_mask
+from rareseg.data.geometry import disagreement
+from rareseg.data.near_duplicates import thumbnail
+from rareseg.data.records import Case, Geometry, Image, Mask
+from rareseg.errors import ReadError
+
+PERCENTILES = (0.5, 50.0, 99.5)
+MOST_SAMPLES = 1_000_000
+"""Percentiles of larger arrays are read from about this many evenly spaced voxels."""
+
+
+@dataclass(frozen=True)
+class ChannelFacts:
+    """One channel's intensities: percentiles 0.5, 50 and 99.5, mean and standard deviation."""
+
+    low: float
+    median: float
+    high: float
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """One case that was read. ``values`` maps mask values to voxel counts.
+
+    ``turned`` says that the photograph was turned by its EXIF note, the mask was not, and the
+    shapes cannot tell whether that is right.
+    """
+
+    shape: tuple[int, int, int]
+    geometry: Geometry
+    dtype: str
+    intensities: tuple[ChannelFacts, ...]
+    values: Mapping[int, int]
+    thumbnail: NDArray[np.float32]
+    turned: bool = False
+
+
+def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
+    """Read a case and return what it holds and its problems, one sentence each.
+
+    ``None`` stands for a case whose image or mask cannot be read or does not fit.
+    """
+    problems: list[str] = []
+    image: Image | None = None
+    mask: Mask | None = None
+    try:
+        image = read_image(case.images)
+        problems += _not_finite(case, image.array)
+    except ReadError as error:
+        problems.append(str(error))
+    try:
+        mask = read_mask(case.mask) if case.mask else None
+    except ReadError as error:
+        problems.append(str(error))
+    if image is None or (case.mask is not None and mask is None):
+        return None, tuple(problems)
+    z, y, x = image.array.shape[1:]
+    if mask is not None:
+        misfit = _misfit(case, image, mask)
+        if misfit:
+            return None, (*problems, misfit)
+    examined = Examined(
+        shape=(z, y, x),
+        geometry=image.geometry,
+        dtype=image.array.dtype.name,
+        intensities=tuple(intensities(channel) for channel in image.array),
+        values={0: z * y * x} if mask is None else count_values(mask.array),
+        thumbnail=thumbnail(image.array),
+        turned=mask is not None and _turned(image.geometry, mask.geometry, (y, x)),
+    )
+    return examined, tuple(problems)
+
+
+def intensities(channel: NDArray[Any]) -> ChannelFacts:
+    """Return the facts of one channel, any shape, over its finite values (zeros if there are none).
+
+    Bytes are counted exactly; of other types mean and deviation are exact, percentiles sampled.
+    """
+    flat = channel.ravel()
+    if flat.dtype == np.uint8:
+        counts = np.bincount(flat, minlength=256)
+        levels = np.arange(256.0)
+        mean = float(counts @ levels / flat.size)
+        std = float(np.sqrt(counts @ (levels - mean) ** 2 / flat.size))
+        ranks = np.array(PERCENTILES) / 100 * (flat.size - 1)
+        found = np.searchsorted(np.cumsum(counts), np.floor(ranks), side="right")
+        low, median, high = (float(level) for level in found)
+        return ChannelFacts(low, median, high, mean, std)
+    if flat.dtype.kind == "f":
+        finite = np.isfinite(flat)
+        flat = flat if finite.all() else flat[finite]
+    if flat.size == 0:
+        return ChannelFacts(0.0, 0.0, 0.0, 0.0, 0.0)
+    sample = flat[:: -(-flat.size // MOST_SAMPLES)]
+    low, median, high = (float(value) for value in np.percentile(sample, PERCENTILES))
+    return ChannelFacts(
+        low, median, high, float(flat.mean(dtype=np.float64)), float(flat.std(dtype=np.float64))
+    )
+
+
+def count_values(mask: NDArray[np.integer]) -> dict[int, int]:
+    """Return how many voxels hold each value of an integer mask, ascending by value."""
+    if mask.size == 0:
+        return {}
+    low, high = int(mask.min()), int(mask.max())
+    if high - low < 65536:
+        # Counting is several times faster than the sort inside numpy.unique.
+        counts = np.bincount(mask.ravel() if low == 0 else (mask.astype(np.int64) - low).ravel())
+        present = np.flatnonzero(counts)
+        return {int(k) + low: int(counts[k]) for k in present}
+    values, found = np.unique(mask, return_counts=True)
+    return {int(value): int(count) for value, count in zip(values, found, strict=True)}
+
+
+def _not_finite(case: Case, array: NDArray[np.generic]) -> list[str]:
+    if array.dtype.kind != "f":
+        return []
+    problems = []
+    for number, channel in enumerate(array):
+        wrong = int(channel.size - np.count_nonzero(np.isfinite(channel)))
+        if wrong:
+            separate = len(case.images) == len(array)
+            file = case.images[number] if separate else case.images[0]
+            problems.append(
+                f"{file} holds {wrong} values that are NaN or infinite"
+                f"{'' if separate else f' in channel {number}'}; replace them, for example by the "
+                "background's value."
+            )
+    return problems
+
+
+def _misfit(case: Case, image: Image, mask: Mask) -> str | None:
+    """Say how a mask does not fit on its image, with the remedy."""
+    shape, drawn = image.array.shape[1:], mask.array.shape
+    if shape != drawn:
+        remedy = "export the mask on its image's grid"
+        if image.geometry.exif in (5, 6, 7, 8) and drawn == (shape[0], shape[2], shape[1]):
+            remedy = (
+                f"the photograph is turned by its EXIF note ({image.geometry.exif}) and the mask "
+                "is not: turn the mask as viewers turn the photograph"
+            )
+        return (
+            f"{case.mask} has the shape (z, y, x) = {drawn} where its image {case.images[0]} has "
+            f"{shape}; {remedy}."
+        )
+    difference = disagreement(image.geometry, mask.geometry, shape)
+    if difference:
+        return (
+            f"{case.mask} does not lie on its image {case.images[0]}: {difference}; resample the "
+            "mask to its image's grid, or copy the image's header if the voxels do correspond."
+        )
+    return None
+
+
+def _turned(image: Geometry, mask: Geometry, shape: tuple[int, int]) -> bool:
+    ambiguous = image.exif in (2, 3, 4) or (image.exif > 4 and shape[0] == shape[1])
+    return ambiguous and mask.exif == 1
+
+
+def first_file(case: Case) -> Path:
+    """Return the file by which a case is named in a sentence."""
+    return case.images[0] if case.images else Path(case.id)

@@ -1,0 +1,248 @@
+"""What a data set holds, and everything that is wrong with it, found in one pass over the files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from rareseg.data.classes import Findings, resolve_classes
+from rareseg.data.examine import ChannelFacts, Examined, examine, first_file
+from rareseg.data.files import atomic_write
+from rareseg.data.near_duplicates import find_near_duplicates, thumbnail_hash
+from rareseg.data.records import Case, Classes, Dataset, Role
+from rareseg.errors import DataError
+from rareseg.progress import Track, silent
+
+PROCESSES_FROM = 2000
+"""From this many cases on, processes read in parallel; below it, threads."""
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What one case holds.
+
+    ``shape`` and ``spacing`` (mm) are (z, y, x); ``dimension`` is 2 for photographs, 3 for
+    volumes; ``dtype`` is numpy's name of the stored number type. ``voxels[k]`` counts class index
+    k, ``ignored`` the voxels that count nowhere. ``intensities`` has one entry per channel.
+    """
+
+    id: str
+    group: str | None
+    role: Role | None
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    dimension: int
+    channels: int
+    dtype: str
+    voxels: tuple[int, ...]
+    ignored: int
+    intensities: tuple[ChannelFacts, ...]
+    thumbnail_hash: str
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether any foreground class occurs."""
+        return any(self.voxels[1:])
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a data set holds.
+
+    ``cases`` are those that could be read. ``problems`` stop a training, ``warnings`` do not; both
+    are one sentence each. ``near_duplicates`` are the most alike pairs (id, id, correlation) of
+    cases that no group unites. ``content_hash`` changes when a file does.
+    """
+
+    cases: tuple[CaseFacts, ...]
+    classes: Classes
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    near_duplicates: tuple[tuple[str, str, float], ...]
+    content_hash: str
+
+    def to_json(self, path: Path) -> None:
+        """Write the record, atomically."""
+        content = {**asdict(self), "classes": self.classes.to_dict()}
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, path: Path) -> Fingerprint:
+        """Read what :meth:`to_json` wrote; raises DataError for anything else."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                cases=tuple(_case_from(entry) for entry in content["cases"]),
+                classes=Classes.from_dict(content["classes"]),
+                problems=tuple(content["problems"]),
+                warnings=tuple(content["warnings"]),
+                near_duplicates=tuple((a, b, float(r)) for a, b, r in content["near_duplicates"]),
+                content_hash=content["content_hash"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is no fingerprint of a data set ({error}); inspect the data again."
+            ) from error
+
+
+def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) -> Fingerprint:
+    """Read every file once, in parallel, and report what is there and all that is wrong.
+
+    Never raises for the data's sake: an empty or broken data set gives problems. What is kept per
+    case is a few numbers and a thumbnail, so that 50,000 photographs fit into memory.
+    """
+    cases = dataset.cases
+    findings = Findings(list(dataset.problems))
+    # Decoding and decompressing release the interpreter's lock; processes take seconds to start.
+    prefer = "threads" if len(cases) < PROCESSES_FROM else "processes"
+    parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator")
+    results = parallel(delayed(examine)(case) for case in cases)
+    read: list[tuple[Case, Examined]] = []
+    steps = track(results, "Inspecting", len(cases))
+    for case, (examined, problems) in zip(cases, steps, strict=True):
+        findings.problems += problems
+        if examined is not None:
+            read.append((case, examined))
+    masks = {str(case.mask): tuple(found.values) for case, found in read if case.mask}
+    classes = resolve_classes(dataset, masks, findings)
+    facts = tuple(_facts(case, examined, classes) for case, examined in read)
+    _check_together(dataset, read, facts, findings)
+    pairs = _check_independence(read, findings)
+    return Fingerprint(
+        cases=facts,
+        classes=classes,
+        problems=tuple(dict.fromkeys(findings.problems)),
+        warnings=tuple(findings.warnings),
+        near_duplicates=pairs,
+        content_hash=content_hash(dataset),
+    )
+
+
+def content_hash(dataset: Dataset) -> str:
+    """Return a hash (64 hexadecimal digits) of paths, sizes, times and what is declared.
+
+    Paths count relative to the data set's root, so that a moved folder keeps its hash.
+    """
+    digest = hashlib.sha256()
+    declared = [dataset.labels, dataset.regions, dataset.ignore_value]
+    digest.update(json.dumps(declared, sort_keys=True).encode())
+    for case in dataset.cases:
+        digest.update(json.dumps([case.id, case.group, case.role, case.mask is None]).encode())
+        for path in (*case.images, *((case.mask,) if case.mask else ())):
+            for file in sorted(path.iterdir()) if path.is_dir() else (path,):
+                within = file.is_relative_to(dataset.root)
+                name = file.relative_to(dataset.root) if within else file.absolute()
+                about = file.stat() if file.exists() else None
+                stamp = (about.st_size, about.st_mtime_ns) if about else None
+                digest.update(json.dumps([name.as_posix(), stamp]).encode())
+    return digest.hexdigest()
+
+
+def _facts(case: Case, examined: Examined, classes: Classes) -> CaseFacts:
+    counts = examined.values
+    ignored = 0 if classes.ignore_value is None else counts.get(classes.ignore_value, 0)
+    return CaseFacts(
+        id=case.id,
+        group=case.group,
+        role=case.role,
+        shape=examined.shape,
+        spacing=examined.geometry.spacing,
+        dimension=examined.geometry.dimension,
+        channels=len(examined.intensities),
+        dtype=examined.dtype,
+        voxels=tuple(counts.get(value, 0) for value in classes.values),
+        ignored=ignored,
+        intensities=examined.intensities,
+        thumbnail_hash=thumbnail_hash(examined.thumbnail),
+    )
+
+
+def _check_together(
+    dataset: Dataset,
+    read: Sequence[tuple[Case, Examined]],
+    facts: Sequence[CaseFacts],
+    findings: Findings,
+) -> None:
+    """Find what only shows when all cases are seen side by side."""
+    if facts and not any(fact.is_positive for fact in facts):
+        findings.problems.append(
+            f"{dataset.root} has no positive case: each of {len(facts)} holds only background; add "
+            "images that show what is to be found, with their masks."
+        )
+    findings.problems += _odd_ones(
+        read,
+        lambda found: f"{len(found.intensities)} channels",
+        "convert all images to the same number of channels",
+    )
+    findings.problems += _odd_ones(
+        read,
+        lambda found: "one slice (2D)" if found.geometry.dimension == 2 else "a volume (3D)",
+        "keep photographs and volumes in data sets of their own",
+    )
+    turned = [case for case, found in read if found.turned]
+    if turned:
+        findings.warnings.append(
+            f"{first_file(turned[0])} and {len(turned) - 1} more photographs are turned by an EXIF "
+            "note that their masks lack; the masks are taken to lie on the picture as a viewer "
+            "shows it."
+        )
+
+
+def _odd_ones(
+    read: Sequence[tuple[Case, Examined]], kind: Callable[[Examined], str], remedy: str
+) -> list[str]:
+    """Return one sentence for each kind that is not the commonest."""
+    counts = Counter(kind(found) for _, found in read)
+    usual = counts.most_common(1)[0][0] if counts else ""
+    problems = []
+    for odd, count in counts.items():
+        if odd != usual:
+            first = next(case for case, found in read if kind(found) == odd)
+            more = f" (as {count - 1} more have)" if count > 1 else ""
+            problems.append(
+                f"{first_file(first)} has {odd}{more} where {counts[usual]} cases have {usual}; "
+                f"{remedy}."
+            )
+    return problems
+
+
+def _check_independence(
+    read: Sequence[tuple[Case, Examined]], findings: Findings
+) -> tuple[tuple[str, str, float], ...]:
+    """Warn of cases without a group and of look-alikes that no group unites; return those pairs."""
+    alone = sum(case.group is None for case, _ in read)
+    if alone:
+        findings.warnings.append(
+            f"No group (patient, object) is known for {alone} of {len(read)} cases: each counts as "
+            "independent; if several show the same thing, give groups with --group-from or a "
+            "manifest's group column."
+        )
+    if len(read) < 2:
+        return ()
+    small = np.stack([found.thumbnail for _, found in read])
+    pairs, total = find_near_duplicates(small, [case.group for case, _ in read])
+    named = tuple((read[i][0].id, read[j][0].id, round(r, 4)) for i, j, r in pairs)
+    if named:
+        first, second, correlation = named[0]
+        noun = "pair of images looks" if total == 1 else "pairs of images look"
+        findings.warnings.append(
+            f"{total} {noun} almost alike without belonging to one group (most of all {first} and "
+            f"{second}, correlation {correlation:.3f}): if they show the same thing, group them, "
+            "or the test set leaks."
+        )
+    return named
+
+
+def _case_from(entry: dict[str, Any]) -> CaseFacts:
+    shapes = {key: tuple(entry[key]) for key in ("shape", "spacing", "voxels")}
+    channels = tuple(ChannelFacts(**channel) for channel in entry["intensities"])
+    return CaseFacts(**{**entry, **shapes, "intensities": channels})

@@ -1,0 +1,198 @@
+"""One case at one operating point: everything that is counted on its masks."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.files import atomic_write
+from rareseg.data.records import Geometry, Role
+from rareseg.evaluation.lesions import LesionMatch, match_lesions
+from rareseg.evaluation.metrics import METRICS, Counts, count_masks
+from rareseg.evaluation.values import Undefined, Value, is_defined
+
+Stratum = Literal["positive", "negative", "ignored"]
+
+
+class Cut(Protocol):
+    """What evaluation needs to know of an operating point."""
+
+    @property
+    def region(self) -> str:
+        """The region that is cut."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """The score at or above which a voxel is on."""
+        ...
+
+    @property
+    def gate(self) -> float:
+        """The top score that a case must reach."""
+        ...
+
+    @property
+    def smallest_component(self) -> int:
+        """The voxels that a component must have."""
+        ...
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The counts and lesions of one region in one case, at one operating point.
+
+    ``top_score`` is the largest score of the case. ``voxel_size`` is one voxel's volume (or one
+    pixel's area) in ``size_unit``.
+    """
+
+    case_id: str
+    region: str
+    role: Role | None
+    group: str | None
+    threshold: float
+    gate: float
+    smallest_component: int
+    top_score: float
+    counts: Counts
+    lesions: LesionMatch
+    voxel_size: float
+    size_unit: str
+
+    @property
+    def stratum(self) -> Stratum:
+        """Positive where the region is present, negative where it is absent.
+
+        "ignored" where no voxel counts: such a case is in neither.
+        """
+        if self.counts.total == 0:
+            return "ignored"
+        return "positive" if self.counts.tp + self.counts.fn else "negative"
+
+    @property
+    def found(self) -> bool:
+        """Whether at least one voxel of the region is predicted."""
+        return self.counts.tp > 0
+
+    @property
+    def false_alarm(self) -> bool:
+        """Whether anything is predicted in a case without the region."""
+        return self.stratum == "negative" and self.counts.fp > 0
+
+    @property
+    def false_positive_size(self) -> float:
+        """The volume (or area) of all falsely predicted voxels, in ``size_unit``."""
+        return self.counts.fp * self.voxel_size
+
+    def metric(self, name: str) -> Value:
+        """Return one of :data:`~rareseg.evaluation.metrics.METRICS`."""
+        return METRICS[name](self.counts)
+
+
+def size_of_voxel(geometry: Geometry) -> tuple[float, str]:
+    """Return (size, unit) of one voxel: mm³, or for photographs mm², or pixels² without spacing."""
+    z, y, x = geometry.spacing
+    if geometry.dimension == 3:
+        return z * y * x, "mm³"
+    return y * x, "pixels²" if (y, x) == (1.0, 1.0) else "mm²"
+
+
+def measure_case(
+    prediction: NDArray[np.bool_],
+    reference: NDArray[np.bool_] | NDArray[np.uint8],
+    *,
+    case_id: str,
+    point: Cut,
+    top_score: float,
+    geometry: Geometry | None = None,
+    role: Role | None = None,
+    group: str | None = None,
+) -> CaseResult:
+    """Return what is counted for one region in one case.
+
+    ``prediction`` is the finished mask, (Z, Y, X) or (Y, X) bool, as `apply_point` gives it;
+    ``reference`` is bool, or uint8 with 0, 1 and IGNORE, of the same shape. ``top_score`` is the
+    largest score of the case. Without ``geometry`` spacing is 1, of a photograph where there is
+    one slice. Raises ScoreError where shapes differ.
+    """
+    if geometry is None:
+        flat = prediction.ndim == 2 or prediction.shape[0] == 1
+        geometry = Geometry(dimension=2 if flat else 3)
+    voxel_size, size_unit = size_of_voxel(geometry)
+    return CaseResult(
+        case_id=case_id,
+        region=point.region,
+        role=role,
+        group=group,
+        threshold=point.threshold,
+        gate=point.gate,
+        smallest_component=point.smallest_component,
+        top_score=top_score,
+        counts=count_masks(prediction, reference),
+        lesions=match_lesions(reference, prediction),
+        voxel_size=voxel_size,
+        size_unit=size_unit,
+    )
+
+
+def case_record(result: CaseResult) -> dict[str, object]:
+    """Return one line of cases.csv: a value that is undefined is "" and its reason stands last."""
+    counts, lesions = result.counts, result.lesions
+    values = {name: result.metric(name) for name in METRICS}
+    reasons = [
+        f"{name}: {value.reason}" for name, value in values.items() if isinstance(value, Undefined)
+    ]
+    return {
+        "case": result.case_id,
+        "region": result.region,
+        "role": result.role or "",
+        "group": "" if result.group is None else result.group,
+        "stratum": result.stratum,
+        "threshold": result.threshold,
+        "gate": result.gate,
+        "smallest_component": result.smallest_component,
+        "top_score": result.top_score,
+        "tp": counts.tp,
+        "fp": counts.fp,
+        "fn": counts.fn,
+        "tn": counts.tn,
+        **{name: value if is_defined(value) else "" for name, value in values.items()},
+        "found": int(result.found) if result.stratum == "positive" else "",
+        "false_alarm": int(result.false_alarm) if result.stratum == "negative" else "",
+        "false_positive_size": result.false_positive_size,
+        "size_unit": result.size_unit,
+        "lesions": len(lesions.sizes),
+        "lesions_found": lesions.n_found,
+        "predicted_components": len(lesions.predicted_sizes),
+        "false_positive_components": len(lesions.false_positive_sizes),
+        "undefined": "; ".join(reasons),
+    }
+
+
+def write_cases_csv(path: Path, results: Sequence[CaseResult]) -> None:
+    """Write one line per case and region, atomically; numbers as they are, nothing rounded.
+
+    Raises WorkError where the file cannot be written.
+    """
+    records = [case_record(result) for result in results]
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.DictWriter(stream, fieldnames=list(_columns()))
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def _columns() -> dict[str, object]:
+    """Return the columns, which an empty list of results has too."""
+    nothing = LesionMatch((), (), (), ())
+    return case_record(
+        CaseResult("", "", None, None, 0, 0, 0, 0, Counts(0, 0, 0, 0), nothing, 1.0, "")
+    )

@@ -1,0 +1,79 @@
+"""The scorecard in a handful of lines, for the terminal."""
+
+from __future__ import annotations
+
+from rareseg.decision.operating_point import Infeasible, OperatingPoint
+from rareseg.evaluation.intervals import Estimate
+from rareseg.evaluation.scorecard import RegionScorecard
+from rareseg.evaluation.values import is_defined
+from rareseg.report.content import ReportContent
+from rareseg.report.wording import Form, count, percent, score, threshold, with_interval
+
+COLUMNS = ("dice on positives", "positives found", "false alarms")
+
+
+def short_scorecard(content: ReportContent) -> list[str]:
+    """Return plain lines: per region the strata under each label, the point, and the verdicts.
+
+    Sentences of level "note" are left to the page. No line ends in a newline.
+    """
+    lines: list[str] = []
+    for region in content.regions:
+        lines += [*_table(content, region), *_point(content.points.get(region)), ""]
+    marks = {"good": "+", "warning": "!", "bad": "x"}
+    lines += [
+        f"{marks[sentence.level]} {sentence.text}"
+        for sentence in content.verdicts
+        if sentence.level in marks
+    ]
+    return lines if lines and lines[-1] else lines[:-1]
+
+
+def _table(content: ReportContent, region: str) -> list[str]:
+    """Return a line about the cases, a head, and one row per label."""
+    main = content.scorecard.region(region)
+    cases = f"{main.role} cases" if main.role else "cases"
+    head = (
+        f"{region}, on {main.positives.n_cases} positive and {main.negatives.n_cases} negative "
+        f"{cases} (95 % intervals in brackets)"
+    )
+    rows = [("", *COLUMNS)] + [(label, *_cells(part)) for label, part in content.parts(region)]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS) + 1)]
+    return [head] + [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _cells(part: RegionScorecard) -> tuple[str, str, str]:
+    return (
+        _cell(part.positives.dice, score),
+        _cell(part.positives.found, percent),
+        _cell(part.negatives.false_alarm_rate, percent),
+    )
+
+
+def _cell(estimate: Estimate, form: Form) -> str:
+    """Return the number with its interval; what is undefined keeps only its reason."""
+    if is_defined(estimate.value):
+        return with_interval(estimate, form)
+    return str(estimate.value).removeprefix("undefined ").strip("()")
+
+
+def _point(point: OperatingPoint | Infeasible | None) -> list[str]:
+    """Return one line on how the region is cut."""
+    if point is None:
+        return []
+    if isinstance(point, Infeasible):
+        return [f"  no operating point: {point.reason}"]
+    gate = f", where the top score reaches {threshold(point.gate)}" if point.gate > 0 else ""
+    small = (
+        f", components of {count(point.smallest_component, 'voxel')} or more"
+        if point.smallest_component > 1
+        else ""
+    )
+    role = f"{point.role} " if point.role else ""
+    chosen = f" (chosen on {count(point.n_positive + point.n_negative, f'{role}case')})"
+    known = chosen if point.n_positive else f" ({point.objective})"
+    return [f"  cut at score >= {threshold(point.threshold)}{gate}{small}{known}"]

@@ -1,0 +1,360 @@
+"""What the numbers mean, in sentences: each with its number and with the rule it follows.
+
+A rule is a function from the content and one region's scorecard to a :class:`Sentence`, or None
+where it has nothing to say. :func:`judge` asks every rule in the order in which people read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from rareseg.decision.operating_point import Infeasible
+from rareseg.evaluation.cases import CaseResult
+from rareseg.evaluation.intervals import INDEPENDENT_IMAGES, Estimate, estimate_mean
+from rareseg.evaluation.metrics import counts_at
+from rareseg.evaluation.scorecard import RegionScorecard
+from rareseg.evaluation.values import Value, is_defined
+from rareseg.report.content import Level, ReportContent, Sentence
+from rareseg.report.wording import (
+    count,
+    difference,
+    percent,
+    quantity,
+    score,
+    threshold,
+    with_interval,
+)
+
+GOOD_DICE, GOOD_IOU = 0.8, 0.7
+POOR_DICE, POOR_IOU = 0.5, 0.4
+FEW_ALARMS, MANY_ALARMS = 0.10, 0.50
+PARADOX_GAIN = 0.01
+"""Accuracy that gains no more than this over pure background says nothing."""
+LOW_RECALL = 0.5
+OVERFITTING_GAP = 0.15
+FEW_CASES = 20
+SMALL_GAP, SMALL_LEAST = 0.15, 5
+"""How far, and on how many lesions, the recall of the smallest quarter must fall."""
+
+Rule = Callable[[ReportContent, RegionScorecard], Sentence | None]
+
+
+def judge(content: ReportContent) -> tuple[Sentence, ...]:
+    """Return what is to be said about the judged scorecard, region by region, then of the run.
+
+    The verdicts that ``content`` may already hold are not read. A scorecard without regions gives
+    the sentences about the run alone.
+    """
+    found = [rule(content, part) for part in content.scorecard.regions for rule in RULES]
+    found += [_leakage(content), _independence(content)]
+    return tuple(sentence for sentence in found if sentence is not None)
+
+
+def _overlap(content: ReportContent, part: RegionScorecard) -> Sentence:
+    """Good, fair or poor by mean dice and IoU over positive cases."""
+    positives, region = part.positives, part.region
+    overlap, shared = positives.dice.value, positives.iou.value
+    if not is_defined(overlap) or not is_defined(shared):
+        return Sentence(
+            "note",
+            f"None of the {count(part.negatives.n_cases, 'scored case')} holds {region}, so how "
+            "well it is segmented is not known.",
+            "Dice and IoU are of cases in which the region is present.",
+            region,
+        )
+    level: Level = "note"
+    word = "fairly"
+    if overlap > GOOD_DICE and shared > GOOD_IOU:
+        level, word = "good", "well"
+    elif overlap < POOR_DICE or shared < POOR_IOU:
+        level, word = "bad", "poorly"
+    found = round(float(_number(positives.found)) * positives.n_cases)
+    return Sentence(
+        level,
+        f"Where {region} is present it is segmented {word}: mean dice "
+        f"{with_interval(positives.dice)} and IoU {score(shared)}; {found} of "
+        f"{count(positives.n_cases, 'positive case')} ({percent(found / positives.n_cases)}) "
+        "found.",
+        f"Good is dice above {GOOD_DICE} and IoU above {GOOD_IOU}; poor is dice below {POOR_DICE} "
+        f"or IoU below {POOR_IOU}. In brackets: 95 % interval.",
+        region,
+    )
+
+
+def _false_alarms(content: ReportContent, part: RegionScorecard) -> Sentence:
+    """How often something is found where nothing is."""
+    negatives, region = part.negatives, part.region
+    rate = negatives.false_alarm_rate
+    if not is_defined(rate.value):
+        return Sentence(
+            "note",
+            f"None of the {count(part.positives.n_cases, 'scored case')} is without {region}, so "
+            "false alarms are not known; add images that hold nothing.",
+            "The false-alarm rate is of cases in which the region is absent.",
+            region,
+        )
+    level: Level = "warning"
+    if rate.value <= FEW_ALARMS:
+        level = "good"
+    elif rate.value > MANY_ALARMS:
+        level = "bad"
+    alarms = round(rate.value * negatives.n_cases)
+    return Sentence(
+        level,
+        f"{alarms} of {count(negatives.n_cases, 'case')} without {region} "
+        f"{'gives' if alarms == 1 else 'give'} a false alarm: {with_interval(rate, percent)}.",
+        f"Good is at most {percent(FEW_ALARMS)}, bad more than {percent(MANY_ALARMS)} of the "
+        "negative cases with anything predicted. In brackets: 95 % interval.",
+        region,
+    )
+
+
+def _gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """What the chosen point changes against 0.5, on the same cases."""
+    pairs = _at_one_half(content, part.region)
+    if (part.threshold, part.gate, part.smallest_component) == (0.5, 0.0, 0) or not pairs:
+        return None
+    positives = [pair for pair in pairs if pair[0].stratum == "positive"]
+    negatives = [pair for pair in pairs if pair[0].stratum == "negative"]
+    changes: list[str] = []
+    better = worse = False
+    if positives:
+        gained = _paired(positives, lambda result: result.metric("dice"))
+        changes.append(f"mean dice {with_interval(gained, difference)}")
+        better, worse = _excludes_zero(gained)
+    if negatives:
+        fewer = _paired(negatives, lambda result: float(result.false_alarm))
+        before = sum(other.false_alarm for _, other in negatives) / len(negatives)
+        after = sum(result.false_alarm for result, _ in negatives) / len(negatives)
+        changes.append(f"false alarms from {percent(before)} to {percent(after)} of the cases")
+        more_alarms, fewer_alarms = _excludes_zero(fewer)
+        better, worse = better or fewer_alarms, worse or more_alarms
+    kinds: dict[tuple[bool, bool], tuple[Level, str]] = {
+        (True, False): ("good", "is better than 0.5"),
+        (False, True): ("warning", "is worse than 0.5"),
+        (True, True): ("note", "trades one error for another against 0.5"),
+        (False, False): ("note", "does not clearly differ from 0.5"),
+    }
+    level, claim = kinds[better, worse]
+    return Sentence(
+        level,
+        f"For {part.region} the chosen point {claim}: {' and '.join(changes)}.",
+        "Two points differ where the 95 % interval of the paired difference over groups excludes "
+        "0.",
+        part.region,
+    )
+
+
+def _accuracy(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """The accuracy paradox."""
+    reached, trivial = part.accuracy, part.background_accuracy
+    recall = part.positives.recall.value
+    if not (is_defined(reached) and is_defined(trivial) and is_defined(recall)):
+        return None
+    if reached - trivial > PARADOX_GAIN:
+        return None
+    return Sentence(
+        "warning" if recall < LOW_RECALL else "note",
+        f"Accuracy ({percent(reached)}) says nothing about {part.region}: predicting background "
+        f"everywhere reaches {percent(trivial)}. Mean recall is {percent(recall)}, so "
+        f"{percent(1.0 - recall)} of it is missed in a mean positive case.",
+        f"Said where accuracy is at most {percent(PARADOX_GAIN)} above that of predicting "
+        f"background everywhere; a warning where recall is below {percent(LOW_RECALL)}.",
+        part.region,
+    )
+
+
+def _small_objects(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """Whether the smallest quarter of the lesions is found less often than the rest."""
+    lesions = [
+        (size * result.voxel_size, hit)
+        for result in content.results_of(part.region)
+        for size, hit in zip(result.lesions.sizes, result.lesions.found, strict=True)
+    ]
+    if not lesions:
+        return None
+    limit = float(np.quantile([size for size, _ in lesions], 0.25))
+    small = [hit for size, hit in lesions if size <= limit]
+    rest = [hit for size, hit in lesions if size > limit]
+    if min(len(small), len(rest)) < SMALL_LEAST:
+        return None
+    recall, others = float(np.mean(small)), float(np.mean(rest))
+    if others - recall < SMALL_GAP:
+        return None
+    return Sentence(
+        "warning",
+        f"Small objects of {part.region} are missed: {percent(recall)} of the {len(small)} "
+        f"smallest (up to {quantity(limit)} {part.lesions.size_unit}) are found, "
+        f"{percent(others)} of the other {len(rest)}.",
+        f"Said where the recall of the smallest quarter is {SMALL_GAP} or more below the rest, on "
+        f"{SMALL_LEAST} lesions or more.",
+        part.region,
+    )
+
+
+def _overfitting(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """Training cases far above the scored ones."""
+    train, scored = content.train_dice.get(part.region), part.positives.dice.value
+    if train is None or not is_defined(scored) or train - scored < OVERFITTING_GAP:
+        return None
+    return Sentence(
+        "warning",
+        f"The network may have learnt {part.region} by heart: mean dice {score(train)} on "
+        f"training cases, {score(scored)} on the scored ones. More data, more augmentation, "
+        "dropout or fewer steps help.",
+        f"Overfitting is a dice on training cases {OVERFITTING_GAP} or more above the scored one.",
+        part.region,
+    )
+
+
+def _few_scored(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """Few cases behind the scorecard."""
+    few = _few(part.positives.n_cases, part.negatives.n_cases)
+    if not few:
+        return None
+    return Sentence(
+        "warning",
+        f"The scorecard of {part.region} rests on only {few}: read its intervals, not its means.",
+        f"Few are fewer than {FEW_CASES} positive or negative cases.",
+        part.region,
+    )
+
+
+def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """What makes an operating point uncertain: none found, its edge, its cases, their number."""
+    point = content.points.get(part.region)
+    if isinstance(point, Infeasible):
+        return Sentence(
+            "bad",
+            f"There is no chosen operating point for {part.region}: {point.reason}. It is cut at "
+            f"{threshold(part.threshold)}.",
+            "A threshold is chosen on cases that hold the region.",
+            part.region,
+        )
+    if point is None or point.role is None:
+        return None
+    if point.role == part.role:
+        return Sentence(
+            "bad",
+            f"The threshold {threshold(point.threshold)} of {part.region} was chosen on the same "
+            f"{part.role} cases that are scored here, which flatters the scorecard.",
+            "A point is chosen on select cases and judged on test cases.",
+            part.region,
+        )
+    faults = []
+    if point.edge_of_grid:
+        faults.append("lies at the edge of the scores that occur")
+    if few := _few(point.n_positive, point.n_negative):
+        faults.append(f"was chosen on only {few}")
+    if not faults:
+        return None
+    return Sentence(
+        "warning",
+        f"The threshold {threshold(point.threshold)} of {part.region} {' and '.join(faults)}: "
+        "other cases may ask for another.",
+        f"Uncertain is a threshold at the edge of its grid, or chosen on fewer than {FEW_CASES} "
+        "positive or negative cases.",
+        part.region,
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    _overlap,
+    _false_alarms,
+    _gain,
+    _accuracy,
+    _small_objects,
+    _overfitting,
+    _few_scored,
+    _point,
+)
+"""What is asked about each region, in the order in which it is said."""
+
+
+def _leakage(content: ReportContent) -> Sentence | None:
+    """Cases of different roles that are not independent."""
+    leak = content.leakage
+    parts = []
+    if leak.shared_groups:
+        parts.append(f"{count(leak.shared_groups, 'group')} in more than one role")
+    if leak.near_duplicates:
+        parts.append(f"{count(leak.near_duplicates, 'pair')} of near-duplicates across roles")
+    if not parts:
+        return None
+    return Sentence(
+        "bad",
+        f"The split may leak: {' and '.join(parts)}, such as {leak.example}. The scorecard may "
+        "flatter; group what belongs together and train again.",
+        "Nothing that a network learnt from may return among the cases it is judged on.",
+    )
+
+
+def _independence(content: ReportContent) -> Sentence | None:
+    """What the intervals assume where groups are unknown."""
+    card = content.scorecard
+    if card.assumption != INDEPENDENT_IMAGES:
+        return None
+    return Sentence(
+        "note",
+        f"Every interval {INDEPENDENT_IMAGES}: for some of the {count(card.n_cases, 'case')} it is "
+        "not known which patient or object they show. Groups are given with --group-from or in a "
+        "manifest.",
+        "Images of one patient or object say less than as many of different ones.",
+    )
+
+
+def _few(n_positive: int, n_negative: int) -> str:
+    """Return what there is too little of; none at all is said elsewhere."""
+    few = []
+    if 0 < n_positive < FEW_CASES:
+        few.append(f"{n_positive} positive")
+    if 0 < n_negative < FEW_CASES:
+        few.append(f"{n_negative} negative")
+    last = n_negative if few and few[-1].endswith("negative") else n_positive
+    return f"{' and '.join(few)} {'case' if last == 1 else 'cases'}" if few else ""
+
+
+Pair = tuple[CaseResult, CaseResult]
+
+
+def _at_one_half(content: ReportContent, region: str) -> list[Pair]:
+    """Return each of a region's results beside that of the plain cut at 0.5, from the table."""
+    rows = {row.case_id: row for row in content.table if row.region == region}
+    return [
+        (result, replace(result, counts=counts_at(rows[result.case_id], 0.5)))
+        for result in content.results_of(region)
+        if result.case_id in rows
+    ]
+
+
+def _paired(pairs: list[Pair], value: Callable[[CaseResult], Value]) -> Estimate:
+    """Return the mean difference (chosen point less 0.5) over cases, bootstrapped over groups."""
+    differences = []
+    for result, other in pairs:
+        here, there = value(result), value(other)
+        assert is_defined(here)
+        assert is_defined(there)
+        differences.append(here - there)
+    return estimate_mean(
+        differences,
+        [result.group for result, _ in pairs],
+        generator=np.random.default_rng(0),
+        none="no case",
+    )
+
+
+def _excludes_zero(estimate: Estimate) -> tuple[bool, bool]:
+    """Tell whether the whole interval lies above 0, and whether it lies below."""
+    low, high = estimate.low, estimate.high
+    if not (is_defined(low) and is_defined(high)):
+        return False, False
+    return low > 0.0, high < 0.0
+
+
+def _number(estimate: Estimate) -> float:
+    """Return an estimate's value where it is known to be defined."""
+    assert is_defined(estimate.value)
+    return estimate.value

@@ -1,0 +1,75 @@
+"""Numbers as people read them: per cents, intervals, counts with their nouns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from rareseg.evaluation.intervals import Estimate
+from rareseg.evaluation.values import Undefined, Value
+
+Form = Callable[[float], str]
+
+
+def percent(share: float) -> str:
+    """Return a share in [0, 1] as ``12 %``, with more digits near 0 and 1: ``4.3 %``, ``99.96 %``.
+
+    A share that is not quite 0 or 1 is never rounded to 0 % or 100 %.
+    """
+    value = 100.0 * share
+    distance = min(value, 100.0 - value)
+    if distance < 1e-9 or distance >= 9.95:
+        return f"{value:.0f} %"
+    digits = 1 if distance >= 0.095 else -math.floor(math.log10(distance))
+    return f"{value:.{digits}f} %"
+
+
+def score(value: float) -> str:
+    """Return a metric in [0, 1] with two digits."""
+    return f"{value:.2f}"
+
+
+def difference(value: float) -> str:
+    """Return a difference of metrics with its sign and two digits."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def threshold(value: float) -> str:
+    """Return a threshold in [0, 1] with the digits that keep it apart from 0 and from 1."""
+    distance = min(value, 1.0 - value)
+    if distance <= 0 or value == 0.5:
+        return f"{value:g}"
+    return f"{value:.{max(3, 1 - math.floor(math.log10(distance)))}f}"
+
+
+def quantity(value: float) -> str:
+    """Return a non-negative quantity with about three digits, large ones with commas."""
+    if value >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return ``1 case`` or ``1,234 cases``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def interval(low: Value, high: Value, form: Form = score) -> str:
+    """Return ``0.75–0.86``, ``1–17 %`` or ``−0.02 to +0.10``, or why there is none."""
+    if isinstance(low, Undefined):
+        return low.reason
+    if isinstance(high, Undefined):
+        return high.reason
+    first, second = form(low), form(high)
+    if form is difference:
+        return f"{first} to {second}"
+    if second.endswith(" %"):
+        first = first.removesuffix(" %")
+    return f"{first}–{second}"
+
+
+def with_interval(estimate: Estimate, form: Form = score) -> str:
+    """Return ``0.81 (0.75–0.86)``, or what is undefined and why."""
+    if isinstance(estimate.value, Undefined):
+        return str(estimate.value)
+    return f"{form(estimate.value)} ({interval(estimate.low, estimate.high, form)})"

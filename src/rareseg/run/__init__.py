@@ -1,0 +1,1 @@
+"""One whole run, command by command: train, tune, predict, evaluate and the demo."""

@@ -1,0 +1,272 @@
+"""Score cases that the model has not seen, and write what that shows: CSV, JSON and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from rareseg.data.files import atomic_write
+from rareseg.data.fingerprint import Fingerprint, inspect_dataset
+from rareseg.data.records import Case, Role
+from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
+from rareseg.errors import DataError, ProblemsError
+from rareseg.evaluation.scorecard import (
+    CaseResult,
+    make_scorecard,
+    scorecard_to_json,
+    write_cases_csv,
+)
+from rareseg.evaluation.storage import load_table, save_table
+from rareseg.evaluation.values import is_defined
+from rareseg.prediction.bundle import Bundle, load_bundle
+from rareseg.prediction.predictor import Predictor
+from rareseg.progress import Track, silent
+from rareseg.report.content import (
+    History,
+    ReportContent,
+    data_facts,
+    find_leakage,
+    role_counts,
+)
+from rareseg.report.page import write_report
+from rareseg.report.summary import short_scorecard
+from rareseg.report.verdict import judge
+from rareseg.run.folder import (
+    DataOptions,
+    RunFolder,
+    open_run,
+    read_about,
+    read_split,
+    require_free,
+)
+from rareseg.run.pictures import choose_pictures, draw_pictures
+from rareseg.run.prepare import read_reasons
+from rareseg.run.scoring import Points, Scored, score_all
+from rareseg.sampling.composition import Composition
+from rareseg.training.journal import read_table
+
+CHOSEN = "at the chosen point"
+HALF = "at 0.5"
+
+TRAIN_SAMPLE = 24
+"""How many training cases are scored beside the test cases, to see overfitting."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found and where it lies."""
+
+    content: ReportContent
+    cases_csv: Path
+    scorecard_json: Path
+    report: Path
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """The scorecard in words, a handful of lines."""
+        return tuple(short_scorecard(self.content))
+
+
+def evaluate(
+    run: Path | str,
+    data: DataOptions | Path | str,
+    out: Path | str,
+    *,
+    device: str | torch.device = "cpu",
+    track: Track = silent,
+) -> Evaluation:
+    """Score every case of ``data`` at the run's operating points and write the result to ``out``.
+
+    Of the data that the run was trained on, its test cases alone are scored. Writes ``cases.csv``,
+    ``scorecard.json`` and ``report.html``. Raises :class:`OutputError` where ``out`` holds
+    anything, :class:`ProblemsError` for data with problems.
+    """
+    folder, out = open_run(Path(run)), Path(out)
+    options = data if isinstance(data, DataOptions) else DataOptions(str(data))
+    require_free(out)
+    if str(Path(options.path).resolve()) == read_about(folder)["path"]:
+        return evaluate_run(folder.root, out=out, device=device, track=track)
+    dataset = options.open()
+    fingerprint = inspect_dataset(dataset, track=track)
+    # Data of their own need not hold a positive: false alarms can be measured on empty images.
+    problems = [p for p in fingerprint.problems if "has no positive case" not in p]
+    if problems:
+        raise ProblemsError(problems)
+    bundle = load_bundle(folder.bundle)
+    predictor = Predictor(bundle, device=device)
+    scored = _score(predictor, dataset.cases, None, track)
+    content = _content(
+        f"{dataset.root.name} by the model of {folder.root.name}",
+        folder,
+        bundle,
+        fingerprint,
+        {},
+        scored,
+    )
+    return _write(out, content, predictor, dataset.cases, track)
+
+
+def evaluate_run(
+    run: Path | str,
+    *,
+    out: Path | None = None,
+    device: str | torch.device = "cpu",
+    track: Track = silent,
+) -> Evaluation:
+    """Score the run's own test cases and write the result to ``out``, or into the run."""
+    folder = open_run(Path(run))
+    roles = read_split(folder.split)
+    dataset = DataOptions(**read_about(folder)).open()
+    cases = [case for case in dataset.cases if roles.get(case.id) == "test"]
+    if not cases:
+        raise DataError(
+            f"{folder.root} has no test cases (split.test is 0); name other data: "
+            "`rareseg evaluate RUN DATA --out DIR`."
+        )
+    bundle = load_bundle(folder.bundle)
+    predictor = Predictor(bundle, device=device)
+    scored = _score(predictor, cases, "test", track)
+    save_table(scored.table, folder.scores("test"))
+    train_cases = [case for case in dataset.cases if roles.get(case.id) == "train"]
+    fingerprint = Fingerprint.from_json(folder.fingerprint)
+    content = _content(folder.root.name, folder, bundle, fingerprint, roles, scored)
+    content = replace(content, train_dice=_train_dice(predictor, train_cases, fingerprint, track))
+    return _write(out or folder.root, content, predictor, cases, track)
+
+
+def _score(predictor: Predictor, cases: Sequence[Case], role: Role | None, track: Track) -> Scored:
+    """Score cases at 0.5 and at the bundle's points, in this order."""
+    bundle = predictor.bundle
+    halves = {region: default_point(region) for region in bundle.classes.regions}
+    return score_all(
+        predictor,
+        cases,
+        role=role,
+        points=(halves, bundle.points),
+        track=track,
+        doing="scoring test cases",
+    )
+
+
+def _train_dice(
+    predictor: Predictor, cases: Sequence[Case], fingerprint: Fingerprint, track: Track
+) -> dict[str, float]:
+    """Return the mean dice at the chosen points on a sample of positive training cases."""
+    positive = {fact.id for fact in fingerprint.cases if fact.is_positive}
+    pool = [case for case in cases if case.id in positive]
+    sample = pool[:: max(1, len(pool) // TRAIN_SAMPLE)][:TRAIN_SAMPLE]
+    points = predictor.bundle.points
+    scored = score_all(
+        predictor,
+        sample,
+        role="train",
+        points=(points,),
+        track=track,
+        doing="scoring a sample of training cases",
+    )
+    means = {}
+    for region in points:
+        values = [
+            value
+            for result in scored.results[0]
+            if result.region == region
+            and result.stratum == "positive"
+            and is_defined(value := result.metric("dice"))
+        ]
+        if values:
+            means[region] = sum(values) / len(values)
+    return means
+
+
+def _content(
+    title: str,
+    folder: RunFolder,
+    bundle: Bundle,
+    fingerprint: Fingerprint,
+    roles: Mapping[str, Role],
+    scored: Scored,
+) -> ReportContent:
+    """Gather what the report shows, except its pictures and sentences."""
+    at_half, at_chosen = scored.results
+    scorecards = [(HALF, make_scorecard(at_half))]
+    if bundle.points:
+        scorecards.append((CHOSEN, make_scorecard(at_chosen)))
+    points: dict[str, OperatingPoint | Infeasible] = {}
+    for region in bundle.classes.regions:
+        points[region] = bundle.points.get(region) or Infeasible(
+            region, "no select case holds it, or it was never tuned"
+        )
+    select = folder.scores("select")
+    delivered = bundle.trained.get("delivered")
+    return ReportContent(
+        title=title,
+        scorecards=tuple(scorecards),
+        main_label=CHOSEN if bundle.points else HALF,
+        points=points,
+        table=scored.table,
+        results=at_chosen if bundle.points else at_half,
+        data=data_facts(fingerprint),
+        roles=role_counts(fingerprint.cases, roles),
+        recipe=bundle.recipe,
+        reasons=read_reasons(folder.recipe),
+        history=History(
+            read_table(folder.training / "steps.csv"),
+            read_table(folder.training / "validations.csv"),
+        ),
+        composition=None if delivered is None else Composition.from_dict(delivered),
+        select_table=load_table(select) if select.is_file() else None,
+        leakage=find_leakage(fingerprint, roles),
+    )
+
+
+def _write(
+    out: Path,
+    content: ReportContent,
+    predictor: Predictor,
+    cases: Sequence[Case],
+    track: Track,
+) -> Evaluation:
+    """Judge, draw, and write the three files."""
+    points = shown_points(predictor.bundle)
+    pictures = draw_pictures(
+        predictor, cases, choose_pictures(content.results, content.regions), points, track=track
+    )
+    content = replace(content, pictures=pictures)
+    content = replace(content, verdicts=tuple(judge(content)))
+    evaluation = Evaluation(content, out / "cases.csv", out / "scorecard.json", out / "report.html")
+    write_cases_csv(evaluation.cases_csv, content.results)
+    _write_json(evaluation.scorecard_json, content)
+    write_report(evaluation.report, content)
+    return evaluation
+
+
+def shown_points(bundle: Bundle) -> Points:
+    """Return the points that masks are made at: the chosen ones, or 0.5 where none was chosen."""
+    if bundle.points:
+        return bundle.points
+    return {region: default_point(region) for region in bundle.classes.regions}
+
+
+def _write_json(path: Path, content: ReportContent) -> None:
+    """Write every scorecard, the operating points and the sentences."""
+    record = {
+        "headline": content.main_label,
+        "scorecards": {label: scorecard_to_json(card) for label, card in content.scorecards},
+        "points": {
+            region: point.to_dict()
+            if isinstance(point, OperatingPoint)
+            else {"infeasible": point.reason}
+            for region, point in content.points.items()
+        },
+        "verdicts": [vars(sentence) for sentence in content.verdicts],
+    }
+    with atomic_write(path) as temporary:
+        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+__all__ = ["CaseResult", "Evaluation", "evaluate", "evaluate_run"]

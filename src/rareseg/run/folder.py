@@ -1,0 +1,162 @@
+"""The folder of one run: where everything lies, and whether it may be written to."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from rareseg.data.dataset import open_dataset
+from rareseg.data.files import atomic_write
+from rareseg.data.records import ROLES, Dataset, Role
+from rareseg.errors import OutputError, RunError
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How a data set is opened: what ``open_dataset`` is told beside the path."""
+
+    path: str
+    group_from: str | None = None
+    missing_mask: str = "error"
+
+    def open(self) -> Dataset:
+        """Open the data set."""
+        missing = "negative" if self.missing_mask == "negative" else "error"
+        return open_dataset(
+            Path(self.path),
+            group_from=self.group_from,
+            missing_mask=cast(Any, missing),
+        )
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The places inside ``RUN``."""
+
+    root: Path
+
+    @property
+    def about(self) -> Path:
+        """The file that makes a folder a run: which data, opened how."""
+        return self.root / "run.json"
+
+    @property
+    def recipe(self) -> Path:
+        """Everything the run was told, with reasons."""
+        return self.root / "recipe.yaml"
+
+    @property
+    def split(self) -> Path:
+        """The role of every case."""
+        return self.root / "split.csv"
+
+    @property
+    def fingerprint(self) -> Path:
+        """What inspection found."""
+        return self.root / "fingerprint.json"
+
+    @property
+    def store(self) -> Path:
+        """The memory-mapped cases."""
+        return self.root / "store"
+
+    @property
+    def training(self) -> Path:
+        """Checkpoints and logs."""
+        return self.root / "training"
+
+    @property
+    def bundle(self) -> Path:
+        """The model that is used and handed on."""
+        return self.root / "bundle"
+
+    def scores(self, role: Role) -> Path:
+        """The score table of one role's cases."""
+        return self.root / "scores" / f"{role}.npz"
+
+
+def begin_run(root: Path, data: DataOptions) -> RunFolder:
+    """Return the folder of a new run, or of the run of the same data that stands there.
+
+    Raises :class:`OutputError` where ``root`` holds anything else, and :class:`RunError` where the
+    run there was begun with other data.
+    """
+    folder = RunFolder(root)
+    about = {**asdict(data), "path": str(Path(data.path).resolve())}
+    if folder.about.is_file():
+        known = read_about(folder)
+        changed = [key for key, value in about.items() if known[key] != value]
+        if changed:
+            key = changed[0]
+            raise RunError(
+                f"{root} was begun with {key} {known[key]!r}, not {about[key]!r}; "
+                "choose another --out, or call it as it was begun."
+            )
+        return folder
+    require_free(root)
+    root.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder.about) as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def open_run(root: Path) -> RunFolder:
+    """Return the folder of a finished run; raises :class:`RunError` where there is none."""
+    folder = RunFolder(root)
+    if not folder.about.is_file():
+        raise RunError(
+            f"{root} is no run: run.json is missing; name a folder that `rareseg train --out` "
+            "wrote."
+        )
+    if not (folder.bundle / "bundle.json").is_file():
+        raise RunError(
+            f"{root} holds an unfinished run; call `rareseg train` on it again to finish it."
+        )
+    return folder
+
+
+def read_about(folder: RunFolder) -> dict[str, Any]:
+    """Read ``run.json``; raises :class:`RunError` where it is damaged."""
+    try:
+        about: dict[str, Any] = json.loads(folder.about.read_text(encoding="utf-8"))
+        DataOptions(**about)
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{folder.about} is damaged ({error}); choose another --out.") from error
+    return about
+
+
+def require_free(root: Path) -> None:
+    """Raise :class:`OutputError` unless ``root`` is absent or an empty folder."""
+    if root.is_dir() and not any(root.iterdir()):
+        return
+    if root.exists():
+        held = "a file" if root.is_file() else f"{sum(1 for _ in root.iterdir())} entries"
+        raise OutputError(
+            f"{root} exists and holds {held} that are not of this run; nothing was changed. "
+            "Choose another --out or empty it first."
+        )
+
+
+def write_split(path: Path, roles: Mapping[str, Role], groups: Mapping[str, str | None]) -> None:
+    """Write ``id, group, role`` for every case."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "group", "role"))
+        writer.writerows((case, groups[case] or "", role) for case, role in roles.items())
+
+
+def read_split(path: Path) -> dict[str, Role]:
+    """Read what :func:`write_split` wrote; raises :class:`RunError` where it is damaged."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            roles = {row["id"]: row["role"] for row in csv.DictReader(file)}
+    except (OSError, KeyError) as error:
+        raise RunError(f"{path} cannot be read as a split ({error}).") from error
+    strange = sorted(set(roles.values()) - set(ROLES))
+    if strange:
+        raise RunError(f"{path} holds the role {strange[0]!r}; allowed are {', '.join(ROLES)}.")
+    return cast(dict[str, Role], roles)

@@ -1,0 +1,138 @@
+"""Predict images: one mask per region and one label map per image, at the chosen points."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rareseg.data.dataset import open_images
+from rareseg.data.files import atomic_write
+from rareseg.data.formats import read_image, suffix_of, write_mask, write_probabilities
+from rareseg.data.records import Case, Image
+from rareseg.decision.operating_point import apply_point
+from rareseg.errors import DataError, OutputError, ReadError
+from rareseg.evaluation.scores import region_scores
+from rareseg.prediction.bundle import Bundle, load_bundle
+from rareseg.prediction.predictor import Predictor, label_map
+from rareseg.progress import Track, silent
+from rareseg.run.folder import open_run, require_free
+from rareseg.run.prepare import Say, nobody
+from rareseg.run.tune import describe
+
+LOSSY = (".jpg", ".jpeg")
+
+
+def predict(
+    run: Path | str,
+    images: Path | str,
+    out: Path | str,
+    *,
+    probabilities: bool = False,
+    device: str | torch.device = "cpu",
+    track: Track = silent,
+    say: Say = nobody,
+) -> list[Path]:
+    """Write ``out/ID.ext`` (label map) and ``out/REGION/ID.ext`` (0/1 masks) for every image.
+
+    Masks are on each image's own grid, in its own format (PNG for JPEG, NIfTI for DICOM).
+    ``probabilities`` also writes ``out/probabilities/REGION/ID.ext``. Images whose label map is
+    there already, by this model at these points, are skipped, so that an interrupted call can be
+    repeated. Returns the label maps.
+
+    Raises :class:`DataError` for images that the model cannot take and :class:`OutputError` where
+    ``out`` is a file, the folder that the images come from, or holds anything else.
+    """
+    out = Path(out)
+    bundle = load_bundle(open_run(Path(run)).bundle)
+    if not bundle.points:
+        raise DataError(
+            f"{run} has no operating point; choose one with `rareseg tune {run} --maximize dice`."
+        )
+    for region in bundle.classes.regions:
+        point = bundle.points.get(region)
+        say(describe(point) if point else f"{region}: no operating point was chosen; left out.")
+    cases = open_images(Path(images))
+    _require_other_place(out, cases)
+    _begin(out, bundle)
+    predictor = Predictor(bundle, device=device)
+    written = []
+    for case in track(cases, "predicting", len(cases)):
+        target = out / f"{case.id}{_mask_suffix(case)}"
+        if not target.is_file():
+            _predict_case(predictor, case, target, probabilities=probabilities)
+        written.append(target)
+    return written
+
+
+def _predict_case(predictor: Predictor, case: Case, target: Path, *, probabilities: bool) -> None:
+    """Write everything of one case, the label map last: where it stands, the rest does too."""
+    image = read_image(case.images)
+    try:
+        scores = predictor.probabilities(image)
+    except ReadError:
+        raise
+    except DataError as error:
+        raise DataError(f"case '{case.id}': {error}") from error
+    classes, points = predictor.bundle.classes, predictor.bundle.points
+    masks = {}
+    for region, score in region_scores(scores, classes).items():
+        if region not in points:
+            masks[region] = np.zeros(score.shape, np.bool_)
+            continue
+        masks[region] = apply_point(score, points[region])
+        _write(target.parent / region / target.name, masks[region].astype(np.uint8), image)
+        if probabilities:
+            place = target.parent / "probabilities" / region / target.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_probabilities(place, score, image.geometry)
+    _write(target, label_map(scores, masks, classes), image)
+
+
+def _begin(out: Path, bundle: Bundle) -> None:
+    """Note in ``out/predictions.json`` which model and points its masks are of."""
+    record = {
+        "trained": dict(bundle.trained),
+        "points": {region: point.to_dict() for region, point in bundle.points.items()},
+    }
+    text = json.dumps(record, indent=1) + "\n"
+    note = out / "predictions.json"
+    if note.is_file():
+        if note.read_text(encoding="utf-8") != text:
+            raise OutputError(
+                f"{out} holds predictions of another model or at other operating points; "
+                "choose another --out."
+            )
+        return
+    require_free(out)
+    with atomic_write(note) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _write(path: Path, mask: NDArray[np.integer], image: Image) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_mask(path, mask, image.geometry)
+
+
+def _mask_suffix(case: Case) -> str:
+    """Return the file ending for a case's masks: that of its image where it keeps every value."""
+    first = case.images[0]
+    if first.is_dir():
+        return ".nii.gz"
+    suffix = suffix_of(first)
+    return ".png" if suffix.lower() in LOSSY else suffix
+
+
+def _require_other_place(out: Path, cases: tuple[Case, ...]) -> None:
+    """Raise :class:`OutputError` where predictions would land among the images."""
+    if out.is_file():
+        raise OutputError(f"--out {out} is a file; name a folder.")
+    sources = {path.parent.resolve() for case in cases for path in case.images}
+    if out.resolve() in sources:
+        raise OutputError(
+            f"--out {out} is the folder that the images come from; masks would overwrite them. "
+            "Name another folder."
+        )

@@ -1,0 +1,245 @@
+"""From a call to a run that is ready to learn: data inspected, recipe planned, split, store built.
+
+Every stage leaves its result in the run's folder and takes it from there the next time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from rareseg.data.build import build_store
+from rareseg.data.files import atomic_write
+from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.records import Case, Dataset, Role
+from rareseg.data.splits import make_split
+from rareseg.data.store import Store
+from rareseg.errors import ProblemsError, RunError
+from rareseg.prediction.predictor import computes_in_bf16
+from rareseg.progress import Track, silent
+from rareseg.recipe import (
+    Overrides,
+    Recipe,
+    differences,
+    make_recipe,
+    merge,
+    parse_settings,
+    read_overrides,
+    read_recipe,
+    to_yaml,
+)
+from rareseg.run.folder import DataOptions, RunFolder, begin_run, read_split, write_split
+from rareseg.training.plan import Plan, make_preprocessing, plan_recipe
+
+Say = Callable[[str], None]
+"""Takes one line of news."""
+
+
+def nobody(line: str) -> None:
+    """Take a line of news and tell nobody."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks of a run beside the data.
+
+    ``recipe`` is a recipe file, complete or partial; ``settings`` are ``section.key=value`` and win
+    over it; ``budget`` is a duration such as ``"20min"`` for the whole call.
+    """
+
+    recipe: Path | None = None
+    settings: Sequence[str] = ()
+    budget: str | None = None
+
+    def overrides(self) -> dict[str, dict[str, object]]:
+        """Return what is set, as nested values."""
+        from_file: Overrides = {} if self.recipe is None else read_overrides(self.recipe)
+        return merge(from_file, parse_settings(self.settings))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to compute: ``accelerator`` as Lightning Fabric names it, devices and nodes."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+
+    def fabric(self, precision: str) -> Fabric:
+        """Return the Fabric for ``precision`` (``"32"`` or ``"bf16"``), not launched yet."""
+        return Fabric(
+            accelerator=self.accelerator,
+            devices=self.devices,
+            num_nodes=self.nodes,
+            strategy="ddp" if self.devices * self.nodes > 1 else "auto",
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+        )
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that is ready to learn."""
+
+    folder: RunFolder
+    dataset: Dataset
+    fingerprint: Fingerprint
+    plan: Plan
+    roles: dict[str, Role]
+    store: Store
+
+    @property
+    def recipe(self) -> Recipe:
+        """The complete recipe."""
+        return self.plan.recipe
+
+    def cases(self, role: Role) -> list[Case]:
+        """Return the cases that play ``role``."""
+        return [case for case in self.dataset.cases if self.roles[case.id] == role]
+
+    def part(self, role: Role) -> Store:
+        """Return the store of the cases that play ``role``."""
+        return self.store.subset(case.id for case in self.cases(role))
+
+
+def prepare_run(
+    data: DataOptions,
+    out: Path,
+    wishes: Wishes,
+    *,
+    device: torch.device,
+    track: Track = silent,
+    say: Say = nobody,
+) -> PreparedRun:
+    """Bring a run to the point where it can learn, or take up the one that stands at ``out``.
+
+    Raises :class:`ProblemsError` for data with problems, :class:`RecipeError` for impossible
+    wishes, :class:`OutputError` and :class:`RunError` where ``out`` holds something else, a run
+    begun with other settings, or a run of data that changed since.
+    """
+    overrides = wishes.overrides()
+    make_recipe(_checkable(overrides))
+    dataset = data.open()
+    folder = begin_run(out, data)
+    fingerprint = _inspect(dataset, folder, track)
+    plan = _plan(fingerprint, folder, overrides, device)
+    roles = _split(dataset, fingerprint, plan.recipe, folder)
+    store = build_store(
+        dataset,
+        folder.store,
+        preprocessing=make_preprocessing(plan.recipe, fingerprint),
+        fingerprint=fingerprint,
+        track=track,
+    )
+    counts = {role: sum(1 for r in roles.values() if r == role) for role in set(roles.values())}
+    say(
+        ", ".join(
+            f"{counts[role]} cases {role}"
+            for role in ("train", "select", "certify", "test")
+            if role in counts
+        )
+    )
+    return PreparedRun(folder, dataset, fingerprint, plan, roles, store)
+
+
+def write_recipe(folder: RunFolder, plan: Plan) -> None:
+    """Write the recipe with its reasons."""
+    with atomic_write(folder.recipe) as temporary:
+        temporary.write_text(to_yaml(plan.recipe, plan.reasons), encoding="utf-8")
+
+
+def require_no_problems(dataset: Dataset, fingerprint: Fingerprint) -> None:
+    """Raise :class:`ProblemsError` where training on these data would go wrong."""
+    if fingerprint.problems:
+        raise ProblemsError(fingerprint.problems)
+
+
+def _checkable(overrides: Overrides) -> Overrides:
+    """Leave out what can only be judged beside the data."""
+    return {
+        section: {k: v for k, v in values.items() if k not in ("patch_size", "tile", "dimension")}
+        for section, values in overrides.items()
+    }
+
+
+def _inspect(dataset: Dataset, folder: RunFolder, track: Track) -> Fingerprint:
+    known = content_hash(dataset)
+    if folder.fingerprint.is_file():
+        fingerprint = Fingerprint.from_json(folder.fingerprint)
+        if fingerprint.content_hash == known:
+            return fingerprint
+        if folder.recipe.is_file():
+            raise RunError(
+                f"the files of {dataset.root} have changed since {folder.root} was begun; "
+                "choose another --out for the new data."
+            )
+    fingerprint = inspect_dataset(dataset, track=track)
+    require_no_problems(dataset, fingerprint)
+    fingerprint.to_json(folder.fingerprint)
+    return fingerprint
+
+
+def _plan(
+    fingerprint: Fingerprint, folder: RunFolder, overrides: Overrides, device: torch.device
+) -> Plan:
+    """Take the recipe that the run was begun with, or plan one and fix what the machine decides."""
+    if folder.recipe.is_file():
+        begun = read_recipe(folder.recipe)
+        changed = differences(begun, make_recipe(merge(begun.model_dump(), overrides)))
+        if changed:
+            raise RunError(
+                f"{folder.root} was begun with another recipe ({'; '.join(changed[:3])}); "
+                "choose another --out, or call it without these settings to go on."
+            )
+        return Plan(begun, read_reasons(folder.recipe))
+    plan = plan_recipe(fingerprint, overrides)
+    training = plan.recipe.training
+    reasons = dict(plan.reasons)
+    settled: dict[str, object] = {}
+    if training.threads == 0:
+        settled["threads"] = os.cpu_count() or 1
+        reasons["training.threads"] = "the cores of the machine on which the run began"
+    if training.precision == "auto":
+        settled["precision"] = "bf16" if computes_in_bf16(device) else "32"
+        reasons["training.precision"] = f"what {device.type} computes fastest without harm"
+    recipe = make_recipe(merge(plan.recipe.model_dump(), {"training": settled}))
+    return Plan(recipe, reasons)
+
+
+def read_reasons(path: Path) -> dict[str, str]:
+    """Read the comment above each value of a recipe file."""
+    reasons: dict[str, str] = {}
+    section, note = "", ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text.startswith("#"):
+            note = text.lstrip("# ")
+        elif text.endswith(":") and not line.startswith(" "):
+            section = text[:-1]
+        elif ":" in text:
+            if note:
+                reasons[f"{section}.{text.split(':')[0]}"] = note
+            note = ""
+    return reasons
+
+
+def _split(
+    dataset: Dataset, fingerprint: Fingerprint, recipe: Recipe, folder: RunFolder
+) -> dict[str, Role]:
+    if folder.split.is_file():
+        return read_split(folder.split)
+    settings = recipe.split
+    shares: dict[Role, float] = {
+        "train": settings.train,
+        "select": settings.select,
+        "certify": settings.certify,
+        "test": settings.test,
+    }
+    declared = {case.id: case.role for case in dataset.cases if case.role is not None}
+    roles = make_split(fingerprint, shares=shares, seed=settings.seed, declared=declared)
+    write_split(folder.split, roles, {case.id: case.group for case in dataset.cases})
+    return roles

@@ -1,0 +1,241 @@
+"""One whole training run: data to plan, store, model, operating points, scorecard and report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from rareseg.data.store import Store
+from rareseg.errors import RecipeError
+from rareseg.evaluation.metrics import checkpoint_score
+from rareseg.evaluation.scores import ScoreTable, score_regions
+from rareseg.evaluation.values import is_defined
+from rareseg.prediction.bundle import Bundle, save_bundle
+from rareseg.prediction.networks import build_network
+from rareseg.prediction.predictor import prepare_network, score_array
+from rareseg.progress import Track, silent
+from rareseg.recipe import make_recipe, merge
+from rareseg.run.evaluate import TRAIN_SAMPLE, Evaluation, evaluate_run
+from rareseg.run.folder import DataOptions, open_run
+from rareseg.run.prepare import (
+    Machine,
+    PreparedRun,
+    Say,
+    Wishes,
+    nobody,
+    prepare_run,
+    write_recipe,
+)
+from rareseg.run.tune import tune
+from rareseg.sampling.sampler import PatchSampler
+from rareseg.training.budget import parse_duration, plan_steps
+from rareseg.training.fit import Fitted, Validate, fit, measure_step
+from rareseg.training.losses import Loss, make_loss
+from rareseg.training.plan import Plan
+
+
+def train(
+    data: DataOptions | Path | str,
+    out: Path | str,
+    *,
+    wishes: Wishes | None = None,
+    machine: Machine | None = None,
+    track: Track = silent,
+    say: Say = nobody,
+) -> Evaluation | None:
+    """Train on ``data`` into the run folder ``out`` and return the evaluation of its test cases.
+
+    Of several processes the first evaluates; the others return ``None``.
+
+    Called again on the same ``out`` it goes on where it stopped, and ends with the same weights as
+    an uninterrupted run on the same machine. Raises what
+    :func:`rareseg.run.prepare.prepare_run` raises.
+    """
+    started = time.monotonic()
+    options = data if isinstance(data, DataOptions) else DataOptions(str(data))
+    wishes, machine = wishes or Wishes(), machine or Machine()
+    budget = None if wishes.budget is None else parse_duration(wishes.budget)
+    fabric = machine.fabric("32")
+    fabric.launch()
+    with fabric.rank_zero_first():
+        run = prepare_run(options, Path(out), wishes, device=fabric.device, track=track, say=say)
+    torch.set_num_threads(run.recipe.training.threads)
+    if not (run.folder.bundle / "bundle.json").is_file():
+        learner = _Learner(run, machine, fabric)
+        if not run.folder.recipe.is_file():
+            if budget is not None:
+                run = _fit_into(budget, started, learner, say)
+                learner = _Learner(run, machine, fabric)
+            if fabric.is_global_zero:
+                write_recipe(run.folder, run.plan)
+        fabric.barrier()
+        fitted = learner.learn(track, say)
+        if fabric.is_global_zero:
+            save_bundle(run.folder.bundle, learner.bundle(fitted))
+    fabric.barrier()
+    if not fabric.is_global_zero:
+        return None
+    folder = open_run(Path(out))
+    tune(folder.root, maximize=run.recipe.decision.maximize, device=fabric.device, track=track)
+    return evaluate_run(folder.root, device=fabric.device, track=track)
+
+
+class _Learner:
+    """What learning needs, made from a prepared run."""
+
+    def __init__(self, run: PreparedRun, machine: Machine, fabric: Fabric) -> None:
+        self.run, self.recipe = run, run.recipe
+        self.precision = self.recipe.training.precision
+        self.fabric = fabric
+        if self.precision == "bf16":
+            self.fabric = machine.fabric("bf16")
+            self.fabric.launch()
+        settings = self.recipe.sampling
+        if settings.batch_size % fabric.world_size:
+            raise RecipeError(
+                f"sampling.batch_size is {settings.batch_size}, which {fabric.world_size} devices "
+                "cannot share; give a multiple."
+            )
+        self.loss: Loss = make_loss(self.recipe.loss, classes=run.store.classes.count)
+        self.sampler = PatchSampler.from_settings(
+            run.part("train"),
+            settings,
+            seed=self.recipe.training.seed,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        )
+
+    def network(self) -> torch.nn.Module:
+        """Return the untrained network, the same for the same seed."""
+        torch.manual_seed(self.recipe.training.seed)
+        network = build_network(
+            self.recipe.network,
+            dimension=self.recipe.data.dimension,
+            channels=self.run.store.channels,
+            classes=self.run.store.classes.count,
+        )
+        return prepare_network(network, self.recipe, self.fabric.device)
+
+    def learn(self, track: Track, say: Say) -> Fitted:
+        """Train to the last step, from wherever the run stands."""
+        return fit(
+            self.network(),
+            self.loss,
+            self.sampler,
+            self.validation(),
+            self.recipe,
+            self.run.folder.training,
+            fabric=self.fabric,
+            track=track,
+            report=say,
+        )
+
+    def validation(self) -> Validate:
+        """Return the function that scores whole select cases with a network."""
+        store = self.run.part("select")
+        chosen = choose_cases(store, self.recipe.training.validation_cases)
+
+        def validate(network: torch.nn.Module) -> float:
+            rows = [row for case in chosen for row in self._score(network, store, case).rows]
+            value = checkpoint_score(ScoreTable(tuple(rows)))
+            return value if is_defined(value) else 0.0
+
+        return validate
+
+    def _score(self, network: torch.nn.Module, store: Store, row: int) -> ScoreTable:
+        probabilities = score_array(
+            network,
+            store.values(row),
+            self.recipe,
+            device=self.fabric.device,
+            precision=self.precision,
+        )
+        return score_regions(
+            probabilities, store.label(row), store.classes, case_id=store.cases.ids[row]
+        )
+
+    def seconds_per_case(self) -> float:
+        """Return the seconds that scoring one select case takes, the mean over a few."""
+        network, store = self.network().eval(), self.run.part("select")
+        rows = choose_cases(store, 5)
+        self._score(network, store, rows[0])
+        started = time.perf_counter()
+        for row in rows:
+            self._score(network, store, row)
+        return (time.perf_counter() - started) / len(rows)
+
+    def bundle(self, fitted: Fitted) -> Bundle:
+        """Return the model that learning ended with."""
+        store, roles = self.run.store, self.run.roles
+        delivered = self.sampler.delivered()
+        return Bundle(
+            recipe=self.recipe,
+            classes=store.classes,
+            channels=store.channels,
+            preprocessing=store.preprocessing,
+            precision=self.precision,
+            weights=fitted.weights,
+            points={},
+            trained={
+                "steps": fitted.steps,
+                "best_step": fitted.best_step,
+                "select_score": fitted.best_score,
+                "waiting_share": fitted.waiting_share,
+                "cases": {
+                    role: list(roles.values()).count(role) for role in sorted(set(roles.values()))
+                },
+                "data": self.run.fingerprint.content_hash,
+                "delivered": delivered.to_dict(),
+            },
+        )
+
+
+def choose_cases(store: Store, most: int) -> list[int]:
+    """Return at most ``most`` rows, evenly spread, as many with foreground as without where it can.
+
+    The same store gives the same rows.
+    """
+    holds = [
+        bool(((label := store.label(row)) != 0).any() and (label != 255).any())
+        for row in range(len(store))
+    ]
+    positive = [row for row, held in enumerate(holds) if held]
+    negative = [row for row, held in enumerate(holds) if not held]
+    of_positive = max(min(len(positive), most // 2), min(len(positive), most - len(negative)))
+    return sorted(_spread(positive, of_positive) + _spread(negative, most - of_positive))
+
+
+def _spread(rows: Sequence[int], most: int) -> list[int]:
+    """Return at most ``most`` of the rows, at even distances."""
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[int(place)] for place in np.linspace(0, len(rows) - 1, most)] if most else []
+
+
+def _fit_into(seconds: float, started: float, learner: _Learner, say: Say) -> PreparedRun:
+    """Measure this machine once and write into the plan how many steps fit into the budget."""
+    run, recipe = learner.run, learner.recipe
+    step_seconds = measure_step(
+        learner.network(), learner.loss, learner.sampler, recipe, fabric=learner.fabric
+    )
+    case_seconds = learner.seconds_per_case()
+    select, test = len(run.cases("select")), len(run.cases("test"))
+    validated = recipe.training.validations * min(select, recipe.training.validation_cases)
+    gone = time.monotonic() - started
+    budget = plan_steps(
+        seconds,
+        step_seconds=step_seconds,
+        case_seconds=case_seconds,
+        cases_to_score=validated + 2 * (select + test + TRAIN_SAMPLE),
+        gone=gone,
+    )
+    say(f"{budget.steps} steps fit into the budget ({step_seconds:.3f} s a step)")
+    reasons = {**run.plan.reasons, "training.steps": budget.reason}
+    longer = make_recipe(merge(recipe.model_dump(), {"training": {"steps": budget.steps}}))
+    return replace(run, plan=Plan(longer, reasons))

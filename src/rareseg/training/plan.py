@@ -1,0 +1,228 @@
+"""From what is in the data to a complete recipe, every choice with its reason.
+
+The rules are few and stated where they stand. What the user sets is taken as given, and the
+choices that depend on it follow it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rareseg.data.examine import ChannelFacts
+from rareseg.data.fingerprint import Fingerprint
+from rareseg.data.preprocess import Preprocessing
+from rareseg.prediction.networks import stride
+from rareseg.recipe import NetworkSection, Overrides, Recipe, make_recipe
+
+LARGEST_WINDOW_2D = 320
+"""Side in pixels up to which a whole image is one training window."""
+
+LARGEST_WINDOW_3D = 64
+"""Side in voxels of the largest training window of a volume."""
+
+THICK_SLICES = 3.0
+"""Ratio of the spacings beyond which a volume is a stack of slices (nnU-Net's rule)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A complete recipe and, by ``section.key``, the reason for each planned value."""
+
+    recipe: Recipe
+    reasons: Mapping[str, str]
+
+
+@dataclass
+class _Draft:
+    """A recipe in the making: what the user set wins, and says so."""
+
+    overrides: Overrides
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def choose(self, name: str, value: Any, reason: str) -> Any:
+        """Take ``value`` for ``section.key`` unless the user set one; returns what holds."""
+        section, key = name.split(".")
+        given = self.overrides.get(section, {})
+        if key in given:
+            value, reason = given[key], "set by you"
+        self.values.setdefault(section, {})[key] = value
+        self.reasons[name] = reason
+        return value
+
+
+def plan_recipe(fingerprint: Fingerprint, overrides: Overrides | None = None) -> Plan:
+    """Return the recipe for a data set, with ``overrides`` (``{section: {key: value}}``) kept.
+
+    Raises :class:`RecipeError` where an override is unknown or impossible, alone or together with
+    the others.
+    """
+    overrides = overrides or {}
+    make_recipe(_without_sizes(overrides))
+    draft = _Draft(overrides)
+    dimension = _plan_grid(draft, fingerprint)
+    _plan_network(draft, dimension)
+    _plan_windows(draft, fingerprint, dimension)
+    _plan_strategy(draft, fingerprint)
+    _plan_learning(draft, fingerprint, dimension)
+    for section, values in overrides.items():
+        for key, value in values.items():
+            draft.choose(f"{section}.{key}", value, "set by you")
+    return Plan(make_recipe(draft.values), draft.reasons)
+
+
+def make_preprocessing(recipe: Recipe, fingerprint: Fingerprint) -> Preprocessing:
+    """Return how images are prepared under ``recipe``.
+
+    The normalisation ``dataset`` clips each channel to the median over cases of its 0.5 and 99.5
+    percentiles, and standardises it by the median mean and deviation.
+    """
+    settings = recipe.data
+    clip = mean = std = None
+    if settings.normalisation == "dataset":
+        channels = list(zip(*(case.intensities for case in fingerprint.cases), strict=True))
+        clip = tuple((_median(c, "low"), _median(c, "high")) for c in channels)
+        mean = tuple(_median(c, "mean") for c in channels)
+        std = tuple(_median(c, "std") for c in channels)
+    return Preprocessing(
+        dimension=settings.dimension,
+        target_spacing=settings.target_spacing,
+        method=settings.normalisation,
+        clip=clip,
+        mean=mean,
+        std=std,
+    )
+
+
+def _median(channels: Iterable[ChannelFacts], name: str) -> float:
+    return float(statistics.median(getattr(channel, name) for channel in channels))
+
+
+def _without_sizes(overrides: Overrides) -> dict[str, dict[str, Any]]:
+    """Leave out what can only be checked beside the planned dimension."""
+    dependent = {("sampling", "patch_size"), ("prediction", "tile"), ("data", "dimension")}
+    return {
+        section: {key: v for key, v in values.items() if (section, key) not in dependent}
+        if isinstance(values, Mapping)
+        else values
+        for section, values in overrides.items()
+    }
+
+
+def _plan_grid(draft: _Draft, fingerprint: Fingerprint) -> int:
+    """Choose dimension, spacing and normalisation; returns the dimension."""
+    cases = fingerprint.cases
+    spacing = [statistics.median(case.spacing[axis] for case in cases) for axis in range(3)]
+    depth = statistics.median(case.shape[0] for case in cases)
+    photographs = all(case.dimension == 2 for case in cases)
+    if photographs:
+        wanted, reason = 2, "the images are photographs"
+    elif spacing[0] > THICK_SLICES * min(spacing[1:]):
+        wanted = 2
+        reason = f"slices are {spacing[0]:.3g} mm apart, pixels {min(spacing[1:]):.3g} mm"
+    elif depth < 16:
+        wanted, reason = 2, f"volumes have only {depth:.0f} slices in the median"
+    else:
+        wanted, reason = 3, f"volumes of near-cubic voxels, {depth:.0f} slices in the median"
+    dimension = int(draft.choose("data.dimension", wanted, reason))
+
+    same = all(
+        abs(case.spacing[axis] - spacing[axis]) <= 0.05 * spacing[axis]
+        for case in cases
+        for axis in range(3)
+    )
+    if photographs or same:
+        draft.choose("data.target_spacing", None, "all cases share one spacing; none is resampled")
+    else:
+        draft.choose(
+            "data.target_spacing",
+            [round(value, 4) for value in spacing],
+            "the median spacing in mm; probabilities are resampled back to each case's own grid",
+        )
+    if photographs:
+        reason = "each photograph by its own mean and deviation, so that exposure does not matter"
+    else:
+        reason = "each volume by its own mean and deviation; its intensities have no fixed scale"
+    draft.choose("data.normalisation", "zscore", reason)
+    return dimension
+
+
+def _plan_network(draft: _Draft, dimension: int) -> None:
+    width = [32, 64, 128, 256, 256] if dimension == 2 else [32, 64, 128, 256]
+    draft.choose("network.name", "unet", "a residual U-Net that halves the image first: cheap")
+    draft.choose("network.width", width, "channels per level; twice as wide is about 4 x as slow")
+
+
+def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> None:
+    """Choose the training window, the batch and the window of prediction."""
+    network = NetworkSection.model_validate(
+        {k: v for k, v in draft.values["network"].items() if k in NetworkSection.model_fields}
+    )
+    multiple = stride(network)
+    shapes = [case.shape[3 - dimension :] for case in fingerprint.cases]
+    median = [statistics.median(shape[axis] for shape in shapes) for axis in range(dimension)]
+    limit = LARGEST_WINDOW_2D if dimension == 2 else LARGEST_WINDOW_3D
+    window = [_round_up(min(side, limit), multiple) for side in median]
+    whole = all(side <= limit for side in median)
+    reason = (
+        "the median image, rounded up to the network's stride: windows see whole images"
+        if whole
+        else f"at most {limit} voxels a side: larger windows cost more than context gains"
+    )
+    window = list(draft.choose("sampling.patch_size", window, reason))
+    voxels = 1
+    for side in window:
+        voxels *= int(side)
+    batch = max(2, min(32, round((8 * 256**2 if dimension == 2 else 4 * 40**3) / voxels)))
+    draft.choose("sampling.batch_size", batch, "about as many voxels a step as two cores like")
+    tile = [1024, 1024] if dimension == 2 else [128, 128, 128]
+    draft.choose(
+        "prediction.tile", tile, "images up to this size are scored at once, larger ones in windows"
+    )
+
+
+def _plan_strategy(draft: _Draft, fingerprint: Fingerprint) -> None:
+    cases = fingerprint.cases
+    empty = sum(1 for case in cases if not any(case.voxels[1:]))
+    share = empty / len(cases)
+    if share >= 0.1:
+        draft.choose(
+            "sampling.strategy",
+            "negatives",
+            f"{empty} of {len(cases)} images ({share:.0%}) hold nothing: half of the windows "
+            "hold foreground, its classes in equal shares, half hold none",
+        )
+        draft.choose("sampling.positive_share", 0.5, "as many windows with foreground as without")
+    else:
+        draft.choose(
+            "sampling.strategy",
+            "balanced",
+            "nearly every image holds foreground: every class gets an equal share of the centres",
+        )
+
+
+def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> None:
+    total = [
+        sum(case.voxels[k] for case in fingerprint.cases) for k in range(fingerprint.classes.count)
+    ]
+    rare = sum(total[1:]) / max(1, sum(total))
+    draft.choose(
+        "loss.name",
+        "dice_cross_entropy",
+        f"{rare:.2%} of the voxels are foreground: dice does not see how rare it is, "
+        "cross-entropy keeps scores calibrated and makes false positives cost",
+    )
+    steps = _round_up(max(600, min(6000, 8 * len(fingerprint.cases))), 100)
+    draft.choose(
+        "training.steps", steps, "a start; --budget 20min measures how many fit into a time"
+    )
+    draft.choose("training.learning_rate", 1e-3, "AdamW's usual rate, falling to 0 by a cosine")
+    if dimension == 3:
+        draft.choose("augmentation.mirror", 0.0, "left and right differ in volumes of the body")
+
+
+def _round_up(value: float, multiple: int) -> int:
+    return int(-(-value // multiple) * multiple)

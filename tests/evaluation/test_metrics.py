@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn import metrics as sklearn_metrics
+
+from rareseg.data.records import IGNORE
+from rareseg.errors import ScoreError
+from rareseg.evaluation import metrics
+from rareseg.evaluation.metrics import Counts
+from rareseg.evaluation.scores import ScoreTable, score_case
+from rareseg.evaluation.values import Undefined
+
+bits = st.integers(1, 40).flatmap(
+    lambda n: st.tuples(hnp.arrays(np.bool_, n), hnp.arrays(np.bool_, n))
+)
+
+
+def test_every_metric_by_hand():
+    counts = Counts(tp=3, fp=1, fn=2, tn=4)
+    values = {name: metric(counts) for name, metric in metrics.METRICS.items()}
+    assert values == pytest.approx(
+        {
+            "dice": 6 / 9,
+            "iou": 3 / 6,
+            "precision": 3 / 4,
+            "recall": 3 / 5,
+            "specificity": 4 / 5,
+            "accuracy": 7 / 10,
+            "false_negative_rate": 2 / 5,
+        }
+    )
+    assert metrics.background_accuracy(counts) == 5 / 10
+
+
+@given(masks=bits)
+def test_counts_and_metrics_agree_with_scikit_learn(masks):
+    prediction, reference = masks
+    counts = metrics.count_masks(prediction, reference)
+    tn, fp, fn, tp = sklearn_metrics.confusion_matrix(
+        reference, prediction, labels=[False, True]
+    ).ravel()
+    assert counts == Counts(tp, fp, fn, tn)
+    for name, oracle in {
+        "dice": sklearn_metrics.f1_score,
+        "iou": sklearn_metrics.jaccard_score,
+        "precision": sklearn_metrics.precision_score,
+        "recall": sklearn_metrics.recall_score,
+    }.items():
+        value = metrics.METRICS[name](counts)
+        expected = oracle(reference, prediction, zero_division=np.nan)
+        if isinstance(value, Undefined):
+            # scikit-learn's recall and precision are 0/0 in exactly these cases.
+            assert np.isnan(expected)
+        else:
+            assert value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("metric", "counts", "reason"),
+    [
+        (metrics.dice, Counts(0, 0, 0, 9), "reference and prediction are empty"),
+        (metrics.iou, Counts(0, 0, 0, 9), "reference and prediction are empty"),
+        (metrics.precision, Counts(0, 0, 5, 9), "nothing is predicted"),
+        (metrics.recall, Counts(0, 5, 0, 9), "no positive voxel"),
+        (metrics.false_negative_rate, Counts(0, 5, 0, 9), "no positive voxel"),
+        (metrics.specificity, Counts(5, 0, 1, 0), "no negative voxel"),
+        (metrics.accuracy, Counts(0, 0, 0, 0), "no voxel counts"),
+    ],
+)
+def test_zero_by_zero_is_undefined_with_its_reason(metric, counts, reason):
+    assert metric(counts) == Undefined(reason)
+
+
+def test_a_false_alarm_on_an_empty_reference_has_dice_zero():
+    assert metrics.dice(Counts(0, 3, 0, 9)) == 0.0
+
+
+def test_ignored_voxels_count_nowhere():
+    prediction = np.array([True, True, False, True])
+    reference = np.array([1, IGNORE, IGNORE, 0], np.uint8)
+    assert metrics.count_masks(prediction, reference) == Counts(tp=1, fp=1, fn=0, tn=0)
+
+
+def test_masks_of_unlike_shape_and_label_maps_are_refused():
+    with pytest.raises(ScoreError, match=r"shape \(3,\).*shape \(2,\)"):
+        metrics.count_masks(np.zeros(3, bool), np.zeros(2, bool))
+    with pytest.raises(ScoreError, match="labels == 2"):
+        metrics.count_masks(np.zeros(3, bool), np.array([0, 1, 2], np.uint8))
+
+
+def table_of(*cases, region="r"):
+    return ScoreTable(
+        tuple(
+            score_case(scores, reference, case_id=str(i), region=region)
+            for i, (scores, reference) in enumerate(cases)
+        )
+    )
+
+
+@pytest.mark.parametrize("kind", ["smooth", "saturated"])
+@pytest.mark.parametrize("rarity", [0.2, 0.01, 0.0005])
+def test_curves_agree_with_the_exact_ones(kind, rarity, draw_scores):
+    scores, reference = draw_scores(kind, 300_000, rarity=rarity)
+    curve = metrics.pooled_curve(table_of((scores, reference)).rows)
+    auc = sklearn_metrics.roc_auc_score(reference, scores)
+    assert metrics.roc_auc(curve) == pytest.approx(auc, abs=1e-4)
+    ap = sklearn_metrics.average_precision_score(reference, scores)
+    assert metrics.average_precision(curve) == pytest.approx(ap, abs=1e-4)
+    precision, recall, _ = sklearn_metrics.precision_recall_curve(reference, scores)
+    exact = np.nanmax(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+    dice, threshold = metrics.best_dice(curve)
+    assert dice == pytest.approx(exact, abs=1e-4)
+    assert sklearn_metrics.f1_score(reference, scores >= np.float32(threshold)) == pytest.approx(
+        dice, abs=1e-12
+    )
+
+
+@given(
+    case=st.integers(2, 50).flatmap(
+        lambda n: st.tuples(
+            # Eighths each have a bin of their own, so that binning loses nothing.
+            hnp.arrays(np.int64, n, elements=st.integers(0, 8)).map(
+                lambda eighths: (eighths / 8).astype(np.float32)
+            ),
+            hnp.arrays(np.bool_, n),
+        )
+    )
+)
+def test_curves_are_exact_where_scores_have_bins_of_their_own(case):
+    scores, reference = case
+    curve = metrics.pooled_curve(table_of(case).rows)
+    if not reference.any():
+        assert metrics.average_precision(curve) == Undefined("no positive voxel in any case")
+        return
+    assert metrics.average_precision(curve) == pytest.approx(
+        sklearn_metrics.average_precision_score(reference, scores)
+    )
+    precision, recall, thresholds = sklearn_metrics.precision_recall_curve(reference, scores)
+    ours = metrics.precision_recall(curve)
+    np.testing.assert_allclose(ours[0], precision[:-1][::-1])
+    np.testing.assert_allclose(ours[1], recall[:-1][::-1])
+    np.testing.assert_array_equal(curve.thresholds, thresholds[::-1])
+    if reference.all():
+        assert metrics.roc_auc(curve) == Undefined("no negative voxel")
+        return
+    fpr, tpr, _ = sklearn_metrics.roc_curve(reference, scores, drop_intermediate=False)
+    np.testing.assert_allclose(metrics.roc(curve), (fpr, tpr))
+
+
+def test_equal_weight_divides_each_case_by_its_voxels():
+    rng = np.random.default_rng(0)
+    small = rng.random(100).astype(np.float32), rng.random(100) < 0.3
+    large = rng.random(5000).astype(np.float32), rng.random(5000) < 0.1
+    empty = rng.random(700).astype(np.float32) / 2, np.zeros(700, bool)
+    curve = metrics.pooled_curve(table_of(small, large, empty).rows, weighting="case")
+    cases = [small, large, empty]
+    exact = sklearn_metrics.average_precision_score(
+        np.concatenate([reference for _, reference in cases]),
+        np.concatenate([scores for scores, _ in cases]),
+        sample_weight=np.concatenate([np.full(len(s), 1 / len(s)) for s, _ in cases]),
+    )
+    assert metrics.average_precision(curve) == pytest.approx(exact, abs=2e-3)
+    assert curve.positives + curve.negatives == pytest.approx(3.0)
+
+
+def test_checkpoint_score_is_the_mean_over_regions_that_occur():
+    scores = np.array([0.1, 0.2, 0.3, 0.9], np.float32)
+    good = score_case(scores, [0, 0, 0, 1], case_id="a", region="good")
+    half = score_case(scores, [0, 0, 1, 0], case_id="a", region="half")
+    never = score_case(scores, [0, 0, 0, 0], case_id="a", region="never")
+    assert metrics.checkpoint_score(ScoreTable((good, half, never))) == pytest.approx(0.75)
+    assert isinstance(metrics.checkpoint_score(ScoreTable((never,))), Undefined)
+    assert isinstance(metrics.checkpoint_score(ScoreTable()), Undefined)
+    by_region = metrics.case_average_precisions(ScoreTable((good, half, never)))
+    assert by_region["half"] == 0.5
+    assert by_region["never"] == Undefined("no positive voxel in any case")
+
+
+def test_negative_cases_with_high_scores_lower_the_checkpoint_score():
+    positive = np.array([0.1, 0.8], np.float32), [0, 1]
+    quiet = np.array([0.1, 0.2], np.float32), [0, 0]
+    loud = np.array([0.1, 0.9], np.float32), [0, 0]
+    assert metrics.checkpoint_score(table_of(positive, quiet)) == 1.0
+    assert metrics.checkpoint_score(table_of(positive, loud)) == 0.5
+
+
+def test_curves_without_positives_raise_where_an_array_is_asked_for():
+    curve = metrics.pooled_curve(table_of(([0.5], [0])).rows)
+    with pytest.raises(ScoreError, match="needs positive"):
+        metrics.precision_recall(curve)
+    with pytest.raises(ScoreError, match="needs positive"):
+        metrics.roc(curve)
+    assert metrics.best_dice(curve)[0] == Undefined("no positive voxel in any case")
+    assert len(metrics.pooled_curve([]).thresholds) == 0
