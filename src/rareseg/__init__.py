@@ -56,7 +56,7 @@ _HOMES = {
     "write_specks": "rareseg.data.specks",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605 - derived from the table above
+__all__ = sorted([*_HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -86,22 +86,22 @@ class AugmentationSection(Section):
     """How patches are varied; every probability is per patch, every strength a largest value."""
 
     mirror: Probability = Field(default=0.5, description="per axis")
-    rotate: Probability = Field(default=0.3, description="probability of a rotation")
+    rotate: Probability = Field(default=0.5, description="probability of a rotation")
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
-    scale: Probability = Field(default=0.3, description="probability of a change of size")
+    scale: Probability = Field(default=0.5, description="probability of a change of size")
     scale_range: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.2, description="sizes from 1 - r to 1 + r"
     )
-    brightness: Probability = 0.3
+    brightness: Probability = 0.5
     brightness_range: NonNegativeFloat = Field(
         default=0.2, description="shift, in standard deviations"
     )
-    contrast: Probability = 0.3
+    contrast: Probability = 0.5
     contrast_range: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    gamma: Probability = 0.2
+    gamma: Probability = 0.3
     gamma_range: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    noise: Probability = 0.15
-    noise_level: NonNegativeFloat = Field(default=0.1, description="standard deviation")
+    noise: Probability = 0.2
+    noise_level: NonNegativeFloat = Field(default=0.2, description="standard deviation")
     blur: Probability = 0.1
     blur_sigma: NonNegativeFloat = Field(default=1.0, description="in voxels")
 
@@ -109,12 +109,12 @@ class AugmentationSection(Section):
 class NetworkSection(Section):
     """The network, by name and width."""
 
-    name: str = "unet"
+    name: str = "half_unet"
     width: tuple[PositiveInt, ...] = Field(
         default=(16, 32, 64, 128), description="channels per level"
     )
-    residual_units: Annotated[int, Field(ge=0, le=8)] = 2
-    norm: Literal["instance", "batch", "group"] = "instance"
+    residual_units: Annotated[int, Field(ge=0, le=8)] = 0
+    norm: Literal["instance", "batch", "group"] = "group"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")

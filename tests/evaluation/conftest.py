@@ -2,6 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The first example of a test may compile a kernel.
+settings.register_profile("compiled kernels", deadline=None, max_examples=40)
+settings.load_profile("compiled kernels")
 
 
 def _sigmoid(logits):

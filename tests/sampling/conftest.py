@@ -19,7 +19,7 @@ CLASSES = Classes(
 
 
 def photographs() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Five photographs of different sizes: two empty, spots, lines, and a border of ignored pixels."""
+    """Five photographs of different sizes: two are empty, one has an ignored row."""
     rng = np.random.default_rng(7)
     images, labels = {}, {}
     for name, (height, width) in {

@@ -114,7 +114,9 @@ def test_brightness_contrast_gamma_and_blur_do_what_they_say() -> None:
     torch.testing.assert_close(changed[1].std(), 2 * images[1].std())
     torch.testing.assert_close(changed[1].mean(), images[1].mean())
     assert changed[2].var() < images[2].var()
-    bent, _ = apply_plan(images, labels, neutral(3, 2, gamma=torch.full((3,), 2.0)), torch.Generator())
+    bent, _ = apply_plan(
+        images, labels, neutral(3, 2, gamma=torch.full((3,), 2.0)), torch.Generator()
+    )
     assert bent.min() == images.min()
     assert bent.max() == images.max()
 

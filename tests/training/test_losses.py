@@ -4,12 +4,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rareseg.data.records import IGNORE
+from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RecipeError
 from rareseg.recipe import LossSection
 from rareseg.training.losses import LOSSES, frequency_weights, make_loss
 
 CLASSES = 4
+
+
+def some_classes(count: int = CLASSES) -> Classes:
+    names = tuple(f"class{index}" for index in range(count))
+    foreground = tuple(range(1, count))
+    regions = {"foreground": foreground} | {names[index]: (index,) for index in foreground}
+    return Classes(names, tuple(range(count)), regions)
 
 
 def a_batch(*, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,7 +32,7 @@ def test_ignored_voxels_cost_nothing_whatever_is_predicted_there(name: str) -> N
     labels[:, :3] = IGNORE
     changed = logits.clone()
     changed[:, :, :3] += 7 * torch.randn(2, CLASSES, 3, 12)
-    loss = make_loss(LossSection(name=name), classes=CLASSES)
+    loss = make_loss(LossSection(name=name), some_classes())
     assert torch.equal(loss(logits, labels), loss(changed, labels))
 
 
@@ -38,7 +45,7 @@ def test_a_class_absent_from_the_batch_still_costs_when_predicted(name: str, cla
     logits[0, classes - 1, 5, 5] = 12.0  # a confident false positive of an absent class
     logits.requires_grad_()
     (ours,) = torch.autograd.grad(
-        make_loss(LossSection(name=name), classes=classes)(logits, labels), logits
+        make_loss(LossSection(name=name), some_classes(classes))(logits, labels), logits
     )
     (reference,) = torch.autograd.grad(F.cross_entropy(logits, labels), logits)
     place = (0, classes - 1, 5, 5)
@@ -47,29 +54,51 @@ def test_a_class_absent_from_the_batch_still_costs_when_predicted(name: str, cla
 
 def test_cross_entropy_equals_torch_where_nothing_is_weighted_or_ignored() -> None:
     logits, labels = a_batch()
-    loss = make_loss(LossSection(name="cross_entropy"), classes=CLASSES)
+    loss = make_loss(LossSection(name="cross_entropy"), some_classes())
     torch.testing.assert_close(loss(logits, labels), F.cross_entropy(logits, labels))
 
 
 def test_focal_with_gamma_zero_is_the_cross_entropy() -> None:
     logits, labels = a_batch()
-    loss = make_loss(LossSection(name="focal", focal_gamma=0.0), classes=CLASSES)
+    loss = make_loss(LossSection(name="focal", focal_gamma=0.0), some_classes())
     torch.testing.assert_close(loss(logits, labels), F.cross_entropy(logits, labels))
 
 
-def test_dice_term_of_a_hand_made_patch() -> None:
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_dice_term_of_a_hand_made_patch(batch_dice: bool) -> None:
     # Two of four voxels are class 1, softmax says one half everywhere: the intersection is 1,
     # the two areas are 2 and 2, so soft dice = (2·1 + 1) / (2 + 2 + 1) with smoothing 1.
     labels = torch.tensor([[[1, 1], [0, 0]]])
     logits = torch.zeros(1, 2, 2, 2)
-    loss = make_loss(LossSection(name="dice_cross_entropy"), classes=2)
+    settings = LossSection(name="dice_cross_entropy", batch_dice=batch_dice)
+    loss = make_loss(settings, some_classes(2))
     assert loss(logits, labels).item() == pytest.approx(math.log(2) + 1 - 3 / 5)
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_an_empty_patch_costs_its_cross_entropy_alone(batch_dice: bool) -> None:
+    logits, labels = a_batch()
+    labels[:] = 0
+    settings = LossSection(name="dice_cross_entropy", batch_dice=batch_dice)
+    loss = make_loss(settings, some_classes())
+    torch.testing.assert_close(loss(logits, labels), F.cross_entropy(logits, labels))
+
+
+def test_dice_is_that_of_the_regions_not_of_the_classes() -> None:
+    # Class 1 is taken for class 2 everywhere: the union of both is perfect, each alone is nothing.
+    labels = torch.ones(1, 8, 8, dtype=torch.int64)
+    logits = torch.zeros(1, 3, 8, 8)
+    logits[:, 2] = 50.0
+    one = Classes(("background", "a", "b"), (0, 1, 2), {"foreground": (1, 2)})
+    settings = LossSection(name="dice_cross_entropy")
+    dice_term = make_loss(settings, one)(logits, labels) - F.cross_entropy(logits, labels)
+    assert dice_term.item() == pytest.approx(0.0, abs=1e-4)
 
 
 def test_everything_ignored_costs_nothing_and_has_a_gradient() -> None:
     logits = torch.randn(1, CLASSES, 4, 4, requires_grad=True)
     labels = torch.full((1, 4, 4), IGNORE)
-    value = make_loss(LossSection(name="cross_entropy"), classes=CLASSES)(logits, labels)
+    value = make_loss(LossSection(name="cross_entropy"), some_classes())(logits, labels)
     value.backward()
     assert value.item() == 0.0
     assert logits.grad is not None
@@ -86,6 +115,6 @@ def test_weights_from_frequencies_rise_with_rarity() -> None:
 
 def test_unknown_names_and_wrong_weight_counts_are_named() -> None:
     with pytest.raises(RecipeError, match=r"did you mean 'focal'"):
-        make_loss(LossSection(name="vocal"), classes=2)
+        make_loss(LossSection(name="vocal"), some_classes(2))
     with pytest.raises(RecipeError, match=r"3 values, but there are 2 classes"):
-        make_loss(LossSection(class_weights=(1.0, 1.0, 1.0)), classes=2)
+        make_loss(LossSection(class_weights=(1.0, 1.0, 1.0)), some_classes(2))

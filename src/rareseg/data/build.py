@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from rareseg.data.fingerprint import Fingerprint, inspect_dataset
+from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.formats import read_image, read_mask
 from rareseg.data.preprocess import Preprocessing, class_indices
 from rareseg.data.records import Case, Classes, Dataset, Image
@@ -34,24 +33,23 @@ def build_store(
     other content is refused. ``preprocessing`` ``None`` normalises each case and channel to mean 0
     and deviation 1 on its own grid; ``fingerprint`` ``None`` inspects the data set first.
 
-    Raises :class:`ProblemsError` for a data set with problems, :class:`OutputError` where the
-    folder holds something else, :class:`WorkError` for a full disk.
+    Raises :class:`ProblemsError` for a data set with problems, :class:`StoreError` where a file
+    changed after the fingerprint was taken, :class:`OutputError` where the folder holds something
+    else, and :class:`WorkError` for a full disk.
     """
     folder = Path(folder)
-    key = store_key(_about_files(dataset), preprocessing)
+    key = store_key(content_hash(dataset), preprocessing)
     if is_current(folder, key):
         return open_store(folder)
     if fingerprint is None:
         fingerprint = inspect_dataset(dataset, jobs=jobs, track=track)
     if fingerprint.problems:
         raise ProblemsError(fingerprint.problems)
-    facts = {fact.id: fact for fact in fingerprint.cases}
-    missing = [case.id for case in dataset.cases if case.id not in facts]
-    if missing:
+    if fingerprint.content_hash != content_hash(dataset):
         raise StoreError(
-            f"{dataset.root} holds the case '{missing[0]}', which its inspection does not know; "
-            "inspect it again."
+            f"The files of {dataset.root} changed since they were inspected; inspect them again."
         )
+    facts = {fact.id: fact for fact in fingerprint.cases}
     if preprocessing is None:
         flat = any(fact.dimension == 2 for fact in fingerprint.cases)
         preprocessing = Preprocessing(dimension=2 if flat else 3)
@@ -85,28 +83,3 @@ def _read_case(case: Case, classes: Classes) -> tuple[Image, Labels]:
         return image, np.zeros(image.array.shape[1:], np.uint8)
     mask = read_mask(case.mask).array
     return image, class_indices(mask, classes.values, classes.ignore_value)
-
-
-def _about_files(dataset: Dataset) -> list[Any]:
-    """Return what identifies the data set's inputs: paths, sizes, times and declared meaning."""
-    declared = [dataset.labels, dataset.regions, dataset.ignore_value]
-    cases: list[Any] = []
-    for case in dataset.cases:
-        paths = [*case.images, *([case.mask] if case.mask else [])]
-        files = [file for path in paths for file in _files(path)]
-        stamps = [(str(file.absolute()), *_stamp(file)) for file in files]
-        cases.append([case.id, case.group, case.mask is None, stamps])
-    return [declared, cases]
-
-
-def _files(path: Path) -> list[Path]:
-    """Return the file itself, or the files of a folder (a DICOM series)."""
-    return sorted(path.iterdir()) if path.is_dir() else [path]
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    """Return size and time of a file; a missing one is left to the inspection to report."""
-    if not file.exists():
-        return -1, -1
-    about = file.stat()
-    return about.st_size, about.st_mtime_ns

@@ -180,7 +180,7 @@ def _check_together(
         )
     findings.problems += _odd_ones(
         read,
-        lambda found: f"{len(found.intensities)} channels",
+        lambda found: _channels(len(found.intensities)),
         "convert all images to the same number of channels",
     )
     findings.problems += _odd_ones(
@@ -195,6 +195,10 @@ def _check_together(
             "note that their masks lack; the masks are taken to lie on the picture as a viewer "
             "shows it."
         )
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
 
 
 def _odd_ones(

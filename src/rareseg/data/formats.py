@@ -44,6 +44,19 @@ def stem_of(path: Path) -> str:
     return path.name[: -len(suffix)] if suffix in IMAGE_SUFFIXES else path.name
 
 
+def mask_suffix(image: Path) -> str:
+    """Return the suffix under which masks of an image are written: its own where that can be.
+
+    Photographs in formats that blur or cannot be written give ``.png``, headers with a separate
+    data file their single-file sibling, DICOM folders ``.nii.gz``.
+    """
+    suffix = suffix_of(image)
+    if suffix in WRITABLE_SUFFIXES:
+        return suffix
+    others = {".nhdr": ".nrrd", ".mhd": ".mha"}
+    return ".png" if suffix in PHOTO_SUFFIXES else others.get(suffix, ".nii.gz")
+
+
 def is_image(path: Path) -> bool:
     """Whether ``path`` is a visible file with a readable suffix, or a folder of DICOM files."""
     if path.name.startswith("."):

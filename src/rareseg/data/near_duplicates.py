@@ -34,7 +34,8 @@ def thumbnail(image: NDArray[np.generic]) -> NDArray[np.float32]:
 
     Values that are NaN or infinite count as 0.
     """
-    grey = np.asarray(image.mean((0, 1), dtype=np.float32))
+    with np.errstate(invalid="ignore", over="ignore"):
+        grey = np.asarray(image.mean((0, 1), dtype=np.float32))
     grey[~np.isfinite(grey)] = 0.0
     small = PIL.Image.fromarray(grey).resize((SIDE, SIDE), PIL.Image.Resampling.BOX)
     return np.array(small, np.float32)

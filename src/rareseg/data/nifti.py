@@ -79,7 +79,8 @@ def read_nifti(path: Path) -> Image:
 
     A fourth or fifth axis (time, or the components of a vector) becomes channels. Scaled integers
     become float32. The frame is the sform where it is orthonormal, otherwise the qform, otherwise
-    the sform repaired to the nearest orthonormal matrix (polar decomposition).
+    the sform repaired to the nearest orthonormal matrix (polar decomposition). A file without
+    either lies upright at 0.
 
     Raises:
         ReadError: truncated, not NIfTI, an unknown number type, or a sheared volume.
@@ -168,7 +169,7 @@ def _frame(header: np.void, path: Path) -> Frame:
     pixdim = np.where((pixdim > 0) & np.isfinite(pixdim), pixdim, 1.0)
     sform = np.asarray(header["sform"], np.float64)
     lengths = np.linalg.norm(sform[:, :3], axis=0)
-    spacing, direction, origin = pixdim, np.eye(3), np.asarray(header["offset"], np.float64)
+    spacing, origin = pixdim, np.asarray(header["offset"], np.float64)
     usable = int(header["sform_code"]) > 0 and bool(np.isfinite(sform).all() and lengths.all())
     skew = _skew(sform[:, :3] / lengths) if usable else np.inf
     if usable and (skew <= ORTHONORMAL or int(header["qform_code"]) <= 0):
@@ -183,6 +184,9 @@ def _frame(header: np.void, path: Path) -> Frame:
     elif int(header["qform_code"]) > 0:
         direction = _rotation(np.asarray(header["quaternion"], np.float64))
         direction[:, 2] *= -1.0 if float(header["pixdim"][0]) < 0 else 1.0
+    else:
+        # No frame at all: like ITK, take the file's axes for LPS, so that other tools agree.
+        direction, origin = _RAS_TO_LPS, np.zeros(3)
     direction = _RAS_TO_LPS @ direction
     if rank == 2:
         direction = _planar(direction)

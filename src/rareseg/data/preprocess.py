@@ -203,10 +203,12 @@ def _as_integers(
             middle = int(low) + -_INT16.min
             stored[index] = channel.astype(np.int64) - middle
             origin[index] = middle
+        elif low == high:
+            stored[index], origin[index] = 0, low
         else:
-            # A constant channel keeps step 1: every step describes it.
-            step[index] = (float(high) - float(low)) / _LEVELS or 1.0
-            origin[index] = (float(low) + float(high)) / 2 + step[index] / 2
+            step[index] = (float(high) - float(low)) / _LEVELS
+            # The levels −32768…32767 lie about −½.
+            origin[index] = (float(low) + float(high) + step[index]) / 2
             levels = np.rint((channel.astype(np.float64) - origin[index]) / step[index])
             stored[index] = levels.clip(_INT16.min, _INT16.max)
     return stored, step, origin

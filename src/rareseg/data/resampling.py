@@ -66,7 +66,7 @@ def _along(array: NDArray[np.float32], axis: int, n: int, *, smooth: bool) -> ND
     index, weight = _taps(size, n, smooth=smooth)
     form = [1] * array.ndim
     form[axis] = n
-    out = array.take(index[0], axis=axis)
+    out: NDArray[np.float32] = array.take(index[0], axis=axis)
     out *= weight[0].reshape(form)
     for taken, share in zip(index[1:], weight[1:], strict=True):
         part = array.take(taken, axis=axis)

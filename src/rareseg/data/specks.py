@@ -137,9 +137,8 @@ def photograph(surface: NDArray[np.float32], rng: np.random.Generator) -> NDArra
     angle = rng.uniform(0, 2 * np.pi)
     light = rng.uniform(0, 15) * (np.cos(angle) * ramp[:, None] + np.sin(angle) * ramp[None, :])
     noisy = surface + rng.normal(0, 0.25, surface.shape)
-    return np.clip(
-        rng.uniform(105, 135) + light + rng.uniform(15, 21) * noisy, 0, 255
-    ).astype(np.uint8)
+    grey = np.clip(rng.uniform(105, 135) + light + rng.uniform(15, 21) * noisy, 0, 255)
+    return np.asarray(grey, dtype=np.uint8)
 
 
 def _texture(size: int, rng: np.random.Generator) -> NDArray[np.float32]:

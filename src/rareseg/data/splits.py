@@ -36,9 +36,11 @@ def make_split(
 
     ``shares`` are the shares of the cases, and sum to 1. Each role gets positives of every class
     wherever there are as many groups with that class as roles, and its share of them and of the
-    empty cases as closely as whole groups allow. The same seed gives the same split. ``declared``
-    roles of cases stand: where they cover everything but a wanted role is missing among them, that
-    role's share is taken from the cases declared as train.
+    empty cases as closely as whole groups allow. The same seed gives the same split.
+
+    Roles that are ``declared`` stand (``None``: those of the fingerprint; ``{}``: none). Where they
+    cover everything but a wanted role is missing among them, that role's share is taken from the
+    cases declared as train.
 
     Raises :class:`UsageError` for impossible shares, and :class:`DataError` where there are fewer
     groups (or fewer groups with a positive) than roles, or a group was declared in two roles.
@@ -46,12 +48,14 @@ def make_split(
     facts = [
         Facts(
             id=case.id,
-            group=case.id if case.group is None else f"group {case.group}",
+            group=f"case {case.id}" if case.group is None else f"group {case.group}",
             holds=frozenset(k for k, count in enumerate(case.voxels) if k > 0 and count > 0),
         )
         for case in fingerprint.cases
     ]
-    return split_cases(facts, shares=shares, seed=seed, declared=declared or {})
+    if declared is None:
+        declared = {case.id: case.role for case in fingerprint.cases if case.role is not None}
+    return split_cases(facts, shares=shares, seed=seed, declared=declared)
 
 
 def split_cases(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def open_store(folder: Path | str) -> Store:
         images=images,
         labels=labels,
         cases=CaseTable(ids=tuple(about["ids"]), groups=tuple(about["groups"]), **table),
-        classes=_classes(about["classes"]),
+        classes=Classes.from_dict(about["classes"]),
         preprocessing=Preprocessing.from_dict(about["preprocessing"]),
         key=about["key"],
     )
@@ -182,20 +182,10 @@ def about_store(
         "version": VERSION,
         "key": key,
         "preprocessing": preprocessing.to_dict(),
-        "classes": {**asdict(classes), "regions": dict(classes.regions)},
+        "classes": classes.to_dict(),
         "ids": cases.ids,
         "groups": cases.groups,
     }
-
-
-def _classes(values: dict[str, Any]) -> Classes:
-    """Make the classes from what JSON holds of them."""
-    return Classes(
-        names=tuple(values["names"]),
-        values=tuple(values["values"]),
-        regions={name: tuple(members) for name, members in values["regions"].items()},
-        ignore_value=values["ignore_value"],
-    )
 
 
 def _mapped(path: Path, dtype: np.dtype[Any], size: int) -> NDArray[Any]:

@@ -13,11 +13,12 @@ from typing import Literal
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import digamma
 
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
-from rareseg.evaluation.scores import CaseScores, ScoreTable, as_labels, label_message
+from rareseg.evaluation.scores import COLUMNS, CaseScores, ScoreTable, as_labels, label_message
 from rareseg.evaluation.values import Undefined, Value, mean_of_defined, ratio
 
 Floats = NDArray[np.float64]
@@ -171,7 +172,9 @@ class Curve:
 
     ``thresholds`` (k,) float32, descending; ``tp`` and ``fp`` (k,) float64, non-decreasing;
     ``positives`` and ``negatives`` are the totals that they reach. Counts are voxels, or shares of
-    cases where each case has weight one.
+    cases where each case has weight one. ``hits`` (k,) int64 counts the positive voxels that each
+    step adds, whatever their weight, and ``tied`` (k,) says where all voxels of a step have one
+    score.
     """
 
     thresholds: NDArray[np.float32]
@@ -179,6 +182,8 @@ class Curve:
     fp: Floats
     positives: float
     negatives: float
+    hits: NDArray[np.int64]
+    tied: NDArray[np.bool_]
 
 
 def occurring_bins(rows: Sequence[CaseScores]) -> NDArray[np.int64]:
@@ -210,12 +215,15 @@ def pooled_curve(rows: Sequence[CaseScores], *, weighting: Weighting = "voxel") 
     """
     inside = np.zeros(N_BINS)
     outside = np.zeros(N_BINS)
+    sums = {name: np.zeros(N_BINS, np.int64) for name in COLUMNS}
     for row in rows:
         if row.n_voxels == 0:
             continue
         scale = 1.0 / row.n_voxels if weighting == "case" else 1.0
         inside[row.bins] += row.inside * scale
         outside[row.bins] += row.outside * scale
+        for name, total in sums.items():
+            total[row.bins] += getattr(row, name)
     bins = np.flatnonzero(inside + outside)[::-1]
     tp = np.cumsum(inside[bins])
     fp = np.cumsum(outside[bins])
@@ -225,7 +233,26 @@ def pooled_curve(rows: Sequence[CaseScores], *, weighting: Weighting = "voxel") 
         fp=fp,
         positives=float(tp[-1]) if len(tp) else 0.0,
         negatives=float(fp[-1]) if len(fp) else 0.0,
+        hits=sums["inside"][bins],
+        tied=_tied(**{name: total[bins] for name, total in sums.items()}),
     )
+
+
+def _tied(
+    inside: NDArray[np.int64],
+    outside: NDArray[np.int64],
+    inside_low: NDArray[np.int64],
+    outside_low: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Tell where all voxels of a bin have one score: both means of the low bits are it.
+
+    Means that are whole numbers, and equal, without a tie are rare and only in small bins.
+    """
+    mean_inside, rest_inside = np.divmod(inside_low, np.maximum(inside, 1))
+    mean_outside, rest_outside = np.divmod(outside_low, np.maximum(outside, 1))
+    one_sided = (inside == 0) | (outside == 0)
+    whole = (rest_inside == 0) & (rest_outside == 0)
+    return np.asarray(whole & (one_sided | (mean_inside == mean_outside)))
 
 
 def roc(curve: Curve) -> tuple[Floats, Floats]:
@@ -266,15 +293,33 @@ def precision_recall(curve: Curve) -> tuple[Floats, Floats]:
 
 
 def average_precision(curve: Curve) -> Value:
-    """Return Σₖ (Rₖ − Rₖ₋₁)·Pₖ over descending thresholds, in [0, 1]; undefined without P.
+    """Return Σₖ (Rₖ − Rₖ₋₁)·Pₖ over descending scores, in [0, 1]; undefined without positives.
 
-    This is scikit-learn's `average_precision_score` with the scores of a bin as ties; binning
-    changes it by less than 10⁻⁴ (tested on smooth and on saturated scores).
+    That is scikit-learn's `average_precision_score`. Where a bin holds one score, its voxels are
+    the ties that the sum treats as one step. Where it holds several, their order is lost, and each
+    positive voxel counts with the precision that it has in a random order of the bin:
+
+        Σᵢ₌₁ʰ w·(T + i·w) / (S + i·c),   w = a / h,   c = w + b / (h + 1)
+
+    with T true and S all voxels above the bin, h positive voxels of weight a and negatives of
+    weight b within it. Taking the bin as one tie instead would bias the sum low (by up to 4·10⁻⁴
+    on smooth scores); this stays within 10⁻⁴ of the exact sum, on smooth and on saturated scores.
     """
     if not curve.positives:
         return Undefined("no positive voxel in any case")
-    precisions, recalls = precision_recall(curve)
-    return float(np.sum(np.diff(recalls, prepend=0.0) * precisions))
+    a = np.diff(curve.tp, prepend=0.0)
+    b = np.diff(curve.fp, prepend=0.0)
+    as_ties = a * curve.tp / (curve.tp + curve.fp)
+    spread = (curve.hits > 0) & ~curve.tied
+    T = (curve.tp - a)[spread]
+    S = T + (curve.fp - b)[spread]
+    h = curve.hits[spread]
+    w = a[spread] / h
+    c = w + b[spread] / (h + 1)
+    # The sum in closed form: sums of 1 / (S/c + i) are differences of the digamma function.
+    harmonic = digamma(S / c + h + 1) - digamma(S / c + 1)
+    in_random_order = w / c * (w * h + (T - w * S / c) * harmonic)
+    return float((as_ties[~spread].sum() + in_random_order.sum()) / curve.positives)
 
 
 def dice_curve(curve: Curve) -> Floats:
@@ -283,7 +328,12 @@ def dice_curve(curve: Curve) -> Floats:
 
 
 def best_dice(curve: Curve) -> tuple[Value, Value]:
-    """Return the largest pooled dice and the highest threshold that reaches it."""
+    """Return the largest pooled dice over the curve's thresholds, and the highest that reaches it.
+
+    Only bin edges are thresholds, and there the dice is exact. A threshold between edges could
+    reach up to 10⁻⁴ more where there are thousands of positive voxels, and up to 10⁻³ where there
+    are hundreds among scores that hardly separate (tested).
+    """
     if not curve.positives:
         reason = Undefined("no positive voxel in any case")
         return reason, reason

@@ -17,9 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from rareseg.data.records import IGNORE, Classes, Role
 from rareseg.errors import ScoreError, UsageError, nearest
-from rareseg.evaluation.bins import columns, histogram, new_counts
+from rareseg.evaluation.bins import histogram
 
 Spacing = tuple[float, float, float]
+
+COLUMNS = ("inside", "outside", "inside_low", "outside_low")
+"""The fields of a row that add up, one number per bin."""
 
 _ROUNDING = 1e-3
 """How far a float32 sum of softmax values may leave [0, 1] and still be called rounding."""
@@ -30,9 +33,11 @@ class CaseScores:
     """The score histograms of one region in one case.
 
     ``bins`` (k,) uint16, ascending, are the bins that hold any voxel; ``inside`` and ``outside``
-    (k,) int64 count the voxels of the region and of its complement in each. Ignored voxels are in
-    neither. ``top`` is the case's largest score, **ignored voxels included**, since that is what
-    an image-level gate sees when a mask is predicted. ``spacing`` is (z, y, x).
+    (k,) int64 count the voxels of the region and of its complement in each; ``inside_low`` and
+    ``outside_low`` (k,) int64 sum the lower 16 bits that binning cuts off
+    (:class:`~rareseg.evaluation.bins.Histogram`). Ignored voxels are in none of these. ``top`` is
+    the case's largest score, **ignored voxels included**, since that is what an image-level gate
+    sees when a mask is predicted. ``spacing`` is (z, y, x).
     """
 
     case_id: str
@@ -43,6 +48,8 @@ class CaseScores:
     bins: NDArray[np.uint16]
     inside: NDArray[np.int64]
     outside: NDArray[np.int64]
+    inside_low: NDArray[np.int64]
+    outside_low: NDArray[np.int64]
     top: float
 
     @property
@@ -73,8 +80,7 @@ class CaseScores:
             and (self.group, self.role, self.spacing, self.top)
             == (other.group, other.role, other.spacing, other.top)
             and np.array_equal(self.bins, other.bins)
-            and np.array_equal(self.inside, other.inside)
-            and np.array_equal(self.outside, other.outside)
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMNS)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -165,12 +171,21 @@ def _add(rows: tuple[CaseScores, ...]) -> CaseScores:
             "or spacing and cannot be merged; score them with the same ones."
         )
     bins, position = np.unique(np.concatenate([row.bins for row in rows]), return_inverse=True)
-    inside = np.zeros(len(bins), np.int64)
-    outside = np.zeros(len(bins), np.int64)
-    np.add.at(inside, position, np.concatenate([row.inside for row in rows]))
-    np.add.at(outside, position, np.concatenate([row.outside for row in rows]))
-    top = max(row.top for row in rows)
-    return replace(first, bins=bins, inside=inside, outside=outside, top=top)
+
+    def total(column: str) -> NDArray[np.int64]:
+        sums = np.zeros(len(bins), np.int64)
+        np.add.at(sums, position, np.concatenate([getattr(row, column) for row in rows]))
+        return sums
+
+    return replace(
+        first,
+        bins=bins,
+        inside=total("inside"),
+        outside=total("outside"),
+        inside_low=total("inside_low"),
+        outside_low=total("outside_low"),
+        top=max(row.top for row in rows),
+    )
 
 
 def score_case(
@@ -187,7 +202,7 @@ def score_case(
 
     ``scores`` is (Z, Y, X) or (Y, X) of any float type (brought to float32), in [0, 1];
     ``reference`` is of the same shape, bool or integer: 0 outside, 1 inside, IGNORE (255) counts
-    nowhere. An empty array gives an empty row with top 0. Time: one pass; memory: 1 MB whatever
+    nowhere. An empty array gives an empty row with top 0. Time: one pass; memory: 3 MB whatever
     the size (for C-contiguous float32 scores and bool or uint8 references).
 
     Raises ScoreError that names case and region where shapes differ, a score is NaN or outside
@@ -206,31 +221,31 @@ def score_case(
             f"{where}: scores are of type {score_array.dtype}; they must be floats in [0, 1] "
             "(divide 8-bit probabilities by 255)."
         )
-    counts = new_counts()
-    wrong_scores, wrong_labels, top = histogram(
-        np.ravel(score_array).astype(np.float32, copy=False),
-        as_labels(np.ravel(reference_array), where),
-        counts,
-    )
-    if wrong_scores:
+    flat = np.ravel(score_array).astype(np.float32, copy=False)
+    labels = as_labels(np.ravel(reference_array), where)
+    seen = histogram(flat, labels)
+    if seen.wrong_scores:
+        # The kernel takes -0.0 for a negative score; adding 0.0 turns it into 0.0.
+        seen = histogram(flat + np.float32(0.0), labels)
+    if seen.wrong_scores:
         raise ScoreError(
-            f"{where}: {wrong_scores} of {score_array.size} scores are NaN or outside [0, 1]; "
+            f"{where}: {seen.wrong_scores} of {score_array.size} scores are NaN or outside [0, 1]; "
             "give probabilities (after softmax or sigmoid), not logits."
         )
-    if wrong_labels:
+    if seen.wrong_labels:
         raise ScoreError(label_message(where))
-    inside, outside = columns(counts)
-    bins = np.flatnonzero(inside + outside)
     return CaseScores(
         case_id=case_id,
         region=region,
         group=group,
         role=role,
         spacing=spacing,
-        bins=bins.astype(np.uint16),
-        inside=inside[bins],
-        outside=outside[bins],
-        top=top,
+        bins=seen.bins,
+        inside=seen.inside,
+        outside=seen.outside,
+        inside_low=seen.inside_low,
+        outside_low=seen.outside_low,
+        top=seen.top,
     )
 
 

@@ -14,7 +14,7 @@ from rareseg.data.files import atomic_write
 from rareseg.data.records import ROLES, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import N_BINS
-from rareseg.evaluation.scores import CaseScores, ScoreTable, Spacing
+from rareseg.evaluation.scores import COLUMNS, CaseScores, ScoreTable, Spacing
 
 _VERSION = 1
 
@@ -22,8 +22,9 @@ _VERSION = 1
 def save_table(table: ScoreTable, path: Path) -> None:
     """Write the table to ``path`` (.npz), atomically.
 
-    Row i's histogram stands at ``starts[i]:starts[i + 1]`` of ``bins``, ``inside`` and
-    ``outside``. A row without group or role has an empty text there and False in ``has_group``.
+    Row i's histogram stands at ``starts[i]:starts[i + 1]`` of ``bins`` and of every one of
+    ``COLUMNS``. A row without a group has False in ``has_group``, one without a role an empty
+    text there.
     Raises WorkError where the file cannot be written.
     """
     rows = table.rows
@@ -39,9 +40,11 @@ def save_table(table: ScoreTable, path: Path) -> None:
         "top": np.array([row.top for row in rows], np.float32),
         "starts": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         "bins": np.concatenate([np.empty(0, np.uint16), *(row.bins for row in rows)]),
-        "inside": np.concatenate([np.empty(0, np.int64), *(row.inside for row in rows)]),
-        "outside": np.concatenate([np.empty(0, np.int64), *(row.outside for row in rows)]),
     }
+    for name in COLUMNS:
+        arrays[name] = np.concatenate(
+            [np.empty(0, np.int64), *(getattr(row, name) for row in rows)]
+        )
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
 
@@ -81,16 +84,16 @@ def _from_columns(arrays: dict[str, NDArray[np.generic]]) -> ScoreTable:
     """Return the rows that the columns hold; ValueError where they do not fit together."""
     starts = arrays["starts"].astype(np.int64)
     bins = arrays["bins"].astype(np.uint16)
-    inside = arrays["inside"].astype(np.int64)
-    outside = arrays["outside"].astype(np.int64)
+    columns = {name: arrays[name].astype(np.int64) for name in COLUMNS}
     n = len(arrays["case_id"])
     fits = (
         len(starts) == n + 1
         and starts[0] == 0
-        and starts[-1] == len(bins) == len(inside) == len(outside)
+        and starts[-1] == len(bins)
+        and all(len(column) == len(bins) for column in columns.values())
         and bool(np.all(np.diff(starts) >= 0))
         and (len(bins) == 0 or int(bins.max()) < N_BINS)
-        and bool(np.all(inside >= 0) and np.all(outside >= 0))
+        and all(bool(np.all(column >= 0)) for column in columns.values())
         and set(arrays["role"].tolist()) <= {"", *ROLES}
     )
     if not fits:
@@ -116,9 +119,8 @@ def _from_columns(arrays: dict[str, NDArray[np.generic]]) -> ScoreTable:
                 role=cast(Role, role) if role else None,
                 spacing=cast(Spacing, tuple(cast(list[float], spacing))),
                 bins=bins[part],
-                inside=inside[part],
-                outside=outside[part],
                 top=float(cast(float, top)),
+                **{name: column[part] for name, column in columns.items()},
             )
         )
     return ScoreTable(tuple(rows))

@@ -71,7 +71,9 @@ def prepare_network(
 ) -> torch.nn.Module:
     """Move a network to its device, in the memory layout that its convolutions run fastest in."""
     layout = torch.channels_last if recipe.data.dimension == 2 else torch.channels_last_3d
-    return network.to(device=device, memory_format=layout)
+    # The stubs of Module.to leave out memory_format.
+    moved: torch.nn.Module = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    return moved
 
 
 def score_array(
@@ -103,7 +105,7 @@ def label_map(
     probabilities: NDArray[np.float32],
     masks: Mapping[str, NDArray[np.bool_]],
     classes: Classes,
-) -> NDArray[np.integer]:
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Return one mask value per voxel (z, y, x) from class probabilities and region masks.
 
     Background where no region is on; elsewhere the most probable class among those of the
@@ -116,14 +118,15 @@ def label_map(
         best = members[probabilities[members].argmax(axis=0)].astype(np.uint8)
         chosen = np.where(masks[region], best, chosen)
     values = np.asarray(classes.values)
-    kind = np.uint8 if values.max() <= IGNORE else np.uint16
-    return values.astype(kind)[chosen]
+    if values.max() <= IGNORE:
+        return values.astype(np.uint8)[chosen]
+    return values.astype(np.uint16)[chosen]
 
 
 def computes_in_bf16(device: torch.device) -> bool:
     """Say whether the device multiplies bfloat16 matrices in hardware."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.backends.cpu.get_cpu_capability()
     return "AMX" in capabilities or bool(torch.cpu._is_amx_tile_supported())
 
@@ -140,7 +143,7 @@ def _slices(volume: Tensor, recipe: Recipe) -> list[Tensor]:
     slices = volume.transpose(0, 1)
     voxels_per_slice = max(1, slices[0, 0].numel())
     at_once = max(1, 2**18 // voxels_per_slice)
-    return list(slices.split(at_once))
+    return list(torch.split(slices, at_once))
 
 
 def _score_batch(

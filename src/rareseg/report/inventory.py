@@ -43,9 +43,9 @@ def _facts(facts: DataFacts) -> list[str]:
         else f"{count(facts.n_groups, 'group')}"
     )
     low, high = facts.shapes
-    axes = slice(1 if facts.dimension == 2 else 0, 3)
+    first = 1 if facts.dimension == 2 else 0
     extent = " x ".join(
-        f"{a}" if a == b else f"{a}-{b}" for a, b in zip(low[axes], high[axes], strict=True)
+        f"{a}" if a == b else f"{a}-{b}" for a, b in list(zip(low, high, strict=True))[first:]
     )
     lines = [
         f"{count(facts.n_cases, 'case')} ({kind}, {count(facts.channels, 'channel')}), {groups}; "

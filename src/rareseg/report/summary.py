@@ -15,16 +15,18 @@ COLUMNS = ("dice on positives", "positives found", "false alarms")
 def short_scorecard(content: ReportContent) -> list[str]:
     """Return plain lines: per region the strata under each label, the point, and the verdicts.
 
-    Sentences of level "note" are left to the page. No line ends in a newline.
+    Of the sentences of level "note" only those that come first for their region are given; the
+    page has them all. No line ends in a newline.
     """
     lines: list[str] = []
     for region in content.regions:
         lines += [*_table(content, region), *_point(content.points.get(region)), ""]
-    marks = {"good": "+", "warning": "!", "bad": "x"}
+    marks = {"good": "+", "note": "-", "warning": "!", "bad": "x"}
+    first = {sentence.region: sentence for sentence in reversed(content.verdicts)}
     lines += [
         f"{marks[sentence.level]} {sentence.text}"
         for sentence in content.verdicts
-        if sentence.level in marks
+        if sentence.level != "note" or (sentence.region and sentence is first[sentence.region])
     ]
     return lines if lines and lines[-1] else lines[:-1]
 

@@ -7,23 +7,21 @@ where it has nothing to say. :func:`judge` asks every rule in the order in which
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from rareseg.decision.operating_point import Infeasible
-from rareseg.evaluation.cases import CaseResult
-from rareseg.evaluation.intervals import INDEPENDENT_IMAGES, Estimate, estimate_mean
-from rareseg.evaluation.metrics import counts_at
+from rareseg.evaluation.intervals import INDEPENDENT_IMAGES, Estimate
 from rareseg.evaluation.scorecard import RegionScorecard
-from rareseg.evaluation.values import Value, is_defined
+from rareseg.evaluation.values import is_defined
 from rareseg.report.content import Level, ReportContent, Sentence
+from rareseg.report.gain import gain
 from rareseg.report.wording import (
     count,
-    difference,
     percent,
-    quantity,
+    percent_digits,
     score,
+    size,
     threshold,
     with_interval,
 )
@@ -54,7 +52,7 @@ def judge(content: ReportContent) -> tuple[Sentence, ...]:
 
 
 def _overlap(content: ReportContent, part: RegionScorecard) -> Sentence:
-    """Good, fair or poor by mean dice and IoU over positive cases."""
+    """Good, moderate or poor by mean dice and IoU over positive cases."""
     positives, region = part.positives, part.region
     overlap, shared = positives.dice.value, positives.iou.value
     if not is_defined(overlap) or not is_defined(shared):
@@ -66,7 +64,7 @@ def _overlap(content: ReportContent, part: RegionScorecard) -> Sentence:
             region,
         )
     level: Level = "note"
-    word = "fairly"
+    word = "moderately well"
     if overlap > GOOD_DICE and shared > GOOD_IOU:
         level, word = "good", "well"
     elif overlap < POOR_DICE or shared < POOR_IOU:
@@ -78,8 +76,8 @@ def _overlap(content: ReportContent, part: RegionScorecard) -> Sentence:
         f"{with_interval(positives.dice)} and IoU {score(shared)}; {found} of "
         f"{count(positives.n_cases, 'positive case')} ({percent(found / positives.n_cases)}) "
         "found.",
-        f"Good is dice above {GOOD_DICE} and IoU above {GOOD_IOU}; poor is dice below {POOR_DICE} "
-        f"or IoU below {POOR_IOU}. In brackets: 95 % interval.",
+        f"Good: dice above {GOOD_DICE} and IoU above {GOOD_IOU}. Poor: below {POOR_DICE} or "
+        f"{POOR_IOU}.",
         region,
     )
 
@@ -106,45 +104,9 @@ def _false_alarms(content: ReportContent, part: RegionScorecard) -> Sentence:
         level,
         f"{alarms} of {count(negatives.n_cases, 'case')} without {region} "
         f"{'gives' if alarms == 1 else 'give'} a false alarm: {with_interval(rate, percent)}.",
-        f"Good is at most {percent(FEW_ALARMS)}, bad more than {percent(MANY_ALARMS)} of the "
-        "negative cases with anything predicted. In brackets: 95 % interval.",
+        f"An alarm is any voxel. Good: at most {percent(FEW_ALARMS)}. Bad: more than "
+        f"{percent(MANY_ALARMS)}.",
         region,
-    )
-
-
-def _gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:
-    """What the chosen point changes against 0.5, on the same cases."""
-    pairs = _at_one_half(content, part.region)
-    if (part.threshold, part.gate, part.smallest_component) == (0.5, 0.0, 0) or not pairs:
-        return None
-    positives = [pair for pair in pairs if pair[0].stratum == "positive"]
-    negatives = [pair for pair in pairs if pair[0].stratum == "negative"]
-    changes: list[str] = []
-    better = worse = False
-    if positives:
-        gained = _paired(positives, lambda result: result.metric("dice"))
-        changes.append(f"mean dice {with_interval(gained, difference)}")
-        better, worse = _excludes_zero(gained)
-    if negatives:
-        fewer = _paired(negatives, lambda result: float(result.false_alarm))
-        before = sum(other.false_alarm for _, other in negatives) / len(negatives)
-        after = sum(result.false_alarm for result, _ in negatives) / len(negatives)
-        changes.append(f"false alarms from {percent(before)} to {percent(after)} of the cases")
-        more_alarms, fewer_alarms = _excludes_zero(fewer)
-        better, worse = better or fewer_alarms, worse or more_alarms
-    kinds: dict[tuple[bool, bool], tuple[Level, str]] = {
-        (True, False): ("good", "is better than 0.5"),
-        (False, True): ("warning", "is worse than 0.5"),
-        (True, True): ("note", "trades one error for another against 0.5"),
-        (False, False): ("note", "does not clearly differ from 0.5"),
-    }
-    level, claim = kinds[better, worse]
-    return Sentence(
-        level,
-        f"For {part.region} the chosen point {claim}: {' and '.join(changes)}.",
-        "Two points differ where the 95 % interval of the paired difference over groups excludes "
-        "0.",
-        part.region,
     )
 
 
@@ -156,13 +118,14 @@ def _accuracy(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         return None
     if reached - trivial > PARADOX_GAIN:
         return None
+    digits = max(percent_digits(reached), percent_digits(trivial))
     return Sentence(
         "warning" if recall < LOW_RECALL else "note",
-        f"Accuracy ({percent(reached)}) says nothing about {part.region}: predicting background "
-        f"everywhere reaches {percent(trivial)}. Mean recall is {percent(recall)}, so "
-        f"{percent(1.0 - recall)} of it is missed in a mean positive case.",
-        f"Said where accuracy is at most {percent(PARADOX_GAIN)} above that of predicting "
-        f"background everywhere; a warning where recall is below {percent(LOW_RECALL)}.",
+        f"Accuracy ({percent(reached, digits=digits)}) says nothing about {part.region}: "
+        f"predicting background everywhere reaches {percent(trivial, digits=digits)}. Mean recall "
+        f"is {percent(recall)}: {percent(1.0 - recall)} of it is missed in a mean positive case.",
+        f"Said where accuracy gains at most {percent(PARADOX_GAIN)} over background alone; a "
+        f"warning where recall is below {percent(LOW_RECALL)}.",
         part.region,
     )
 
@@ -176,7 +139,7 @@ def _small_objects(content: ReportContent, part: RegionScorecard) -> Sentence | 
     ]
     if not lesions:
         return None
-    limit = float(np.quantile([size for size, _ in lesions], 0.25))
+    limit = float(np.quantile([size for size, _ in lesions], 0.25, method="lower"))
     small = [hit for size, hit in lesions if size <= limit]
     rest = [hit for size, hit in lesions if size > limit]
     if min(len(small), len(rest)) < SMALL_LEAST:
@@ -187,10 +150,10 @@ def _small_objects(content: ReportContent, part: RegionScorecard) -> Sentence | 
     return Sentence(
         "warning",
         f"Small objects of {part.region} are missed: {percent(recall)} of the {len(small)} "
-        f"smallest (up to {quantity(limit)} {part.lesions.size_unit}) are found, "
+        f"smallest (up to {size(limit)} {part.lesions.size_unit}) are found, "
         f"{percent(others)} of the other {len(rest)}.",
-        f"Said where the recall of the smallest quarter is {SMALL_GAP} or more below the rest, on "
-        f"{SMALL_LEAST} lesions or more.",
+        f"Said where the smallest quarter's recall is {percent(SMALL_GAP)} or more below the rest, "
+        f"on at least {SMALL_LEAST} lesions.",
         part.region,
     )
 
@@ -205,7 +168,7 @@ def _overfitting(content: ReportContent, part: RegionScorecard) -> Sentence | No
         f"The network may have learnt {part.region} by heart: mean dice {score(train)} on "
         f"training cases, {score(scored)} on the scored ones. More data, more augmentation, "
         "dropout or fewer steps help.",
-        f"Overfitting is a dice on training cases {OVERFITTING_GAP} or more above the scored one.",
+        f"Overfitting: dice on training cases {OVERFITTING_GAP} or more above the scored one.",
         part.region,
     )
 
@@ -218,7 +181,7 @@ def _few_scored(content: ReportContent, part: RegionScorecard) -> Sentence | Non
     return Sentence(
         "warning",
         f"The scorecard of {part.region} rests on only {few}: read its intervals, not its means.",
-        f"Few are fewer than {FEW_CASES} positive or negative cases.",
+        f"Few: fewer than {FEW_CASES} positive or negative cases.",
         part.region,
     )
 
@@ -255,8 +218,8 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         "warning",
         f"The threshold {threshold(point.threshold)} of {part.region} {' and '.join(faults)}: "
         "other cases may ask for another.",
-        f"Uncertain is a threshold at the edge of its grid, or chosen on fewer than {FEW_CASES} "
-        "positive or negative cases.",
+        f"Uncertain: at the edge of its grid, or chosen on fewer than {FEW_CASES} positive or "
+        "negative cases.",
         part.region,
     )
 
@@ -264,7 +227,7 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
 RULES: tuple[Rule, ...] = (
     _overlap,
     _false_alarms,
-    _gain,
+    gain,
     _accuracy,
     _small_objects,
     _overfitting,
@@ -299,9 +262,8 @@ def _independence(content: ReportContent) -> Sentence | None:
         return None
     return Sentence(
         "note",
-        f"Every interval {INDEPENDENT_IMAGES}: for some of the {count(card.n_cases, 'case')} it is "
-        "not known which patient or object they show. Groups are given with --group-from or in a "
-        "manifest.",
+        f"Every interval {INDEPENDENT_IMAGES}: of some of the {count(card.n_cases, 'case')} it is "
+        "not known which patient or object they show (--group-from or a manifest says it).",
         "Images of one patient or object say less than as many of different ones.",
     )
 
@@ -315,43 +277,6 @@ def _few(n_positive: int, n_negative: int) -> str:
         few.append(f"{n_negative} negative")
     last = n_negative if few and few[-1].endswith("negative") else n_positive
     return f"{' and '.join(few)} {'case' if last == 1 else 'cases'}" if few else ""
-
-
-Pair = tuple[CaseResult, CaseResult]
-
-
-def _at_one_half(content: ReportContent, region: str) -> list[Pair]:
-    """Return each of a region's results beside that of the plain cut at 0.5, from the table."""
-    rows = {row.case_id: row for row in content.table if row.region == region}
-    return [
-        (result, replace(result, counts=counts_at(rows[result.case_id], 0.5)))
-        for result in content.results_of(region)
-        if result.case_id in rows
-    ]
-
-
-def _paired(pairs: list[Pair], value: Callable[[CaseResult], Value]) -> Estimate:
-    """Return the mean difference (chosen point less 0.5) over cases, bootstrapped over groups."""
-    differences = []
-    for result, other in pairs:
-        here, there = value(result), value(other)
-        assert is_defined(here)
-        assert is_defined(there)
-        differences.append(here - there)
-    return estimate_mean(
-        differences,
-        [result.group for result, _ in pairs],
-        generator=np.random.default_rng(0),
-        none="no case",
-    )
-
-
-def _excludes_zero(estimate: Estimate) -> tuple[bool, bool]:
-    """Tell whether the whole interval lies above 0, and whether it lies below."""
-    low, high = estimate.low, estimate.high
-    if not (is_defined(low) and is_defined(high)):
-        return False, False
-    return low > 0.0, high < 0.0
 
 
 def _number(estimate: Estimate) -> float:

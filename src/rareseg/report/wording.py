@@ -11,17 +11,26 @@ from rareseg.evaluation.values import Undefined, Value
 Form = Callable[[float], str]
 
 
-def percent(share: float) -> str:
-    """Return a share in [0, 1] as ``12 %``, with more digits near 0 and 1: ``4.3 %``, ``99.96 %``.
+def percent(share: float, *, digits: int | None = None) -> str:
+    """Return a share in [0, 1] as ``12 %``, with more digits near 0 and 1: ``4.3 %``, ``99.7 %``.
 
-    A share that is not quite 0 or 1 is never rounded to 0 % or 100 %.
+    A share that is not quite 0 or 1 is never rounded to 0 % or 100 %. ``digits`` sets the decimals.
     """
     value = 100.0 * share
+    if digits is not None:
+        return f"{value:.{digits}f} %"
+    return f"{value:.{percent_digits(share)}f}".removesuffix(".0") + " %"
+
+
+def percent_digits(share: float) -> int:
+    """Return how many decimals :func:`percent` gives a share."""
+    value = 100.0 * share
     distance = min(value, 100.0 - value)
-    if distance < 1e-9 or distance >= 9.95:
-        return f"{value:.0f} %"
-    digits = 1 if distance >= 0.095 else -math.floor(math.log10(distance))
-    return f"{value:.{digits}f} %"
+    if distance < 1e-9 or (value >= 9.95 and distance >= 0.95):
+        return 0
+    if distance >= 0.095:
+        return 2 if value < 0.95 else 1
+    return -math.floor(math.log10(distance))
 
 
 def score(value: float) -> str:
@@ -31,7 +40,8 @@ def score(value: float) -> str:
 
 def difference(value: float) -> str:
     """Return a difference of metrics with its sign and two digits."""
-    return f"{value:+.2f}".replace("-", "−")
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
 
 
 def threshold(value: float) -> str:
@@ -43,10 +53,18 @@ def threshold(value: float) -> str:
 
 
 def quantity(value: float) -> str:
-    """Return a non-negative quantity with about three digits, large ones with commas."""
-    if value >= 100 or value == int(value):
+    """Return a non-negative mean with about three digits, large ones with commas."""
+    if value == 0:
+        return "0"
+    if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
+    digits = 1 if value >= 10 else 2 if value >= 0.01 else 1 - math.floor(math.log10(value))
+    return f"{value:.{digits}f}"
+
+
+def size(value: float) -> str:
+    """Return a size, which is often whole, with no more digits than it needs."""
+    return quantity(value) if value >= 100 else f"{value:.3g}"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

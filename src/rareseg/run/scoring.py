@@ -15,6 +15,7 @@ from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.errors import DataError, ReadError
 from rareseg.evaluation.cases import CaseResult, measure_case
 from rareseg.evaluation.scores import (
+    CaseScores,
     ScoreTable,
     region_references,
     region_scores,
@@ -85,7 +86,7 @@ def score_all(
 
     Points for regions that the model does not have are left out.
     """
-    rows = []
+    rows: list[CaseScores] = []
     results: tuple[list[CaseResult], ...] = tuple([] for _ in points)
     for scored in score_each(predictor, cases, track=track, doing=doing):
         classes = predictor.bundle.classes

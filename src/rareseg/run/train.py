@@ -102,7 +102,7 @@ class _Learner:
                 f"sampling.batch_size is {settings.batch_size}, which {fabric.world_size} devices "
                 "cannot share; give a multiple."
             )
-        self.loss: Loss = make_loss(self.recipe.loss, classes=run.store.classes.count)
+        self.loss: Loss = make_loss(self.recipe.loss, run.store.classes)
         self.sampler = PatchSampler.from_settings(
             run.part("train"),
             settings,

@@ -46,7 +46,10 @@ class Composition:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Composition:
         """Make the record from what :meth:`to_dict` wrote, lists being tuples again."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fixed: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**fixed)
 
 
 class Tally:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe, TrainingSection
@@ -31,6 +31,8 @@ from rareseg.training.losses import Loss
 
 Validate = Callable[[torch.nn.Module], float]
 """Scores whole select cases with a network; higher is better."""
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 LOG_EVERY = 20
 """Steps between two rows of the log."""
@@ -155,6 +157,25 @@ def learning_rate(settings: TrainingSection, step: int) -> float:
     return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+def running_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Return the rule by which averaged weights follow the learning ones.
+
+    average ← average + (1 − d)·(weights − average) with d = min(decay, (1 + n) / (10 + n)) after n
+    steps, so that a short run does not end near its first weights. Counters are copied.
+    """
+
+    def follow(averages: Tensors, weights: Tensors, averaged: Tensor | int) -> None:
+        n = int(averaged)
+        rate = 1.0 - min(decay, (1 + n) / (10 + n))
+        for average, weight in zip(averages, weights, strict=True):
+            if average.is_floating_point():
+                average.lerp_(weight.to(average.dtype), rate)
+            else:
+                average.copy_(weight)
+
+    return follow
+
+
 def validation_steps(settings: TrainingSection) -> list[int]:
     """Return after how many steps the select cases are scored; the last step is always among them.
 
@@ -174,6 +195,15 @@ def seed_of(seed: int, purpose: str, step: int) -> int:
     return int(words[0]) << 31 ^ int(words[1])
 
 
+def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay the weights of convolutions; biases and norms (one axis) are left alone."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
 class _Loop:
     """Network, running average and optimiser, and what one step does to them."""
 
@@ -191,13 +221,11 @@ class _Loop:
         self.network = network
         self.average = AveragedModel(
             network,
-            multi_avg_fn=get_ema_multi_avg_fn(self.settings.average),
+            multi_avg_fn=running_average(self.settings.average),
             use_buffers=True,
         )
         optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
+            _parameter_groups(network, self.settings.weight_decay), lr=self.settings.learning_rate
         )
         self.wrapped, self.optimizer = fabric.setup(network, optimizer)
 

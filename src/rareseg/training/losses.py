@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from monai.losses import DiceLoss, FocalLoss, TverskyLoss
 from torch import Tensor
 
-from rareseg.data.records import IGNORE
+from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RecipeError, nearest
 from rareseg.recipe import LossSection
 
@@ -22,7 +22,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """From logits (B, classes, *space) float32 and labels (B, *space) int64 to a scalar."""
 
 
-def make_loss(settings: LossSection, *, classes: int) -> Loss:
+def make_loss(settings: LossSection, classes: Classes) -> Loss:
     """Return the loss that ``settings`` names; raises :class:`RecipeError` for an unknown name."""
     if settings.name not in LOSSES:
         raise RecipeError(
@@ -30,12 +30,12 @@ def make_loss(settings: LossSection, *, classes: int) -> Loss:
             f"allowed are {', '.join(LOSSES)}."
         )
     weights = settings.class_weights
-    if weights is not None and len(weights) != classes:
+    if weights is not None and len(weights) != classes.count:
         raise RecipeError(
-            f"loss.class_weights has {len(weights)} values, but there are {classes} classes, "
+            f"loss.class_weights has {len(weights)} values, but there are {classes.count} classes, "
             "background included; give one weight for each."
         )
-    return LOSSES[settings.name](settings)
+    return LOSSES[settings.name](settings, classes)
 
 
 def frequency_weights(voxels: Sequence[int], exponent: float = 0.5) -> tuple[float, ...]:
@@ -51,7 +51,7 @@ def frequency_weights(voxels: Sequence[int], exponent: float = 0.5) -> tuple[flo
     return tuple(round(value / mean, 4) for value in raw)
 
 
-def _cross_entropy(settings: LossSection) -> Loss:
+def _cross_entropy(settings: LossSection, classes: Classes) -> Loss:
     """-log softmax of the true class, weighted by class, mean over the voxels that count."""
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -66,20 +66,13 @@ def _cross_entropy(settings: LossSection) -> Loss:
     return loss
 
 
-def _dice_cross_entropy(settings: LossSection) -> Loss:
-    """Cross-entropy plus MONAI's soft dice over the foreground classes."""
-    cross_entropy = _cross_entropy(settings)
-    dice = DiceLoss(
-        include_background=False, batch=settings.batch_dice, smooth_nr=1.0, smooth_dr=1.0
-    )
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(logits, labels) + dice(*_counted(logits, labels))
-
-    return loss
+def _dice_cross_entropy(settings: LossSection, classes: Classes) -> Loss:
+    """Cross-entropy plus MONAI's soft dice over the regions that are present."""
+    dice = DiceLoss(batch=settings.batch_dice, reduction="none", smooth_nr=1.0, smooth_dr=1.0)
+    return _with_overlap(dice, settings, classes)
 
 
-def _focal(settings: LossSection) -> Loss:
+def _focal(settings: LossSection, classes: Classes) -> Loss:
     """Softmax focal loss (Lin et al. 2017, eq. 5), summed over classes, mean over voxels."""
     focal = FocalLoss(
         gamma=settings.focal_gamma,
@@ -90,34 +83,58 @@ def _focal(settings: LossSection) -> Loss:
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         counts = (labels != IGNORE).unsqueeze(1)
-        per_class = focal(logits, _one_hot(labels, logits.shape[1]))
+        per_class: Tensor = focal(logits, _one_hot(labels, logits.shape[1]))
         return (per_class * counts).sum() / counts.sum().clamp(min=1)
 
     return loss
 
 
-def _tversky(settings: LossSection) -> Loss:
-    """Cross-entropy plus the Tversky loss (Salehi et al. 2017, eq. 4).
+def _tversky(settings: LossSection, classes: Classes) -> Loss:
+    """Cross-entropy plus the Tversky loss (Salehi et al. 2017, eq. 4) over present regions.
 
     Its weights say what a false positive and a false negative cost; dice is 0.5 and 0.5.
     """
-    cross_entropy = _cross_entropy(settings)
     tversky = TverskyLoss(
-        include_background=False,
         alpha=settings.tversky_false_positive,
         beta=settings.tversky_false_negative,
         batch=settings.batch_dice,
+        reduction="none",
         smooth_nr=1.0,
         smooth_dr=1.0,
     )
+    return _with_overlap(tversky, settings, classes)
+
+
+def _with_overlap(overlap: torch.nn.Module, settings: LossSection, classes: Classes) -> Loss:
+    """Join the cross-entropy with a loss of overlap, averaged over the regions that are present.
+
+    A region that is absent from a patch (or, with ``batch_dice``, from the batch) is left to the
+    cross-entropy: smoothed overlap would either not see its false positives, or, once they are few,
+    push every score of an empty patch to 0 with a thousand times the cross-entropy's force.
+    """
+    cross_entropy = _cross_entropy(settings, classes)
+    members = torch.zeros(len(classes.regions), classes.count)
+    for row, indices in enumerate(classes.regions.values()):
+        members[row, list(indices)] = 1.0
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(logits, labels) + tversky(*_counted(logits, labels))
+        to_regions = members.to(logits.device)
+        counts = (labels != IGNORE).unsqueeze(1)
+        one_hot = _one_hot(labels, classes.count) * counts
+        scores = torch.einsum("rc,bc...->br...", to_regions, logits.softmax(1) * counts)
+        references = torch.einsum("rc,bc...->br...", to_regions, one_hot)
+        each = overlap(scores, references).flatten(0 if settings.batch_dice else 1)
+        present = references.flatten(2).any(2)
+        if settings.batch_dice:
+            present = present.any(0)
+        present = present.reshape(each.shape)
+        mean: Tensor = (each * present).sum() / present.sum().clamp(min=1)
+        return cross_entropy(logits, labels) + mean
 
     return loss
 
 
-LOSSES: Mapping[str, Callable[[LossSection], Loss]] = {
+LOSSES: Mapping[str, Callable[[LossSection, Classes], Loss]] = {
     "cross_entropy": _cross_entropy,
     "dice_cross_entropy": _dice_cross_entropy,
     "focal": _focal,
@@ -129,9 +146,3 @@ def _one_hot(labels: Tensor, classes: int) -> Tensor:
     """Return (B, classes, *space) float32; ignored voxels are background here."""
     known = torch.where(labels == IGNORE, torch.zeros_like(labels), labels)
     return F.one_hot(known, classes).movedim(-1, 1).float()
-
-
-def _counted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return softmax and one-hot labels, both 0 in every class where a voxel is ignored."""
-    counts = (labels != IGNORE).unsqueeze(1)
-    return logits.softmax(1) * counts, _one_hot(labels, logits.shape[1]) * counts

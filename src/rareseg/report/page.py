@@ -1,0 +1,174 @@
+"""One offline HTML file: everything of a report, in the order in which people ask."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
+
+from rareseg.data.files import atomic_write
+from rareseg.decision.operating_point import Infeasible, OperatingPoint
+from rareseg.evaluation.cases import CaseResult
+from rareseg.evaluation.values import format_value, is_defined
+from rareseg.report.content import CasePicture, ReportContent, Sentence
+from rareseg.report.curves import region_figures
+from rareseg.report.figures import Figure, MissingFigure
+from rareseg.report.learning import training_figures
+from rareseg.report.pictures import errors_uri, image_uri, reference_uri
+from rareseg.report.strata import StratumTable, stratum_tables
+from rareseg.report.tables import CaseTable, case_table, pool_rows, prior_rows, recipe_sections
+from rareseg.report.wording import count, percent, score, size, threshold
+
+
+@dataclass(frozen=True)
+class PictureView:
+    """A picture with its data URIs and the counts of its whole case, where they are known."""
+
+    picture: CasePicture
+    image: str
+    reference: str
+    errors: str
+    result: CaseResult | None
+
+    @property
+    def right(self) -> int:
+        """Voxels shown that are rightly predicted."""
+        return int((self.picture.reference & self.picture.prediction).sum())
+
+    @property
+    def wrong(self) -> int:
+        """Voxels shown that are falsely predicted."""
+        return int((~self.picture.reference & self.picture.prediction).sum())
+
+    @property
+    def missed(self) -> int:
+        """Voxels shown that are missed."""
+        return int((self.picture.reference & ~self.picture.prediction).sum())
+
+
+@dataclass(frozen=True)
+class RegionView:
+    """What the page shows of one region."""
+
+    name: str
+    key: str
+    sentences: tuple[Sentence, ...]
+    labels: tuple[str, ...]
+    strata: tuple[StratumTable, ...]
+    role: str | None
+    point: OperatingPoint | None
+    no_point: Infeasible | None
+    figures: tuple[Figure | MissingFigure, ...]
+    pictures: tuple[PictureView, ...]
+    cases: CaseTable
+    n_ignored: int
+
+
+def write_report(path: Path, content: ReportContent) -> None:
+    """Write the page of ``content``, atomically; it loads nothing from anywhere.
+
+    Raises WorkError where the file cannot be written.
+    """
+    text = render(content)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def render(content: ReportContent) -> str:
+    """Return the page as HTML. Equal contents give equal pages."""
+    composition, data = content.composition, content.data
+    natural = {facts.name: facts.share for facts in data.classes} if data else {}
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            content=content,
+            regions=[_region(content, k, name) for k, name in enumerate(content.regions)],
+            run_sentences=[sentence for sentence in content.verdicts if not sentence.region],
+            training=training_figures(content.history),
+            pools=pool_rows(composition) if composition else (),
+            prior=prior_rows(composition, natural) if composition else (),
+            recipe=recipe_sections(content.recipe, content.reasons) if content.recipe else (),
+            voxel=_voxel(content),
+            css=_asset("page.css"),
+            script=_asset("page.js"),
+            plotly=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own file, not a user's text
+        )
+    )
+
+
+def _region(content: ReportContent, number: int, name: str) -> RegionView:
+    main = content.scorecard.region(name)
+    parts = content.parts(name)
+    results = content.results_of(name)
+    result_of = {result.case_id: result for result in results}
+    point = content.points.get(name)
+    return RegionView(
+        name=name,
+        key=f"region-{number}",
+        sentences=tuple(s for s in content.verdicts if s.region == name),
+        labels=tuple(label for label, _ in parts),
+        strata=stratum_tables([part for _, part in parts], main),
+        role=main.role,
+        point=point if isinstance(point, OperatingPoint) else None,
+        no_point=point if isinstance(point, Infeasible) else None,
+        figures=region_figures(content.table, name, point),
+        pictures=tuple(
+            PictureView(
+                picture,
+                image_uri(picture),
+                reference_uri(picture),
+                errors_uri(picture),
+                result_of.get(picture.case_id),
+            )
+            for picture in content.pictures
+            if picture.region == name
+        ),
+        cases=case_table(results, voxel=_voxel(content)),
+        n_ignored=main.n_ignored,
+    )
+
+
+def _voxel(content: ReportContent) -> str:
+    """Return what one element of the data is called."""
+    volumes = any(result.size_unit == "mm³" for result in content.results)
+    return "voxel" if volumes else "pixel"
+
+
+def _environment() -> Environment:
+    """Return the templates' environment: everything is escaped, nothing may be missing."""
+    environment = Environment(
+        loader=PackageLoader("rareseg.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=percent,
+        score=score,
+        threshold=threshold,
+        size=size,
+        prose=_prose,
+        value=lambda value: format_value(value, 2),
+        value_percent=lambda value: percent(value) if is_defined(value) else str(value),
+    )
+    environment.globals.update(count=count, is_figure=lambda item: isinstance(item, Figure))
+    return environment
+
+
+def _asset(name: str) -> Markup:
+    """Return a file of our own that stands beside the templates."""
+    text = files("rareseg.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return Markup(text)  # noqa: S704 - our own file, not a user's text
+
+
+def _prose(text: str) -> Markup:
+    """Return escaped text whose numbers are not torn from their signs at the end of a line."""
+    joined = re.sub(r"(?<=\d) (?=%)", "&#8239;", str(escape(text)))
+    return Markup(re.sub(r"(?<=\d)–(?=\d)", "&#8288;–&#8288;", joined))  # noqa: S704 - escaped

@@ -1,0 +1,256 @@
+"""A whole report's content, made from synthetic score maps through the real evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from rareseg.data.examine import ChannelFacts
+from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.records import Classes, Role
+from rareseg.decision.operating_point import (
+    OperatingPoint,
+    apply_point,
+    choose_operating_point,
+    default_point,
+)
+from rareseg.evaluation.cases import CaseResult, measure_case
+from rareseg.evaluation.scorecard import make_scorecard
+from rareseg.evaluation.scores import ScoreTable, region_references, region_scores, score_regions
+from rareseg.recipe import Recipe
+from rareseg.report.content import (
+    History,
+    ReportContent,
+    data_facts,
+    find_leakage,
+    role_counts,
+)
+from rareseg.report.pictures import choose_shots, take_picture
+from rareseg.report.verdict import judge
+from rareseg.sampling.composition import Composition
+
+TWO_CLASSES = Classes(
+    ("background", "pit", "crack"), (0, 1, 2), {"foreground": (1, 2), "pit": (1,), "crack": (2,)}
+)
+ONE_CLASS = Classes(("background", "speck"), (0, 1), {"foreground": (1,)})
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One made-up case: image (y, x), labels and probabilities (C, 1, y, x)."""
+
+    id: str
+    group: str | None
+    role: Role
+    image: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+def draw_case(
+    rng: np.random.Generator,
+    number: int,
+    role: Role,
+    classes: Classes,
+    side: int,
+    grouped: bool,
+    name: str,
+) -> Scored:
+    """Every second case holds specks; all hold distractors that the scores half believe in."""
+    labels = np.zeros((side, side), np.uint8)
+    belief = ndimage.gaussian_filter(rng.normal(size=(side, side)), 1.5) * 4 - 7
+    y, x = np.mgrid[:side, :side]
+    image = 110 + 40 * ndimage.gaussian_filter(rng.normal(size=(side, side)), 3) * 3
+    kinds = []
+    for _ in range(rng.integers(1, 5) if number % 2 else 0):
+        kinds.append(int(rng.integers(1, classes.count)))
+    winners = np.ones((side, side), np.uint8)
+    for kind in [*kinds, -1, -1]:
+        radius = rng.uniform(2, 7)
+        cy, cx = rng.uniform(radius, side - radius, 2)
+        disc = (y - cy) ** 2 + ((x - cx) * (1 if kind != 2 else 0.4)) ** 2 < radius**2
+        strength = rng.normal(11, 3) if kind > 0 else rng.normal(4, 2.2)
+        spread = ndimage.gaussian_filter(np.roll(disc, rng.integers(-1, 2), 0).astype(float), 1.2)
+        belief += strength * spread * (0.7 + 0.06 * radius)
+        image += 55 * ndimage.gaussian_filter(disc.astype(float), 0.8) * (1 if kind > 0 else 0.75)
+        if kind > 0:
+            labels[disc] = kind
+            winners[ndimage.binary_dilation(disc, iterations=6)] = kind
+    foreground = 1 / (1 + np.exp(-belief))
+    probabilities = np.zeros((classes.count, 1, side, side), np.float32)
+    probabilities[0, 0] = 1 - foreground
+    for k in range(1, classes.count):
+        alone = classes.count == 2
+        probabilities[k, 0] = foreground * np.where(winners == k, 1.0 if alone else 0.9, 0.1)
+    probabilities /= probabilities.sum(axis=0)
+    group = f"{name}{number // 3:03d}" if grouped else None
+    return Scored(
+        f"{name}-{number:03d}",
+        group,
+        role,
+        np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8),
+        labels[None],
+        probabilities,
+    )
+
+
+def facts_of(case: Scored, classes: Classes) -> CaseFacts:
+    values = case.image.astype(float)
+    channel = ChannelFacts(*np.percentile(values, [0.5, 50, 99.5]), values.mean(), values.std())
+    return CaseFacts(
+        id=case.id,
+        group=case.group,
+        role=None,
+        shape=(1, *case.image.shape),
+        spacing=(1.0, 1.0, 1.0),
+        dimension=2,
+        channels=1,
+        dtype="uint8",
+        voxels=tuple(int((case.labels == k).sum()) for k in range(classes.count)),
+        ignored=0,
+        intensities=(channel,),
+        thumbnail_hash="0" * 36,
+    )
+
+
+def results_at(
+    cases: list[Scored], classes: Classes, points: dict[str, OperatingPoint]
+) -> tuple[CaseResult, ...]:
+    found = []
+    for case in cases:
+        scores = region_scores(case.probabilities, classes)
+        references = region_references(case.labels, classes)
+        for region in classes.regions:
+            found.append(
+                measure_case(
+                    apply_point(scores[region], points[region]),
+                    references[region],
+                    case_id=case.id,
+                    point=points[region],
+                    top_score=float(scores[region].max()),
+                    role=case.role,
+                    group=case.group,
+                )
+            )
+    return tuple(found)
+
+
+def table_of(cases: list[Scored], classes: Classes) -> ScoreTable:
+    rows = []
+    for case in cases:
+        rows += score_regions(
+            case.probabilities,
+            case.labels,
+            classes,
+            case_id=case.id,
+            group=case.group,
+            role=case.role,
+        ).rows
+    return ScoreTable(tuple(rows))
+
+
+def build_content(
+    *,
+    seed: int = 0,
+    n_test: int = 24,
+    n_select: int = 24,
+    classes: Classes = TWO_CLASSES,
+    side: int = 96,
+    grouped: bool = True,
+    name: str = "plate",
+    title: str = "Specks",
+) -> ReportContent:
+    """Run synthetic cases through the real scores, decision and scorecard."""
+    rng = np.random.default_rng(seed)
+    draw = [("train", 12), ("select", n_select), ("test", n_test)]
+    cases = [
+        draw_case(rng, 1000 * k + i, role, classes, side, grouped, name)
+        for k, (role, n) in enumerate(draw)
+        for i in range(n)
+    ]
+    select = [case for case in cases if case.role == "select"]
+    test = [case for case in cases if case.role == "test"]
+    select_table, table = table_of(select, classes), table_of(test, classes)
+    points = {r: choose_operating_point(select_table, region=r) for r in classes.regions}
+    usable = {
+        region: point if isinstance(point, OperatingPoint) else default_point(region)
+        for region, point in points.items()
+    }
+    halves = {region: default_point(region) for region in classes.regions}
+    results = results_at(test, classes, usable)
+    fingerprint = Fingerprint(
+        tuple(facts_of(case, classes) for case in cases), classes, (), (), (), "0" * 64
+    )
+    roles = {case.id: case.role for case in cases}
+    by_id = {case.id: case for case in test}
+    pictures = []
+    for shot in choose_shots(results):
+        case = by_id[shot.case_id]
+        scores = region_scores(case.probabilities, classes)[shot.region]
+        members = classes.regions[shot.region]
+        pictures.append(
+            take_picture(
+                shot,
+                case.image[None, None],
+                np.isin(case.labels, members),
+                apply_point(scores, usable[shot.region]),
+                group=case.group,
+            )
+        )
+    steps = np.arange(1, 601)
+    loss = 0.2 + 0.9 * np.exp(-steps / 150) + rng.normal(0, 0.06, 600)
+    marks = list(range(75, 601, 75))
+    curve = [0.2, 0.41, 0.55, 0.63, 0.67, 0.71, 0.735, 0.731]
+    content = ReportContent(
+        title=title,
+        scorecards=(
+            ("at 0.5", make_scorecard(results_at(test, classes, halves), resamples=300)),
+            ("at the chosen point", make_scorecard(results, resamples=300)),
+        ),
+        main_label="at the chosen point",
+        points=points,
+        table=table,
+        select_table=select_table,
+        results=results,
+        data=data_facts(fingerprint),
+        roles=role_counts(fingerprint.cases, roles),
+        recipe=Recipe(),
+        reasons={"training.steps": "8 steps a case, 600 at least"},
+        history=History(
+            {"step": steps.tolist(), "loss": loss.tolist(), "waiting_share": [0.02] * 600},
+            {"step": marks, "score": curve, "best": np.maximum.accumulate(curve).tolist()},
+        ),
+        composition=Composition(
+            patches=4800,
+            pools=("everything", *classes.names[1:]),
+            asked=(0.5, *([0.5 / (classes.count - 1)] * (classes.count - 1))),
+            drawn=(0.5, *([0.5 / (classes.count - 1)] * (classes.count - 1))),
+            centres=(2400, *([2400 // (classes.count - 1)] * (classes.count - 1))),
+            classes=classes.names,
+            voxels=(9_400_000, *([300_000] * (classes.count - 1))),
+            ignored=0,
+            with_foreground=2710,
+        ),
+        pictures=tuple(pictures),
+        leakage=find_leakage(fingerprint, roles),
+    )
+    return replace(content, verdicts=judge(content))
+
+
+@pytest.fixture(scope="session")
+def content() -> ReportContent:
+    return build_content()
+
+
+@pytest.fixture(scope="session")
+def make_content() -> Callable[..., ReportContent]:
+    return build_content
+
+
+@pytest.fixture(scope="session")
+def one_class() -> Classes:
+    return ONE_CLASS

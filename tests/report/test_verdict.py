@@ -1,0 +1,257 @@
+"""Every rule on results made by hand; the scorecards behind it are the real ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rareseg.decision.operating_point import Infeasible, OperatingPoint
+from rareseg.evaluation.cases import CaseResult
+from rareseg.evaluation.lesions import LesionMatch
+from rareseg.evaluation.metrics import Counts
+from rareseg.evaluation.scorecard import make_scorecard
+from rareseg.evaluation.scores import ScoreTable, score_case
+from rareseg.report.content import Leakage, ReportContent
+from rareseg.report.summary import short_scorecard
+from rareseg.report.verdict import judge
+
+NO_LESION = LesionMatch((), (), (), ())
+
+
+def result(number, counts, *, lesions=NO_LESION, group="own", role="test", threshold=0.8):
+    return CaseResult(
+        case_id=f"case-{number}",
+        region="pit",
+        role=role,
+        group=f"g{number}" if group == "own" else group,
+        threshold=threshold,
+        gate=0.0,
+        smallest_component=0,
+        top_score=0.9,
+        counts=counts,
+        lesions=lesions,
+        voxel_size=1.0,
+        size_unit="mm³",
+    )
+
+
+def positive(number, tp, fp, fn, **more):
+    return result(number, Counts(tp, fp, fn, 10_000 - tp - fp - fn), **more)
+
+
+def negative(number, fp=0, **more):
+    return result(number, Counts(0, fp, 0, 10_000 - fp), **more)
+
+
+def make(results, **more):
+    values = {
+        "title": "t",
+        "scorecards": (("at the chosen point", make_scorecard(results, resamples=200)),),
+        "main_label": "at the chosen point",
+        "points": {},
+        "table": ScoreTable(),
+        "results": tuple(results),
+    }
+    return ReportContent(**{**values, **more})
+
+
+def sentences(content, word):
+    return [sentence for sentence in judge(content) if word in sentence.text]
+
+
+GOOD = [positive(k, 90, 5, 5) for k in range(24)] + [negative(k) for k in range(100, 124)]
+
+
+@pytest.mark.parametrize(
+    ("fp", "fn", "level", "word"),
+    [
+        (5, 5, "good", "segmented well"),
+        (25, 25, "note", "moderately well"),
+        (95, 95, "bad", "poorly"),
+    ],
+)
+def test_bands_of_dice_and_iou(fp, fn, level, word):
+    first = judge(make([positive(k, 90, fp, fn) for k in range(24)]))[0]
+    assert first.level == level
+    assert word in first.text
+
+
+def test_the_headline_has_its_numbers():
+    first = judge(make(GOOD))[0]
+    assert "mean dice 0.95 (0.95–0.95) and IoU 0.90" in first.text
+    assert "24 of 24 positive cases (100 %) found" in first.text
+
+
+def test_high_accuracy_with_low_recall_is_called_out():
+    # 12 % recall: 88 % is missed, and accuracy is that of predicting nothing.
+    [sentence] = sentences(make([positive(k, 12, 0, 88) for k in range(24)]), "Accuracy")
+    assert sentence.level == "warning"
+    assert "Accuracy (99.1 %)" in sentence.text
+    assert "everywhere reaches 99.0 %" in sentence.text
+    assert "recall is 12 %: 88 % of it is missed" in sentence.text
+
+
+def test_accuracy_that_says_something_is_left_alone():
+    assert not sentences(make([positive(k, 900, 50, 50) for k in range(24)]), "Accuracy")
+
+
+@pytest.mark.parametrize(
+    ("alarms", "level"), [(0, "good"), (2, "good"), (3, "warning"), (11, "bad")]
+)
+def test_false_alarms(alarms, level):
+    results = GOOD[:24] + [negative(100 + k, fp=k < alarms) for k in range(20)]
+    [sentence] = sentences(make(results), "false alarm")
+    assert sentence.level == level
+    assert sentence.text.startswith(f"{alarms} of 20 cases without pit")
+
+
+def test_missing_strata_are_said_not_scored():
+    assert sentences(make(GOOD[:24]), "add images that hold nothing")[0].level == "note"
+    only_negative = judge(make(GOOD[24:]))[0]
+    assert only_negative.level == "note"
+    assert "None of the 24 scored cases holds pit" in only_negative.text
+
+
+def test_overfitting_needs_a_wide_gap():
+    scored = 2 * 90 / (2 * 90 + 10)
+    assert not sentences(make(GOOD, train_dice={"pit": scored + 0.149}), "by heart")
+    results = [positive(k, 70, 30, 30) for k in range(24)]
+    [sentence] = sentences(make(results, train_dice={"pit": 0.86}), "by heart")
+    assert sentence.level == "warning"
+    assert "0.86 on training cases, 0.70 on the scored ones" in sentence.text
+
+
+def test_small_lesions_that_are_missed():
+    few = LesionMatch((3, 40, 50, 60), (0, 30, 40, 50), (), ())
+    results = [positive(k, 120, 0, 33, lesions=few) for k in range(24)]
+    [sentence] = sentences(make(results), "Small objects")
+    assert "0 % of the 24 smallest (up to 3 mm³) are found, 100 % of the other 72" in sentence.text
+    all_found = LesionMatch((3, 40, 50, 60), (1, 30, 40, 50), (), ())
+    assert not sentences(
+        make([positive(k, 121, 0, 32, lesions=all_found) for k in range(24)]), "Small objects"
+    )
+    assert not sentences(make(results[:4]), "Small objects")  # four small lesions say too little
+
+
+def test_few_cases_are_named():
+    [sentence] = sentences(make(GOOD[5:29]), "rests on only")
+    assert "19 positive and 5 negative cases" in sentence.text
+    assert not sentences(make(GOOD), "rests on only")
+
+
+POINT = OperatingPoint(
+    "pit", 0.8, objective="dice", role="select", n_positive=30, n_negative=30, n_groups=60
+)
+
+
+def test_a_sound_point_needs_no_warning():
+    assert not sentences(make(GOOD, points={"pit": POINT}), "threshold")
+
+
+@pytest.mark.parametrize(
+    ("point", "level", "word"),
+    [
+        (replace(POINT, edge_of_grid=True), "warning", "edge of the scores"),
+        (replace(POINT, n_positive=1, n_negative=0), "warning", "only 1 positive case"),
+        (replace(POINT, role="test"), "bad", "same test cases"),
+        (Infeasible("pit", "none of the 9 cases holds the region"), "bad", "none of the 9 cases"),
+    ],
+)
+def test_a_doubtful_point_is_called_out(point, level, word):
+    [sentence] = [s for s in judge(make(GOOD, points={"pit": point})) if word in s.text]
+    assert sentence.level == level
+
+
+def test_leakage_and_independence_are_about_the_run():
+    content = make([replace(found, group=None) for found in GOOD], leakage=Leakage(3, 1, "a and b"))
+    leak, independent = judge(content)[-2:]
+    assert (leak.level, leak.region) == ("bad", "")
+    assert "1 group in more than one role and 3 pairs" in leak.text
+    assert "a and b" in leak.text
+    assert (independent.level, independent.region) == ("note", "")
+    assert "assumes independent images" in independent.text
+    assert not sentences(make(GOOD), "assumes independent images")
+
+
+def scored_pair(number, *, holds, distractor):
+    """A case whose region scores 0.9 on 10 voxels and whose distractor scores 0.6."""
+    scores = np.full(1000, 0.01, np.float32)
+    reference = np.zeros(1000, bool)
+    if holds:
+        scores[:10], reference[:10] = 0.9, True
+    if distractor:
+        scores[20:30] = 0.6
+    row = score_case(
+        scores, reference, case_id=f"case-{number}", region="pit", group=f"g{number}", role="test"
+    )
+    cut = scores >= 0.8
+    counts = Counts(
+        int((cut & reference).sum()),
+        int((cut & ~reference).sum()),
+        int((~cut & reference).sum()),
+        int((~cut & ~reference).sum()),
+    )
+    return row, result(number, counts)
+
+
+def test_the_gain_over_one_half_is_paired():
+    pairs = [scored_pair(k, holds=k < 20, distractor=k % 2 == 0) for k in range(40)]
+    content = make([pair[1] for pair in pairs], table=ScoreTable(tuple(pair[0] for pair in pairs)))
+    [sentence] = sentences(content, "0.5")
+    # At 0.5 ten of twenty positives have dice 2·10/(2·10+10) = 2/3, the others 1: mean 5/6.
+    assert sentence.level == "good"
+    assert "mean dice changes by +0.17" in sentence.text
+    assert "false alarms fall from 50 % to 0 %" in sentence.text
+
+
+def test_no_gain_is_claimed_where_nothing_differs():
+    pairs = [scored_pair(k, holds=k < 20, distractor=False) for k in range(40)]
+    content = make([pair[1] for pair in pairs], table=ScoreTable(tuple(pair[0] for pair in pairs)))
+    [sentence] = sentences(content, "0.5")
+    assert sentence.level == "note"
+    assert "does not clearly differ" in sentence.text
+
+
+def test_no_gain_is_said_of_the_point_one_half_itself():
+    results = [replace(found, threshold=0.5) for found in GOOD]
+    assert not sentences(make(results), "chosen point")
+
+
+def test_every_sentence_has_a_number_and_a_reason(content):
+    assert content.verdicts == judge(content)
+    for sentence in content.verdicts:
+        assert any(character.isdigit() for character in sentence.text), sentence
+        assert sentence.reason.endswith(".")
+        assert sentence.text.endswith(".")
+
+
+def test_no_result_gives_no_region():
+    assert judge(make([])) == ()
+    assert short_scorecard(make([])) == []
+
+
+def test_the_short_scorecard_is_plain_text():
+    results = GOOD
+    halves = [replace(found, threshold=0.5) for found in results]
+    content = make(
+        results,
+        scorecards=(
+            ("at 0.5", make_scorecard(halves, resamples=200)),
+            ("at the chosen point", make_scorecard(results, resamples=200)),
+        ),
+        points={"pit": replace(POINT, gate=0.93)},
+    )
+    lines = short_scorecard(replace(content, verdicts=judge(content)))
+    assert lines[0].startswith("pit, on 24 positive and 24 negative test cases")
+    assert lines[2].split()[:4] == ["at", "0.5", "0.95", "(0.95–0.95)"]
+    assert lines[3].endswith("0 % (0–14 %)")
+    assert "cut at score >= 0.800, where the top score reaches 0.930" in lines[4]
+    assert "chosen on 60 select cases" in lines[4]
+    assert lines[6].startswith("+ Where pit is present it is segmented well")
+    assert len(lines) < 15
+
+
+def test_the_short_scorecard_says_what_is_undefined():
+    lines = short_scorecard(make(GOOD[:24], points={"pit": Infeasible("pit", "no positive case")}))
+    assert lines[2].endswith("no negative case")
+    assert lines[3] == "  no operating point: no positive case"
