@@ -132,6 +132,9 @@ class LossSection(Section):
         default=None, description="one per class, background first; used by the cross-entropies"
     )
     batch_dice: bool = Field(default=False, description="dice over the whole batch, not per patch")
+    hardest_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.02, description="dice_hard_cross_entropy: share of the background voxels"
+    )
     focal_gamma: NonNegativeFloat = 2.0
     tversky_false_positive: Probability = 0.3
     tversky_false_negative: Probability = 0.7

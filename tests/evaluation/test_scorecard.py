@@ -61,7 +61,7 @@ def test_strata_are_kept_apart_and_counted(results):
     assert part.negatives.false_alarm_rate.value == 0.5
     assert part.negatives.groups_with_alarm.value == 1.0
     assert part.negatives.false_positive_size.value == 1.0
-    assert part.negatives.size_unit == "pixels²"
+    assert part.negatives.size_unit == "pixels"
     assert part.role == "test"
 
 

@@ -84,6 +84,19 @@ def test_an_empty_patch_costs_its_cross_entropy_alone(batch_dice: bool) -> None:
     torch.testing.assert_close(loss(logits, labels), F.cross_entropy(logits, labels))
 
 
+def test_hard_cross_entropy_of_a_hand_made_patch() -> None:
+    # One foreground voxel of four costs a, of the background voxels the hardest costs b, two c.
+    labels = torch.tensor([[[1, 0], [0, 0]]])
+    logits = torch.tensor([[[[0.0, 0.0], [2.0, 2.0]], [[1.0, 3.0], [0.0, 0.0]]]])
+    a, b, c = (math.log1p(math.exp(x)) for x in (-1.0, 3.0, -2.0))
+    settings = LossSection(name="dice_hard_cross_entropy", hardest_share=0.25)
+    usual = make_loss(LossSection(name="dice_cross_entropy"), some_classes(2))
+    loss = make_loss(settings, some_classes(2))
+    extra = loss(logits, labels) - usual(logits, labels)
+    assert F.cross_entropy(logits, labels).item() == pytest.approx((a + b + 2 * c) / 4)
+    assert extra.item() == pytest.approx(0.5 * a + 0.5 * b, abs=1e-5)
+
+
 def test_dice_is_that_of_the_regions_not_of_the_classes() -> None:
     # Class 1 is taken for class 2 everywhere: the union of both is perfect, each alone is nothing.
     labels = torch.ones(1, 8, 8, dtype=torch.int64)

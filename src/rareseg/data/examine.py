@@ -36,6 +36,7 @@ class ChannelFacts:
 class Examined:
     """One case that was read. ``values`` maps mask values to voxel counts.
 
+    ``thickness`` is that of the foreground of a photograph in pixels, ``None`` elsewhere.
     ``turned`` says that the photograph was turned by its EXIF note, the mask was not, and the
     shapes cannot tell whether that is right.
     """
@@ -46,6 +47,7 @@ class Examined:
     intensities: tuple[ChannelFacts, ...]
     values: Mapping[int, int]
     thumbnail: NDArray[np.float32]
+    thickness: float | None = None
     turned: bool = False
 
 
@@ -80,6 +82,7 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
         intensities=tuple(intensities(channel) for channel in image.array),
         values={0: z * y * x} if mask is None else count_values(mask.array),
         thumbnail=thumbnail(image.array),
+        thickness=None if mask is None or z > 1 else thickness(mask.array[0]),
         turned=mask is not None and _turned(image.geometry, mask.geometry, (y, x)),
     )
     return examined, tuple(problems)
@@ -110,6 +113,24 @@ def intensities(channel: NDArray[Any]) -> ChannelFacts:
     return ChannelFacts(
         low, median, high, float(flat.mean(dtype=np.float64)), float(flat.std(dtype=np.float64))
     )
+
+
+def thickness(mask: NDArray[np.integer]) -> float | None:
+    """Return how thick what is drawn (y, x) is, in pixels; ``None`` where nothing is.
+
+    2 · area / rim, the rim being the pixels with a side on the background: the width of a line, the
+    radius of a disc. What touches the image's border has no rim there.
+    """
+    drawn = mask != 0
+    area = int(drawn.sum())
+    if area == 0:
+        return None
+    inner = drawn.copy()
+    inner[1:] &= drawn[:-1]
+    inner[:-1] &= drawn[1:]
+    inner[:, 1:] &= drawn[:, :-1]
+    inner[:, :-1] &= drawn[:, 1:]
+    return 2.0 * area / max(1, area - int(inner.sum()))
 
 
 def count_values(mask: NDArray[np.integer]) -> dict[int, int]:

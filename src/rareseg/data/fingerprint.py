@@ -32,6 +32,8 @@ class CaseFacts:
     ``shape`` and ``spacing`` (mm) are (z, y, x); ``dimension`` is 2 for photographs, 3 for
     volumes; ``dtype`` is numpy's name of the stored number type. ``voxels[k]`` counts class index
     k, ``ignored`` the voxels that count nowhere. ``intensities`` has one entry per channel.
+    ``thickness`` is that of what is drawn on a photograph (see
+    :func:`rareseg.data.examine.thickness`), in pixels.
     """
 
     id: str
@@ -46,6 +48,7 @@ class CaseFacts:
     ignored: int
     intensities: tuple[ChannelFacts, ...]
     thumbnail_hash: str
+    thickness: float | None = None
 
     @property
     def is_positive(self) -> bool:
@@ -163,6 +166,7 @@ def _facts(case: Case, examined: Examined, classes: Classes) -> CaseFacts:
         ignored=ignored,
         intensities=examined.intensities,
         thumbnail_hash=thumbnail_hash(examined.thumbnail),
+        thickness=examined.thickness,
     )
 
 

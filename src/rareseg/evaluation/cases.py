@@ -96,11 +96,11 @@ class CaseResult:
 
 
 def size_of_voxel(geometry: Geometry) -> tuple[float, str]:
-    """Return (size, unit) of one voxel: mm³, or for photographs mm², or pixels² without spacing."""
+    """Return (size, unit) of one voxel: mm³, or for photographs mm², or pixels without spacing."""
     z, y, x = geometry.spacing
     if geometry.dimension == 3:
         return z * y * x, "mm³"
-    return y * x, "pixels²" if (y, x) == (1.0, 1.0) else "mm²"
+    return y * x, "pixels" if (y, x) == (1.0, 1.0) else "mm²"
 
 
 def measure_case(

@@ -33,6 +33,7 @@ from rareseg.report.content import (
     role_counts,
 )
 from rareseg.report.page import write_report
+from rareseg.report.pictures import choose_shots
 from rareseg.report.summary import short_scorecard
 from rareseg.report.verdict import judge
 from rareseg.run.folder import (
@@ -43,7 +44,7 @@ from rareseg.run.folder import (
     read_split,
     require_free,
 )
-from rareseg.run.pictures import choose_pictures, draw_pictures
+from rareseg.run.pictures import draw_pictures
 from rareseg.run.prepare import read_reasons
 from rareseg.run.scoring import Points, Scored, score_all
 from rareseg.sampling.composition import Composition
@@ -232,9 +233,8 @@ def _write(
 ) -> Evaluation:
     """Judge, draw, and write the three files."""
     points = shown_points(predictor.bundle)
-    pictures = draw_pictures(
-        predictor, cases, choose_pictures(content.results, content.regions), points, track=track
-    )
+    shots = choose_shots(content.results)
+    pictures = draw_pictures(predictor, cases, shots, points, track=track)
     content = replace(content, pictures=pictures)
     content = replace(content, verdicts=tuple(judge(content)))
     evaluation = Evaluation(content, out / "cases.csv", out / "scorecard.json", out / "report.html")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.dataset import open_images
 from rareseg.data.files import atomic_write
-from rareseg.data.formats import read_image, suffix_of, write_mask, write_probabilities
+from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
 from rareseg.data.records import Case, Image
 from rareseg.decision.operating_point import apply_point
 from rareseg.errors import DataError, OutputError, ReadError
@@ -22,8 +22,6 @@ from rareseg.progress import Track, silent
 from rareseg.run.folder import open_run, require_free
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.tune import describe
-
-LOSSY = (".jpg", ".jpeg")
 
 
 def predict(
@@ -55,13 +53,13 @@ def predict(
     for region in bundle.classes.regions:
         point = bundle.points.get(region)
         say(describe(point) if point else f"{region}: no operating point was chosen; left out.")
-    cases = open_images(Path(images))
+    cases = open_images(Path(images), channels=bundle.trained["files_per_case"])
     _require_other_place(out, cases)
     _begin(out, bundle)
     predictor = Predictor(bundle, device=device)
     written = []
     for case in track(cases, "predicting", len(cases)):
-        target = out / f"{case.id}{_mask_suffix(case)}"
+        target = out / f"{case.id}{mask_suffix(case.images[0])}"
         if not target.is_file():
             _predict_case(predictor, case, target, probabilities=probabilities)
         written.append(target)
@@ -115,15 +113,6 @@ def _begin(out: Path, bundle: Bundle) -> None:
 def _write(path: Path, mask: NDArray[np.integer], image: Image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_mask(path, mask, image.geometry)
-
-
-def _mask_suffix(case: Case) -> str:
-    """Return the file ending for a case's masks: that of its image where it keeps every value."""
-    first = case.images[0]
-    if first.is_dir():
-        return ".nii.gz"
-    suffix = suffix_of(first)
-    return ".png" if suffix.lower() in LOSSY else suffix
 
 
 def _require_other_place(out: Path, cases: tuple[Case, ...]) -> None:

@@ -187,6 +187,7 @@ class _Learner:
                 "best_step": fitted.best_step,
                 "select_score": fitted.best_score,
                 "waiting_share": fitted.waiting_share,
+                "files_per_case": len(self.run.dataset.cases[0].images),
                 "cases": {
                     role: list(roles.values()).count(role) for role in sorted(set(roles.values()))
                 },

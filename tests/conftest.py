@@ -1,0 +1,142 @@
+"""What tests of several rooms share: the command line, and a second opinion on its numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+from sklearn import metrics
+
+from rareseg.cli import main
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a call of the command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def call():
+    """Call `rareseg ARGUMENTS` in this process; an error that is no sentence is raised."""
+
+    def run_main(*arguments: object) -> Called:
+        out, err, before, code = io.StringIO(), io.StringIO(), sys.argv, 0
+        sys.argv = ["rareseg", *map(str, arguments)]
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            sys.argv = before
+        return Called(code, out.getvalue(), err.getvalue())
+
+    return run_main
+
+
+def read_plain(path: Path) -> tuple[np.ndarray, float]:
+    """Read a file as it lies on disk, with the size of its voxels; not through rareseg."""
+    if path.suffix == ".png":
+        return np.asarray(PIL.Image.open(path)), 1.0
+    image = sitk.ReadImage(str(path))
+    return sitk.GetArrayFromImage(image), float(np.prod(image.GetSpacing()))
+
+
+@pytest.fixture(scope="session")
+def read():
+    return read_plain
+
+
+def second_opinion(predicted: np.ndarray, reference: np.ndarray, counted: np.ndarray) -> dict:
+    """Compute the numbers of a line of cases.csv from two masks, with other people's code."""
+    truth, guess = reference[counted], predicted[counted]
+    (tn, fp), (fn, tp) = metrics.confusion_matrix(truth, guess, labels=[False, True])
+    options = {"zero_division": np.nan}
+    whole = np.ones((3,) * predicted.ndim)
+    lesions, n_lesions = ndimage.label(reference, whole)
+    components, n_components = ndimage.label(predicted, whole)
+    found = set(np.unique(lesions[predicted])) - {0}
+    real = set(np.unique(components[counted])) - {0}
+    touching = set(np.unique(components[reference])) - {0}
+    assert n_components >= len(real)
+    positive = bool(truth.any())
+    return {
+        "stratum": "positive" if positive else "negative",
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "tn": tn,
+        "dice": metrics.f1_score(truth, guess, **options),
+        "iou": metrics.jaccard_score(truth, guess, zero_division=0) if tp + fp + fn else np.nan,
+        "precision": metrics.precision_score(truth, guess, **options),
+        "recall": metrics.recall_score(truth, guess, **options),
+        "specificity": metrics.recall_score(~truth, ~guess, **options),
+        "accuracy": metrics.accuracy_score(truth, guess),
+        "false_negative_rate": 1 - metrics.recall_score(truth, guess, **options),
+        "found": float(tp > 0) if positive else np.nan,
+        "false_alarm": np.nan if positive else float(fp > 0),
+        "lesions": n_lesions,
+        "lesions_found": len(found),
+        "predicted_components": len(real),
+        "false_positive_components": len(real - touching),
+    }
+
+
+@pytest.fixture(scope="session")
+def assert_agrees():
+    """Hold a cases.csv against the mask files that `predict` wrote and the references.
+
+    ``references`` maps case ids to mask files (None: nothing there), ``regions`` region names to
+    mask values. Returns the lines that were compared.
+    """
+
+    def check(
+        cases_csv: Path,
+        masks: Path,
+        references: Mapping[str, Path | None],
+        regions: Mapping[str, tuple[int, ...]],
+        *,
+        ignore: int | None = None,
+    ) -> list[dict[str, str]]:
+        with cases_csv.open(newline="") as file:
+            lines = [line for line in csv.DictReader(file) if line["case"] in references]
+        assert {(line["case"], line["region"]) for line in lines} == {
+            (case, region) for case in references for region in regions
+        }
+        for line in lines:
+            (path,) = (masks / line["region"]).glob(f"{line['case']}.*")
+            predicted, voxel = read_plain(path)
+            assert set(np.unique(predicted)) <= {0, 1}
+            drawn = references[line["case"]]
+            labels = np.zeros_like(predicted) if drawn is None else read_plain(drawn)[0]
+            assert predicted.shape == labels.shape
+            counted = np.ones(labels.shape, bool) if ignore is None else labels != ignore
+            values = second_opinion(
+                predicted.astype(bool), np.isin(labels, regions[line["region"]]), counted
+            )
+            values["false_positive_size"] = values["fp"] * voxel
+            for name, value in values.items():
+                where = f"{name} of {line['region']} in {line['case']}"
+                if isinstance(value, str):
+                    assert line[name] == value, where
+                elif np.isnan(value):
+                    assert line[name] == "", where
+                else:
+                    assert float(line[name]) == pytest.approx(value, rel=1e-6, abs=1e-9), where
+        return lines
+
+    return check

@@ -1,0 +1,82 @@
+"""Call the command line and kill it with SIGKILL at chosen moments, one process for each.
+
+Called as ``python killing.py JSON`` with a list of ``{"moment", "number", "arguments"}``, it prints
+the signal that ended each. The moments are
+
+* ``step``: after the number-th step of the optimiser, before anything of it is saved;
+* ``write``: when half of the number-th file of tensors is written;
+* a file's name: when the number-th file of that name is written, but does not have its name yet.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+import rareseg.run.train
+from rareseg.cli import main
+from rareseg.training import fit
+
+assert rareseg.run.train, "imported before the processes divide, to be imported once"
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arrange(moment: str, number: int) -> None:
+    """Make this process kill itself at the moment."""
+    left = number
+
+    def is_due() -> bool:
+        nonlocal left
+        left -= 1
+        return left == 0
+
+    if moment == "step":
+        whole_step = torch.optim.AdamW.step
+
+        def step(self, *arguments, **options):
+            whole_step(self, *arguments, **options)
+            if is_due():
+                die()
+
+        torch.optim.AdamW.step = step
+    elif moment == "write":
+        fit.SAVE_SECONDS = 0.0
+        whole_save = torch.save
+
+        def save(content, path):
+            if is_due():
+                buffer = io.BytesIO()
+                whole_save(content, buffer)
+                Path(path).write_bytes(buffer.getvalue()[: buffer.tell() // 2])
+                die()
+            whole_save(content, path)
+
+        torch.save = save
+    else:
+        whole_replace = os.replace
+
+        def replace(source, target):
+            if Path(target).name == moment and is_due():
+                die()
+            whole_replace(source, target)
+
+        os.replace = replace
+
+
+for scenario in json.loads(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        arrange(scenario["moment"], scenario["number"])
+        sys.argv = ["rareseg", *scenario["arguments"]]
+        main()
+    _, status = os.waitpid(child, 0)
+    print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, flush=True)
