@@ -6,17 +6,14 @@ and cut as rareseg plans it; the other looks at random places and is cut at 0.5.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rareseg.data.files import atomic_write
 from rareseg.data.specks import SpecksSettings, write_specks
-from rareseg.errors import OutputError
 from rareseg.progress import Track, silent
 from rareseg.report.page import write_report
 from rareseg.run.evaluate import HALF, Evaluation
-from rareseg.run.folder import require_free
+from rareseg.run.folder import claim
 from rareseg.run.prepare import Say, Wishes, nobody
 from rareseg.run.train import train
 
@@ -56,7 +53,8 @@ def run_demo(out: Path, *, track: Track = silent, say: Say = nobody) -> Demonstr
     A repeated call takes up what is there. Raises :class:`OutputError` where ``out`` holds
     anything else.
     """
-    _claim(out)
+    about = {"specks": asdict(SPECKS), "settings": SHARED}
+    claim(out, "demo.json", about, "a demonstration with other settings")
     data = out / "data"
     if not (data / "manifest.csv").is_file():
         write_specks(data, SPECKS, track=track)
@@ -83,19 +81,3 @@ def run_demo(out: Path, *, track: Track = silent, say: Say = nobody) -> Demonstr
         f"{SPECKS.foreground_share:.1%} of the pixels of the others in specks.",
     )
     return Demonstration(evaluation, lines)
-
-
-def _claim(out: Path) -> None:
-    """Note in ``out/demo.json`` that the folder is the demonstration's, or see that it is."""
-    note = out / "demo.json"
-    text = json.dumps({"specks": asdict(SPECKS), "settings": SHARED}, indent=1) + "\n"
-    if note.is_file():
-        if note.read_text(encoding="utf-8") != text:
-            raise OutputError(
-                f"{out} holds a demonstration with other settings; remove it or choose another "
-                "--out."
-            )
-        return
-    require_free(out)
-    with atomic_write(note) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -141,6 +141,21 @@ def require_free(root: Path) -> None:
         )
 
 
+def claim(out: Path, name: str, content: Mapping[str, Any], what: str) -> None:
+    """Note in ``out/name`` what the folder is for, or see that it was made for the same.
+
+    Raises :class:`OutputError` where ``out`` holds anything else, or ``what`` of another content.
+    """
+    note = out / name
+    text = json.dumps(content, indent=1) + "\n"
+    if not note.is_file():
+        require_free(out)
+        with atomic_write(note) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    elif note.read_text(encoding="utf-8") != text:
+        raise OutputError(f"{out} holds {what}; remove it or choose another --out.")
+
+
 def write_split(path: Path, roles: Mapping[str, Role], groups: Mapping[str, str | None]) -> None:
     """Write ``id, group, role`` for every case."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

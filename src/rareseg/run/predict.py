@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from rareseg.data.dataset import open_images
-from rareseg.data.files import atomic_write
 from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
 from rareseg.data.records import Case, Image
 from rareseg.decision.operating_point import apply_point
@@ -19,7 +17,7 @@ from rareseg.evaluation.scores import region_scores
 from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor, label_map
 from rareseg.progress import Track, silent
-from rareseg.run.folder import open_run, require_free
+from rareseg.run.folder import claim, open_run
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.tune import describe
 
@@ -92,22 +90,16 @@ def _predict_case(predictor: Predictor, case: Case, target: Path, *, probabiliti
 
 def _begin(out: Path, bundle: Bundle) -> None:
     """Note in ``out/predictions.json`` which model and points its masks are of."""
-    record = {
+    about = {
         "trained": dict(bundle.trained),
         "points": {region: point.to_dict() for region, point in bundle.points.items()},
     }
-    text = json.dumps(record, indent=1) + "\n"
-    note = out / "predictions.json"
-    if note.is_file():
-        if note.read_text(encoding="utf-8") != text:
-            raise OutputError(
-                f"{out} holds predictions of another model or at other operating points; "
-                "choose another --out."
-            )
-        return
-    require_free(out)
-    with atomic_write(note) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    claim(
+        out,
+        "predictions.json",
+        about,
+        "predictions of another model or at other operating points",
+    )
 
 
 def _write(path: Path, mask: NDArray[np.integer], image: Image) -> None:
