@@ -16,7 +16,7 @@ SETTINGS = {
     "sampling.batch_size": 4,
     "network.width": [4, 8, 8],
     "training.steps": 60,
-    "training.learning_rate": 0.01,
+    "training.learning_rate": 0.02,
     # One thread: on a busy machine more would wait for each other.
     "training.threads": 1,
 }
@@ -37,7 +37,7 @@ def settings():
 def specks(tmp_path_factory) -> Path:
     """30 small plates, half of them empty, with specks that are easy to see."""
     easy = SpecksSettings(
-        images=30, size=64, contrast=5.0, foreground_share=0.04, distractors=2, seed=1
+        images=30, size=64, contrast=8.0, foreground_share=0.06, distractors=1, seed=1
     )
     return write_specks(tmp_path_factory.mktemp("specks") / "data", easy)
 

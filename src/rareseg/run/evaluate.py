@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from rareseg.data.files import atomic_write
-from rareseg.data.fingerprint import Fingerprint, inspect_dataset
-from rareseg.data.records import Case, Role
+from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.records import Case, Dataset, Role
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
 from rareseg.errors import DataError, ProblemsError
 from rareseg.evaluation.scorecard import (
@@ -89,15 +89,17 @@ def evaluate(
     folder, out = open_run(Path(run)), Path(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
     require_free(out)
-    if str(Path(options.path).resolve()) == read_about(folder)["path"]:
-        return evaluate_run(folder.root, out=out, device=device, track=track)
     dataset = options.open()
+    bundle = load_bundle(folder.bundle)
+    same_path = str(Path(options.path).resolve()) == read_about(folder)["path"]
+    # A copy of the data, or their manifest, is the same data at another path.
+    if same_path or content_hash(dataset) == bundle.trained["data"]:
+        return _evaluate_own(folder, dataset, out=out, device=device, track=track)
     fingerprint = inspect_dataset(dataset, track=track)
     # Data of their own need not hold a positive: false alarms can be measured on empty images.
     problems = [p for p in fingerprint.problems if "has no positive case" not in p]
     if problems:
         raise ProblemsError(problems)
-    bundle = load_bundle(folder.bundle)
     predictor = Predictor(bundle, device=device)
     scored = _score(predictor, dataset.cases, None, track)
     content = _content(
@@ -120,8 +122,20 @@ def evaluate_run(
 ) -> Evaluation:
     """Score the run's own test cases and write the result to ``out``, or into the run."""
     folder = open_run(Path(run))
-    roles = read_split(folder.split)
     dataset = DataOptions(**read_about(folder)).open()
+    return _evaluate_own(folder, dataset, out=out or folder.root, device=device, track=track)
+
+
+def _evaluate_own(
+    folder: RunFolder,
+    dataset: Dataset,
+    *,
+    out: Path,
+    device: str | torch.device,
+    track: Track,
+) -> Evaluation:
+    """Score the test cases of the data that the run was trained on."""
+    roles = read_split(folder.split)
     cases = [case for case in dataset.cases if roles.get(case.id) == "test"]
     if not cases:
         raise DataError(
@@ -136,7 +150,7 @@ def evaluate_run(
     fingerprint = Fingerprint.from_json(folder.fingerprint)
     content = _content(folder.root.name, folder, bundle, fingerprint, roles, scored)
     content = replace(content, train_dice=_train_dice(predictor, train_cases, fingerprint, track))
-    return _write(out or folder.root, content, predictor, cases, track)
+    return _write(out, content, predictor, cases, track)
 
 
 def _score(predictor: Predictor, cases: Sequence[Case], role: Role | None, track: Track) -> Scored:

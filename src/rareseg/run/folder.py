@@ -82,23 +82,25 @@ class RunFolder:
 def begin_run(root: Path, data: DataOptions) -> RunFolder:
     """Return the folder of a new run, or of the run of the same data that stands there.
 
-    Raises :class:`OutputError` where ``root`` holds anything else, and :class:`RunError` where the
-    run there was begun with other data.
+    A run without a recipe has not begun to learn, and may yet be told of other data. Raises
+    :class:`OutputError` where ``root`` holds anything else, and :class:`RunError` where the run
+    there was begun with other data.
     """
     folder = RunFolder(root)
     about = {**asdict(data), "path": str(Path(data.path).resolve())}
     if folder.about.is_file():
         known = read_about(folder)
         changed = [key for key, value in about.items() if known[key] != value]
-        if changed:
+        if not changed:
+            return folder
+        if folder.recipe.is_file():
             key = changed[0]
             raise RunError(
                 f"{root} was begun with {key} {known[key]!r}, not {about[key]!r}; "
                 "choose another --out, or call it as it was begun."
             )
-        return folder
-    require_free(root)
-    root.mkdir(parents=True, exist_ok=True)
+    else:
+        require_free(root)
     with atomic_write(folder.about) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return folder

@@ -19,7 +19,7 @@ from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.splits import make_split
 from rareseg.data.store import Store
-from rareseg.errors import ProblemsError, RunError
+from rareseg.errors import ProblemsError, RunError, UsageError
 from rareseg.prediction.predictor import computes_in_bf16
 from rareseg.progress import Track, silent
 from rareseg.recipe import (
@@ -57,9 +57,20 @@ class Wishes:
     budget: str | None = None
 
     def overrides(self) -> dict[str, dict[str, object]]:
-        """Return what is set, as nested values."""
-        from_file: Overrides = {} if self.recipe is None else read_overrides(self.recipe)
-        return merge(from_file, parse_settings(self.settings))
+        """Return what is set, as nested values; a budget leaves the steps of a file aside.
+
+        Raises :class:`UsageError` where steps are set beside a budget.
+        """
+        from_file = {} if self.recipe is None else read_overrides(self.recipe)
+        set_here = parse_settings(self.settings)
+        if self.budget is not None:
+            if "steps" in set_here.get("training", {}):
+                raise UsageError(
+                    f"--budget {self.budget} and --set training.steps both say how long to train; "
+                    "leave one of them out."
+                )
+            from_file.get("training", {}).pop("steps", None)
+        return merge(from_file, set_here)
 
 
 @dataclass(frozen=True)
@@ -166,6 +177,14 @@ def _checkable(overrides: Overrides) -> Overrides:
     }
 
 
+def _without_settled(overrides: Overrides) -> Overrides:
+    """Leave out what was left to the machine, which settled it when the run began."""
+    left = {"threads": 0, "precision": "auto"}
+    training = overrides.get("training", {})
+    kept = {key: value for key, value in training.items() if value != left.get(key)}
+    return {**overrides, "training": kept}
+
+
 def _inspect(dataset: Dataset, folder: RunFolder, track: Track) -> Fingerprint:
     known = content_hash(dataset)
     if folder.fingerprint.is_file():
@@ -189,7 +208,8 @@ def _plan(
     """Take the recipe that the run was begun with, or plan one and fix what the machine decides."""
     if folder.recipe.is_file():
         begun = read_recipe(folder.recipe)
-        changed = differences(begun, make_recipe(merge(begun.model_dump(), overrides)))
+        asked = merge(begun.model_dump(), _without_settled(overrides))
+        changed = differences(begun, make_recipe(asked))
         if changed:
             raise RunError(
                 f"{folder.root} was begun with another recipe ({'; '.join(changed[:3])}); "
@@ -230,7 +250,7 @@ def read_reasons(path: Path) -> dict[str, str]:
 def _split(
     dataset: Dataset, fingerprint: Fingerprint, recipe: Recipe, folder: RunFolder
 ) -> dict[str, Role]:
-    if folder.split.is_file():
+    if folder.split.is_file() and folder.recipe.is_file():
         return read_split(folder.split)
     settings = recipe.split
     shares: dict[Role, float] = {

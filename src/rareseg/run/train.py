@@ -12,13 +12,14 @@ import torch
 from lightning_fabric import Fabric
 
 from rareseg.data.store import Store
+from rareseg.decision.operating_point import default_point
 from rareseg.errors import RecipeError
 from rareseg.evaluation.metrics import checkpoint_score
 from rareseg.evaluation.scores import ScoreTable, score_regions
 from rareseg.evaluation.values import is_defined
 from rareseg.prediction.bundle import Bundle, save_bundle
 from rareseg.prediction.networks import build_network
-from rareseg.prediction.predictor import prepare_network, score_array
+from rareseg.prediction.predictor import Predictor, prepare_network, score_array
 from rareseg.progress import Track, silent
 from rareseg.recipe import make_recipe, merge
 from rareseg.run.evaluate import TRAIN_SAMPLE, Evaluation, evaluate_run
@@ -32,6 +33,7 @@ from rareseg.run.prepare import (
     prepare_run,
     write_recipe,
 )
+from rareseg.run.scoring import score_all
 from rareseg.run.tune import tune
 from rareseg.sampling.sampler import PatchSampler
 from rareseg.training.budget import parse_duration, plan_steps
@@ -102,6 +104,9 @@ class _Learner:
                 f"sampling.batch_size is {settings.batch_size}, which {fabric.world_size} devices "
                 "cannot share; give a multiple."
             )
+        # A network that cannot be made is found here, before the recipe is written.
+        with torch.device("meta"):
+            self._untrained()
         self.loss: Loss = make_loss(self.recipe.loss, run.store.classes)
         self.sampler = PatchSampler.from_settings(
             run.part("train"),
@@ -114,13 +119,15 @@ class _Learner:
     def network(self) -> torch.nn.Module:
         """Return the untrained network, the same for the same seed."""
         torch.manual_seed(self.recipe.training.seed)
-        network = build_network(
+        return prepare_network(self._untrained(), self.recipe, self.fabric.device)
+
+    def _untrained(self) -> torch.nn.Module:
+        return build_network(
             self.recipe.network,
             dimension=self.recipe.data.dimension,
             channels=self.run.store.channels,
             classes=self.run.store.classes.count,
         )
-        return prepare_network(network, self.recipe, self.fabric.device)
 
     def learn(self, track: Track, say: Say) -> Fitted:
         """Train to the last step, from wherever the run stands."""
@@ -160,15 +167,28 @@ class _Learner:
             probabilities, store.label(row), store.classes, case_id=store.cases.ids[row]
         )
 
-    def seconds_per_case(self) -> float:
-        """Return the seconds that scoring one select case takes, the mean over a few."""
+    def seconds_per_validation(self) -> float:
+        """Return the seconds that one validation takes, from a few of its cases."""
         network, store = self.network().eval(), self.run.part("select")
-        rows = choose_cases(store, 5)
-        self._score(network, store, rows[0])
+        rows = choose_cases(store, self.recipe.training.validation_cases)
+        some = rows[:: max(1, len(rows) // 5)]
+        self._score(network, store, some[0])
         started = time.perf_counter()
-        for row in rows:
+        for row in some:
             self._score(network, store, row)
-        return (time.perf_counter() - started) / len(rows)
+        return (time.perf_counter() - started) / len(some) * len(rows)
+
+    def seconds_per_case(self) -> float:
+        """Return the seconds that scoring a case from its files takes, the mean over a few."""
+        fitted = Fitted(self.network().state_dict(), 0, 0.0, 0, 0.0)
+        predictor = Predictor(self.bundle(fitted), device=self.fabric.device)
+        halves = {region: default_point(region) for region in self.run.store.classes.regions}
+        cases = self.run.cases("select")
+        some = cases[:: max(1, len(cases) // 5)]
+        score_all(predictor, some[:1], role="select", points=(halves, halves))
+        started = time.perf_counter()
+        score_all(predictor, some, role="select", points=(halves, halves))
+        return (time.perf_counter() - started) / len(some)
 
     def bundle(self, fitted: Fitted) -> Bundle:
         """Return the model that learning ended with."""
@@ -225,16 +245,14 @@ def _fit_into(seconds: float, started: float, learner: _Learner, say: Say) -> Pr
     step_seconds = measure_step(
         learner.network(), learner.loss, learner.sampler, recipe, fabric=learner.fabric
     )
+    validations = recipe.training.validations * learner.seconds_per_validation()
     case_seconds = learner.seconds_per_case()
-    select, test = len(run.cases("select")), len(run.cases("test"))
-    validated = recipe.training.validations * min(select, recipe.training.validation_cases)
-    gone = time.monotonic() - started
     budget = plan_steps(
         seconds,
         step_seconds=step_seconds,
         case_seconds=case_seconds,
-        cases_to_score=validated + 2 * (select + test + TRAIN_SAMPLE),
-        gone=gone,
+        cases_to_score=len(run.cases("select")) + len(run.cases("test")) + 2 * TRAIN_SAMPLE,
+        gone=time.monotonic() - started + validations,
     )
     say(f"{budget.steps} steps fit into the budget ({step_seconds:.3f} s a step)")
     reasons = {**run.plan.reasons, "training.steps": budget.reason}

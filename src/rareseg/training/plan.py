@@ -30,6 +30,9 @@ SMALLEST_TO_HALVE = 192
 THICK_ENOUGH = 4.0
 """Pixels of thickness from which what is drawn survives half resolution."""
 
+RARE = 0.04
+"""Share of foreground voxels below which the loss looks for the hardest background."""
+
 THICK_SLICES = 3.0
 """Ratio of the spacings beyond which a volume is a stack of slices (nnU-Net's rule)."""
 
@@ -256,9 +259,10 @@ def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> N
     rare = sum(total[1:]) / max(1, sum(total))
     draft.choose(
         "loss.name",
-        "dice_cross_entropy",
+        "dice_hard_cross_entropy" if rare < RARE else "dice_cross_entropy",
         f"{rare:.2%} of the voxels are foreground: dice does not see how rare it is, "
-        "cross-entropy keeps scores calibrated and makes false positives cost",
+        "cross-entropy makes false positives cost"
+        + (", most of all the hardest background" if rare < RARE else ""),
     )
     steps = _round_up(max(600, min(6000, 8 * len(fingerprint.cases))), 100)
     draft.choose(
