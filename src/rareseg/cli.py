@@ -108,15 +108,17 @@ def plan(
     from rareseg.data.files import atomic_write
     from rareseg.data.fingerprint import inspect_dataset
     from rareseg.errors import OutputError
-    from rareseg.recipe import parse_settings, to_yaml
+    from rareseg.recipe import check_values, parse_settings, to_yaml
     from rareseg.training.plan import plan_recipe
 
+    overrides = parse_settings(settings or [])
+    check_values(overrides, source="--set")
     if out.exists():
         raise OutputError(f"{out} exists already; name another file with --out, or remove it.")
     fingerprint = inspect_dataset(_options(data, group_from, missing_mask).open(), track=_bar)
     if fingerprint.problems:
         raise ProblemsError(fingerprint.problems)
-    made = plan_recipe(fingerprint, parse_settings(settings or []))
+    made = plan_recipe(fingerprint, overrides)
     with atomic_write(out) as temporary:
         temporary.write_text(to_yaml(made.recipe, made.reasons), encoding="utf-8")
     _print(f"The recipe and its reasons are in {out}; train with --recipe {out}.")

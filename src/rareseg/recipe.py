@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -191,8 +191,8 @@ class DecisionSection(Section):
     maximize: Literal["dice"] = "dice"
 
 
-class Recipe(Section):
-    """One whole run: data, split, sampling, augmentation, network, loss, training, decision."""
+class _Parts(Section):
+    """All sections, each sound by itself."""
 
     data: DataSection = DataSection()
     split: SplitSection = SplitSection()
@@ -203,6 +203,10 @@ class Recipe(Section):
     training: TrainingSection = TrainingSection()
     prediction: PredictionSection = PredictionSection()
     decision: DecisionSection = DecisionSection()
+
+
+class Recipe(_Parts):
+    """One whole run: data, split, sampling, augmentation, network, loss, training, decision."""
 
     @model_validator(mode="after")
     def _axes_agree(self) -> Recipe:
@@ -227,8 +231,23 @@ def make_recipe(values: Overrides, source: str = "recipe") -> Recipe:
     Raises :class:`RecipeError` with one sentence per fault, naming ``source``, the key, the value
     met and what is allowed.
     """
+    return _validated(Recipe, values, source)
+
+
+def check_values(values: Overrides, source: str = "recipe") -> None:
+    """Check values before the rest is planned: each by itself, sizes not against the dimension.
+
+    Raises as :func:`make_recipe`.
+    """
+    _validated(_Parts, values, source)
+
+
+P = TypeVar("P", bound=_Parts)
+
+
+def _validated(kind: type[P], values: Overrides, source: str) -> P:
     try:
-        return Recipe.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise RecipeError(" ".join(_explain(fault, source) for fault in error.errors())) from error
 

@@ -191,7 +191,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with monkeypatch.context() as patch:
         patch.setattr(writing, "_store_case", full)
-        with pytest.raises(WorkError, match=r"store could not be written: No space left"):
+        with pytest.raises(WorkError, match=r"store could not be written \(No space left"):
             store_from_arrays(tmp_path / "store", *arrays())
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: usage)

@@ -46,9 +46,7 @@ class TestPhotographs:
         assert sum(int(line["fp"]) + int(line["fn"]) for line in lines) > 0
 
     def test_the_score_table_counts_what_the_masks_show(self, finished, specks, masks, read):
-        (line,) = {
-            (line["threshold"], line["gate"]) for line in lines_of(finished / "cases.csv")
-        }
+        (line,) = {(line["threshold"], line["gate"]) for line in lines_of(finished / "cases.csv")}
         threshold, gate = map(float, line)
         table = load_table(finished / "scores" / "test.npz")
         assert table.case_ids == tuple(sorted(cases_of(finished, "test")))
@@ -101,9 +99,7 @@ class TestPhotographs:
         assert json.loads(called.out)["report"] == str(tmp_path / "own" / "report.html")
         assert lines_of(tmp_path / "own" / "cases.csv") == lines_of(finished / "cases.csv")
 
-    def test_the_manifest_of_the_same_data_is_the_same_data(
-        self, finished, specks, call, tmp_path
-    ):
+    def test_the_manifest_of_the_same_data_is_the_same_data(self, finished, specks, call, tmp_path):
         called = call("evaluate", finished, specks / "manifest.csv", "--out", tmp_path / "own")
         assert called.code == 0, called.err
         assert lines_of(tmp_path / "own" / "cases.csv") == lines_of(finished / "cases.csv")
@@ -208,14 +204,17 @@ def predicted(request, volumes, call, settings, tmp_path_factory):
 
 
 class TestNestedRegionsInVolumes:
-    def test_cases_csv_agrees_with_the_written_masks(
-        self, predicted, volumes, assert_agrees
-    ):
+    def test_cases_csv_agrees_with_the_written_masks(self, predicted, volumes, assert_agrees):
         references = {
-            case: volumes / "labelsTr" / f"{case}.nii.gz" for case in cases_of(predicted / "run", "test")
+            case: volumes / "labelsTr" / f"{case}.nii.gz"
+            for case in cases_of(predicted / "run", "test")
         }
         lines = assert_agrees(
-            predicted / "run" / "cases.csv", predicted / "masks", references, REGIONS, ignore=IGNORED
+            predicted / "run" / "cases.csv",
+            predicted / "masks",
+            references,
+            REGIONS,
+            ignore=IGNORED,
         )
         assert {line["size_unit"] for line in lines} == {"mm³"}
         assert sum(int(line["tp"]) for line in lines) > 0

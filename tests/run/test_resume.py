@@ -73,7 +73,9 @@ def assert_same(left, right, where="state"):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_ends_like_an_uninterrupted_one(moment, killed, finished, specks, settings, call):
+def test_a_killed_run_ends_like_an_uninterrupted_one(
+    moment, killed, finished, specks, settings, call
+):
     runs, signals = killed
     run = runs[moment]
     assert signals[moment] == signal.SIGKILL
@@ -81,7 +83,12 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(moment, killed, finished, s
     resumed = call("train", specks, "--out", run, *settings())
     assert resumed.code == 0, resumed.err
 
-    for name in ("bundle/weights.safetensors", "split.csv", "cases.csv", "training/validations.csv"):
+    for name in (
+        "bundle/weights.safetensors",
+        "split.csv",
+        "cases.csv",
+        "training/validations.csv",
+    ):
         assert (run / name).read_bytes() == (finished / name).read_bytes(), name
     assert rows(run / "training/steps.csv") == rows(finished / "training/steps.csv")
     for name in ("last.pt", "best.pt"):

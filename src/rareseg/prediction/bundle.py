@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from rareseg.data.files import atomic_write
@@ -54,7 +55,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     weights_path = folder / "weights.safetensors"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.weights.items()}
     with atomic_write(weights_path) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(serialise(tensors))
     _write_description(folder, bundle, _digest(weights_path))
 
 

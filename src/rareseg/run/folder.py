@@ -173,6 +173,8 @@ def read_split(path: Path) -> dict[str, Role]:
             roles = {row["id"]: row["role"] for row in csv.DictReader(file)}
     except (OSError, KeyError) as error:
         raise RunError(f"{path} cannot be read as a split ({error}).") from error
+    if not roles:
+        raise RunError(f"{path} names no case; copy the run again, or train into another --out.")
     strange = sorted(set(roles.values()) - set(ROLES))
     if strange:
         raise RunError(f"{path} holds the role {strange[0]!r}; allowed are {', '.join(ROLES)}.")

@@ -25,6 +25,7 @@ from rareseg.progress import Track, silent
 from rareseg.recipe import (
     Overrides,
     Recipe,
+    check_values,
     differences,
     make_recipe,
     merge,
@@ -71,6 +72,12 @@ class Wishes:
                 )
             from_file.get("training", {}).pop("steps", None)
         return merge(from_file, set_here)
+
+    @property
+    def source(self) -> str:
+        """Where the values come from, for sentences about them."""
+        places = [str(self.recipe)] if self.recipe else []
+        return " and ".join([*places, *(["--set"] if self.settings else [])]) or "recipe"
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ def prepare_run(
     begun with other settings, or a run of data that changed since.
     """
     overrides = wishes.overrides()
-    make_recipe(_checkable(overrides))
+    check_values(overrides, source=wishes.source)
     dataset = data.open()
     folder = begin_run(out, data)
     fingerprint = _inspect(dataset, folder, track)
@@ -167,14 +174,6 @@ def require_no_problems(dataset: Dataset, fingerprint: Fingerprint) -> None:
     """Raise :class:`ProblemsError` where training on these data would go wrong."""
     if fingerprint.problems:
         raise ProblemsError(fingerprint.problems)
-
-
-def _checkable(overrides: Overrides) -> Overrides:
-    """Leave out what can only be judged beside the data."""
-    return {
-        section: {k: v for k, v in values.items() if k not in ("patch_size", "tile", "dimension")}
-        for section, values in overrides.items()
-    }
 
 
 def _without_settled(overrides: Overrides) -> Overrides:

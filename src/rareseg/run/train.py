@@ -65,6 +65,8 @@ def train(
     budget = None if wishes.budget is None else parse_duration(wishes.budget)
     fabric = machine.fabric("32")
     fabric.launch()
+    if not fabric.is_global_zero:
+        track, say = silent, nobody
     with fabric.rank_zero_first():
         run = prepare_run(options, Path(out), wishes, device=fabric.device, track=track, say=say)
     torch.set_num_threads(run.recipe.training.threads)
@@ -247,12 +249,15 @@ def _fit_into(seconds: float, started: float, learner: _Learner, say: Say) -> Pr
     )
     validations = recipe.training.validations * learner.seconds_per_validation()
     case_seconds = learner.seconds_per_case()
+    gone = time.monotonic() - started + validations
+    # Several processes follow the clock of the first.
+    step_seconds, case_seconds, gone = learner.fabric.broadcast((step_seconds, case_seconds, gone))
     budget = plan_steps(
         seconds,
         step_seconds=step_seconds,
         case_seconds=case_seconds,
         cases_to_score=len(run.cases("select")) + len(run.cases("test")) + 2 * TRAIN_SAMPLE,
-        gone=time.monotonic() - started + validations,
+        gone=gone,
     )
     say(f"{budget.steps} steps fit into the budget ({step_seconds:.3f} s a step)")
     reasons = {**run.plan.reasons, "training.steps": budget.reason}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ WARM_UP = 3
 """Steps that are made before the clock is read: compilation, caches, allocators."""
 
 MEASURED_SECONDS = 8.0
+FEWEST = 5
+"""Time and number of calls that are measured at least."""
+
 RESERVE = 0.08
 """Share of the budget kept for what is not measured: reading, writing, the report."""
 
@@ -44,16 +48,22 @@ def parse_duration(text: str) -> float:
     return float(match.group(1)) * unit
 
 
-def seconds_per_call(call: Callable[[int], object]) -> float:
-    """Return the seconds that ``call(k)`` takes, the mean over calls after a warm-up."""
+def seconds_per_call(
+    call: Callable[[int], object], *, agree: Callable[[bool], bool] = bool
+) -> float:
+    """Return the seconds that ``call(k)`` takes, the median over calls after a warm-up.
+
+    The median, since a neighbour on the machine delays single calls and never hurries one.
+    ``agree`` gives all processes the first one's answer, so that they make the same calls.
+    """
     for number in range(WARM_UP):
         call(number)
-    started = time.perf_counter()
-    calls = 0
-    while calls < 3 or time.perf_counter() - started < MEASURED_SECONDS:
-        call(WARM_UP + calls)
-        calls += 1
-    return (time.perf_counter() - started) / calls
+    durations: list[float] = []
+    while agree(len(durations) < FEWEST or sum(durations) < MEASURED_SECONDS):
+        started = time.perf_counter()
+        call(WARM_UP + len(durations))
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
 
 
 def plan_steps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ State = dict[str, Any]
 
 
 def save_state(path: Path, state: State) -> None:
-    """Write ``state`` so that a kill in the middle leaves the previous file whole."""
+    """Write ``state`` so that a kill in the middle leaves the previous file whole.
+
+    Raises :class:`WorkError` where it cannot be written, as on a full disk.
+    """
+    # torch hides an error of the disk behind one of its own; bytes in memory let it through.
+    content = io.BytesIO()
+    torch.save(state, content)
     with atomic_write(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_state(path: Path) -> State | None:

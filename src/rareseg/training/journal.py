@@ -8,7 +8,7 @@ from types import TracebackType
 
 from torch.utils.tensorboard import SummaryWriter
 
-from rareseg.data.files import atomic_write
+from rareseg.data.files import atomic_write, naming
 
 STEP_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "seconds", "waiting_share")
 VALIDATION_COLUMNS = ("step", "score", "best")
@@ -22,10 +22,11 @@ class Journal:
     """
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._steps = _Table(folder / "steps.csv", STEP_COLUMNS, first_step)
         self._validations = _Table(folder / "validations.csv", VALIDATION_COLUMNS, first_step)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        with naming(folder):
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def __enter__(self) -> Journal:
         return self
@@ -36,18 +37,21 @@ class Journal:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._board.close()
+        with naming(self._folder):
+            self._board.close()
 
     def step(self, step: int, **values: float) -> None:
         """Note the values of :data:`STEP_COLUMNS` (less the step) after ``step`` steps."""
         self._steps.add((step, *(values[name] for name in STEP_COLUMNS[1:])))
-        for name, value in values.items():
-            self._board.add_scalar(f"training/{name}", value, step)
+        with naming(self._folder):
+            for name, value in values.items():
+                self._board.add_scalar(f"training/{name}", value, step)
 
     def validation(self, step: int, *, score: float, best: float) -> None:
         """Note one scoring of the select cases after ``step`` steps."""
         self._validations.add((step, score, best))
-        self._board.add_scalar("select/score", score, step)
+        with naming(self._folder):
+            self._board.add_scalar("select/score", score, step)
 
 
 def read_table(path: Path) -> dict[str, list[float]]:
@@ -74,7 +78,7 @@ class _Table:
             csv.writer(file).writerows([columns, *kept])
 
     def add(self, row: tuple[float, ...]) -> None:
-        with self._path.open("a", newline="", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(
                 [value if isinstance(value, int) else f"{value:.6g}" for value in row]
             )

@@ -213,6 +213,16 @@ def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> No
         else f"at most {limit} voxels a side: larger windows cost more than context gains"
     )
     window = list(draft.choose("sampling.patch_size", window, reason))
+    # Centred on a voxel near the border, a window as large as the image hangs half outside.
+    roomy = all(2 * side <= whole for side, whole in zip(window, median, strict=True))
+    draft.choose(
+        "sampling.border",
+        "reflect" if roomy else "shift",
+        "windows are small beside the image: what lies outside is its reflection"
+        if roomy
+        else "windows are nearly as large as the image: they are moved inside it, so that no voxel "
+        "is spent on what lies outside",
+    )
     voxels = 1
     for side in window:
         voxels *= int(side)

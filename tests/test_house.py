@@ -1,0 +1,144 @@
+"""The house's own rules: what importing costs, what the package shows, how long a module is."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rareseg
+
+PACKAGE = Path(rareseg.__file__).parent
+HEAVY = ("torch", "monai", "numba")
+LARGEST_MODULE = 400
+PUBLIC = {
+    "PatchSampler",
+    "Predictor",
+    "Recipe",
+    "ScoreTable",
+    "SpecksSettings",
+    "Store",
+    "__version__",
+    "apply_point",
+    "build_store",
+    "choose_operating_point",
+    "evaluate",
+    "inspect_dataset",
+    "load_bundle",
+    "open_dataset",
+    "open_store",
+    "plan_recipe",
+    "predict",
+    "score_cases",
+    "train",
+    "tune",
+    "write_specks",
+}
+
+
+def heavy_after(code: str) -> list[str]:
+    """Return which heavy packages a fresh interpreter has loaded after ``code``."""
+    ask = f"\nimport json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + ask], capture_output=True, text=True, check=True
+    )
+    loaded: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return loaded
+
+
+HELP = """
+import sys
+from rareseg.cli import main
+sys.argv = ["rareseg", *{arguments!r}]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+"""
+
+
+def test_import_loads_nothing_heavy():
+    assert heavy_after("import rareseg; assert 'train' in dir(rareseg)") == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+def test_help_loads_nothing_heavy(arguments):
+    assert heavy_after(HELP.format(arguments=arguments)) == []
+
+
+def test_the_heavy_names_are_seen_when_they_are_loaded():
+    assert "torch" in heavy_after("import rareseg; rareseg.load_bundle")
+
+
+def test_the_public_names_are_exactly_these():
+    assert set(rareseg.__all__) == PUBLIC
+    assert set(dir(rareseg)) == PUBLIC
+    assert rareseg.__all__ == sorted(rareseg.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC - {"__version__"}))
+def test_a_public_name_is_what_its_module_defines(name):
+    found = getattr(rareseg, name)
+    assert found.__name__ == name
+    assert found.__module__ == rareseg._HOMES[name]
+    assert found is getattr(importlib.import_module(found.__module__), name)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="trian"):
+        rareseg.trian  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    seen = {
+        (alias.asname, node.module)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == set(rareseg._HOMES.items())
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+def test_a_module_fits_into_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= LARGEST_MODULE
+
+
+def test_imports_inside_functions_stand_in_the_command_line_alone():
+    inside = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert inside <= {"cli.py"}
+
+
+def test_every_command_has_an_example():
+    from rareseg.cli import app
+
+    assert [
+        command.callback.__name__
+        for command in app.registered_commands
+        if not (command.epilog or "").startswith(f"Example: rareseg {command.callback.__name__} ")
+    ] == []
+    assert {command.callback.__name__ for command in app.registered_commands} == {
+        "demo",
+        "inspect",
+        "plan",
+        "train",
+        "tune",
+        "predict",
+        "evaluate",
+    }
