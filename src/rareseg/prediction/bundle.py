@@ -102,7 +102,7 @@ def load_bundle(folder: Path) -> Bundle:
             },
             trained=content["trained"],
         )
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise BundleError(
             f"{folder} is damaged ({type(error).__name__}: {error}); train anew or copy it again."
         ) from error

@@ -1,0 +1,174 @@
+"""A model on disk: what was saved comes back, and what was damaged or made up is refused."""
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from rareseg.data.preprocess import Preprocessing
+from rareseg.data.records import Classes
+from rareseg.decision.operating_point import OperatingPoint
+from rareseg.errors import BundleError, RaresegError
+from rareseg.prediction.bundle import Bundle, load_bundle, save_bundle, save_points
+from rareseg.prediction.networks import build_network
+from rareseg.recipe import make_recipe
+
+RECIPE = make_recipe(
+    {
+        "network": {"name": "unet", "width": [4, 8], "norm": "batch"},
+        "data": {"target_spacing": [1.0, 2.0, 2.0]},
+        "prediction": {"tile": [64, 64]},
+    }
+)
+POINT = OperatingPoint(
+    "whole", threshold=0.3125, gate=0.75, smallest_component=4, plateau=(0.25, 0.5), role="select"
+)
+
+
+def a_bundle() -> Bundle:
+    torch.manual_seed(0)
+    network = build_network(RECIPE.network, dimension=2, channels=2, classes=3)
+    return Bundle(
+        recipe=RECIPE,
+        classes=Classes(
+            ("background", "rim", "core"), (0, 4, 9), {"whole": (1, 2), "core": (2,)}, 255
+        ),
+        channels=2,
+        preprocessing=Preprocessing(
+            target_spacing=(1.0, 2.0, 2.0),
+            method="dataset",
+            clip=((0.0, 9.0), (1.0, 5.0)),
+            mean=(3.0, 2.0),
+            std=(1.0, 0.5),
+        ),
+        precision="32",
+        weights=network.state_dict(),
+        points={"whole": POINT},
+        trained={"steps": 7, "delivered": {"pools": ["a"]}},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    save_bundle(tmp_path / "bundle", a_bundle())
+    return tmp_path / "bundle"
+
+
+def test_everything_comes_back(folder):
+    saved, loaded = a_bundle(), load_bundle(folder)
+    for name in ("recipe", "classes", "channels", "preprocessing", "precision", "points"):
+        assert getattr(loaded, name) == getattr(saved, name), name
+    assert loaded.trained == saved.trained
+    assert loaded.weights.keys() == saved.weights.keys()
+    for name, tensor in saved.weights.items():
+        assert loaded.weights[name].dtype == tensor.dtype
+        assert torch.equal(loaded.weights[name], tensor)
+
+
+def test_it_is_two_plain_files(folder):
+    assert {path.name for path in folder.iterdir()} == {"bundle.json", "weights.safetensors"}
+    assert json.loads((folder / "bundle.json").read_text())["channels"] == 2
+
+
+def test_points_are_replaced_region_by_region_and_weights_left_alone(folder):
+    before = (folder / "weights.safetensors").read_bytes()
+    save_points(folder, {"core": OperatingPoint("core", threshold=0.5)})
+    save_points(folder, {"whole": OperatingPoint("whole", threshold=0.25)})
+    points = load_bundle(folder).points
+    assert {region: point.threshold for region, point in points.items()} == {
+        "whole": 0.25,
+        "core": 0.5,
+    }
+    assert (folder / "weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "weights.safetensors"])
+def test_a_missing_file_is_named(name, folder):
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=f"{name} is missing"):
+        load_bundle(folder)
+
+
+def test_other_weights_are_noticed(folder):
+    path = folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(BundleError, match="checksum differs"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "weights.safetensors"])
+@pytest.mark.parametrize("kept", [0, 20, 200])
+def test_a_file_cut_short_is_refused(name, kept, folder):
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    assert str(folder) in str(caught.value)
+
+
+def edited(folder: Path, **changes: object) -> None:
+    path = folder / "bundle.json"
+    content = json.loads(path.read_text())
+    for key, value in changes.items():
+        if value is None:
+            del content[key]
+        else:
+            content[key] = value
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("key", ["recipe", "classes", "channels", "preprocessing", "points"])
+@pytest.mark.parametrize("value", [None, 5, "words", {"wrong": 1}], ids=repr)
+def test_a_made_up_description_is_one_sentence(key, value, folder):
+    if key == "channels" and value == 5:
+        return
+    edited(folder, **{key: value})
+    with pytest.raises(RaresegError) as caught:
+        load_bundle(folder)
+    assert str(folder) in str(caught.value) or "operating point" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_format_says_which_one_is_read(folder):
+    edited(folder, format=2)
+    with pytest.raises(BundleError, match="of format 2, this version of rareseg reads format 1"):
+        load_bundle(folder)
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+def save_with_torch(trap: Trap, path: Path) -> None:
+    torch.save({"weight": trap}, path)
+
+
+def save_with_pickle(trap: Trap, path: Path) -> None:
+    path.write_bytes(pickle.dumps(trap))
+
+
+@pytest.mark.parametrize("save", [save_with_torch, save_with_pickle])
+def test_nothing_is_unpickled(save, folder, tmp_path):
+    """Weights that hold code are refused, even under the right checksum, and it does not run."""
+    trace, path = tmp_path / "it-ran", folder / "weights.safetensors"
+    save(Trap(trace), path)
+    edited(folder, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(BundleError, match=str(folder)):
+        load_bundle(folder)
+    assert not trace.exists()
+
+
+def test_the_trap_is_one(tmp_path):
+    pickle.loads(pickle.dumps(Trap(tmp_path / "it-ran")))
+    assert (tmp_path / "it-ran").exists()

@@ -1,0 +1,181 @@
+"""The whole path on real data: photographs, volumes in 3D, and slices of volumes with regions.
+
+RARESEG_DATA names a folder with magnetic-tile, crackforest, hippocampus and brats2013. Training is
+short: what is asserted is that every command works and that its numbers are right, not high.
+"""
+
+import csv
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rareseg.data.dataset import open_dataset
+
+DATA = os.environ.get("RARESEG_DATA")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA, reason="RARESEG_DATA does not name the real data"),
+]
+
+COMPARED = 4
+"""How many test cases are predicted and held against cases.csv."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One data set, how it is trained, and what its regions are (mask values)."""
+
+    name: str
+    regions: dict[str, tuple[int, ...]]
+    roles: dict[str, int]
+    settings: dict[str, object] = field(default_factory=dict)
+
+
+SETS = [
+    Kind(
+        "magnetic-tile",
+        {
+            "foreground": (1, 2, 3, 4, 5),
+            "class_1": (1,),
+            "class_2": (2,),
+            "class_3": (3,),
+            "class_4": (4,),
+            "class_5": (5,),
+        },
+        {},
+        {"sampling.patch_size": [64, 64], "training.validation_cases": 40},
+    ),
+    Kind("crackforest", {"foreground": (255,)}, {}, {"sampling.patch_size": [96, 96]}),
+    Kind(
+        "hippocampus",
+        {"foreground": (1, 2), "Anterior": (1,), "Posterior": (2,)},
+        {},
+        {"sampling.patch_size": [24, 32, 24], "sampling.batch_size": 2},
+    ),
+    Kind(
+        "brats2013",
+        {"whole": (1, 2, 3, 4), "core": (1, 3, 4), "active": (4,)},
+        {"train": 2, "select": 1, "test": 1},
+        {
+            "data.dimension": 2,
+            "sampling.patch_size": [96, 96],
+            "training.validations": 1,
+        },
+    ),
+]
+COMMON = {
+    "network.width": [8, 16, 16],
+    "sampling.batch_size": 4,
+    "training.steps": 120,
+    "training.validations": 2,
+    "training.learning_rate": 0.005,
+}
+
+
+@pytest.fixture(scope="module", params=SETS, ids=lambda kind: kind.name)
+def trained(request, call, tmp_path_factory):
+    """A data set's record, its folder and a run on it."""
+    kind = request.param
+    data, run = Path(DATA) / kind.name, tmp_path_factory.mktemp(kind.name) / "run"
+    values = COMMON | kind.settings
+    options = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    called = call("train", data, "--out", run, *options)
+    assert called.code == 0, called.err
+    return kind, data, run
+
+
+def lines_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_inspect_finds_nothing_in_the_way(trained, call):
+    _, data, _ = trained
+    called = call("inspect", data, "--json")
+    record = json.loads(called.out)
+    assert called.code == 0
+    assert record["problems"] == []
+    assert record["data"]["n_cases"] == len(open_dataset(data).cases)
+
+
+def test_every_role_has_cases_and_no_group_is_divided(trained):
+    kind, _, run = trained
+    split = lines_of(run / "split.csv")
+    counts = Counter(line["role"] for line in split)
+    assert set(counts) == {"train", "select", "test"}
+    if kind.roles:
+        assert counts == kind.roles
+    roles: dict[str, set[str]] = {}
+    for line in split:
+        roles.setdefault(line["group"] or line["id"], set()).add(line["role"])
+    assert all(len(found) == 1 for found in roles.values())
+
+
+def test_it_learned_something_about_the_first_region(trained):
+    """Scores are higher inside the region than outside: better than drawing lots."""
+    _, _, run = trained
+    scores = lines_of(run / "training" / "validations.csv")
+    assert len(scores) >= 1
+    assert all(0 <= float(line["score"]) <= 1 for line in scores)
+    assert (run / "report.html").stat().st_size > 100_000
+
+
+def test_tune_chooses_again_what_train_chose(trained, call):
+    kind, _, run = trained
+    before = json.loads((run / "bundle" / "bundle.json").read_text())["points"]
+    called = call("tune", run, "--maximize", "dice", "--json")
+    assert called.code == 0, called.err
+    chosen = json.loads(called.out)
+    assert set(chosen) == set(kind.regions)
+    assert {name: point for name, point in chosen.items() if "infeasible" not in point} == before
+
+
+def test_cases_csv_agrees_with_the_masks_that_predict_writes(
+    trained, call, assert_agrees, tmp_path
+):
+    kind, data, run = trained
+    tested = {line["id"] for line in lines_of(run / "split.csv") if line["role"] == "test"}
+    positive = {
+        line["case"] for line in lines_of(run / "cases.csv") if line["stratum"] == "positive"
+    }
+    cases = [case for case in open_dataset(data).cases if case.id in tested]
+    cases = sorted(cases, key=lambda case: case.id not in positive)[:COMPARED]
+    masks = tmp_path / "masks"
+    for case in cases:
+        images = tmp_path / "images" / case.id
+        images.mkdir(parents=True)
+        for number, image in enumerate(case.images):
+            suffix = ".nii.gz" if image.name.endswith(".nii.gz") else image.suffix
+            channel = f"_{number:04d}" if len(case.images) > 1 else ""
+            (images / f"{case.id}{channel}{suffix}").symlink_to(image.resolve())
+        source = images if len(case.images) > 1 else next(images.iterdir())
+        called = call("predict", run, source, "--out", masks)
+        assert called.code == 0, called.err
+    regions = {line["region"] for line in lines_of(run / "cases.csv")}
+    lines = assert_agrees(
+        run / "cases.csv",
+        masks,
+        {case.id: case.mask for case in cases},
+        {name: kind.regions[name] for name in kind.regions if name in regions},
+    )
+    assert any(int(line["tp"]) > 0 for line in lines)
+
+
+def test_evaluate_gives_the_same_test_cases(trained, call, tmp_path):
+    _, data, run = trained
+    called = call("evaluate", run, data, "--out", tmp_path / "scores")
+    assert called.code == 0, called.err
+    assert lines_of(tmp_path / "scores" / "cases.csv") == lines_of(run / "cases.csv")
+    record = json.loads((tmp_path / "scores" / "scorecard.json").read_text())
+    card = record["scorecards"][record["headline"]]["regions"][0]
+    dice = [
+        float(line["dice"])
+        for line in lines_of(run / "cases.csv")
+        if line["region"] == card["region"] and line["stratum"] == "positive"
+    ]
+    assert card["positives"]["dice"]["value"] == pytest.approx(np.mean(dice))

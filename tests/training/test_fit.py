@@ -1,0 +1,235 @@
+"""The training loop: its schedules by hand, and what it keeps."""
+
+import copy
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch.optim.swa_utils import AveragedModel
+
+from rareseg.data.arrays import store_from_arrays
+from rareseg.prediction.networks import build_network
+from rareseg.recipe import Recipe, TrainingSection, make_recipe
+from rareseg.sampling.sampler import PatchSampler
+from rareseg.training.fit import (
+    Fitted,
+    fit,
+    learning_rate,
+    measure_step,
+    running_average,
+    seed_of,
+    validation_steps,
+)
+from rareseg.training.journal import read_table
+from rareseg.training.losses import make_loss
+
+
+class TestLearningRate:
+    SETTINGS = TrainingSection(steps=1000, learning_rate=0.4, warmup_share=0.1)
+
+    def test_it_rises_in_equal_steps_to_the_peak(self):
+        rates = [learning_rate(self.SETTINGS, step) for step in range(100)]
+        assert np.diff(rates) == pytest.approx(np.full(99, 0.4 / 101))
+        assert rates[0] > 0
+        assert learning_rate(self.SETTINGS, 100) == pytest.approx(0.4)
+
+    @pytest.mark.parametrize(
+        ("step", "share"),
+        [(325, (2 + math.sqrt(2)) / 4), (550, 0.5), (775, (2 - math.sqrt(2)) / 4)],
+    )
+    def test_it_falls_by_half_a_cosine(self, step, share):
+        assert learning_rate(self.SETTINGS, step) == pytest.approx(0.4 * share)
+
+    def test_it_ends_next_to_zero_and_never_below(self):
+        rates = [learning_rate(self.SETTINGS, step) for step in range(1000)]
+        assert 0 < rates[-1] < 1e-5
+        assert max(rates) == pytest.approx(0.4)
+
+    @pytest.mark.parametrize("steps", [1, 2, 3])
+    def test_the_shortest_runs_learn_in_every_step(self, steps):
+        settings = TrainingSection(steps=steps, warmup_share=0.05)
+        assert all(learning_rate(settings, step) > 0 for step in range(steps))
+
+
+class TestRunningAverage:
+    def follow(self, decay, values):
+        """Return the average after each value."""
+        model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+        model.register_buffer("count", torch.tensor(0))
+        average = AveragedModel(model, multi_avg_fn=running_average(decay), use_buffers=True)
+        found = []
+        for value in values:
+            with torch.no_grad():
+                model.weight.fill_(value)
+                model.count += 5
+            average.update_parameters(model)
+            found.append((average.module.weight.item(), average.module.count.item()))
+        return found
+
+    def test_the_first_steps_are_followed_quickly(self):
+        # d after n averaged steps is (1 + n) / (10 + n) while that is below the decay; the first
+        # value is copied.
+        first = 8.0
+        second = first + (1 - 2 / 11) * (4.0 - first)
+        third = second + (1 - 3 / 12) * (0.0 - second)
+        found = self.follow(0.99, [8.0, 4.0, 0.0])
+        assert [value for value, _ in found] == pytest.approx([first, second, third])
+
+    def test_a_small_decay_holds_from_the_beginning(self):
+        found = self.follow(0.1, [8.0, 4.0, 0.0])
+        assert [value for value, _ in found] == pytest.approx([8.0, 4.4, 0.44])
+
+    def test_counters_are_copied(self):
+        assert [count for _, count in self.follow(0.99, [1.0, 2.0])] == [5, 10]
+
+    def test_no_decay_is_no_average(self):
+        assert [value for value, _ in self.follow(0.0, [3.0, 5.0])] == [3.0, 5.0]
+
+
+class TestValidationSteps:
+    @pytest.mark.parametrize(
+        ("steps", "validations", "expected"),
+        [
+            (60, 4, [15, 30, 45, 60]),
+            (1000, 4, [250, 500, 750, 1000]),
+            (1000, 1, [1000]),
+            (1000, 2, [250, 1000]),
+            (1, 4, [1]),
+            (3, 50, [1, 2, 3]),
+        ],
+    )
+    def test_they_are_spread_from_a_quarter_to_the_end(self, steps, validations, expected):
+        settings = TrainingSection(steps=steps, validations=validations)
+        assert validation_steps(settings) == expected
+
+
+def test_seeds_differ_by_seed_purpose_and_step_and_nothing_else():
+    seeds = {
+        seed_of(seed, purpose, step)
+        for seed in (0, 1)
+        for purpose in ("dropout 0", "dropout 1", "augmentation 0")
+        for step in range(50)
+    }
+    assert len(seeds) == 2 * 3 * 50
+    assert seed_of(3, "dropout 0", 7) == seed_of(3, "dropout 0", 7)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    labels = {name: np.zeros((1, 24, 28), np.uint8) for name in "abcd"}
+    for name in "abc":
+        labels[name][0, 5:9, 4:10] = 1
+    images = {
+        name: (rng.integers(0, 80, (1, 1, 24, 28)) + 150 * label[None]).astype(np.uint8)
+        for name, label in labels.items()
+    }
+    return store_from_arrays(tmp_path_factory.mktemp("fit") / "store", images, labels)
+
+
+RECIPE = {
+    "network": {"name": "unet", "width": [4, 8]},
+    "sampling": {"patch_size": [16, 16], "batch_size": 2},
+    "training": {"steps": 12, "learning_rate": 0.01, "validations": 4, "precision": "32"},
+}
+
+
+def recipe_with(**training) -> Recipe:
+    return make_recipe({**RECIPE, "training": {**RECIPE["training"], **training}})
+
+
+def run(store, folder: Path, recipe: Recipe, scores, *, keep=None) -> Fitted:
+    """Train with validations that give ``scores`` in turn; ``keep`` takes the validated weights."""
+    torch.manual_seed(0)
+    network = build_network(recipe.network, dimension=2, channels=1, classes=2)
+    answers = iter(scores)
+
+    def validate(scored: torch.nn.Module) -> float:
+        assert not scored.training
+        if keep is not None:
+            keep.append(copy.deepcopy(scored.state_dict()))
+        return next(answers)
+
+    return fit(
+        network,
+        make_loss(recipe.loss, store.classes),
+        PatchSampler.from_settings(store, recipe.sampling, seed=0),
+        validate,
+        recipe,
+        folder,
+        fabric=Fabric(accelerator="cpu", devices=1),
+    )
+
+
+def same(left, right) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+class TestFit:
+    def test_the_weights_of_the_best_validation_are_kept(self, store, tmp_path):
+        validated = []
+        fitted = run(store, tmp_path, recipe_with(), [0.2, 0.6, 0.6, 0.4], keep=validated)
+        assert (fitted.steps, fitted.best_step, fitted.best_score) == (12, 6, 0.6)
+        assert same(fitted.weights, validated[1])
+        assert not same(fitted.weights, validated[3])
+        table = read_table(tmp_path / "validations.csv")
+        assert table == {
+            "step": [3, 6, 9, 12],
+            "score": [0.2, 0.6, 0.6, 0.4],
+            "best": [0.2, 0.6, 0.6, 0.6],
+        }
+
+    def test_it_stops_after_validations_without_a_better_one(self, store, tmp_path):
+        fitted = run(store, tmp_path, recipe_with(patience=2), [0.5, 0.4, 0.5, 0.9])
+        assert (fitted.steps, fitted.best_step) == (9, 3)
+
+    def test_a_better_one_starts_the_patience_anew(self, store, tmp_path):
+        fitted = run(store, tmp_path, recipe_with(patience=2), [0.5, 0.4, 0.6, 0.5])
+        assert (fitted.steps, fitted.best_step) == (12, 9)
+
+    def test_a_finished_training_is_not_done_again(self, store, tmp_path):
+        first = run(store, tmp_path, recipe_with(), [0.2, 0.6, 0.6, 0.4])
+        again = run(store, tmp_path, recipe_with(), [])
+        assert same(first.weights, again.weights)
+        assert (again.best_step, again.best_score) == (6, 0.6)
+
+    def test_it_learns(self, store, tmp_path):
+        recipe = recipe_with(steps=60, validations=1, learning_rate=0.02)
+        fitted = run(store, tmp_path, recipe, [0.0])
+        torch.manual_seed(0)
+        network = build_network(recipe.network, dimension=2, channels=1, classes=2)
+        loss = make_loss(recipe.loss, store.classes)
+        sampler = PatchSampler.from_settings(store, recipe.sampling, seed=1)
+        batches = [sampler.batch(number) for number in range(10)]
+
+        def mean_loss() -> float:
+            with torch.no_grad():
+                return float(np.mean([loss(network.eval()(b.images), b.labels) for b in batches]))
+
+        untrained = mean_loss()
+        network.load_state_dict(fitted.weights)
+        assert mean_loss() < 0.5 * untrained
+
+    def test_scores_that_are_equal_keep_the_first(self, store, tmp_path):
+        assert run(store, tmp_path, recipe_with(), [0.0] * 4).best_step == 3
+
+
+def test_measuring_a_step_leaves_the_sampler_where_it_was(store, monkeypatch):
+    monkeypatch.setattr("rareseg.training.budget.MEASURED_SECONDS", 0.05)
+    recipe = recipe_with()
+    sampler = PatchSampler.from_settings(store, recipe.sampling, seed=0)
+    before = sampler.state_dict()
+    network = build_network(recipe.network, dimension=2, channels=1, classes=2)
+    seconds = measure_step(
+        network,
+        make_loss(recipe.loss, store.classes),
+        sampler,
+        recipe,
+        fabric=Fabric(accelerator="cpu", devices=1),
+    )
+    assert 0 < seconds < 5
+    assert sampler.state_dict() == before

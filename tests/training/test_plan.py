@@ -1,0 +1,215 @@
+"""The plan: it keeps what the user set, gives its reasons, and fits what is in the data."""
+
+from dataclasses import replace
+
+import pytest
+
+from rareseg.data.examine import ChannelFacts
+from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.records import Classes
+from rareseg.errors import RecipeError
+from rareseg.prediction.networks import stride
+from rareseg.recipe import Recipe
+from rareseg.training.plan import make_preprocessing, plan_recipe
+
+CLASSES = Classes(("background", "spot"), (0, 1), {"foreground": (1,)})
+
+
+def facts(number: int, shape, spacing=(1.0, 1.0, 1.0), *, dimension=2, voxels=50, channels=1):
+    total = shape[0] * shape[1] * shape[2]
+    return CaseFacts(
+        id=f"case{number}",
+        group=None,
+        role=None,
+        shape=shape,
+        spacing=spacing,
+        dimension=dimension,
+        channels=channels,
+        dtype="uint8",
+        voxels=(total - voxels, voxels),
+        ignored=0,
+        intensities=tuple(
+            ChannelFacts(c + number, c + 50.0, c + 200.0, c + 60.0, 10.0 + c + number)
+            for c in range(channels)
+        ),
+        thumbnail_hash=f"{number:08x}",
+    )
+
+
+def fingerprint(cases) -> Fingerprint:
+    return Fingerprint(tuple(cases), CLASSES, (), (), (), "0" * 64)
+
+
+def photographs(count=20, shape=(1, 300, 280), empty=0):
+    return fingerprint(facts(n, shape, voxels=0 if n < empty else 50) for n in range(count))
+
+
+def volumes(shape=(60, 64, 60), spacing=(1.0, 1.0, 1.0), count=10):
+    return fingerprint(facts(n, shape, spacing, dimension=3) for n in range(count))
+
+
+def reason_of(plan, name):
+    assert plan.reasons[name].strip()
+    return plan.reasons[name]
+
+
+class TestDimension:
+    def test_photographs_are_planned_in_2d(self):
+        plan = plan_recipe(photographs())
+        assert plan.recipe.data.dimension == 2
+        assert "photographs" in reason_of(plan, "data.dimension")
+        assert len(plan.recipe.sampling.patch_size) == 2
+
+    def test_volumes_of_near_cubic_voxels_in_3d(self):
+        plan = plan_recipe(volumes())
+        assert plan.recipe.data.dimension == 3
+        assert len(plan.recipe.sampling.patch_size) == 3
+        assert plan.recipe.data.target_spacing is None
+        assert plan.recipe.augmentation.mirror == 0
+
+    def test_volumes_of_thick_slices_in_2d(self):
+        plan = plan_recipe(volumes(shape=(30, 256, 256), spacing=(5.0, 0.8, 0.8)))
+        assert plan.recipe.data.dimension == 2
+        assert "5 mm apart" in reason_of(plan, "data.dimension")
+
+    def test_volumes_of_few_slices_in_2d(self):
+        plan = plan_recipe(volumes(shape=(9, 128, 128)))
+        assert plan.recipe.data.dimension == 2
+        assert "9 slices" in reason_of(plan, "data.dimension")
+
+    def test_differing_spacings_are_brought_to_their_median(self):
+        cases = [
+            facts(n, (40, 50, 50), (spacing, 1.0, 0.9), dimension=3)
+            for n, spacing in enumerate((1.0, 1.2, 2.0))
+        ]
+        plan = plan_recipe(fingerprint(cases))
+        assert plan.recipe.data.target_spacing == (1.2, 1.0, 0.9)
+
+
+class TestWindows:
+    @pytest.mark.parametrize(
+        "data",
+        [
+            photographs(),
+            photographs(shape=(1, 97, 1500)),
+            photographs(shape=(1, 20, 24)),
+            volumes(),
+            volumes(shape=(17, 20, 200)),
+            volumes(shape=(30, 256, 256), spacing=(5.0, 0.8, 0.8)),
+        ],
+    )
+    @pytest.mark.parametrize("network", [{}, {"name": "unet", "width": [4, 8, 8, 8]}])
+    def test_the_network_can_take_every_planned_window(self, data, network):
+        recipe = plan_recipe(data, {"network": network}).recipe
+        multiple = stride(recipe.network)
+        assert all(side % multiple == 0 for side in recipe.sampling.patch_size)
+        assert recipe.prediction.tile is not None
+        assert all(side % multiple == 0 for side in recipe.prediction.tile)
+
+    def test_a_window_is_no_larger_than_the_median_image_where_the_stride_allows(self):
+        recipe = plan_recipe(photographs(shape=(1, 130, 1500))).recipe
+        height, width = recipe.sampling.patch_size
+        assert height <= 130
+        assert width < 1500
+
+    def test_larger_windows_come_in_smaller_batches(self):
+        small = plan_recipe(photographs(), {"sampling": {"patch_size": [64, 64]}}).recipe
+        large = plan_recipe(photographs(), {"sampling": {"patch_size": [512, 512]}}).recipe
+        assert small.sampling.batch_size > large.sampling.batch_size >= 2
+
+
+class TestStrategy:
+    def test_many_empty_images_are_looked_at_as_often(self):
+        plan = plan_recipe(photographs(count=20, empty=14))
+        assert plan.recipe.sampling.strategy == "negatives"
+        assert "14 of 20 images (70%)" in reason_of(plan, "sampling.strategy")
+
+    def test_few_empty_images_leave_the_classes_balanced(self):
+        plan = plan_recipe(photographs(count=20, empty=1))
+        assert plan.recipe.sampling.strategy == "balanced"
+
+
+class TestOverrides:
+    OVERRIDES = {  # noqa: RUF012
+        "data": {"normalisation": "range"},
+        "sampling": {"patch_size": [40, 56], "strategy": "random"},
+        "network": {"name": "dynunet", "width": [8, 16, 16], "dropout": 0.2},
+        "training": {"steps": 123, "learning_rate": 0.5, "weight_decay": 0.0},
+        "augmentation": {"noise": 0.9},
+        "prediction": {"tile": None, "mirror": True},
+        "split": {"seed": 4},
+    }
+
+    def test_they_are_kept_and_say_so(self):
+        plan = plan_recipe(photographs(), self.OVERRIDES)
+        values = plan.recipe.model_dump(mode="json")
+        for section, keys in self.OVERRIDES.items():
+            for key, value in keys.items():
+                assert values[section][key] == value, (section, key)
+                assert plan.reasons[f"{section}.{key}"] == "set by you"
+
+    def test_what_depends_on_them_follows(self):
+        plan = plan_recipe(volumes(), {"data": {"dimension": 2}})
+        assert len(plan.recipe.sampling.patch_size) == 2
+        assert len(plan.recipe.prediction.tile) == 2
+
+    def test_a_whole_recipe_comes_back_as_it_is(self):
+        recipe = plan_recipe(photographs()).recipe
+        other = photographs(count=200, shape=(1, 900, 900), empty=100)
+        assert plan_recipe(other, recipe.model_dump()).recipe == recipe
+
+    @pytest.mark.parametrize(
+        ("overrides", "words"),
+        [
+            ({"training": {"stesp": 5}}, "did you mean 'steps'"),
+            ({"training": {"steps": -5}}, "training.steps is -5"),
+            ({"sampling": {"patch_size": [8, 8, 8]}}, "sampling.patch_size has 3 values"),
+        ],
+    )
+    def test_impossible_ones_are_refused(self, overrides, words):
+        with pytest.raises(RecipeError, match=words):
+            plan_recipe(photographs(), overrides)
+
+
+@pytest.mark.parametrize("data", [photographs(), photographs(empty=12), volumes()])
+def test_every_reason_is_of_a_key_and_none_is_missing_for_what_was_chosen(data):
+    plan = plan_recipe(data)
+    values, usual = plan.recipe.model_dump(), Recipe().model_dump()
+    keys = {f"{section}.{key}" for section, keys in values.items() for key in keys}
+    assert set(plan.reasons) <= keys
+    changed = {
+        name
+        for name in keys
+        if values[name.split(".")[0]][name.split(".")[1]]
+        != usual[name.split(".")[0]][name.split(".")[1]]
+    }
+    assert changed <= set(plan.reasons)
+
+
+class TestPreprocessing:
+    def test_it_is_what_the_recipe_says(self):
+        plan = plan_recipe(volumes(), {"data": {"target_spacing": [2.0, 1.0, 1.0]}})
+        found = make_preprocessing(plan.recipe, volumes())
+        assert (found.dimension, found.method) == (3, "zscore")
+        assert found.target_spacing == (2.0, 1.0, 1.0)
+        assert (found.clip, found.mean, found.std) == (None, None, None)
+
+    def test_the_data_set_is_described_by_medians_over_its_cases(self):
+        # Case n, channel c: low = c + n, high = c + 200, mean = c + 60, deviation = 10 + c + n.
+        data = fingerprint(facts(n, (1, 50, 50), channels=2) for n in (0, 1, 5))
+        plan = plan_recipe(data, {"data": {"normalisation": "dataset"}})
+        found = make_preprocessing(plan.recipe, data)
+        assert found.clip == ((1.0, 200.0), (2.0, 201.0))
+        assert found.mean == (60.0, 61.0)
+        assert found.std == (11.0, 12.0)
+
+
+def test_what_is_thick_may_be_seen_at_half_resolution_and_what_is_thin_may_not():
+    thin = fingerprint(replace(case, thickness=1.5) for case in photographs().cases)
+    thick = fingerprint(replace(case, thickness=12.0) for case in photographs().cases)
+    assert plan_recipe(thin).recipe.data.target_spacing is None
+    assert plan_recipe(thick).recipe.data.target_spacing == (1.0, 2.0, 2.0)
+    small = fingerprint(
+        replace(case, thickness=12.0) for case in photographs(shape=(1, 100, 90)).cases
+    )
+    assert plan_recipe(small).recipe.data.target_spacing is None
