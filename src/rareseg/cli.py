@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+INTERRUPTED = 130
+"""The exit code that typer turns Ctrl-C into."""
+
 app = typer.Typer(
     name="rareseg",
     help="Segmentation where what you look for is rare: sample, learn, decide and measure.",
@@ -64,6 +67,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines in
 Device = Annotated[
     str, typer.Option("--device", help="Where to compute, such as cpu, cuda or cuda:1.")
 ]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rareseg import __version__
+
+        _print(f"rareseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    """Segmentation where what you look for is rare: sample, learn, decide and measure."""
 
 
 @app.command(epilog="Example: rareseg demo --out demo")
@@ -259,9 +279,10 @@ def main() -> None:
             raise
         _complain(error)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("Stopped; call the same command again to go on.", file=sys.stderr)  # noqa: T201
-        raise SystemExit(130) from None
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            print("Stopped; call the same command again to go on.", file=sys.stderr)  # noqa: T201
+        raise
     except BrokenPipeError:
         os._exit(1)
 

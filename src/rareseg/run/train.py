@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from rareseg.data.records import IGNORE
 from rareseg.data.store import Store
 from rareseg.decision.operating_point import default_point
 from rareseg.errors import RecipeError
@@ -224,10 +225,8 @@ def choose_cases(store: Store, most: int) -> list[int]:
 
     The same store gives the same rows.
     """
-    holds = [
-        bool(((label := store.label(row)) != 0).any() and (label != 255).any())
-        for row in range(len(store))
-    ]
+    labels = [store.label(row) for row in range(len(store))]
+    holds = [bool(((label != 0) & (label != IGNORE)).any()) for label in labels]
     positive = [row for row, held in enumerate(holds) if held]
     negative = [row for row, held in enumerate(holds) if not held]
     of_positive = max(min(len(positive), most // 2), min(len(positive), most - len(negative)))
