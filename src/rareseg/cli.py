@@ -82,6 +82,9 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error arose; allowed anywhere.")
+    ] = False,
 ) -> None:
     """Segmentation where what you look for is rare: sample, learn, decide and measure."""
 
@@ -123,6 +126,7 @@ def plan(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set a value.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a recipe for the data, every choice with its reason."""
     from rareseg.data.files import atomic_write
@@ -141,7 +145,11 @@ def plan(
     made = plan_recipe(fingerprint, overrides)
     with atomic_write(out) as temporary:
         temporary.write_text(to_yaml(made.recipe, made.reasons), encoding="utf-8")
-    _print(f"The recipe and its reasons are in {out}; train with --recipe {out}.")
+    if as_json:
+        values = made.recipe.model_dump(mode="json")
+        _print_json({"file": str(out), "recipe": values, "reasons": dict(made.reasons)})
+    else:
+        _print(f"The recipe and its reasons are in {out}; train with --recipe {out}.")
 
 
 @app.command(epilog="Example: rareseg train data/ --out run --budget 20min")
