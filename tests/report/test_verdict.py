@@ -255,3 +255,23 @@ def test_the_short_scorecard_says_what_is_undefined():
     lines = short_scorecard(make(GOOD[:24], points={"pit": Infeasible("pit", "no positive case")}))
     assert lines[2].endswith("no negative case")
     assert lines[3] == "  no operating point: no positive case"
+
+
+def test_a_gain_that_costs_much_dice_is_a_trade():
+    # At 0.8 the positives are missed, at 0.5 they are found: alarms fall, and so does the dice.
+    pairs = [scored_pair(k, holds=k < 20, distractor=k >= 20) for k in range(40)]
+    missed = [
+        replace(found, counts=replace(found.counts, tp=0, fn=found.counts.tp + found.counts.fn))
+        for _, found in pairs
+    ]
+    content = make(missed, table=ScoreTable(tuple(row for row, _ in pairs)))
+    [sentence] = sentences(content, "against 0.5")
+    assert sentence.level == "note"
+    assert "trades one error for another" in sentence.text
+
+
+def test_a_point_that_is_hardly_better_than_silence_says_so():
+    weak = replace(POINT, value=0.52, n_positive=30, n_negative=30, edge_of_grid=False)
+    [sentence] = sentences(make(GOOD, points={"pit": weak}), "predicting nothing")
+    assert sentence.level == "warning"
+    assert "reached 0.52" in sentence.text

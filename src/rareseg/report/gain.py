@@ -15,6 +15,9 @@ from rareseg.evaluation.values import Value, is_defined
 from rareseg.report.content import Level, ReportContent, Sentence
 from rareseg.report.wording import difference, percent, with_interval
 
+MATERIAL_LOSS = 0.05
+"""A fall of the mean dice by more counts as a loss, however wide its interval is."""
+
 Pair = tuple[CaseResult, CaseResult]
 """A case at the chosen point and at 0.5."""
 
@@ -32,6 +35,8 @@ def gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         gained = _paired(positives, lambda result: result.metric("dice"))
         changes.append(f"mean dice changes by {with_interval(gained, difference)}")
         better, worse = _excludes_zero(gained)
+        # Few groups make wide intervals: a loss that would matter is never called a gain.
+        worse = worse or (is_defined(gained.value) and gained.value < -MATERIAL_LOSS)
     if negatives:
         fewer = _paired(negatives, lambda result: float(result.false_alarm))
         before = sum(other.false_alarm for _, other in negatives) / len(negatives)
@@ -49,7 +54,8 @@ def gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     return Sentence(
         level,
         f"For {part.region} the chosen point {claim}: {', '.join(changes)}.",
-        "Two points differ where the paired 95 % interval over groups excludes 0.",
+        "Two points differ where the paired 95 % interval over groups excludes 0, or where the "
+        f"mean dice falls by more than {MATERIAL_LOSS:g}.",
         part.region,
     )
 

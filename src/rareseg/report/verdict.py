@@ -34,6 +34,7 @@ PARADOX_GAIN = 0.01
 LOW_RECALL = 0.5
 OVERFITTING_GAP = 0.15
 FEW_CASES = 20
+SILENCE_MARGIN = 0.05
 SMALL_GAP, SMALL_LEAST = 0.15, 5
 """How far, and on how many lesions, the recall of the smallest quarter must fall."""
 
@@ -210,6 +211,11 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     faults = []
     if point.edge_of_grid:
         faults.append("lies at the edge of the scores that occur")
+    if point.n_negative and is_defined(point.value) and point.value < 0.5 + SILENCE_MARGIN:
+        faults.append(
+            f"reached {point.value:.2f} where it was chosen, hardly more than the 0.5 of "
+            "predicting nothing"
+        )
     if few := _few(point.n_positive, point.n_negative):
         faults.append(f"was chosen on only {few}")
     if not faults:
@@ -218,8 +224,8 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         "warning",
         f"The threshold {threshold(point.threshold)} of {part.region} {' and '.join(faults)}: "
         "other cases may ask for another.",
-        f"Uncertain: at the edge of its grid, or chosen on fewer than {FEW_CASES} positive or "
-        "negative cases.",
+        f"Uncertain: at the edge of its grid, within {SILENCE_MARGIN:g} of predicting nothing, or "
+        f"chosen on fewer than {FEW_CASES} positive or negative cases.",
         part.region,
     )
 
