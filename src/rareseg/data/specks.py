@@ -21,6 +21,11 @@ from rareseg.data.files import atomic_folder
 from rareseg.errors import UsageError
 from rareseg.progress import Track, silent
 
+Bools = NDArray[np.bool_]
+
+MARGIN = 6.0
+"""Pixels between a grain's edge and the next grain's."""
+
 
 @dataclass(frozen=True)
 class SpecksSettings:
@@ -70,6 +75,15 @@ class Plate:
     mask: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, eq=False)
+class Grain:
+    """One ellipse inside ``box`` (y, x): its ``cover`` and the ``rim`` around it, each 0 to 1."""
+
+    box: tuple[slice, slice]
+    cover: NDArray[np.float32]
+    rim: NDArray[np.float32]
+
+
 def write_specks(folder: Path, settings: SpecksSettings, *, track: Track = silent) -> Path:
     """Write the data set as ``images/``, ``masks/`` and ``manifest.csv`` below ``folder``.
 
@@ -107,26 +121,28 @@ def draw_plate(settings: SpecksSettings, number: int, *, empty: bool) -> Plate:
     size = settings.size
     surface = _texture(size, rng)
     mask = np.zeros((size, size), np.uint8)
-    taken = np.zeros((size, size), bool)
+    taken: Bools = np.zeros((size, size), np.bool_)
     wanted = 0.0 if empty else settings.foreground_share * size * size * rng.uniform(0.6, 1.4)
     drawn = 0
     while drawn < wanted:
-        grain, rim = _grain(size, rng, taken, elongation=rng.uniform(1.0, 1.5))
+        grain = _grain(size, rng, taken, elongation=rng.uniform(1.0, 1.5))
         if grain is None:
             break
-        surface += settings.contrast * rng.uniform(0.8, 1.2) * (grain - rim)
-        drawn += int((grain > 0.5).sum())
+        height = settings.contrast * rng.uniform(0.8, 1.2)
+        surface[grain.box] += height * (grain.cover - grain.rim)
+        drawn += int((grain.cover > 0.5).sum())
         if rng.uniform() >= settings.missed_share:
-            mask |= (grain > 0.5).astype(np.uint8)
+            mask[grain.box] |= grain.cover > 0.5
     for _ in range(rng.poisson(settings.distractors)):
         streak = rng.uniform() < 0.4
         elongation = rng.uniform(3.0, 4.5) if streak else rng.uniform(1.0, 1.5)
-        grain, rim = _grain(size, rng, taken, elongation=elongation)
+        grain = _grain(size, rng, taken, elongation=elongation)
         if grain is None:
             break
-        surface += settings.contrast * rng.uniform(0.8, 1.2) * (grain - (rim if streak else 0))
+        height = settings.contrast * rng.uniform(0.8, 1.2)
+        surface[grain.box] += height * (grain.cover - (grain.rim if streak else 0))
         if rng.uniform() < settings.spurious_share:
-            mask |= (grain > 0.5).astype(np.uint8)
+            mask[grain.box] |= grain.cover > 0.5
     return Plate(surface, mask)
 
 
@@ -155,29 +171,31 @@ def _texture(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
     return np.ascontiguousarray((surface - surface.mean()) / surface.std(), dtype=np.float32)
 
 
-def _grain(
-    size: int, rng: np.random.Generator, taken: NDArray[np.bool_], *, elongation: float
-) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
+def _grain(size: int, rng: np.random.Generator, taken: Bools, *, elongation: float) -> Grain | None:
     """Place one soft-edged ellipse where nothing lies yet and mark its place in ``taken``.
 
-    Returns its coverage (0 to 1, above one half inside) and that of the rim around it; ``None``
-    where 200 tries found no free place.
+    ``None`` where 200 tries found no free place.
     """
-    yy, xx = np.mgrid[:size, :size].astype(np.float32)
     radius = rng.uniform(4.0, 7.0)
     major, minor = radius * np.sqrt(elongation), radius / np.sqrt(elongation)
     angle = rng.uniform(0, np.pi)
+    reach = int(np.ceil(major + MARGIN * max(1.0, elongation)))
     for _ in range(200):
         cy, cx = rng.uniform(0, size, 2)
+        box = (
+            slice(max(0, int(cy) - reach), min(size, int(cy) + reach + 2)),
+            slice(max(0, int(cx) - reach), min(size, int(cx) + reach + 2)),
+        )
+        yy, xx = np.mgrid[box].astype(np.float32)
         u = (yy - cy) * np.cos(angle) + (xx - cx) * np.sin(angle)
         v = (xx - cx) * np.cos(angle) - (yy - cy) * np.sin(angle)
         # Distance to the ellipse's edge in pixels, to first order.
         level = np.sqrt((u / major) ** 2 + (v / minor) ** 2)
         distance = ((level - 1.0) * minor).astype(np.float32)
-        near = distance < 6.0
-        if not (taken & near).any():
-            taken |= near
-            grain = np.clip(0.5 - distance, 0, 1)
+        near = distance < MARGIN
+        if not (taken[box] & near).any():
+            taken[box] |= near
+            cover = np.clip(0.5 - distance, 0, 1)
             rim = np.exp(-(((distance - 2.2) / 1.1) ** 2)).astype(np.float32)
-            return grain, rim * (grain < 0.5)
-    return None, np.zeros((size, size), np.float32)
+            return Grain(box, cover, rim * (cover < 0.5))
+    return None
