@@ -115,7 +115,7 @@ def assert_agrees():
         *,
         ignore: int | None = None,
     ) -> list[dict[str, str]]:
-        with cases_csv.open(newline="") as file:
+        with cases_csv.open(newline="", encoding="utf-8") as file:
             lines = [line for line in csv.DictReader(file) if line["case"] in references]
         assert {(line["case"], line["region"]) for line in lines} == {
             (case, region) for case in references for region in regions

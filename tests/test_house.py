@@ -43,7 +43,11 @@ def heavy_after(code: str) -> list[str]:
     """Return which heavy packages a fresh interpreter has loaded after ``code``."""
     ask = f"\nimport json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     done = subprocess.run(
-        [sys.executable, "-c", code + ask], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code + ask],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
     )
     loaded: list[str] = json.loads(done.stdout.splitlines()[-1])
     return loaded
@@ -93,7 +97,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_type_checkers_see_the_same_names():
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     (block,) = (
         node
         for node in tree.body
@@ -110,14 +114,14 @@ def test_type_checkers_see_the_same_names():
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
 def test_a_module_fits_into_one_sitting(path):
-    assert len(path.read_text().splitlines()) <= LARGEST_MODULE
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LARGEST_MODULE
 
 
 def test_imports_inside_functions_stand_in_the_command_line_alone():
     inside = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        for function in ast.walk(ast.parse(path.read_text()))
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)

@@ -70,7 +70,7 @@ def test_everything_comes_back(folder):
 
 def test_it_is_two_plain_files(folder):
     assert {path.name for path in folder.iterdir()} == {"bundle.json", "weights.safetensors"}
-    assert json.loads((folder / "bundle.json").read_text())["channels"] == 2
+    assert json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["channels"] == 2
 
 
 def test_points_are_replaced_region_by_region_and_weights_left_alone(folder):
@@ -113,7 +113,7 @@ def test_a_file_cut_short_is_refused(name, kept, folder):
 
 def edited(folder: Path, **changes: object) -> None:
     path = folder / "bundle.json"
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     for key, value in changes.items():
         if value is None:
             del content[key]

@@ -46,3 +46,9 @@ def test_an_unknown_name_names_the_nearest() -> None:
 def test_a_width_that_basicunet_cannot_take_is_refused() -> None:
     with pytest.raises(RecipeError, match="give 5 widths"):
         build_network(settings_for("basicunet", width=(8, 8)), dimension=2, channels=1, classes=2)
+
+
+@pytest.mark.parametrize("name", ["half_unet", "dynunet"])
+def test_too_few_levels_are_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match="needs at least 3 levels"):
+        build_network(settings_for(name, width=(8, 8)), dimension=2, channels=1, classes=2)

@@ -90,7 +90,7 @@ def trained(request, call, tmp_path_factory):
 
 
 def lines_of(path):
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -132,7 +132,7 @@ def test_every_region_is_scored_at_every_voxel_of_every_test_case(trained):
 
 def test_tune_chooses_again_what_train_chose(trained, call):
     kind, _, run = trained
-    before = json.loads((run / "bundle" / "bundle.json").read_text())["points"]
+    before = json.loads((run / "bundle" / "bundle.json").read_text(encoding="utf-8"))["points"]
     called = call("tune", run, "--maximize", "dice", "--json")
     assert called.code == 0, called.err
     chosen = json.loads(called.out)
@@ -177,7 +177,7 @@ def test_evaluate_gives_the_same_test_cases(trained, call, tmp_path):
     called = call("evaluate", run, data, "--out", tmp_path / "scores")
     assert called.code == 0, called.err
     assert lines_of(tmp_path / "scores" / "cases.csv") == lines_of(run / "cases.csv")
-    record = json.loads((tmp_path / "scores" / "scorecard.json").read_text())
+    record = json.loads((tmp_path / "scores" / "scorecard.json").read_text(encoding="utf-8"))
     card = record["scorecards"][record["headline"]]["regions"][0]
     dice = [
         float(line["dice"])

@@ -25,7 +25,7 @@ def masks(finished, specks, call, tmp_path_factory):
 
 
 def lines_of(path):
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -82,7 +82,7 @@ class TestPhotographs:
 
     def test_the_scorecard_is_the_mean_of_the_lines(self, finished, call, specks, tmp_path):
         lines = lines_of(finished / "cases.csv")
-        record = json.loads((finished / "scorecard.json").read_text())
+        record = json.loads((finished / "scorecard.json").read_text(encoding="utf-8"))
         card = record["scorecards"][record["headline"]]["regions"][0]
         positive = [line for line in lines if line["stratum"] == "positive"]
         negative = [line for line in lines if line["stratum"] == "negative"]

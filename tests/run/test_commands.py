@@ -61,7 +61,7 @@ class TestARunThatStands:
     def test_changed_data_are_refused(self, run, specks, call, settings, tmp_path):
         data = tmp_path / "data"
         shutil.copytree(specks, data)
-        about = json.loads((run / "run.json").read_text())
+        about = json.loads((run / "run.json").read_text(encoding="utf-8"))
         (run / "run.json").write_text(json.dumps(about | {"path": str(data)}))
         assert call("train", data, "--out", run, *settings()).code == 0
         image = next((data / "images").iterdir())
@@ -145,7 +145,7 @@ class TestPlannedRecipe:
         (tmp_path / "recipe.yaml").write_text("mine")
         called = call("plan", specks, "--out", tmp_path / "recipe.yaml")
         refused(called, tmp_path / "recipe.yaml", "--out", code=2)
-        assert (tmp_path / "recipe.yaml").read_text() == "mine"
+        assert (tmp_path / "recipe.yaml").read_text(encoding="utf-8") == "mine"
 
     def test_a_budget_replaces_the_steps_of_a_file_but_not_those_set_beside_it(self, tmp_path):
         recipe = tmp_path / "recipe.yaml"
@@ -180,7 +180,7 @@ class TestOutputs:
         arguments = {"train": [specks]}.get(command, [finished, specks])
         called = call(command, *arguments, "--out", tmp_path / "file" / "out")
         refused(called, tmp_path / "file", code=1)
-        assert (tmp_path / "file").read_text() == "mine"
+        assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
     def test_predictions_never_land_among_the_images(self, finished, specks, call):
         before = contents(specks)
@@ -208,7 +208,7 @@ class TestOutputs:
         assert call("predict", finished, specks / "images", "--out", out).code == 0
         before = contents(out)
         about = run / "bundle" / "bundle.json"
-        record = json.loads(about.read_text())
+        record = json.loads(about.read_text(encoding="utf-8"))
         record["points"]["foreground"]["threshold"] = 0.75
         about.write_text(json.dumps(record))
         refused(call("predict", run, specks / "images", "--out", out), out, code=2)
@@ -247,7 +247,7 @@ class TestJson:
 
     def test_tune(self, run, call):
         record = json.loads(call("tune", run, "--maximize", "dice", "--json").out)
-        stored = json.loads((run / "bundle" / "bundle.json").read_text())["points"]
+        stored = json.loads((run / "bundle" / "bundle.json").read_text(encoding="utf-8"))["points"]
         assert record == stored
 
     def test_predict(self, finished, specks, call, tmp_path):

@@ -24,7 +24,7 @@ def test_two_processes_train_one_model(specks, settings, tmp_path):
     # One process speaks, one report is written.
     assert done.stdout.count("cases train") == 1
     assert done.stdout.count("Report: ") == 1
-    with (run / "training" / "steps.csv").open(newline="") as file:
+    with (run / "training" / "steps.csv").open(newline="", encoding="utf-8") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["20", "40"]
     weights = (run / "bundle" / "weights.safetensors").read_bytes()
     again = train(specks, run, settings(training__steps=40))

@@ -41,6 +41,7 @@ def killed(specks, settings, tmp_path_factory):
         [sys.executable, str(KILLING), json.dumps(scenarios)],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         check=True,
         timeout=300,
     )
@@ -49,7 +50,7 @@ def killed(specks, settings, tmp_path_factory):
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [
             {key: value for key, value in row.items() if key not in CLOCK}
             for row in csv.DictReader(file)
@@ -96,7 +97,9 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(
             torch.load(folder / "training" / name, weights_only=True) for folder in (run, finished)
         )
         assert_same(*states, name)
-    bundles = (json.loads((f / "bundle/bundle.json").read_text()) for f in (run, finished))
+    bundles = (
+        json.loads((f / "bundle/bundle.json").read_text(encoding="utf-8")) for f in (run, finished)
+    )
     assert_same(*bundles, "bundle.json")
 
 
@@ -106,7 +109,7 @@ def test_the_log_has_a_row_for_every_twenty_steps_and_every_validation(finished)
     validations = rows(finished / "training/validations.csv")
     assert [row["step"] for row in validations] == ["15", "30", "45", "60"]
     best = max(float(row["score"]) for row in validations)
-    trained = json.loads((finished / "bundle/bundle.json").read_text())["trained"]
+    trained = json.loads((finished / "bundle/bundle.json").read_text(encoding="utf-8"))["trained"]
     assert trained["select_score"] == pytest.approx(best, rel=1e-5)
 
 

@@ -55,6 +55,11 @@ class SpecksSettings:
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise UsageError(f"specks: {name} is {value:g}; it must lie between 0 and 1.")
+        for name in ("contrast", "distractors"):
+            if getattr(self, name) < 0:
+                raise UsageError(
+                    f"specks: {name} is {getattr(self, name):g}; it must not be negative."
+                )
         if self.foreground_share > 0.2:
             raise UsageError(
                 f"specks: foreground_share is {self.foreground_share:g}; "

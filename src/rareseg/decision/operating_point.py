@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 from rareseg.data.components import remove_small
 from rareseg.data.records import Role
 from rareseg.errors import ScoreError, UsageError, nearest
-from rareseg.evaluation.bins import bin_edges, bin_of, middle_edge
+from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of, middle_edge
 from rareseg.evaluation.intervals import count_groups
 from rareseg.evaluation.metrics import cumulative, occurring_bins
 from rareseg.evaluation.scores import CaseScores, ScoreTable
-from rareseg.evaluation.values import Undefined, Value, ratio, value_from_json, value_to_json
+from rareseg.evaluation.values import (
+    Undefined,
+    Value,
+    is_defined,
+    ratio,
+    value_from_json,
+    value_to_json,
+)
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +35,11 @@ _NOT_CHOSEN = Undefined("not chosen from scores")
 
 OBJECTIVES = ("dice",)
 """What :func:`choose_operating_point` can maximise."""
+
+SILENCE = 0.5
+"""What predicting nothing anywhere reaches where there are negative cases."""
+
+SILENCE_MARGIN = 0.01
 
 _TIE = 1e-9
 """Objective values that differ by less are equal."""
@@ -141,6 +153,8 @@ def choose_operating_point(
     its voxels is on. Searched are every bin that occurs × every gate between two neighbouring top
     scores, jointly, in memory that does not grow with the number of cases.
 
+    Where nothing beats predicting nothing by :data:`SILENCE_MARGIN`, the threshold lies above all
+    scores that occur and there is no gate: only a case that scores higher than any of these shows.
     Ties go to the middle of the widest plateau, counted in bins, as the choice that small changes
     of the scores move least. A gate is set only where it gains something.
 
@@ -165,11 +179,15 @@ def choose_operating_point(
     # The gate admits the first m of them: those whose top score reaches it.
     rows.sort(key=lambda row: (-row.top, row.case_id))
     bins = occurring_bins(rows)
-    best = _best_over_gates(rows, bins)
-    low, high, at_edge = _widest_plateau(bins, best)
+    low, high, at_edge = _widest_plateau(bins, _best_over_gates(rows, bins))
     threshold = middle_edge(low, high)
     gate = _choose_gate(rows, bin_of(threshold))
     dice, clean = _terms(rows, threshold, gate)
+    if is_defined(clean) and (dice + clean) / 2.0 < SILENCE + SILENCE_MARGIN:
+        # What wins by so little is an accident: a gate that one case passes, and fills.
+        low = high = min(N_BINS - 1, int(bins[-1]) + 1)
+        threshold, gate, at_edge = float(bin_edges()[low]), 0.0, True
+        dice, clean = _terms(rows, threshold, gate)
     groups = [row.group for row in rows]
     return OperatingPoint(
         region=region,

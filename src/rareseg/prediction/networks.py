@@ -68,6 +68,11 @@ def _plain_unet(
     settings: NetworkSection, *, dimension: int, channels: int, outputs: int
 ) -> torch.nn.Module:
     levels = len(settings.width)
+    if levels < 3:
+        raise RecipeError(
+            f"network.width has {levels} values, but network.name {settings.name} needs at least "
+            "3 levels; give one more width, such as [16, 32, 64]."
+        )
     network: torch.nn.Module = DynUNet(
         spatial_dims=dimension,
         in_channels=channels,

@@ -94,7 +94,9 @@ def fit(
     checkpoints = set(validation_steps(settings))
     batches = iter(sampler)
     with Journal(folder, first_step=progress.step) as journal:
-        remaining = range(progress.step, settings.steps)
+        # A run that was killed after it had stopped early has nothing left to learn.
+        over = bool(settings.patience) and progress.since_best >= settings.patience
+        remaining = range(progress.step, progress.step if over else settings.steps)
         for step in track(remaining, "training", len(remaining)):
             started = time.perf_counter()
             batch = next(batches)
@@ -142,7 +144,10 @@ def measure_step(
     ``network`` is changed; neither the sampler nor anything on disk is.
     """
     loop = _Loop(network, loss, recipe, fabric)
-    return seconds_per_call(lambda step: loop.step(sampler.batch(step), 0))
+    return seconds_per_call(
+        lambda step: loop.step(sampler.batch(step), 0),
+        agree=lambda go_on: bool(fabric.broadcast(go_on)),
+    )
 
 
 def learning_rate(settings: TrainingSection, step: int) -> float:

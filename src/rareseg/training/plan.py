@@ -15,6 +15,7 @@ from rareseg.data.examine import ChannelFacts
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.resampling import resampled_shape
+from rareseg.errors import RecipeError
 from rareseg.prediction.networks import stride
 from rareseg.recipe import NetworkSection, Overrides, Recipe, make_recipe
 
@@ -138,6 +139,10 @@ def _plan_grid(draft: _Draft, fingerprint: Fingerprint) -> int:
     else:
         wanted, reason = 3, f"volumes of near-cubic voxels, {depth:.0f} slices in the median"
     dimension = int(draft.choose("data.dimension", wanted, reason))
+    if photographs and dimension == 3:
+        raise RecipeError(
+            "data.dimension is 3, but the images are photographs; 2 is allowed for them."
+        )
 
     same = all(
         abs(case.spacing[axis] - spacing[axis]) <= 0.05 * spacing[axis]
@@ -214,7 +219,7 @@ def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> No
     )
     window = list(draft.choose("sampling.patch_size", window, reason))
     # Centred on a voxel near the border, a window as large as the image hangs half outside.
-    roomy = all(2 * side <= whole for side, whole in zip(window, median, strict=True))
+    roomy = all(2 * side <= whole for side, whole in zip(window, median, strict=False))
     draft.choose(
         "sampling.border",
         "reflect" if roomy else "shift",
