@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -273,21 +274,30 @@ class TestFullDisk:
     """A limit on the size of files stands in for a disk that is full."""
 
     @pytest.fixture
-    def limit(self):
-        """Set the largest size of a file in bytes; it falls when the test ends."""
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    def limited(self):
+        """Call `rareseg` in a process of its own, whose files are no larger than `size` bytes.
 
-        def set_to(size: int) -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        Of its own, since the limit would also meet what pytest itself writes into a file.
+        """
 
-        yield set_to
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        def call_limited(size: int, *arguments: object) -> SimpleNamespace:
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            done = subprocess.run(
+                [sys.executable, "-m", "rareseg.cli", *map(str, arguments)],
+                capture_output=True,
+                text=True,
+                check=False,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard)),
+            )
+            return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
+
+        return call_limited
 
     @pytest.mark.parametrize(
         "name", ["store/images.bin", "training/last.pt", "bundle/weights.safetensors"]
     )
     def test_it_stops_training_with_a_sentence(
-        self, name, specks, finished, call, settings, limit, tmp_path
+        self, name, specks, finished, limited, settings, tmp_path
     ):
         run = tmp_path / "run"
         shutil.copytree(finished, run)
@@ -296,8 +306,7 @@ class TestFullDisk:
         stages = ["store", "training", "bundle"]
         for stage in stages[stages.index(name.split("/")[0]) :]:
             shutil.rmtree(run / stage)
-        limit(len(whole) // 2)
-        called = call("train", specks, "--out", run, *settings())
+        called = limited(len(whole) // 2, "train", specks, "--out", run, *settings())
         assert called.code == 1, called.err
         last = called.err.splitlines()[-1]
         assert last.startswith(f"Error: {run / name.split('/')[0]}")
@@ -305,24 +314,22 @@ class TestFullDisk:
         assert not list(run.rglob(".writing-*"))
 
     def test_training_goes_on_when_there_is_room(
-        self, specks, finished, call, settings, limit, tmp_path
+        self, specks, finished, call, settings, limited, tmp_path
     ):
         run = tmp_path / "run"
-        limit((finished / "training" / "last.pt").stat().st_size // 2)
-        assert call("train", specks, "--out", run, *settings()).code == 1
-        limit(resource.RLIM_INFINITY)
+        size = (finished / "training" / "last.pt").stat().st_size // 2
+        assert limited(size, "train", specks, "--out", run, *settings()).code == 1
         assert call("train", specks, "--out", run, *settings()).code == 0
         weights = Path("bundle", "weights.safetensors")
         assert (run / weights).read_bytes() == (finished / weights).read_bytes()
 
-    def test_it_leaves_no_half_mask(self, specks, finished, call, limit, tmp_path):
+    def test_it_leaves_no_half_mask(self, specks, finished, call, limited, tmp_path):
         out = tmp_path / "masks"
         assert call("predict", finished, specks / "images", "--out", out).code == 0
         sizes = [path.stat().st_size for path in out.rglob("*.png")]
         for path in out.rglob("*.png"):
             path.unlink()
-        limit(max(sizes) - 1)
-        called = call("predict", finished, specks / "images", "--out", out)
+        called = limited(max(sizes) - 1, "predict", finished, specks / "images", "--out", out)
         assert called.code == 1
         assert "could not be written" in called.err
         written = list(out.rglob("*.png"))
