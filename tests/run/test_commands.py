@@ -120,7 +120,8 @@ class TestARunThatNeverLearned:
             ({"network__name": "halfunet"}, ("halfunet", "'half_unet'")),
             ({"loss__name": "dice"}, ("loss.name", "dice_cross_entropy")),
             ({"sampling__batch_size": 0}, ("sampling.batch_size", "0")),
-            ({"data__dimension": 3}, ("sampling.patch_size", "data.dimension")),
+            ({"data__dimension": 3}, ("data.dimension", "photographs", "2 is allowed")),
+            ({"sampling__patch_size": [8, 8, 8]}, ("sampling.patch_size", "data.dimension")),
         ],
     )
     def test_impossible_wishes_are_found_before_a_recipe_is_written(
