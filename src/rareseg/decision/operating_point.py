@@ -183,10 +183,12 @@ def choose_operating_point(
     threshold = middle_edge(low, high)
     gate = _choose_gate(rows, bin_of(threshold))
     dice, clean = _terms(rows, threshold, gate)
-    if is_defined(clean) and (dice + clean) / 2.0 < SILENCE + SILENCE_MARGIN:
+    above = int(bins[-1]) + 1  # there is none above a score of exactly 1
+    silent = is_defined(clean) and (dice + clean) / 2.0 < SILENCE + SILENCE_MARGIN
+    if silent and above < N_BINS:
         # What wins by so little is an accident: a gate that one case passes, and fills.
-        low = high = min(N_BINS - 1, int(bins[-1]) + 1)
-        threshold, gate, at_edge = float(bin_edges()[low]), 0.0, True
+        low = high = above
+        threshold, gate, at_edge = float(bin_edges()[above]), 0.0, True
         dice, clean = _terms(rows, threshold, gate)
     groups = [row.group for row in rows]
     return OperatingPoint(
