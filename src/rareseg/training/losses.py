@@ -110,7 +110,7 @@ def _with_overlap(overlap: torch.nn.Module, settings: LossSection, classes: Clas
 
     A region that is absent from a patch (or, with ``batch_dice``, from the batch) is left to the
     cross-entropy: smoothed overlap would either not see its false positives, or, once they are few,
-    push every score of an empty patch to 0 with a thousand times the cross-entropy's force.
+    push every score of an empty patch to 0 with a gradient far above the cross-entropy's.
     """
     cross_entropy = _cross_entropy(settings, classes)
     members = torch.zeros(len(classes.regions), classes.count)

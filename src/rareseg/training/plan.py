@@ -17,7 +17,7 @@ from rareseg.data.preprocess import Preprocessing
 from rareseg.data.resampling import resampled_shape
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import stride
-from rareseg.recipe import NetworkSection, Overrides, Recipe, make_recipe
+from rareseg.recipe import NetworkSection, Overrides, Recipe, check_values, make_recipe
 
 LARGEST_WINDOW_2D = 320
 """Side in pixels up to which a whole image is one training window."""
@@ -72,7 +72,7 @@ def plan_recipe(fingerprint: Fingerprint, overrides: Overrides | None = None) ->
     the others.
     """
     overrides = overrides or {}
-    make_recipe(_without_sizes(overrides))
+    check_values(overrides)
     draft = _Draft(overrides)
     dimension = _plan_grid(draft, fingerprint)
     _plan_network(draft, dimension)
@@ -110,17 +110,6 @@ def make_preprocessing(recipe: Recipe, fingerprint: Fingerprint) -> Preprocessin
 
 def _median(channels: Iterable[ChannelFacts], name: str) -> float:
     return float(statistics.median(getattr(channel, name) for channel in channels))
-
-
-def _without_sizes(overrides: Overrides) -> dict[str, dict[str, Any]]:
-    """Leave out what can only be checked beside the planned dimension."""
-    dependent = {("sampling", "patch_size"), ("prediction", "tile"), ("data", "dimension")}
-    return {
-        section: {key: v for key, v in values.items() if (section, key) not in dependent}
-        if isinstance(values, Mapping)
-        else values
-        for section, values in overrides.items()
-    }
 
 
 def _plan_grid(draft: _Draft, fingerprint: Fingerprint) -> int:
