@@ -126,7 +126,7 @@ def test_imports_inside_functions_stand_in_the_command_line_alone():
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
-    assert inside <= {"cli.py"}
+    assert {Path(name).parts[0] for name in inside} <= {"cli"}
 
 
 def test_every_command_has_an_example():
@@ -141,6 +141,7 @@ def test_every_command_has_an_example():
         "demo",
         "inspect",
         "plan",
+        "preview",
         "train",
         "tune",
         "predict",

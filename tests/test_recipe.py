@@ -36,6 +36,11 @@ class TestRefusals:
             ({"training": {"step": 5}}, "training.step", "steps"),
             ({"training": {"learning-rate": 5}}, "training.learning-rate", "learning_rate"),
             ({"sampling": {"patchsize": [8, 8]}}, "sampling.patchsize", "patch_size"),
+            (
+                {"sampling": {"phases": [{"strategy": "a", "until": 1, "nam": "b"}]}},
+                "sampling.phases.nam",
+                "name",
+            ),
         ],
     )
     def test_an_unknown_key_names_the_nearest(self, values, key, near):
@@ -64,6 +69,27 @@ class TestRefusals:
             ({"split": {"test": 0.9}}, ("split", "1.7", "not 1")),
             ({"sampling": {"patch_size": [8, 8, 8]}}, ("sampling.patch_size", "data.dimension")),
             ({"prediction": {"tile": [8, 8, 8]}}, ("prediction.tile", "data.dimension")),
+            ({"sampling": {"shares": {"a": 0.5}}}, ("sampling", "(a 0.5) sum to 0.5, not 1")),
+            ({"sampling": {"shares": {"a": 1.5}}}, ("sampling.shares.a is 1.5",)),
+            ({"sampling": {"phases": []}}, ("sampling", "end at nothing")),
+            (
+                {"sampling": {"phases": [{"strategy": "a", "until": 0.5}]}},
+                ("sampling", "end at 0.5", "the last at 1"),
+            ),
+            (
+                {
+                    "sampling": {
+                        "phases": [
+                            {"strategy": "a", "until": 0.5},
+                            {"strategy": "b", "until": 0.5},
+                            {"strategy": "c", "until": 1},
+                        ]
+                    }
+                },
+                ("sampling", "end at 0.5, 0.5, 1", "after the one before it"),
+            ),
+            ({"mining": {"suspect_rounds": -1}}, ("mining.suspect_rounds is -1",)),
+            ({"mining": {"confidence": 1.1}}, ("mining.confidence is 1.1",)),
             ({"training": 5}, ("training is 5",)),
         ],
     )
@@ -89,7 +115,15 @@ class TestYaml:
         recipe = make_recipe(
             {
                 "data": {"dimension": 3, "target_spacing": [1.5, 0.7, 0.7]},
-                "sampling": {"patch_size": [8, 16, 16]},
+                "sampling": {
+                    "patch_size": [8, 16, 16],
+                    "shares": {"background": 0.25, "a class": 0.75},
+                    "phases": [
+                        {"strategy": "table", "until": 0.5, "name": "first"},
+                        {"strategy": "hard", "until": 1.0},
+                    ],
+                },
+                "mining": {"every": 50, "confidence": 0.0},
                 "loss": {"class_weights": [0.1, 2.0]},
                 "prediction": {"tile": [32, 64, 64], "mirror": True},
                 "training": {"learning_rate": 1e-5, "precision": "32"},

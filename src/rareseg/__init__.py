@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from rareseg.data.specks import write_specks as write_specks
     from rareseg.data.store import Store as Store
     from rareseg.data.store import open_store as open_store
-    from rareseg.decision.operating_point import apply_point as apply_point
-    from rareseg.decision.operating_point import choose_operating_point as choose_operating_point
+    from rareseg.decision.operating_point.choose import (
+        choose_operating_point as choose_operating_point,
+    )
+    from rareseg.decision.operating_point.point import apply_point as apply_point
     from rareseg.evaluation.scores import ScoreTable as ScoreTable
     from rareseg.evaluation.scores import score_cases as score_cases
     from rareseg.prediction.bundle import load_bundle as load_bundle
@@ -40,9 +42,9 @@ _HOMES = {
     "ScoreTable": "rareseg.evaluation.scores",
     "SpecksSettings": "rareseg.data.specks",
     "Store": "rareseg.data.store",
-    "apply_point": "rareseg.decision.operating_point",
+    "apply_point": "rareseg.decision.operating_point.point",
     "build_store": "rareseg.data.build",
-    "choose_operating_point": "rareseg.decision.operating_point",
+    "choose_operating_point": "rareseg.decision.operating_point.choose",
     "evaluate": "rareseg.run.evaluate",
     "inspect_dataset": "rareseg.data.fingerprint",
     "load_bundle": "rareseg.prediction.bundle",

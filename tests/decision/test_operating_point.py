@@ -47,6 +47,10 @@ def table_of(cases, role=None, group=None):
     )
 
 
+def largest(table):
+    return choose_operating_point(table, region="r", rule="largest")
+
+
 def objective(cases, point):
     """The definition, from the masks themselves."""
     dices, clean = [], []
@@ -61,7 +65,7 @@ def objective(cases, point):
 
 @given(cases=cases)
 def test_no_other_threshold_and_gate_are_better(cases):
-    point = choose_operating_point(table_of(cases), region="r")
+    point = largest(table_of(cases))
     if isinstance(point, Infeasible):
         assert not any((reference == 1).any() for _, reference in cases)
         return
@@ -87,7 +91,7 @@ def test_where_nothing_beats_silence_the_cut_lies_above_all_scores():
         (np.full(100, 0.3, np.float32), np.zeros(100, bool)),
         (np.full(100, 0.29, np.float32), np.zeros(100, bool)),
     ]
-    point = choose_operating_point(table_of(cases), region="r")
+    point = largest(table_of(cases))
     assert point.gate == 0.0
     assert 0.3 < point.threshold < 0.31
     assert (point.value, point.mean_dice, point.share_clean) == (0.5, 0.0, 1.0)
@@ -96,7 +100,7 @@ def test_where_nothing_beats_silence_the_cut_lies_above_all_scores():
 
 def test_well_separated_scores_are_cut_in_the_middle():
     cases = [(np.array([0.01, 0.99], np.float32), [0, 1]), (np.array([0.01, 0.01]), [0, 0])]
-    point = choose_operating_point(table_of(cases, role="select", group="p1"), region="r")
+    point = largest(table_of(cases, role="select", group="p1"))
     assert point.value == 1.0
     assert point.threshold == pytest.approx(0.5, abs=0.01)
     assert point.gate == 0.0
@@ -110,7 +114,7 @@ def test_a_gate_is_set_where_only_it_can_keep_negatives_clean():
     # The lesion's rim scores no higher than the false alarm, its core does.
     positive = np.array([0.95, 0.4, 0.4, 0.4, 0.0], np.float32), [1, 1, 1, 1, 0]
     negative = np.array([0.6, 0.0, 0.0, 0.0, 0.0], np.float32), [0, 0, 0, 0, 0]
-    point = choose_operating_point(table_of([positive, negative]), region="r")
+    point = largest(table_of([positive, negative]))
     assert point.value == 1.0
     assert point.threshold <= 0.4
     assert 0.6 < point.gate <= 0.95
@@ -122,7 +126,7 @@ def test_a_gate_is_set_where_only_it_can_keep_negatives_clean():
 
 def test_without_negatives_the_objective_is_the_mean_dice():
     cases = [(np.array([0.9, 0.1], np.float32), [1, 0]), (np.array([0.4, 0.1]), [1, 1])]
-    point = choose_operating_point(table_of(cases), region="r")
+    point = largest(table_of(cases))
     assert point.share_clean == Undefined("no negative case to choose on")
     assert point.value == point.mean_dice == pytest.approx((1 + 2 / 3) / 2)
     assert point.assumes_independent_images
@@ -132,14 +136,14 @@ def test_a_gated_positive_has_dice_zero():
     weak = np.array([0.3, 0.1], np.float32), [1, 0]
     strong = np.array([0.9, 0.1], np.float32), [1, 0]
     alarms = [(np.array([0.5, 0.1], np.float32), [0, 0])] * 3
-    point = choose_operating_point(table_of([weak, strong, *alarms]), region="r")
+    point = largest(table_of([weak, strong, *alarms]))
     assert point.mean_dice == 0.5
     assert point.share_clean == 1.0
 
 
 def test_the_edge_of_the_grid_is_said():
     cases = [(np.array([0.2, 0.9], np.float32), [1, 1])]
-    assert choose_operating_point(table_of(cases), region="r").edge_of_grid
+    assert largest(table_of(cases)).edge_of_grid
 
 
 def test_a_region_without_positive_case_is_infeasible():
@@ -173,7 +177,7 @@ def test_five_hundred_cases_are_searched_whole():
         reference[0] = bool(i % 2)
         scores = np.where(reference, 0.8, 0.2).astype(np.float32)
         rows.append(score_case(scores, reference, case_id=f"{i:03}", region="r"))
-    point = choose_operating_point(ScoreTable(tuple(rows)), region="r")
+    point = largest(ScoreTable(tuple(rows)))
     assert (point.n_positive, point.n_negative, point.value) == (250, 250, 1.0)
     assert 0.2 < point.threshold <= 0.8
 
@@ -216,7 +220,7 @@ def test_impossible_scores_are_refused_and_empty_ones_give_empty_masks():
 
 def test_a_point_survives_json_exactly():
     cases = [(np.array([0.21, 0.93], np.float32), [0, 1])]
-    for point in (choose_operating_point(table_of(cases), region="r"), default_point("r")):
+    for point in (largest(table_of(cases)), default_point("r")):
         assert OperatingPoint.from_dict(json.loads(json.dumps(point.to_dict()))) == point
 
 

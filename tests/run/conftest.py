@@ -9,6 +9,9 @@ import pytest
 from rareseg.data.specks import SpecksSettings, write_specks
 
 SETTINGS = {
+    # In so few steps only the outlines are learned, and only gently.
+    "loss.presence": 0.0,
+    "training.gradient_clip": 1.0,
     "split.train": 0.4,
     "split.select": 0.3,
     "split.test": 0.3,

@@ -1,6 +1,7 @@
 """Two processes on one machine, as `--devices 2` starts them."""
 
 import csv
+import json
 import subprocess
 import sys
 
@@ -30,6 +31,17 @@ def test_two_processes_train_one_model(specks, settings, tmp_path):
     again = train(specks, run, settings(training__steps=40))
     assert again.returncode == 0, again.stderr
     assert (run / "bundle" / "weights.safetensors").read_bytes() == weights
+
+
+@pytest.mark.slow
+def test_two_processes_draw_from_what_one_mined(specks, settings, tmp_path):
+    run = tmp_path / "run"
+    mining = {"sampling.strategy": "hard", "mining.every": 10, "mining.voxels": 10}
+    done = train(specks, run, settings(training__steps=30, **mining))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mining round 1") == 1
+    record = json.loads((run / "training" / "mining.json").read_text(encoding="utf-8"))
+    assert [known["step"] for known in record["rounds"]] == [10, 20]
 
 
 @pytest.mark.slow

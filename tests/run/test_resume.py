@@ -22,6 +22,16 @@ MOMENTS = {
     "after the operating points": ("test.npz", 1),
 }
 CLOCK = {"seconds", "waiting_share"}
+# Rounds of mining before steps 20 and 40; killed after the second, the last checkpoint being of
+# step 30, whose state holds what the first found.
+MINES = "a run that mines"
+MINING = {
+    "sampling.strategy": "hard",
+    "mining.every": 20,
+    "mining.voxels": 20,
+    "mining.suspect_rounds": 1,
+    "mining.suspect_confidence": 0.6,
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +47,9 @@ def killed(specks, settings, tmp_path_factory):
         }
         for name, (moment, number) in MOMENTS.items()
     ]
+    runs[MINES] = folder / "mines"
+    mining = ["train", str(specks), "--out", str(runs[MINES]), *settings(**MINING)]
+    scenarios.append({"moment": "step", "number": 44, "arguments": mining})
     done = subprocess.run(
         [sys.executable, str(KILLING), json.dumps(scenarios)],
         capture_output=True,
@@ -46,7 +59,7 @@ def killed(specks, settings, tmp_path_factory):
         timeout=300,
     )
     signals = [int(line) for line in done.stdout.split("\n") if line.isdigit()]
-    return runs, dict(zip(MOMENTS, signals, strict=True))
+    return runs, dict(zip(runs, signals, strict=True))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -92,6 +105,7 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(
     ):
         assert (run / name).read_bytes() == (finished / name).read_bytes(), name
     assert rows(run / "training/steps.csv") == rows(finished / "training/steps.csv")
+    assert not list(run.rglob(".writing-*")), "what the killed writer left is gone"
     for name in ("last.pt", "best.pt"):
         states = (
             torch.load(folder / "training" / name, weights_only=True) for folder in (run, finished)
@@ -101,6 +115,27 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(
         json.loads((f / "bundle/bundle.json").read_text(encoding="utf-8")) for f in (run, finished)
     )
     assert_same(*bundles, "bundle.json")
+
+
+def test_a_killed_run_that_mines_ends_like_an_uninterrupted_one(
+    killed, specks, settings, call, tmp_path
+):
+    runs, signals = killed
+    assert signals[MINES] == signal.SIGKILL
+    whole = tmp_path / "whole"
+    for run in (runs[MINES], whole):
+        done = call("train", specks, "--out", run, *settings(**MINING))
+        assert done.code == 0, done.err
+    record = json.loads((whole / "training/mining.json").read_text(encoding="utf-8"))
+    assert [(known["round"], known["step"]) for known in record["rounds"]] == [(1, 20), (2, 40)]
+    assert record["rounds"][0]["weights"] != record["rounds"][1]["weights"]
+    assert all(sum(known["found"].values()) > 0 for known in record["rounds"])
+    for name in ("bundle/weights.safetensors", "training/mining.json", "training/validations.csv"):
+        assert (runs[MINES] / name).read_bytes() == (whole / name).read_bytes(), name
+    states = (
+        torch.load(run / "training/last.pt", weights_only=True) for run in (runs[MINES], whole)
+    )
+    assert_same(*states, "last.pt")
 
 
 def test_the_log_has_a_row_for_every_twenty_steps_and_every_validation(finished):

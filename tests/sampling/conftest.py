@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 
 from rareseg.data.arrays import store_from_arrays
 from rareseg.data.preprocess import Preprocessing
@@ -82,3 +85,48 @@ def scene(
         "slices": (volume_store, (6, 5)),
         "volumes": (volume_store, (4, 6, 5)),
     }[request.param]
+
+
+LEVELS = (0.99, 0.8, 0.6)
+
+
+def told() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The photographs' labels; the second channel tells what a network says of every pixel.
+
+    It holds 10 · class + the index of its probability in LEVELS; one pixel in six is random.
+    """
+    rng = np.random.default_rng(9)
+    _, labels = photographs()
+    images = {}
+    for name, label in labels.items():
+        said = np.where(label == IGNORE, 0, label) * 10
+        random = rng.integers(0, 3, label.shape) * 10 + rng.integers(0, 3, label.shape)
+        said = np.where(rng.random(label.shape) < 1 / 6, random, said)
+        images[name] = np.stack([label, said]).astype(np.uint8)
+    return images, labels
+
+
+@pytest.fixture(scope="session")
+def told_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store in which a network's answers, right and wrong, are known by construction."""
+    return store_from_arrays(
+        tmp_path_factory.mktemp("told") / "store",
+        *told(),
+        classes=CLASSES,
+        groups={"a": "one", "b": "one", "c": "two"},
+        preprocessing=Preprocessing(dimension=2, method="none"),
+    )
+
+
+def tell_network(images: torch.Tensor) -> torch.Tensor:
+    """Say what the second channel tells; the other two classes share the rest."""
+    said, level = (images[:, 1] // 10).long(), (images[:, 1] % 10).long()
+    sure = torch.tensor(LEVELS)[level].unsqueeze(1)
+    chosen = torch.nn.functional.one_hot(said, 3).movedim(-1, 1).bool()
+    return torch.where(chosen, sure, (1 - sure) / 2)
+
+
+@pytest.fixture(scope="session")
+def tell() -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network of the told store."""
+    return tell_network

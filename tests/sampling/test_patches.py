@@ -7,7 +7,8 @@ import pytest
 
 from rareseg.data.records import IGNORE
 from rareseg.data.store import Store
-from rareseg.sampling.patches import Places, cut, draw_places
+from rareseg.sampling.cutting import cut
+from rareseg.sampling.patches import Places, draw_places
 from rareseg.sampling.pool import pool_everything
 from rareseg.sampling.strategy import Mixture, Share
 from rareseg.sampling.windows import BORDERS, Border, as_zyx
@@ -58,11 +59,15 @@ def test_cuts_agree_with_padded_arrays_bit_for_bit(
         patch_size=patch_size,
         border=border,
     )
-    images, labels = cut(store, places, patch_size=patch_size, border=border)
+    patches = cut(store, places, patch_size=patch_size, border=border)
+    images, labels = patches.images, patches.labels
     assert (images.dtype, labels.dtype) == (np.float32, np.uint8)
     expected_images, expected_labels = slow_cut(store, places, patch_size, border)
     np.testing.assert_array_equal(images, expected_images)
     np.testing.assert_array_equal(labels, expected_labels)
+    np.testing.assert_array_equal(patches.voxels, np.bincount(labels.reshape(-1), minlength=256))
+    positive = ((labels != 0) & (labels != IGNORE)).reshape(len(labels), -1).any(axis=1)
+    assert patches.with_foreground == positive.sum()
 
 
 @pytest.mark.parametrize("border", ["reflect", "background"])
@@ -103,6 +108,7 @@ def test_drawing_is_pure(flat_store: Store) -> None:
 
 def test_an_empty_plan_cuts_nothing(flat_store: Store) -> None:
     places = Places(np.zeros(0, np.int32), np.zeros((0, 3), np.int32), np.zeros(0, np.int16))
-    images, labels = cut(flat_store, places, patch_size=(4, 5), border="reflect")
-    assert images.shape == (0, 2, 4, 5)
-    assert labels.shape == (0, 4, 5)
+    patches = cut(flat_store, places, patch_size=(4, 5), border="reflect")
+    assert patches.images.shape == (0, 2, 4, 5)
+    assert patches.labels.shape == (0, 4, 5)
+    assert (patches.voxels.sum(), patches.with_foreground) == (0, 0)

@@ -29,5 +29,15 @@ def test_any_part_is_the_same_from_anywhere(first: int) -> None:
     np.testing.assert_array_equal(used.pools(first, 77), whole[first : first + 77])
 
 
+@pytest.mark.parametrize("first", [0, 1, 119, 500])
+def test_how_often_each_pool_came_before(first: int) -> None:
+    shares = np.array([0.5, 0.0, 0.3, 0.2])
+    whole = Schedule(shares).pools(0, 700)
+    pools, nth = Schedule(shares).draws(first, 90)
+    np.testing.assert_array_equal(pools, whole[first : first + 90])
+    before = [(whole[: first + i] == pool).sum() for i, pool in enumerate(pools)]
+    np.testing.assert_array_equal(nth, before)
+
+
 def test_one_pool_takes_all() -> None:
     np.testing.assert_array_equal(Schedule(np.array([0.0, 1.0])).pools(3, 4), np.full(4, 1))

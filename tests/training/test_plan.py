@@ -128,6 +128,17 @@ class TestStrategy:
         plan = plan_recipe(photographs(count=20, empty=1))
         assert plan.recipe.sampling.strategy == "balanced"
 
+    def test_mining_judges_everything_where_a_subset_would_take_longer(self):
+        """2,000 windows of nearly whole images hold more than 20 images do."""
+        plan = plan_recipe(photographs(count=20))
+        assert plan.recipe.mining.voxels == 0
+        assert "every voxel" in reason_of(plan, "mining.voxels")
+        # 20 images of 300 x 280 are 1.68 million pixels, 2,000 windows of 16 x 16 half a million.
+        small = {"sampling": {"patch_size": [16, 16]}, "data": {"target_spacing": None}}
+        plan = plan_recipe(photographs(count=20), small)
+        assert plan.recipe.mining.voxels == 1000
+        assert "3.3 times as long" in reason_of(plan, "mining.voxels")
+
 
 class TestOverrides:
     OVERRIDES = {  # noqa: RUF012

@@ -8,6 +8,8 @@ happens in volumes with an empty margin, which the tests hold against scipy.)
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +19,26 @@ Box = tuple[slice, ...]
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     """Return the smallest box that holds every True voxel, or None where there is none."""
+    if mask.size == 0:
+        return None
     box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        occupied = np.flatnonzero(mask.any(axis=others))
+    rest = mask  # what is left of the axes that are not boxed yet
+    for _ in range(mask.ndim):
+        occupied = np.flatnonzero(rest.reshape(len(rest), -1).any(axis=1))
         if len(occupied) == 0:
             return None
         box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
+        rest = np.asarray(rest[box[-1]].any(axis=0))
     return tuple(box)
 
 
-def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint32], int]:
+def label_components(
+    mask: NDArray[np.bool_], *, connectivity: Literal[18, 26] = 26
+) -> tuple[NDArray[np.uint32], int]:
     """Return (labels, count): 0 outside, 1 … count for the components.
 
     ``mask`` is (Z, Y, X) or (Y, X) bool; labels have its shape. An empty mask gives zeros and 0.
+    Both connectivities are 8 within a slice.
     """
     labels = np.zeros(mask.shape, np.uint32)
     box = bounding_box(mask)
@@ -40,7 +48,7 @@ def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint32], int]:
     padded = np.zeros((part.shape[0], part.shape[1] + 2, part.shape[2] + 2), np.bool_)
     padded[:, 1:-1, 1:-1] = part
     found, count = cc3d.connected_components(
-        padded, connectivity=26, return_N=True, out_dtype=np.uint32
+        padded, connectivity=connectivity, return_N=True, out_dtype=np.uint32
     )
     labels[box] = found[:, 1:-1, 1:-1].reshape(labels[box].shape)
     return labels, int(count)

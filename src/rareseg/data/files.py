@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rareseg.errors import WorkError
+
+_WRITING = f".writing-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-"
+"""Temporary names start so, with the process's number: who was killed here can be told later."""
+
+_RETIRED = ".retired-"
 
 
 @contextmanager
@@ -35,7 +42,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         suffixes = "".join(path.suffixes[-2:])
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=suffixes, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_prefix(), suffix=suffixes, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -58,12 +65,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=_prefix(), dir=path.parent))
         try:
             yield temporary
             temporary.chmod(0o755)
             if path.exists():
-                retired = Path(tempfile.mkdtemp(prefix=".retired-", dir=path.parent))
+                retired = Path(tempfile.mkdtemp(prefix=_RETIRED, dir=path.parent))
                 path.replace(retired / path.name)
                 temporary.replace(path)
                 shutil.rmtree(retired)
@@ -71,3 +78,39 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(root: Path) -> list[Path]:
+    """Remove what killed writers left below ``root``; returns what was removed.
+
+    Only temporary files and folders of processes of this machine that no longer run, and replaced
+    folders whose successor is in place. A folder that does not exist has none.
+    """
+    gone = [path for path in root.rglob(_WRITING + "*") if not _runs(path)]
+    for retired in root.rglob(_RETIRED + "*"):
+        if all((retired.parent / old.name).exists() for old in retired.iterdir()):
+            gone.append(retired)
+    for path in gone:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return gone
+
+
+def _prefix() -> str:
+    return f"{_WRITING}{os.getpid()}-"
+
+
+def _runs(temporary: Path) -> bool:
+    """Tell whether the process that a temporary name belongs to is still there."""
+    number = temporary.name.removeprefix(_WRITING).split("-")[0]
+    if not number.isdigit():
+        return True  # not a name of ours: leave it alone
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -200,4 +200,9 @@ def _eligible(
 
 def _method(text: str, groups: Sequence[str | None]) -> str:
     """Return the method's text with its assumption, where a group is unknown."""
-    return f"{text}; {INDEPENDENT_IMAGES}" if any(group is None for group in groups) else text
+    return text + independence(groups)
+
+
+def independence(groups: Sequence[str | None]) -> str:
+    """Return "; assumes independent images" where a group is unknown, else nothing."""
+    return f"; {INDEPENDENT_IMAGES}" if any(group is None for group in groups) else ""

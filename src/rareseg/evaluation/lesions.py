@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.components import bounding_box, component_sizes, label_components
+from rareseg.data.components import component_sizes, label_components
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 
@@ -64,20 +64,20 @@ def match_lesions(
             f"{reference.shape}; both must be on the case's original grid."
         )
     present = reference == 1
-    box = bounding_box(present | prediction)
-    if box is None:
-        return LesionMatch((), (), (), ())
-    present, prediction, counted = present[box], prediction[box], reference[box] != IGNORE
     lesions, n_lesions = label_components(present)
     predicted, n_predicted = label_components(prediction)
-    both = present & prediction
-    predicted_sizes = component_sizes(np.where(counted, predicted, 0), n_predicted)
+    # Everything is counted on the voxels that are on, which are few.
+    shown = np.flatnonzero(prediction)
+    labels = np.ravel(reference)[shown]
+    inside, counted = shown[labels == 1], shown[labels != IGNORE]
+    of_lesion, of_component = np.ravel(lesions), np.ravel(predicted)
+    predicted_sizes = component_sizes(of_component[counted], n_predicted)
     exists = predicted_sizes > 0
     return LesionMatch(
-        sizes=_tuple(component_sizes(lesions, n_lesions)),
-        overlaps=_tuple(component_sizes(lesions[both], n_lesions)),
+        sizes=_tuple(component_sizes(of_lesion[np.flatnonzero(present)], n_lesions)),
+        overlaps=_tuple(component_sizes(of_lesion[inside], n_lesions)),
         predicted_sizes=_tuple(predicted_sizes[exists]),
-        predicted_overlaps=_tuple(component_sizes(predicted[both], n_predicted)[exists]),
+        predicted_overlaps=_tuple(component_sizes(of_component[inside], n_predicted)[exists]),
     )
 
 

@@ -209,20 +209,8 @@ def score_case(
     [0, 1], or a reference value is none of the three.
     """
     where = f"Case '{case_id}', region '{region}'"
-    score_array = np.asarray(scores)
-    reference_array = np.asarray(reference)
-    if score_array.shape != reference_array.shape:
-        raise ScoreError(
-            f"{where}: scores have shape {score_array.shape} and the reference has shape "
-            f"{reference_array.shape}; both must be on the case's original grid."
-        )
-    if score_array.dtype.kind != "f":
-        raise ScoreError(
-            f"{where}: scores are of type {score_array.dtype}; they must be floats in [0, 1] "
-            "(divide 8-bit probabilities by 255)."
-        )
-    flat = np.ravel(score_array).astype(np.float32, copy=False)
-    labels = as_labels(np.ravel(reference_array), where)
+    score_array, label_array = as_case_arrays(scores, reference, where)
+    flat, labels = np.ravel(score_array), np.ravel(label_array)
     seen = histogram(flat, labels)
     if seen.wrong_scores:
         # The kernel takes -0.0 for a negative score; adding 0.0 turns it into 0.0.
@@ -247,6 +235,29 @@ def score_case(
         outside_low=seen.outside_low,
         top=seen.top,
     )
+
+
+def as_case_arrays(
+    scores: ArrayLike, reference: ArrayLike, where: str
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return one case's scores as float32 and its reference as uint8, of one shape.
+
+    ``where`` begins the sentence of the ScoreError that shapes or types which cannot be raise;
+    values are not looked at.
+    """
+    score_array = np.asarray(scores)
+    reference_array = np.asarray(reference)
+    if score_array.shape != reference_array.shape:
+        raise ScoreError(
+            f"{where}: scores have shape {score_array.shape} and the reference has shape "
+            f"{reference_array.shape}; both must be on the case's original grid."
+        )
+    if score_array.dtype.kind != "f":
+        raise ScoreError(
+            f"{where}: scores are of type {score_array.dtype}; they must be floats in [0, 1] "
+            "(divide 8-bit probabilities by 255)."
+        )
+    return score_array.astype(np.float32, copy=False), as_labels(reference_array, where)
 
 
 def label_message(where: str) -> str:
@@ -354,7 +365,7 @@ def score_cases(
 
     Raises ScoreError where a case stands in one mapping only, and as :func:`score_case` does.
     """
-    _require_same_cases(probabilities, references)
+    require_same_cases(probabilities, references)
 
     def rows() -> Iterable[CaseScores]:
         for case_id, scores in probabilities.items():
@@ -371,7 +382,7 @@ def score_cases(
     return ScoreTable(tuple(rows()))
 
 
-def _require_same_cases(left: Collection[str], right: Collection[str]) -> None:
+def require_same_cases(left: Collection[str], right: Collection[str]) -> None:
     """Raise ScoreError that names the cases which only one side has."""
     lonely = sorted(set(left) ^ set(right))
     if lonely:

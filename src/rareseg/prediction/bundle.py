@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor
 from rareseg.data.files import atomic_write
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
+from rareseg.decision.guarantees import Statement, statement_from_dict
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import BundleError
 from rareseg.recipe import Recipe, make_recipe
@@ -38,6 +39,8 @@ class Bundle:
     ``channels`` is the number of image channels; ``precision`` (``"32"`` or ``"bf16"``) the
     arithmetic in which cases are scored; ``points`` the operating point of each region for which
     one was chosen; ``trained`` states how the weights came about (steps, seed, split).
+    ``certificates`` are the statements made for each region, the newest last; ``spent`` says which
+    cases (by their digest) were asked to stand for what in each region, since they can do so once.
     """
 
     recipe: Recipe
@@ -48,6 +51,8 @@ class Bundle:
     weights: Mapping[str, Tensor]
     points: Mapping[str, OperatingPoint]
     trained: Mapping[str, Any]
+    certificates: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
+    spent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -62,10 +67,39 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
 def save_points(folder: Path, points: Mapping[str, OperatingPoint]) -> None:
     """Replace the operating points of the bundle in ``folder``; the weights stay as they are."""
     bundle = load_bundle(folder)
+    _rewrite(folder, replace(bundle, points={**bundle.points, **points}))
+
+
+def save_statements(
+    folder: Path,
+    points: Mapping[str, OperatingPoint],
+    statements: Mapping[str, Statement],
+    spent: Mapping[str, tuple[str, str]],
+) -> None:
+    """Store points with what is promised of them, and which cases were asked for it, in one write.
+
+    ``spent`` leads from a region to (digest of the cases, what they were asked to stand for).
+    """
+    bundle = load_bundle(folder)
+    certificates = dict(bundle.certificates)
+    for region, statement in statements.items():
+        others = [s for s in certificates.get(region, ()) if s != statement]
+        certificates[region] = (*others, statement)
+    used = {region: dict(by_digest) for region, by_digest in bundle.spent.items()}
+    for region, (digest, asked) in spent.items():
+        # What cases were first asked for stays: whatever came after it had seen the answer.
+        used.setdefault(region, {}).setdefault(digest, asked)
     merged = {**bundle.points, **points}
-    _write_description(
-        folder, replace(bundle, points=merged), _digest(folder / "weights.safetensors")
-    )
+    _rewrite(folder, replace(bundle, points=merged, certificates=certificates, spent=used))
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the SHA-256 of a bundle's weights, which tells one model from another."""
+    return _digest(folder / "weights.safetensors")
+
+
+def _rewrite(folder: Path, bundle: Bundle) -> None:
+    _write_description(folder, bundle, weights_digest(folder))
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -101,6 +135,11 @@ def load_bundle(folder: Path) -> Bundle:
                 for region, point in content["points"].items()
             },
             trained=content["trained"],
+            certificates={
+                region: tuple(statement_from_dict(record) for record in records)
+                for region, records in content.get("certificates", {}).items()
+            },
+            spent=content.get("spent", {}),
         )
     except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise BundleError(
@@ -117,6 +156,11 @@ def _write_description(folder: Path, bundle: Bundle, digest: str) -> None:
         "preprocessing": bundle.preprocessing.to_dict(),
         "precision": bundle.precision,
         "points": {region: point.to_dict() for region, point in bundle.points.items()},
+        "certificates": {
+            region: [statement.to_dict() for statement in statements]
+            for region, statements in bundle.certificates.items()
+        },
+        "spent": {region: dict(used) for region, used in bundle.spent.items()},
         "trained": dict(bundle.trained),
         "torch": torch.__version__,
         "weights_sha256": digest,

@@ -216,6 +216,21 @@ def stride(settings: NetworkSection) -> int:
     return int(2**halvings)
 
 
+def deepest(settings: NetworkSection) -> tuple[str, int]:
+    """Return the submodule with the network's deepest features, by name, and their channels."""
+    levels = len(settings.width)
+    _builder(settings)
+    at = {
+        "half_unet": "core.bottleneck",
+        "unet": "model" + ".1.submodule" * (levels - 1),
+        "dynunet": "bottleneck",
+        "basicunet": f"down_{levels - 1}",
+        "segresnet": f"down_layers.{levels - 1}",
+    }[settings.name]
+    doubled = settings.width[0] * 2 ** (levels - 1)
+    return at, doubled if settings.name == "segresnet" else settings.width[-1]
+
+
 def _builder(settings: NetworkSection) -> Builder:
     if settings.name not in NETWORKS:
         raise RecipeError(

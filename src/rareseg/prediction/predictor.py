@@ -94,11 +94,46 @@ def score_array(
     volume = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     if recipe.data.dimension == 2:
         pieces = [
-            _score_batch(network, piece, recipe, device, precision)
+            score_images(network, piece, recipe, device, precision)
             for piece in _slices(volume, recipe)
         ]
         return torch.cat(pieces).transpose(0, 1).numpy()
-    return _score_batch(network, volume.unsqueeze(0), recipe, device, precision)[0].numpy()
+    return score_images(network, volume.unsqueeze(0), recipe, device, precision)[0].numpy()
+
+
+def score_images(
+    network: torch.nn.Module, batch: Tensor, recipe: Recipe, device: torch.device, precision: str
+) -> Tensor:
+    """Return softmax (image, class, *space) on the CPU for images (image, channel, *space).
+
+    As :func:`score_array`, for images that lie side by side in one batch.
+    """
+    space = batch.shape[2:]
+    padded = _pad_to_stride(batch, stride(recipe.network))
+    tile = recipe.prediction.tile
+    axes = range(2, batch.ndim)
+    mirrors = list(product((False, True), repeat=len(space))) if recipe.prediction.mirror else [()]
+    total: Tensor | None = None
+    with torch.inference_mode(), autocast(device, precision):
+        for mirror in mirrors:
+            flipped = [axis for axis, on in zip(axes, mirror, strict=False) if on]
+            images = padded.flip(flipped).to(device)
+            if tile is None or all(a <= b for a, b in zip(space, tile, strict=True)):
+                logits = network(images)
+            else:
+                logits = sliding_window_inference(
+                    images,
+                    roi_size=_tile_within(tile, padded.shape[2:], stride(recipe.network)),
+                    sw_batch_size=1,
+                    predictor=network,
+                    overlap=recipe.prediction.overlap,
+                    mode="gaussian",
+                )
+            scores = logits.float().softmax(1).flip(flipped)
+            total = scores if total is None else total + scores
+    assert total is not None
+    mean = (total / len(mirrors)).cpu()
+    return mean[(slice(None), slice(None), *(slice(0, side) for side in space))]
 
 
 def label_map(
@@ -144,38 +179,6 @@ def _slices(volume: Tensor, recipe: Recipe) -> list[Tensor]:
     voxels_per_slice = max(1, slices[0, 0].numel())
     at_once = max(1, 2**18 // voxels_per_slice)
     return list(torch.split(slices, at_once))
-
-
-def _score_batch(
-    network: torch.nn.Module, batch: Tensor, recipe: Recipe, device: torch.device, precision: str
-) -> Tensor:
-    """Return softmax (image, class, *space) on the CPU for images (image, channel, *space)."""
-    space = batch.shape[2:]
-    padded = _pad_to_stride(batch, stride(recipe.network))
-    tile = recipe.prediction.tile
-    axes = range(2, batch.ndim)
-    mirrors = list(product((False, True), repeat=len(space))) if recipe.prediction.mirror else [()]
-    total: Tensor | None = None
-    with torch.inference_mode(), autocast(device, precision):
-        for mirror in mirrors:
-            flipped = [axis for axis, on in zip(axes, mirror, strict=False) if on]
-            images = padded.flip(flipped).to(device)
-            if tile is None or all(a <= b for a, b in zip(space, tile, strict=True)):
-                logits = network(images)
-            else:
-                logits = sliding_window_inference(
-                    images,
-                    roi_size=_tile_within(tile, padded.shape[2:], stride(recipe.network)),
-                    sw_batch_size=1,
-                    predictor=network,
-                    overlap=recipe.prediction.overlap,
-                    mode="gaussian",
-                )
-            scores = logits.float().softmax(1).flip(flipped)
-            total = scores if total is None else total + scores
-    assert total is not None
-    mean = (total / len(mirrors)).cpu()
-    return mean[(slice(None), slice(None), *(slice(0, side) for side in space))]
 
 
 def _pad_to_stride(batch: Tensor, multiple: int) -> Tensor:

@@ -23,6 +23,7 @@ from rareseg.evaluation.scorecard import RegionScorecard, Scorecard
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.recipe import Recipe
 from rareseg.sampling.composition import Composition
+from rareseg.training.mining import MiningRecord
 
 Level = Literal["bad", "warning", "note", "good"]
 """How a sentence is meant, the most urgent first."""
@@ -161,6 +162,7 @@ class ReportContent:
     reasons: Mapping[str, str] = field(default_factory=dict)
     history: History = History()
     composition: Composition | None = None
+    mining: MiningRecord = field(default_factory=MiningRecord)
     select_table: ScoreTable | None = None
     pictures: tuple[CasePicture, ...] = ()
     train_dice: Mapping[str, float] = field(default_factory=dict)

@@ -17,11 +17,17 @@ from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.values import format_value, is_defined
 from rareseg.report.content import CasePicture, ReportContent, Sentence
 from rareseg.report.curves import region_figures
+from rareseg.report.delivered import (
+    SUSPECT_COLUMNS,
+    mining_view,
+    phase_views,
+    seen_sentences,
+)
 from rareseg.report.figures import Figure, MissingFigure
 from rareseg.report.learning import training_figures
 from rareseg.report.pictures import errors_uri, image_uri, reference_uri
 from rareseg.report.strata import StratumTable, stratum_tables
-from rareseg.report.tables import CaseTable, case_table, pool_rows, prior_rows, recipe_sections
+from rareseg.report.tables import CaseTable, case_table, recipe_sections
 from rareseg.report.wording import count, percent, score, size, threshold
 
 
@@ -91,8 +97,10 @@ def render(content: ReportContent) -> str:
             regions=[_region(content, k, name) for k, name in enumerate(content.regions)],
             run_sentences=[sentence for sentence in content.verdicts if not sentence.region],
             training=training_figures(content.history),
-            pools=pool_rows(composition) if composition else (),
-            prior=prior_rows(composition, natural) if composition else (),
+            phases=phase_views(composition, natural) if composition else (),
+            seen=seen_sentences(composition, voxel=_voxel(content)) if composition else (),
+            mining=mining_view(content.mining, voxel=_voxel(content)),
+            suspect_columns=SUSPECT_COLUMNS,
             recipe=recipe_sections(content.recipe, content.reasons) if content.recipe else (),
             voxel=_voxel(content),
             css=_asset("page.css"),

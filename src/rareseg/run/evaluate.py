@@ -12,6 +12,7 @@ import torch
 from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Case, Dataset, Role
+from rareseg.decision.guarantees import Certificate
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
 from rareseg.errors import DataError, ProblemsError
 from rareseg.evaluation.scorecard import (
@@ -28,6 +29,7 @@ from rareseg.progress import Track, silent
 from rareseg.report.content import (
     History,
     ReportContent,
+    Sentence,
     data_facts,
     find_leakage,
     role_counts,
@@ -36,6 +38,7 @@ from rareseg.report.page import write_report
 from rareseg.report.pictures import choose_shots
 from rareseg.report.summary import short_scorecard
 from rareseg.report.verdict import judge
+from rareseg.run.certify import statement_lines
 from rareseg.run.folder import (
     DataOptions,
     RunFolder,
@@ -49,6 +52,7 @@ from rareseg.run.prepare import read_reasons
 from rareseg.run.scoring import Points, Scored, score_all
 from rareseg.sampling.composition import Composition
 from rareseg.training.journal import read_table
+from rareseg.training.mining import RECORD, read_record
 
 CHOSEN = "at the chosen point"
 HALF = "at 0.5"
@@ -110,7 +114,7 @@ def evaluate(
         {},
         scored,
     )
-    return _write(out, content, predictor, dataset.cases, track)
+    return _write(out, content, predictor, dataset.cases, _promises(folder, bundle, device), track)
 
 
 def evaluate_run(
@@ -150,7 +154,7 @@ def _evaluate_own(
     fingerprint = Fingerprint.from_json(folder.fingerprint)
     content = _content(folder.root.name, folder, bundle, fingerprint, roles, scored)
     content = replace(content, train_dice=_train_dice(predictor, train_cases, fingerprint, track))
-    return _write(out, content, predictor, cases, track)
+    return _write(out, content, predictor, cases, _promises(folder, bundle, device), track)
 
 
 def _score(predictor: Predictor, cases: Sequence[Case], role: Role | None, track: Track) -> Scored:
@@ -233,6 +237,7 @@ def _content(
             read_table(folder.training / "validations.csv"),
         ),
         composition=None if delivered is None else Composition.from_dict(delivered),
+        mining=read_record(folder.training / RECORD),
         select_table=load_table(select) if select.is_file() else None,
         leakage=find_leakage(fingerprint, roles),
     )
@@ -243,6 +248,7 @@ def _write(
     content: ReportContent,
     predictor: Predictor,
     cases: Sequence[Case],
+    promises: Sequence[Sentence],
     track: Track,
 ) -> Evaluation:
     """Judge, draw, and write the three files."""
@@ -250,12 +256,27 @@ def _write(
     shots = choose_shots(content.results)
     pictures = draw_pictures(predictor, cases, shots, points, track=track)
     content = replace(content, pictures=pictures)
-    content = replace(content, verdicts=tuple(judge(content)))
+    content = replace(content, verdicts=(*judge(content), *promises))
     evaluation = Evaluation(content, out / "cases.csv", out / "scorecard.json", out / "report.html")
     write_cases_csv(evaluation.cases_csv, content.results)
     _write_json(evaluation.scorecard_json, content)
     write_report(evaluation.report, content)
     return evaluation
+
+
+def _promises(
+    folder: RunFolder, bundle: Bundle, device: str | torch.device
+) -> tuple[Sentence, ...]:
+    """Return what is promised of the points in use, and whether it holds here."""
+    return tuple(
+        Sentence(
+            "good" if line.startswith(Certificate.word) else "warning",
+            line[:1].upper() + line[1:],
+            "A certificate rests on cases that nothing else has seen and holds for the arithmetic "
+            "that scored them; an estimate rests on cases that had a say in the choice.",
+        )
+        for line in statement_lines(bundle, folder.bundle, device=device)
+    )
 
 
 def shown_points(bundle: Bundle) -> Points:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rareseg.data.dataset import open_dataset
-from rareseg.data.files import atomic_write
+from rareseg.data.files import atomic_write, remove_leftovers
 from rareseg.data.records import ROLES, Dataset, Role
 from rareseg.errors import OutputError, RunError
 
@@ -87,6 +87,7 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
     there was begun with other data.
     """
     folder = RunFolder(root)
+    remove_leftovers(root)
     about = {**asdict(data), "path": str(Path(data.path).resolve())}
     if folder.about.is_file():
         known = read_about(folder)
@@ -148,6 +149,7 @@ def claim(out: Path, name: str, content: Mapping[str, Any], what: str) -> None:
 
     Raises :class:`OutputError` where ``out`` holds anything else, or ``what`` of another content.
     """
+    remove_leftovers(out)
     note = out / name
     text = json.dumps(content, indent=1) + "\n"
     if not note.is_file():

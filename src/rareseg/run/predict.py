@@ -17,6 +17,7 @@ from rareseg.evaluation.scores import region_scores
 from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor, label_map
 from rareseg.progress import Track, silent
+from rareseg.run.certify import statement_lines
 from rareseg.run.folder import claim, open_run
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.tune import describe
@@ -43,7 +44,8 @@ def predict(
     ``out`` is a file, the folder that the images come from, or holds anything else.
     """
     out = Path(out)
-    bundle = load_bundle(open_run(Path(run)).bundle)
+    folder = open_run(Path(run))
+    bundle = load_bundle(folder.bundle)
     if not bundle.points:
         raise DataError(
             f"{run} has no operating point; choose one with `rareseg tune {run} --maximize dice`."
@@ -51,6 +53,8 @@ def predict(
     for region in bundle.classes.regions:
         point = bundle.points.get(region)
         say(describe(point) if point else f"{region}: no operating point was chosen; left out.")
+    for line in statement_lines(bundle, folder.bundle, device=device):
+        say(line)
     cases = open_images(Path(images), channels=bundle.trained["files_per_case"])
     _require_other_place(out, cases)
     _begin(out, bundle)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from rareseg.data.records import IGNORE
 from rareseg.data.store import Store
@@ -19,8 +20,8 @@ from rareseg.evaluation.metrics import checkpoint_score
 from rareseg.evaluation.scores import ScoreTable, score_regions
 from rareseg.evaluation.values import is_defined
 from rareseg.prediction.bundle import Bundle, save_bundle
-from rareseg.prediction.networks import build_network
-from rareseg.prediction.predictor import Predictor, prepare_network, score_array
+from rareseg.prediction.networks import build_network, deepest
+from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
 from rareseg.progress import Track, silent
 from rareseg.recipe import make_recipe, merge
 from rareseg.run.evaluate import TRAIN_SAMPLE, Evaluation, evaluate_run
@@ -36,11 +37,15 @@ from rareseg.run.prepare import (
 )
 from rareseg.run.scoring import score_all
 from rareseg.run.tune import tune
-from rareseg.sampling.sampler import PatchSampler
+from rareseg.sampling.augment import window_for
+from rareseg.sampling.mined import nothing_mined
+from rareseg.sampling.mining import Predict, mine
+from rareseg.sampling.sampler import MOST_ROUNDS, PatchSampler
 from rareseg.training.budget import parse_duration, plan_steps
 from rareseg.training.fit import Fitted, Validate, fit, measure_step
 from rareseg.training.losses import Loss, make_loss
 from rareseg.training.plan import Plan
+from rareseg.training.presence import WithPresence, without_presence
 
 
 def train(
@@ -115,6 +120,9 @@ class _Learner:
             run.part("train"),
             settings,
             seed=self.recipe.training.seed,
+            mining=self.recipe.mining,
+            steps=self.recipe.training.steps,
+            patch_size=window_for(self.recipe.augmentation, settings.patch_size),
             rank=fabric.global_rank,
             world_size=fabric.world_size,
         )
@@ -122,7 +130,17 @@ class _Learner:
     def network(self) -> torch.nn.Module:
         """Return the untrained network, the same for the same seed."""
         torch.manual_seed(self.recipe.training.seed)
-        return prepare_network(self._untrained(), self.recipe, self.fabric.device)
+        network = self._untrained()
+        if self.recipe.loss.presence > 0:
+            at, features = deepest(self.recipe.network)
+            network = WithPresence(
+                network,
+                deepest=at,
+                features=features,
+                dimension=self.recipe.data.dimension,
+                classes=self.run.store.classes.count,
+            )
+        return prepare_network(network, self.recipe, self.fabric.device)
 
     def _untrained(self) -> torch.nn.Module:
         return build_network(
@@ -142,9 +160,18 @@ class _Learner:
             self.recipe,
             self.run.folder.training,
             fabric=self.fabric,
+            make_predict=self.predict_with,
             track=track,
             report=say,
         )
+
+    def predict_with(self, network: torch.nn.Module) -> Predict:
+        """Return the function that gives the probabilities of images with a network."""
+
+        def predict(images: Tensor) -> Tensor:
+            return score_images(network, images, self.recipe, self.fabric.device, self.precision)
+
+        return predict
 
     def validation(self) -> Validate:
         """Return the function that scores whole select cases with a network."""
@@ -193,6 +220,33 @@ class _Learner:
         score_all(predictor, some, role="select", points=(halves, halves))
         return (time.perf_counter() - started) / len(some)
 
+    def seconds_per_mining(self) -> float:
+        """Return the seconds that one round of mining takes, from a small part of one; or 0."""
+        if self.sampler.epoch_length is None:
+            return 0.0
+        store, settings = self.sampler.store, self.recipe.mining
+        predict = self.predict_with(self.network().eval())
+        if settings.voxels:
+            some = settings.model_copy(update={"voxels": min(settings.voxels, 16)})
+            larger = settings.voxels / some.voxels
+        else:
+            some, ids = settings, store.cases.ids[:: max(1, len(store) // 5)]
+            larger = len(store) / len(ids)
+            store = store.subset(ids)
+        for _ in range(2):  # the first compiles
+            started = time.perf_counter()
+            mine(
+                store,
+                predict,
+                self.recipe.sampling,
+                some,
+                last=nothing_mined(store),
+                step=0,
+                weights="",
+                seed=0,
+            )
+        return (time.perf_counter() - started) * larger
+
     def bundle(self, fitted: Fitted) -> Bundle:
         """Return the model that learning ended with."""
         store, roles = self.run.store, self.run.roles
@@ -203,7 +257,7 @@ class _Learner:
             channels=store.channels,
             preprocessing=store.preprocessing,
             precision=self.precision,
-            weights=fitted.weights,
+            weights=without_presence(fitted.weights),
             points={},
             trained={
                 "steps": fitted.steps,
@@ -248,6 +302,11 @@ def _fit_into(seconds: float, started: float, learner: _Learner, say: Say) -> Pr
     )
     validations = recipe.training.validations * learner.seconds_per_validation()
     case_seconds = learner.seconds_per_case()
+    mining = learner.seconds_per_mining()
+    if recipe.mining.every is None:
+        validations += mining * MOST_ROUNDS
+    else:
+        step_seconds += mining / recipe.mining.every
     gone = time.monotonic() - started + validations
     # Several processes follow the clock of the first.
     step_seconds, case_seconds, gone = learner.fabric.broadcast((step_seconds, case_seconds, gone))

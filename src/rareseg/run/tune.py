@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypedDict
 
 import torch
 
+from rareseg.data.files import atomic_write
 from rareseg.data.records import Case, Role
-from rareseg.decision.operating_point import Infeasible, OperatingPoint, choose_operating_point
+from rareseg.decision.operating_point import (
+    Choice,
+    FrontierPoint,
+    Goal,
+    Infeasible,
+    OperatingPoint,
+    choose_with_frontier,
+)
 from rareseg.errors import UsageError, nearest
-from rareseg.evaluation.scores import ScoreTable
+from rareseg.evaluation.component_storage import load_components, save_components
+from rareseg.evaluation.component_table import (
+    ComponentTable,
+    components_of_regions,
+    merge_components,
+)
+from rareseg.evaluation.scores import ScoreTable, Spacing, merge, score_regions
 from rareseg.evaluation.storage import load_table, save_table
+from rareseg.evaluation.values import Value, format_value, is_defined
 from rareseg.prediction.bundle import Bundle, load_bundle, save_points
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
 from rareseg.run.prepare import Say, nobody
-from rareseg.run.scoring import score_all
+from rareseg.run.scoring import score_all, score_each
+
+
+class _About(TypedDict):
+    """What a table's row says of its case."""
+
+    case_id: str
+    group: str | None
+    role: Role
+    spacing: Spacing
+
 
 Chosen = Mapping[str, OperatingPoint | Infeasible]
 """What was found for each region: a point, or why there is none."""
@@ -26,16 +53,52 @@ Chosen = Mapping[str, OperatingPoint | Infeasible]
 def tune(
     run: Path | str,
     *,
-    maximize: str = "dice",
+    maximize: str | Goal = "dice",
     region: str | None = None,
+    rule: str = "largest",
+    smallest: Sequence[int] | str | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = nobody,
 ) -> Chosen:
     """Choose the operating point of every region, or of one, and store it in the run's bundle.
 
-    Points are chosen on the select cases alone. A region without a positive select case gets no
-    point and the reason. Raises :class:`UsageError` for an unknown region or objective and
+    As :func:`choose_points`, without the frontier.
+    """
+    choices = choose_points(
+        run,
+        maximize=maximize,
+        region=region,
+        rule=rule,
+        smallest=smallest,
+        device=device,
+        track=track,
+        say=say,
+    )
+    return {name: choice.found for name, choice in choices.items()}
+
+
+def choose_points(
+    run: Path | str,
+    *,
+    maximize: str | Goal = "dice",
+    region: str | None = None,
+    rule: str = "largest",
+    smallest: Sequence[int] | str | None = None,
+    device: str | torch.device = "cpu",
+    track: Track = silent,
+    say: Say = nobody,
+) -> Mapping[str, Choice]:
+    """Choose the operating point of every region, or of one; store it and what it was chosen from.
+
+    ``maximize`` is an objective or a :class:`Goal` with its limits, ``rule`` "largest" or
+    "simplest". ``smallest`` are the smallest components to choose from: None keeps components of
+    any size, "search" tries 0 and the powers of two up to half the median lesion. These, and goals
+    that count lesions, need the components of the select cases, which are found once and kept.
+
+    Points are chosen on the select cases alone. A region without a positive select case, or whose
+    cases keep no limit, gets no point and the reason. The frontier of each region is said, and
+    written to ``decision.json``. Raises :class:`UsageError` for an unknown region or objective and
     :class:`RunError` for a folder that is no finished run.
     """
     folder = open_run(Path(run))
@@ -46,18 +109,51 @@ def tune(
             f"--region {region!r} is not a region of this model{nearest(region, regions)}; "
             f"allowed are {', '.join(regions)}."
         )
-    table = select_table(folder, bundle, device=device, track=track)
-    chosen = {
-        name: choose_operating_point(table, region=name, maximize=maximize)
+    if isinstance(smallest, str) and smallest != "search":
+        raise UsageError(
+            f"Smallest components are numbers of voxels, or 'search'; got {smallest!r}."
+        )
+    goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
+    sizes = None if isinstance(smallest, str) else smallest
+    table: ScoreTable | ComponentTable
+    if goal.needs_components or smallest is not None:
+        table = select_components(folder, bundle, device=device, track=track)
+        sizes = (0,) if smallest is None else sizes
+    else:
+        table = select_table(folder, bundle, device=device, track=track)
+    choices = {
+        name: choose_with_frontier(table, region=name, maximize=goal, rule=rule, smallest=sizes)
         for name in (regions if region is None else (region,))
     }
+    points = {name: choice.found for name, choice in choices.items()}
     save_points(
         folder.bundle,
-        {name: point for name, point in chosen.items() if isinstance(point, OperatingPoint)},
+        {name: point for name, point in points.items() if isinstance(point, OperatingPoint)},
     )
-    for found in chosen.values():
-        say(describe(found))
-    return chosen
+    _write_choices(folder, choices)
+    for choice in choices.values():
+        for line in describe_choice(choice):
+            say(line)
+    return choices
+
+
+def choice_record(choice: Choice) -> dict[str, Any]:
+    """Return a choice as plain JSON values: the point or why there is none, and the frontier."""
+    found = choice.found
+    return {
+        "found": {"infeasible": found.reason} if isinstance(found, Infeasible) else found.to_dict(),
+        "largest": None if choice.best is None else choice.best.to_dict(),
+        "frontier": [point.to_dict() for point in choice.frontier.points],
+    }
+
+
+def _write_choices(folder: RunFolder, choices: Mapping[str, Choice]) -> None:
+    """Write what was chosen from, in place of what was written for these regions before."""
+    path = folder.root / "decision.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known |= {name: choice_record(choice) for name, choice in choices.items()}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
 def select_table(
@@ -78,6 +174,34 @@ def select_table(
     return scored.table
 
 
+def select_components(
+    folder: RunFolder, bundle: Bundle, *, device: str | torch.device, track: Track = silent
+) -> ComponentTable:
+    """Return the components of the run's select cases, found once; their scores on the way."""
+    path = folder.scores("select").with_name("select_components.npz")
+    if path.is_file():
+        return load_components(path)
+    predictor = Predictor(bundle, device=device)
+    tables: list[ScoreTable] = []
+    parts: list[ComponentTable] = []
+    doing = "finding the components of select cases"
+    for scored in score_each(predictor, cases_of(folder, "select"), track=track, doing=doing):
+        about = _About(
+            case_id=scored.case.id,
+            group=scored.case.group,
+            role="select",
+            spacing=scored.image.geometry.spacing,
+        )
+        arrays = (scored.probabilities, scored.labels, bundle.classes)
+        tables.append(score_regions(*arrays, **about))
+        parts.append(components_of_regions(*arrays, **about))
+    if not folder.scores("select").is_file():
+        save_table(merge(*tables), folder.scores("select"))
+    table = merge_components(*parts)
+    save_components(table, path)
+    return table
+
+
 def cases_of(folder: RunFolder, role: Role) -> list[Case]:
     """Return the run's cases that play ``role``."""
     roles = read_split(folder.split)
@@ -89,15 +213,53 @@ def describe(found: OperatingPoint | Infeasible) -> str:
     """Return one line that says where the cut lies, what it reaches and on how many cases."""
     if isinstance(found, Infeasible):
         return f"{found.region}: no operating point: {found.reason}."
-    gate = f", gate {found.gate:.4g}" if found.gate > 0 else ""
     negatives = f", {found.n_negative} negative" if found.n_negative else ""
     groups = "images taken as independent" if found.assumes_independent_images else "groups"
     return (
-        f"{found.region}: threshold {found.threshold:.4g}{gate}; on {found.n_positive} positive"
-        f"{negatives} select cases ({found.n_groups} {groups}): dice {_show(found.mean_dice)}"
-        + (f", {_show(found.share_clean)} of negatives left clean" if found.n_negative else "")
+        f"{found.region}: {_cut(found)}; on {found.n_positive} positive"
+        f"{negatives} select cases ({found.n_groups} {groups}): dice "
+        f"{format_value(found.mean_dice)}"
+        + (f", {format_value(found.share_clean)} of negatives left clean" if negatives else "")
     )
 
 
-def _show(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def describe_choice(choice: Choice) -> list[str]:
+    """Return what was chosen, by which rule, and one line for every point of the frontier."""
+    found, best = choice.found, choice.best
+    lines = [describe(found)]
+    if isinstance(found, Infeasible) or best is None:
+        return lines
+    if found.rule == "simplest" and _cut(found) != _cut(best):
+        lines.append(
+            f"  the simplest within one standard error ({format_value(found.standard_error)}) of "
+            f"the largest value: {format_value(found.value)} for {found.objective}, where "
+            f"{_cut(best)} reaches {format_value(found.best_value)}"
+        )
+    else:
+        lines.append(f"  the largest value: {format_value(found.value)} for {found.objective}")
+    lines += [f"  {_frontier_line(point)}" for point in choice.frontier.points]
+    return lines
+
+
+def _cut(point: OperatingPoint | FrontierPoint) -> str:
+    """Return where a cut lies: "threshold 0.3, components of 5 or more, gate 0.9"."""
+    size = point.smallest_component
+    return (
+        f"threshold {point.threshold:.4g}"
+        + (f", components of {size} voxels or more" if size else "")
+        + (f", gate {point.gate:.4g}" if point.gate > 0 else "")
+    )
+
+
+def _frontier_line(point: FrontierPoint) -> str:
+    """Return one point of the frontier in words; what is undefined is left out."""
+    told: list[tuple[str, Value]] = [
+        ("dice", point.mean_dice),
+        ("recall", point.recall),
+        ("precision", point.precision),
+        ("false alarms", point.false_alarm_rate),
+        ("false components per case", point.false_positives_per_case),
+    ]
+    numbers = ", ".join(f"{name} {value:.3f}" for name, value in told if is_defined(value))
+    notes = f" ← {', '.join(point.notes)}" if point.notes else ""
+    return f"{_cut(point)}: {numbers}{notes}"

@@ -6,21 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rareseg.data.records import IGNORE
+from rareseg.sampling.counting import count_classes
 
 
 @dataclass(frozen=True)
 class Composition:
-    """The patches delivered so far.
+    """The patches delivered so far, in the whole run or in one ``phase`` of it.
 
-    ``pools`` are names; ``asked`` the shares asked for, ``drawn`` those after the rule for empty
-    pools, ``centres`` the patches centred in each. ``classes`` are names; ``voxels`` counts theirs
-    in all patches and ``ignored`` the voxels that count nowhere (outside the image, or labelled
-    so). ``with_foreground`` counts the patches that hold any foreground voxel.
+    ``pools`` are names; ``asked`` the shares asked for (the mean, where rounds of mining changed
+    them), ``drawn`` those after the rule for empty pools, ``centres`` the patches centred in each.
+    ``classes`` are names; ``voxels`` counts theirs in all patches and ``ignored`` the voxels that
+    count nowhere (outside the image, or labelled so). ``with_foreground`` counts the patches that
+    hold any foreground voxel, ``cases`` those cut from each case, in the order of the store.
+
+    ``windows`` counts the different windows, and ``covered`` is the share of each class's voxels
+    that a window has held, both from the beginning of the run to the end of the phase; None where
+    a class has no voxel. ``phases`` are the parts of a run of several, in their order.
     """
 
     patches: int
@@ -32,6 +38,11 @@ class Composition:
     voxels: tuple[int, ...]
     ignored: int
     with_foreground: int
+    cases: tuple[int, ...] = ()
+    windows: int | None = None
+    covered: tuple[float | None, ...] = ()
+    phase: str = ""
+    phases: tuple[Composition, ...] = ()
 
     @property
     def prior(self) -> tuple[float, ...]:
@@ -49,92 +60,115 @@ class Composition:
         fixed: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
+        fixed["phases"] = tuple(cls.from_dict(phase) for phase in values.get("phases", ()))
         return cls(**fixed)
 
 
 class Tally:
-    """Running counts over the batches that were handed out."""
+    """Running counts over the batches of one phase, the pools by name."""
 
-    def __init__(self, pools: int) -> None:
-        self.centres: NDArray[np.int64] = np.zeros(pools, np.int64)
+    def __init__(self, cases: int) -> None:
+        self.pools: dict[str, int] = {}
+        self.asked: NDArray[np.float64] = np.zeros(0)
+        self.drawn: NDArray[np.float64] = np.zeros(0)
+        self.centres: NDArray[np.int64] = np.zeros(0, np.int64)
         self.voxels: NDArray[np.int64] = np.zeros(IGNORE + 1, np.int64)
         self.with_foreground = 0
+        self.cases: NDArray[np.int64] = np.zeros(cases, np.int64)
+        self._later: torch.Tensor | None = None
 
-    def add(self, pool: NDArray[np.int16], voxels: NDArray[np.int64], with_foreground: int) -> None:
-        """Add one batch: its patches' pools, voxels by class index (256,), positive patches."""
-        self.centres += np.bincount(pool, minlength=len(self.centres))
+    def add(
+        self,
+        names: Sequence[str],
+        asked: NDArray[np.float64],
+        drawn: NDArray[np.float64],
+        pool: NDArray[np.int16],
+        case: NDArray[np.int32],
+    ) -> None:
+        """Add one batch: the mixture's names and shares, its patches' pools and cases."""
+        self.expect(names, asked * len(pool), drawn * len(pool))
+        index = self._indices(names)
+        np.add.at(self.centres, index, np.bincount(pool, minlength=len(names)))
+        self.cases += np.bincount(case, minlength=len(self.cases))
+
+    def expect(
+        self, names: Sequence[str], asked: NDArray[np.float64], drawn: NDArray[np.float64]
+    ) -> None:
+        """Add patches that were asked for of the pools of these names."""
+        index = self._indices(names)
+        np.add.at(self.asked, index, asked)
+        np.add.at(self.drawn, index, drawn)
+
+    def count(self, voxels: NDArray[np.int64], with_foreground: int) -> None:
+        """Add voxels by class index (256,) and positive patches."""
         self.voxels += voxels
         self.with_foreground += with_foreground
 
+    def count_labels(self, labels: torch.Tensor, classes: int) -> None:
+        """Add the voxels and positive patches of labels, without waiting for their device."""
+        if labels.device.type == "cpu":
+            self.count(*count_classes(labels.to(torch.uint8).numpy()))
+        else:
+            counts = count_later(labels, classes)
+            self._later = counts if self._later is None else self._later + counts
+
+    def settle(self) -> None:
+        """Take over what was counted on a device."""
+        if self._later is not None:
+            *classes, ignored, positive = self._later.tolist()
+            self.voxels[: len(classes)] += classes
+            self.voxels[IGNORE] += ignored
+            self.with_foreground += positive
+            self._later = None
+
+    def _indices(self, names: Sequence[str]) -> list[int]:
+        """Return where the pools of these names are counted; new ones get a place."""
+        index = [self.pools.setdefault(name, len(self.pools)) for name in names]
+        more = len(self.pools) - len(self.centres)
+        if more:
+            self.asked = np.append(self.asked, np.zeros(more))
+            self.drawn = np.append(self.drawn, np.zeros(more))
+            self.centres = np.append(self.centres, np.zeros(more, np.int64))
+        return index
+
+    def merge(self, other: Tally) -> None:
+        """Add the counts of another phase."""
+        other.settle()
+        index = self._indices(list(other.pools))
+        for name in ("asked", "drawn", "centres"):
+            np.add.at(getattr(self, name), index, getattr(other, name))
+        self.cases += other.cases
+        self.count(other.voxels, other.with_foreground)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, to be saved in a checkpoint."""
+        self.settle()
         return {
+            "pools": list(self.pools),
+            "asked": self.asked.tolist(),
+            "drawn": self.drawn.tolist(),
             "centres": self.centres.tolist(),
             "voxels": self.voxels.tolist(),
             "with_foreground": self.with_foreground,
+            "cases": self.cases.tolist(),
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Tally:
+    def from_dict(cls, values: Mapping[str, Any]) -> Tally:
         """Go on from the numbers that :meth:`to_dict` gave."""
-        tally = cls(len(values["centres"]))
-        tally.centres += values["centres"]
-        tally.voxels += values["voxels"]
+        tally = cls(len(values["cases"]))
+        tally._indices(values["pools"])
+        for name in ("asked", "drawn", "centres", "voxels", "cases"):
+            getattr(tally, name)[:] = values[name]
         tally.with_foreground = int(values["with_foreground"])
         return tally
 
-    def composition(
-        self,
-        *,
-        pools: Sequence[str],
-        asked: NDArray[np.float64],
-        drawn: NDArray[np.float64],
-        classes: Sequence[str],
-    ) -> Composition:
-        """Return the counts with their names."""
-        return Composition(
-            patches=int(self.centres.sum()),
-            pools=tuple(pools),
-            asked=tuple(asked.tolist()),
-            drawn=tuple(drawn.tolist()),
-            centres=tuple(self.centres.tolist()),
-            classes=tuple(classes),
-            voxels=tuple(self.voxels[: len(classes)].tolist()),
-            ignored=int(self.voxels[IGNORE]),
-            with_foreground=self.with_foreground,
-        )
 
+def count_later(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return the voxels of each class, the ignored ones and the positive patches, (classes + 2,).
 
-def count_classes(labels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
-    """Return the voxels per class index, (256,), and the number of patches with foreground.
-
-    ``labels`` is uint8 (B, *patch).
+    ``labels`` is int64 (B, *patch). Nothing waits for the device that it lies on.
     """
-    voxels = np.zeros(IGNORE + 1, np.int64)
-    size = labels.shape[-1]
-    positive = _count(np.ascontiguousarray(labels).reshape(len(labels), -1, size), voxels)
-    return voxels, int(positive)
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
-def _count(labels, voxels):  # type: ignore[no-untyped-def]
-    """Add up classes row by row; most rows are of one class and are counted at once."""
-    positives = 0
-    for b in range(labels.shape[0]):
-        positive = False
-        for r in range(labels.shape[1]):
-            row = labels[b, r]
-            first = row[0]
-            differs = np.uint8(0)
-            for i in range(len(row)):
-                differs |= row[i] ^ first
-            if differs == 0:
-                voxels[first] += len(row)
-                positive |= first != 0 and first != IGNORE
-            else:
-                for i in range(len(row)):
-                    value = row[i]
-                    voxels[value] += 1
-                    positive |= value != 0 and value != IGNORE
-        positives += positive
-    return positives
+    positive = ((labels > 0) & (labels != IGNORE)).flatten(1).any(1).sum()
+    voxels = [(labels == index).sum() for index in (*range(classes), IGNORE)]
+    return torch.stack([*voxels, positive])

@@ -2,58 +2,60 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rareseg.data.store import Store
 from rareseg.errors import RunError, UsageError
-from rareseg.recipe import SamplingSection
-from rareseg.sampling.composition import Composition, Tally, count_classes
-from rareseg.sampling.patches import Places, cut, draw_places
+from rareseg.recipe import MiningSection, Phase, SamplingSection, make_recipe
+from rareseg.sampling.ahead import made_ahead
+from rareseg.sampling.batch import Batch as Batch
+from rareseg.sampling.composition import Composition
+from rareseg.sampling.cutting import cut
+from rareseg.sampling.ledger import Ledger
+from rareseg.sampling.mined import Mined, nothing_mined, restore_mined
+from rareseg.sampling.mining import Predict, mine
+from rareseg.sampling.patches import Places, draw_places
 from rareseg.sampling.pool import Weighting
-from rareseg.sampling.schedule import Schedule
-from rareseg.sampling.strategy import Mixture, resolve
+from rareseg.sampling.program import Program
+from rareseg.sampling.strategy import Cases, Mixture, find_phases, mines
 from rareseg.sampling.windows import Border, as_zyx
 
+FEWEST_BETWEEN_ROUNDS = 20
+"""Steps between two rounds of mining at least, where the recipe does not say how many."""
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """B patches: ``images`` float32 (B, C, *patch), ``labels`` int64 (B, *patch), their places.
-
-    Labels are class indices, ``IGNORE`` = 255. ``voxels`` (256,) counts them, and
-    ``with_foreground`` the patches that hold any foreground.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    places: Places
-    voxels: NDArray[np.int64]
-    with_foreground: int
+MOST_ROUNDS = 9
+"""Rounds of mining in a run, where the recipe does not say how often: one after each tenth."""
 
 
 class PatchSampler:
     """Draw batches of patches from a store by a strategy, the same ones for the same seed.
 
-    Batch ``k`` depends on the seed and ``k`` alone: ``sampler.batch(k)`` gives it at any time, in
-    any order. Iterating goes on where the last iteration ended, for ``epoch_length`` batches at a
-    time or without end, and prepares ``prefetch`` batches ahead in a thread (0: none), which
-    changes nothing of what is drawn.
+    Batch ``k`` depends on the seed, on ``k`` and on what was mined alone: ``sampler.batch(k)``
+    gives it at any time, in any order. Iterating goes on where the last iteration ended, for
+    ``epoch_length`` batches at a time or without end, and prepares ``prefetch`` batches ahead in a
+    thread (0: none), which changes nothing of what is drawn.
 
     ``strategy`` is a name or a :class:`Mixture`. ``patch_size`` is (y, x), axial planes, or
-    (z, y, x). ``batch_size`` is that of all ranks together: the ranks share one plan, each taking
-    its own ``batch_size / world_size`` patches, so that their union is what a single process draws.
+    (z, y, x); ``cut_size`` cuts larger windows about the same patches, for an augmentation that
+    crops them: where patches lie and which pools hold them does not depend on it, and under the
+    border ``shift`` what only the window holds beyond the image is reflected. ``batch_size`` is
+    that of all ranks together: the ranks share one plan, each taking its own ``batch_size /
+    world_size`` patches, so that their union is what a single process draws.
     After any number of patches each pool has had its share of them to within one patch, at any
     batch size. ``border`` and ``weighting`` are described at :data:`Border` and :data:`Weighting`;
-    ``positive_share`` is read by the strategy ``negatives``.
+    ``positive_share``, ``exponent``, ``shares``, ``balanced_until`` and ``phases`` are the recipe's
+    settings for strategies. Several phases need ``steps``, the batches of the whole run.
 
-    Raises :class:`UsageError` for impossible arguments and what :func:`resolve` raises.
+    A strategy that mines needs an ``epoch_length``: between two epochs :meth:`mine` looks for what
+    the network finds hard, as the recipe's section ``mining`` says.
+
+    Raises :class:`UsageError` for impossible arguments, :class:`RecipeError` for impossible
+    settings, and what :class:`Mixture` raises.
     """
 
     def __init__(
@@ -67,6 +69,13 @@ class PatchSampler:
         border: Border = "reflect",
         weighting: Weighting = "voxel",
         positive_share: float = 0.5,
+        exponent: float = 0.5,
+        shares: Mapping[str, float] | None = None,
+        balanced_until: float = 0.8,
+        phases: Sequence[Phase | Mapping[str, Any]] | None = None,
+        mining: MiningSection | None = None,
+        cut_size: Sequence[int] | None = None,
+        steps: int | None = None,
         epoch_length: int | None = None,
         prefetch: int = 2,
         rank: int = 0,
@@ -83,33 +92,48 @@ class PatchSampler:
                 f"seed is {seed}, prefetch {prefetch} and epoch_length {epoch_length}; seed and "
                 "prefetch must be at least 0, epoch_length at least 1 or None."
             )
+        settings: dict[str, Any] = {
+            "phases": phases,
+            "patch_size": tuple(patch_size),
+            "batch_size": batch_size,
+            "border": border,
+            "weighting": weighting,
+            "positive_share": positive_share,
+            "exponent": exponent,
+            "shares": shares,
+            "balanced_until": balanced_until,
+        }
+        if isinstance(strategy, str):
+            settings["strategy"] = strategy
         self.store = store
-        self.patch_size = tuple(patch_size)
+        self.settings = _checked(settings)
+        self.mining = mining or MiningSection()
+        self.patch_size = tuple(patch_size if cut_size is None else cut_size)
         self.batch_size = batch_size
         self.seed = seed
         self.border: Border = border
         self.epoch_length = epoch_length
         self.prefetch = prefetch
         self.rank, self.world_size = rank, world_size
-        self.mixture = (
-            strategy
-            if isinstance(strategy, Mixture)
-            else resolve(
-                strategy,
-                store,
-                SamplingSection(
-                    strategy=strategy,
-                    patch_size=self.patch_size,
-                    batch_size=batch_size,
-                    border=border,
-                    weighting=weighting,
-                    positive_share=positive_share,
-                ),
-            )
+        cases = Cases(
+            store,
+            self.settings,
+            nothing_mined(store),
+            self.mining,
+            epoch_patches=(epoch_length or 0) * batch_size,
         )
+        if isinstance(strategy, Mixture):
+            self._program = Program.of_mixture(cases, strategy)
+        else:
+            found = find_phases(self.settings)
+            if epoch_length is None and any(map(mines, found)):
+                raise UsageError(
+                    f"The strategy '{next(filter(mines, found)).strategy}' draws from what is "
+                    "mined between epochs; give an epoch_length, the batches between two rounds."
+                )
+            self._program = Program(cases, found, steps)
         self.position = 0
-        self._schedule = Schedule(self.mixture.delivered)
-        self._tally = Tally(len(self.mixture.shares))
+        self._ledger = self._new_ledger()
 
     @classmethod
     def from_settings(
@@ -118,6 +142,8 @@ class PatchSampler:
         settings: SamplingSection,
         *,
         seed: int,
+        mining: MiningSection | None = None,
+        steps: int | None = None,
         patch_size: Sequence[int] | None = None,
         epoch_length: int | None = None,
         prefetch: int = 2,
@@ -127,32 +153,54 @@ class PatchSampler:
         """Make the sampler that a recipe describes.
 
         ``patch_size`` cuts larger windows than the recipe's, for an augmentation that crops them.
+        Where a strategy mines, epochs of no given length are ``mining.every`` batches long, or a
+        tenth of the ``steps``.
         """
+        mining = mining or MiningSection()
+        if epoch_length is None and any(map(mines, find_phases(settings))):
+            epoch_length = mining.every
+            if epoch_length is None and steps is not None:
+                epoch_length = max(FEWEST_BETWEEN_ROUNDS, -(-steps // (MOST_ROUNDS + 1)))
         return cls(
             store,
-            strategy=settings.strategy,
-            patch_size=settings.patch_size if patch_size is None else patch_size,
-            batch_size=settings.batch_size,
+            **dict(settings),
             seed=seed,
-            border=settings.border,
-            weighting=settings.weighting,
-            positive_share=settings.positive_share,
+            mining=mining,
+            cut_size=patch_size,
+            steps=steps,
             epoch_length=epoch_length,
             prefetch=prefetch,
             rank=rank,
             world_size=world_size,
         )
 
+    @property
+    def mixture(self) -> Mixture:
+        """What the next batch is drawn from."""
+        return self._program.at(self.position).mixture
+
+    @property
+    def mined(self) -> Mined:
+        """What the last round of mining found."""
+        return self._program.mined
+
     def plan(self, k: int) -> Places:
-        """Return where this rank's patches of batch ``k`` lie."""
+        """Return where this rank's patches of batch ``k`` lie.
+
+        Raises :class:`UsageError` for a batch of before the last round of mining.
+        """
+        stretch = self._program.at(k)
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(k,)))
+        pools, nth = stretch.schedule.draws((k - stretch.first) * self.batch_size, self.batch_size)
         places = draw_places(
             self.store,
-            self.mixture,
-            self._schedule.pools(k * self.batch_size, self.batch_size),
+            stretch.mixture,
+            pools,
             rng,
-            patch_size=self.patch_size,
+            patch_size=self.settings.patch_size,
             border=self.border,
+            nth=nth,
+            seed=(self.seed, stretch.first),
         )
         # The slices rotate: with few patches each, no rank always gets the same pools.
         size = self.batch_size // self.world_size
@@ -160,63 +208,119 @@ class PatchSampler:
         return places.part(first, first + size)
 
     def batch(self, k: int) -> Batch:
-        """Return this rank's part of batch ``k``, cut from the store."""
+        """Return this rank's part of batch ``k``, cut from the store; raises as :meth:`plan`."""
         places = self.plan(k)
-        images, labels = cut(self.store, places, patch_size=self.patch_size, border=self.border)
-        voxels, with_foreground = count_classes(labels)
+        margin = (np.array(as_zyx(self.patch_size)) - as_zyx(self.settings.patch_size)) // 2
+        # Only what is cut about a patch can lie outside where patches are shifted inside.
+        border = "reflect" if self.border == "shift" and margin.any() else self.border
+        windows = places.widened(margin.tolist())
+        patches = cut(self.store, windows, patch_size=self.patch_size, border=border)
         return Batch(
-            images=torch.from_numpy(images),
-            labels=torch.from_numpy(labels).long(),
+            images=torch.from_numpy(patches.images),
+            class_indices=torch.from_numpy(patches.labels),
             places=places,
-            voxels=voxels,
-            with_foreground=with_foreground,
+            voxels=patches.voxels,
+            with_foreground=patches.with_foreground,
+            number=k,
         )
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the next batches, to the end of the epoch where there is one."""
-        end = None
+        numbers: Iterable[int] = count(self.position)
         if self.epoch_length is not None:
+            # Nothing is made ahead across the end, where what is drawn from may change.
             end = (self.position // self.epoch_length + 1) * self.epoch_length
-        for batch in self._prepared(self.position, end):
-            self.position += 1
-            self._tally.add(batch.places.pool, batch.voxels, batch.with_foreground)
+            numbers = range(self.position, end)
+        for batch in made_ahead(self.batch, numbers, self.prefetch):
+            self.receive(batch)
             yield batch
 
-    def _prepared(self, first: int, end: int | None) -> Iterator[Batch]:
-        """Yield batches ``first`` … ``end − 1`` in order, made ahead in one thread."""
-        if self.prefetch == 0:
-            while end is None or first < end:
-                yield self.batch(first)
-                first += 1
-            return
-        executor = ThreadPoolExecutor(1, thread_name_prefix="patch-sampler")
-        waiting: deque[Future[Batch]] = deque()
-        try:
-            while True:
-                while len(waiting) < self.prefetch and (end is None or first < end):
-                    waiting.append(executor.submit(self.batch, first))
-                    first += 1
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+    def receive(self, batch: Batch) -> None:
+        """Count a batch as delivered, the next one being that after it; iterating does it."""
+        self.position = batch.number + 1
+        self._ledger.add(
+            self._program.phase_at(batch.number),
+            self._program.at(batch.number).mixture,
+            batch.places,
+            as_zyx(self.settings.patch_size),
+            batch.voxels,
+            batch.with_foreground,
+        )
+
+    def recount(self, batch: Batch, labels: torch.Tensor) -> None:
+        """Count ``labels`` (B, *patch) in place of those cut: what an augmentation left of them."""
+        self._ledger.recount(
+            self._program.phase_at(batch.number), batch.voxels, batch.with_foreground, labels
+        )
+
+    @property
+    def mining_due(self) -> bool:
+        """Whether an epoch is over, and the next one draws from what :meth:`mine` would find."""
+        length, position = self.epoch_length, self.position
+        return (
+            length is not None
+            and position > 0
+            and position % length == 0
+            and self.mined.step != position
+            and self._program.mines_between(position, position + length)
+        )
+
+    def mine(self, predict: Predict, *, weights: str = "") -> Mined:
+        """Look for what the network finds hard, and draw from it from the next batch on.
+
+        ``predict`` takes images as batches have them and returns probabilities (see
+        :data:`Predict`); ``weights`` names those that it computes with, for the record. Several
+        ranks must draw from the same pools: mine in one, and :meth:`use` what it found in all.
+
+        Raises :class:`UsageError` within an epoch, and what :func:`rareseg.sampling.mining.mine`
+        raises.
+        """
+        self._require_boundary()
+        mined = mine(
+            self.store,
+            predict,
+            self.settings,
+            self.mining,
+            last=self.mined,
+            step=self.position,
+            weights=weights,
+            seed=self.seed,
+        )
+        self.use(mined)
+        return mined
+
+    def use(self, mined: Mined) -> None:
+        """Draw from what was mined, from the next batch on; raises as :meth:`mine`."""
+        self._require_boundary()
+        if mined.step != self.position:
+            raise UsageError(
+                f"What was mined before batch {mined.step} cannot be used from batch "
+                f"{self.position} on; mine at the same batch in all ranks."
+            )
+        self._program.renew(mined)
+
+    def _require_boundary(self) -> None:
+        if self.epoch_length is None or self.position % self.epoch_length:
+            epoch = "there are none" if self.epoch_length is None else f"{self.epoch_length} each"
+            raise UsageError(
+                f"Mined pools change between epochs of batches ({epoch}), not at batch "
+                f"{self.position}; give an epoch_length, and mine when an iteration has ended."
+            )
 
     def delivered(self) -> Composition:
         """Return the composition that this rank's loop received so far, beside what was asked."""
-        return self._tally.composition(
-            pools=self.mixture.names,
-            asked=self.mixture.asked,
-            drawn=self.mixture.delivered,
-            classes=self.store.classes.names,
-        )
+        return self._ledger.composition(self._program.mixtures)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return plain numbers from which another sampler goes on after the last batch received."""
+        """Return plain values and tensors from which another sampler goes on after the last batch.
+
+        What is mined is part of it.
+        """
         return {
             "position": self.position,
             "stream": self._stream(),
-            "tally": self._tally.to_dict(),
+            "ledger": self._ledger.state(),
+            "mined": self.mined.state() if self.mined.round else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -224,27 +328,42 @@ class PatchSampler:
 
         Raises :class:`RunError` where that sampler drew another stream of patches.
         """
-        mine, theirs = self._stream(), state["stream"]
-        for name, value in mine.items():
+        own, theirs = self._stream(), state["stream"]
+        for name, value in own.items():
             if theirs.get(name) != value:
                 raise RunError(
                     f"The saved sampler had {name} = {theirs.get(name)}, this one has {value}; "
                     "resume with the same data and settings, or start a new run."
                 )
         self.position = int(state["position"])
-        self._tally = Tally.from_dict(state["tally"])
+        self._ledger = self._new_ledger()
+        self._ledger.restore(state["ledger"])
+        if state["mined"] is not None:
+            self._program.renew(restore_mined(self.store, state["mined"]))
+
+    def _new_ledger(self) -> Ledger:
+        return Ledger(self.store, [phase.title for phase in self._program.phases])
 
     def _stream(self) -> dict[str, Any]:
         """Return all that decides which patches are drawn."""
         return {
             "seed": self.seed,
             "batch_size": self.batch_size,
-            "patch_size": list(self.patch_size),
+            "patch_size": list(self.settings.patch_size),
+            "cut_size": list(self.patch_size),
             "border": self.border,
             "weighting": self.mixture.weighting,
-            "pools": list(self.mixture.names),
-            "pool_sizes": [share.pool.size for share in self.mixture.shares],
-            "shares": self.mixture.delivered.tolist(),
             "world_size": self.world_size,
             "store": self.store.key,
+            **self._program.stream,
+            "mining": self.mining.model_dump(mode="json"),
         }
+
+
+def _checked(values: Mapping[str, Any]) -> SamplingSection:
+    """Return the settings as a recipe would hold them; raises :class:`RecipeError`."""
+    dimension = len(values["patch_size"])
+    recipe = make_recipe(
+        {"data": {"dimension": dimension}, "sampling": values}, source="the sampler's settings"
+    )
+    return recipe.sampling

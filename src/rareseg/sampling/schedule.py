@@ -30,18 +30,22 @@ class Schedule:
         Going on from the last call takes time in proportion to ``n``, any other place to
         ``first + n`` (tens of nanoseconds each).
         """
+        return self.draws(first, n)[0]
+
+    def draws(self, first: int, n: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+        """Return as :meth:`pools`, and how often each patch's pool came before it, (n,)."""
         begin, counts = self._reached
         if begin > first:
             begin, counts = 0, np.zeros(len(self._active), np.int64)
-        counts, chosen = counts.copy(), np.empty(n, np.int64)
-        _assign(self._shares, counts, begin, first, chosen)
+        counts, chosen, nth = counts.copy(), np.empty(n, np.int64), np.empty(n, np.int64)
+        _assign(self._shares, counts, begin, first, chosen, nth)
         self._reached = (first + n, counts)
-        return self._active[chosen].astype(np.int16)
+        return self._active[chosen].astype(np.int16), nth
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
-def _assign(shares, counts, begin, first, chosen):  # type: ignore[no-untyped-def]
-    """Go from patch ``begin`` on, updating ``counts``; fill ``chosen`` from patch ``first`` on."""
+def _assign(shares, counts, begin, first, chosen, nth):  # type: ignore[no-untyped-def]
+    """Go from patch ``begin`` on, updating ``counts``; note the patches from ``first`` on."""
     k = len(shares)
     slack = 1.0 / (2 * k - 2) if k > 1 else 0.0
     for patch in range(begin, first + len(chosen)):
@@ -53,6 +57,7 @@ def _assign(shares, counts, begin, first, chosen):  # type: ignore[no-untyped-de
             # The tolerance is for rounding alone; the theorem has one such pool at every step.
             if behind >= slack - 1e-9 and due < soonest:
                 best, soonest = i, due
-        counts[best] += 1
         if patch >= first:
             chosen[patch - first] = best
+            nth[patch - first] = counts[best]
+        counts[best] += 1

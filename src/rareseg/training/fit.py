@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.training.budget import seconds_per_call
 from rareseg.training.checkpoint import State, load_state, save_state
 from rareseg.training.journal import Journal
-from rareseg.training.losses import Loss
+from rareseg.training.losses import Loss, training_loss
+from rareseg.training.mining import MakePredict, mine_round
 
 Validate = Callable[[torch.nn.Module], float]
 """Scores whole select cases with a network; higher is better."""
@@ -78,6 +79,7 @@ def fit(
     folder: Path,
     *,
     fabric: Fabric,
+    make_predict: MakePredict | None = None,
     track: Track = silent,
     report: Callable[[str], None] = lambda line: None,
 ) -> Fitted:
@@ -85,23 +87,29 @@ def fit(
 
     State and log go to ``folder`` (``last.pt``, ``best.pt``, ``steps.csv``, ``validations.csv``);
     where a state is found there, training goes on from it. The kept weights are those of the
-    running average (``training.average``) at the validation with the highest score.
+    running average (``training.average``) at the validation with the highest score. Where the
+    sampler draws from what is mined between epochs, ``make_predict`` is needed.
     """
     settings = recipe.training
     loop = _Loop(network, loss, recipe, fabric)
     progress = loop.restore(load_state(folder / "last.pt"), sampler)
     saved_at = time.monotonic()
     checkpoints = set(validation_steps(settings))
-    batches = iter(sampler)
+    batches = _epochs(sampler)
     with Journal(folder, first_step=progress.step) as journal:
         # A run that was killed after it had stopped early has nothing left to learn.
         over = bool(settings.patience) and progress.since_best >= settings.patience
         remaining = range(progress.step, progress.step if over else settings.steps)
         for step in track(remaining, "training", len(remaining)):
+            if sampler.mining_due:
+                assert make_predict is not None, "a sampler that mines needs predictions"
+                mined_with = loop.average.module
+                mine_round(sampler, mined_with, make_predict, folder, fabric=fabric, report=report)
             started = time.perf_counter()
             batch = next(batches)
             waited = time.perf_counter() - started
-            value, norm = loop.step(batch, step)
+            value, norm, labels = loop.step(batch, step)
+            sampler.recount(batch, labels)
             progress.step = step + 1
             progress.waited += waited
             progress.worked += time.perf_counter() - started - waited
@@ -134,6 +142,12 @@ def fit(
         steps=progress.step,
         waiting_share=progress.waiting_share,
     )
+
+
+def _epochs(sampler: PatchSampler) -> Iterator[Batch]:
+    """Yield batches without end, one epoch after the other; each is begun when it is asked for."""
+    while True:
+        yield from sampler
 
 
 def measure_step(
@@ -254,22 +268,31 @@ class _Loop:
             "progress": vars(progress),
         }
 
-    def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
-        """Learn from one batch; returns the loss and the gradient's norm before clipping."""
+    def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Learn from one batch; returns the loss, the gradient's norm before clipping, the labels.
+
+        Labels are those after augmentation, class indices (B, *patch).
+        """
         seed = self.settings.seed
         rank = self.fabric.global_rank
         torch.manual_seed(seed_of(seed, f"dropout {rank}", step))
         images, labels = augment(
             batch.images.to(self.fabric.device),
-            batch.labels.to(self.fabric.device),
+            batch.class_indices.to(self.fabric.device),
             self.recipe.augmentation,
             seed=seed_of(seed, f"augmentation {rank}", step),
+            patch_size=self.recipe.sampling.patch_size,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.settings, step)
         self.wrapped.train()
         self.optimizer.zero_grad()
-        value = self.loss(self.wrapped(images).float(), labels)
+        value = training_loss(
+            self.loss,
+            self.wrapped(images),
+            labels.long(),
+            presence_weight=self.recipe.loss.presence,
+        )
         self.fabric.backward(value)
         norm = self.fabric.clip_gradients(
             self.wrapped, self.optimizer, max_norm=self.settings.gradient_clip
@@ -277,7 +300,7 @@ class _Loop:
         self.optimizer.step()
         self.average.update_parameters(self.network)
         assert norm is not None
-        return value.detach(), norm
+        return value.detach(), norm, labels
 
     def validate(
         self,

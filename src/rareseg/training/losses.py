@@ -17,9 +17,13 @@ from torch import Tensor
 from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RecipeError, nearest
 from rareseg.recipe import LossSection
+from rareseg.training.presence import presence_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From logits (B, classes, *space) float32 and labels (B, *space) int64 to a scalar."""
+
+Output = Tensor | tuple[Tensor, Tensor]
+"""What a network gives in training: logits, alone or with the presence logits."""
 
 
 def make_loss(settings: LossSection, classes: Classes) -> Loss:
@@ -36,6 +40,19 @@ def make_loss(settings: LossSection, classes: Classes) -> Loss:
             "background included; give one weight for each."
         )
     return LOSSES[settings.name](settings, classes)
+
+
+def training_loss(
+    loss: Loss, output: Output, labels: Tensor, *, presence_weight: float = 0.0
+) -> Tensor:
+    """Return what a training network's output costs, its coarse answer included where it has one.
+
+    Computed in float32 whatever the network computed in.
+    """
+    if isinstance(output, Tensor):
+        return loss(output.float(), labels)
+    logits, presence = output
+    return loss(logits.float(), labels) + presence_weight * presence_loss(presence.float(), labels)
 
 
 def frequency_weights(voxels: Sequence[int], exponent: float = 0.5) -> tuple[float, ...]:

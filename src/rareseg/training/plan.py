@@ -6,6 +6,7 @@ choices that depend on it follow it.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,15 @@ SMALLEST_TO_HALVE = 192
 
 THICK_ENOUGH = 4.0
 """Pixels of thickness from which what is drawn survives half resolution."""
+
+BATCH_FOR_NORM = 8
+"""Windows a batch from which the batch's own mean and deviation are steady enough."""
+
+EMPTY = 0.1
+"""Share of images without foreground from which telling them apart is a task of its own."""
+
+SUBSET = 1000
+"""Voxels of each class that a round of mining judges at most, where it does not judge all."""
 
 RARE = 0.04
 """Share of foreground voxels below which the loss looks for the hardest background."""
@@ -78,6 +88,7 @@ def plan_recipe(fingerprint: Fingerprint, overrides: Overrides | None = None) ->
     _plan_network(draft, dimension)
     _plan_windows(draft, fingerprint, dimension)
     _plan_strategy(draft, fingerprint)
+    _plan_mining(draft, fingerprint)
     _plan_learning(draft, fingerprint, dimension)
     for section, values in overrides.items():
         for key, value in values.items():
@@ -186,7 +197,6 @@ def _plan_network(draft: _Draft, dimension: int) -> None:
     )
     draft.choose("network.width", width, "channels per level; twice as wide is about 4 x as slow")
     draft.choose("network.residual_units", 0, "plain convolutions, two a level")
-    draft.choose("network.norm", "group", "does not depend on how many positives a batch holds")
 
 
 def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> None:
@@ -221,8 +231,16 @@ def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> No
     for side in window:
         voxels *= int(side)
     batch = max(2, min(32, round((8 * 160**2 if dimension == 2 else 2 * 40**3) / voxels)))
-    draft.choose(
+    batch = draft.choose(
         "sampling.batch_size", batch, "small: many steps with a full decay beat few large ones"
+    )
+    enough = int(batch) >= BATCH_FOR_NORM
+    draft.choose(
+        "network.norm",
+        "batch" if enough else "group",
+        f"{batch} windows a batch are enough to normalise by, which fits faster than group norm"
+        if enough
+        else f"{batch} windows a batch are too few to normalise by",
     )
     tile = [1024, 1024] if dimension == 2 else [128, 128, 128]
     draft.choose(
@@ -240,7 +258,13 @@ def _plan_strategy(draft: _Draft, fingerprint: Fingerprint) -> None:
     cases = fingerprint.cases
     empty = sum(1 for case in cases if not any(case.voxels[1:]))
     share = empty / len(cases)
-    if share >= 0.1:
+    if share >= EMPTY:
+        draft.choose(
+            "loss.presence",
+            1.0,
+            "many images hold nothing: a coarse head learns beside the outlines which parts of an "
+            "image hold what",
+        )
         draft.choose(
             "sampling.strategy",
             "negatives",
@@ -254,6 +278,19 @@ def _plan_strategy(draft: _Draft, fingerprint: Fingerprint) -> None:
             "balanced",
             "nearly every image holds foreground: every class gets an equal share of the centres",
         )
+
+
+def _plan_mining(draft: _Draft, fingerprint: Fingerprint) -> None:
+    """Judge all voxels where that takes no longer than the windows about a subset."""
+    window = math.prod(draft.values["sampling"]["patch_size"])
+    subset = SUBSET * fingerprint.classes.count * window
+    whole = sum(math.prod(_resampled(case, draft)) for case in fingerprint.cases)
+    if whole <= subset:
+        reason = f"every voxel: {SUBSET} windows of each class would hold more than all images do"
+    else:
+        reason = f"a random subset of each class: all voxels would take {whole / subset:.2g} times"
+        reason += " as long"
+    draft.choose("mining.voxels", 0 if whole <= subset else SUBSET, reason)
 
 
 def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> None:
@@ -272,7 +309,11 @@ def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> N
     draft.choose(
         "training.steps", steps, "a start; --budget 20min measures how many fit into a time"
     )
-    draft.choose("training.learning_rate", 2e-3, "AdamW, rising and falling to 0 by a cosine")
+    draft.choose(
+        "training.learning_rate",
+        3e-3 if dimension == 2 else 2e-3,
+        "AdamW, rising and falling to 0 by a cosine",
+    )
     if dimension == 3:
         draft.choose("augmentation.mirror", 0.0, "left and right differ in volumes of the body")
 

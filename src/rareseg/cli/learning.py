@@ -1,0 +1,156 @@
+"""From data to a model: demo, inspect, plan, preview, train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rareseg.cli.app import app
+from rareseg.cli.options import AsJson, Data, GroupFrom, MissingMask, Out, Settings, data_options
+from rareseg.cli.output import bar, print_json, print_line, say_to, show, show_fingerprint
+from rareseg.errors import ProblemsError
+
+
+@app.command(epilog="Example: rareseg demo --out demo")
+def demo(
+    out: Out = Path("demo"),
+    as_json: AsJson = False,
+) -> None:
+    """Built-in data → model → operating point → report, in minutes on a laptop."""
+    from rareseg.run.demo import run_demo
+
+    result = run_demo(out, track=bar, say=say_to(as_json))
+    show(result.evaluation, as_json, before=result.lines)
+
+
+@app.command(epilog="Example: rareseg inspect data/ --group-from '(patient\\d+)'")
+def inspect(
+    data: Data,
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = "error",
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in there: classes, skew, empty masks, groups, and everything that is broken."""
+    from rareseg.data.fingerprint import inspect_dataset
+
+    fingerprint = inspect_dataset(data_options(data, group_from, missing_mask).open(), track=bar)
+    show_fingerprint(fingerprint, as_json)
+    if fingerprint.problems:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: rareseg plan data/ --out recipe.yaml")
+def plan(
+    data: Data,
+    out: Out = Path("recipe.yaml"),
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = "error",
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a recipe for the data, every choice with its reason."""
+    from rareseg.data.files import atomic_write
+    from rareseg.data.fingerprint import inspect_dataset
+    from rareseg.errors import OutputError
+    from rareseg.recipe import check_values, parse_settings, to_yaml
+    from rareseg.training.plan import plan_recipe
+
+    overrides = parse_settings(settings or [])
+    check_values(overrides, source="--set")
+    if out.exists():
+        raise OutputError(f"{out} exists already; name another file with --out, or remove it.")
+    fingerprint = inspect_dataset(data_options(data, group_from, missing_mask).open(), track=bar)
+    if fingerprint.problems:
+        raise ProblemsError(fingerprint.problems)
+    made = plan_recipe(fingerprint, overrides)
+    with atomic_write(out) as temporary:
+        temporary.write_text(to_yaml(made.recipe, made.reasons), encoding="utf-8")
+    if as_json:
+        values = made.recipe.model_dump(mode="json")
+        print_json({"file": str(out), "recipe": values, "reasons": dict(made.reasons)})
+    else:
+        print_line(f"The recipe and its reasons are in {out}; train with --recipe {out}.")
+
+
+@app.command(
+    epilog="Example: rareseg preview data/ --out preview.png --set augmentation.elastic=0.3"
+)
+def preview(
+    data: Data,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.png", help="The picture.", show_default=False)
+    ],
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="A recipe file, complete or partial.")
+    ] = None,
+    settings: Settings = None,
+    patches: Annotated[int, typer.Option("--patches", help="Originals to show.")] = 6,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed shows others.")] = 0,
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = "error",
+    as_json: AsJson = False,
+) -> None:
+    """Show patches before and after augmentation, with the outlines of their masks."""
+    from rareseg.run.prepare import Wishes
+    from rareseg.run.preview import VERSIONS
+    from rareseg.run.preview import preview as draw_preview
+
+    made = draw_preview(
+        data_options(data, group_from, missing_mask),
+        out,
+        wishes=Wishes(recipe, settings or []),
+        patches=patches,
+        seed=seed,
+        track=bar,
+    )
+    if as_json:
+        print_json(made.to_dict())
+        return
+    print_line(f"{out} shows {patches} patches, {made.shown}, each beside {VERSIONS} versions.")
+    print_line(
+        f"Foreground {made.before.foreground:.2%} of the voxels before and "
+        f"{made.after.foreground:.2%} after augmentation; ignored {made.before.ignored:.2%} and "
+        f"{made.after.ignored:.2%}."
+    )
+
+
+@app.command(epilog="Example: rareseg train data/ --out run --budget 20min")
+def train(
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the run; 'NAME-run' beside you where not given."),
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="A recipe file, complete or partial.")
+    ] = None,
+    settings: Settings = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="Time for everything, such as 20min or 2h.")
+    ] = None,
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = "error",
+    accelerator: Annotated[
+        str, typer.Option("--accelerator", help="auto, cpu, cuda or mps.")
+    ] = "auto",
+    devices: Annotated[int, typer.Option("--devices", min=1, help="Devices on each node.")] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train, choose operating points and score the test cases; again on the same run: resume."""
+    from rareseg.run.prepare import Machine, Wishes
+    from rareseg.run.train import train as train_run
+
+    out = out or Path(f"{data.resolve().name}-run")
+    evaluation = train_run(
+        data_options(data, group_from, missing_mask),
+        out,
+        wishes=Wishes(recipe, settings or [], budget),
+        machine=Machine(accelerator, devices, nodes),
+        track=bar,
+        say=say_to(as_json),
+    )
+    if evaluation is not None:
+        show(evaluation, as_json)

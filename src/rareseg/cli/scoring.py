@@ -1,0 +1,150 @@
+"""What a model says and how good it is: tune, predict, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rareseg.cli.app import app
+from rareseg.cli.options import AsJson, Data, Device, GroupFrom, MissingMask, Out, Run, data_options
+from rareseg.cli.output import bar, decision_record, print_json, print_line, say_to, show
+from rareseg.errors import UsageError
+
+
+@app.command(epilog="Example: rareseg tune run --max-false-alarm-rate 0.1 --confidence 0.95")
+def tune(
+    run: Run,
+    maximize: Annotated[str, typer.Option("--maximize", help="What to maximise: dice.")] = "dice",
+    region: Annotated[
+        str | None, typer.Option("--region", help="One region alone; all where not given.")
+    ] = None,
+    max_false_negative_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Promise that at most this share is missed in positive images."
+        ),
+    ] = None,
+    max_false_alarm_rate: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Promise this on negative images.")
+    ] = None,
+    max_false_discovery: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Promise that at most this share of what is on is false."
+        ),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--confidence",
+            help="With which the promise holds, such as 0.95; without, it is in expectation.",
+        ),
+    ] = None,
+    level: Annotated[
+        str | None, typer.Option("--level", help="image, lesion or voxel; else the usual one.")
+    ] = None,
+    certify_on: Annotated[
+        Path | None, typer.Option("--certify-on", help="New cases that stand for the promise.")
+    ] = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Choose the operating point of each region, or move it to where a promise holds; store it."""
+    from rareseg.decision.guarantees import make_promise
+    from rareseg.decision.operating_point import Infeasible
+    from rareseg.run.certify import certify
+    from rareseg.run.tune import tune as tune_run
+
+    bounds = {
+        "false negative rate": max_false_negative_rate,
+        "false alarm rate": max_false_alarm_rate,
+        "false discovery proportion": max_false_discovery,
+    }
+    asked = [(kind, alpha) for kind, alpha in bounds.items() if alpha is not None]
+    if len(asked) > 1:
+        raise UsageError(
+            f"{len(asked)} promises were asked for ({', '.join(kind for kind, _ in asked)}); ask "
+            "for one at a time, since each moves the threshold."
+        )
+    say = say_to(as_json)
+    if not asked:
+        if confidence is not None or level is not None or certify_on is not None:
+            raise UsageError(
+                "--confidence, --level and --certify-on belong to a promise; add one, such as "
+                "--max-false-alarm-rate 0.1."
+            )
+        chosen = tune_run(run, maximize=maximize, region=region, device=device, track=bar, say=say)
+        if as_json:
+            print_json({name: decision_record(found) for name, found in chosen.items()})
+        else:
+            print_line(f"`rareseg evaluate {run} DATA --out DIR` scores cases at these points.")
+        return
+    [(kind, alpha)] = asked
+    promised = certify(
+        run,
+        make_promise(kind, alpha, confidence=confidence, level=level),
+        region=region,
+        certify_on=certify_on,
+        device=device,
+        track=bar,
+        say=say,
+    )
+    if as_json:
+        print_json({name: decision_record(found) for name, found in promised.items()})
+    if all(isinstance(found, Infeasible) for found in promised.values()):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: rareseg predict run new_images/ --out masks --probabilities")
+def predict(
+    run: Run,
+    images: Annotated[Path, typer.Argument(help="An image or a folder.", show_default=False)],
+    out: Out,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write each region's scores.")
+    ] = False,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Write one label map per image and one mask per region, at the chosen operating points."""
+    from rareseg.run.predict import predict as predict_run
+
+    written = predict_run(
+        run,
+        images,
+        out,
+        probabilities=probabilities,
+        device=device,
+        track=bar,
+        say=say_to(as_json),
+    )
+    if as_json:
+        print_json({"label_maps": [str(path) for path in written]})
+    else:
+        print_line(
+            f"{len(written)} label maps in {out}, one mask per region in the folders below it."
+        )
+
+
+@app.command(epilog="Example: rareseg evaluate run new_data/ --out evaluation")
+def evaluate(
+    run: Run,
+    data: Data,
+    out: Out,
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = "error",
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Score cases with known masks: cases.csv, scorecard.json and report.html.
+
+    Of the data that the run was trained on, only its test cases are scored.
+    """
+    from rareseg.run.evaluate import evaluate as evaluate_data
+
+    evaluation = evaluate_data(
+        run, data_options(data, group_from, missing_mask), out, device=device, track=bar
+    )
+    show(evaluation, as_json)

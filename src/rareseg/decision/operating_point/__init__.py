@@ -1,0 +1,52 @@
+"""Where to cut: the threshold, smallest component and image-level gate of a region.
+
+:func:`choose_operating_point` reads tables only, :func:`apply_point` is the one place in the
+package where a score is compared with a threshold.
+"""
+
+from rareseg.decision.operating_point.choose import (
+    RULES,
+    SILENCE,
+    SILENCE_MARGIN,
+    Choice,
+    choose_operating_point,
+    choose_with_frontier,
+    usual_sizes,
+)
+from rareseg.decision.operating_point.frontier import Frontier, FrontierPoint
+from rareseg.decision.operating_point.goals import (
+    LEVELS,
+    LIMITS,
+    OBJECTIVES,
+    Goal,
+    Limit,
+    make_goal,
+)
+from rareseg.decision.operating_point.point import (
+    Infeasible,
+    OperatingPoint,
+    apply_point,
+    default_point,
+)
+
+__all__ = [
+    "LEVELS",
+    "LIMITS",
+    "OBJECTIVES",
+    "RULES",
+    "SILENCE",
+    "SILENCE_MARGIN",
+    "Choice",
+    "Frontier",
+    "FrontierPoint",
+    "Goal",
+    "Infeasible",
+    "Limit",
+    "OperatingPoint",
+    "apply_point",
+    "choose_operating_point",
+    "choose_with_frontier",
+    "default_point",
+    "make_goal",
+    "usual_sizes",
+]

@@ -1,0 +1,348 @@
+"""Choose a region's operating point from score tables or component tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from rareseg.data.records import Role
+from rareseg.decision.operating_point.frontier import Frontier, frontier_of
+from rareseg.decision.operating_point.goals import Goal, Limit
+from rareseg.decision.operating_point.measures import (
+    CLEAN,
+    DICE,
+    SPECIFICITY,
+    Grid,
+    Ints,
+    Measure,
+    Row,
+    limit_measure,
+    terms_of,
+)
+from rareseg.decision.operating_point.point import Infeasible, OperatingPoint
+from rareseg.decision.operating_point.search import (
+    TIE,
+    Best,
+    Problem,
+    find_best,
+    keeps,
+    over_gates,
+)
+from rareseg.decision.operating_point.simplest import Simplest, find_simplest, outcomes_near
+from rareseg.errors import UsageError, nearest
+from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
+from rareseg.evaluation.component_table import ComponentTable
+from rareseg.evaluation.intervals import count_groups
+from rareseg.evaluation.metrics import occurring_bins
+from rareseg.evaluation.scores import CaseScores, ScoreTable
+from rareseg.evaluation.values import Undefined, Value
+
+Table: TypeAlias = ScoreTable | ComponentTable
+
+Rule = Literal["simplest", "largest"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+"""How one point is taken of those that hardly differ."""
+
+SILENCE = 0.5
+"""What predicting nothing anywhere reaches where there are negative cases."""
+
+SILENCE_MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for a region, what is best without regard to chance, and the frontier.
+
+    ``best`` is the point with the largest value, whatever the rule; both are None or Infeasible
+    alike. ``frontier`` holds what can be had instead.
+    """
+
+    found: OperatingPoint | Infeasible
+    best: OperatingPoint | None
+    frontier: Frontier
+
+
+def choose_operating_point(
+    table: Table,
+    *,
+    region: str,
+    maximize: str | Goal = "dice",
+    rule: str = "largest",
+    smallest: Sequence[int] | None = None,
+) -> OperatingPoint | Infeasible:
+    """Return the threshold, smallest component and gate to use, from the cases of ``table``.
+
+    ``maximize`` is a :class:`Goal`, or the name of an objective. The usual one, "dice", is ½·(mean
+    dice over positive cases + share of negative cases left clean), or the first mean alone where
+    there is no negative case. Cases weigh equally, and a positive case that the gate removes has
+    dice 0. Searched are, jointly: of a :class:`ScoreTable` every bin that occurs × every gate
+    between two neighbouring top scores; of a :class:`ComponentTable` the thresholds of its grid ×
+    the sizes ``smallest`` (where None, :func:`usual_sizes`) × the gates.
+
+    ``rule`` "largest" takes the point with the largest value. Where nothing beats predicting
+    nothing by :data:`SILENCE_MARGIN`, its threshold lies above all scores that occur and it has no
+    gate. Ties go to the middle of the widest plateau, counted in bins; a gate is set only where it
+    gains something. "simplest" takes the simplest point that one standard error does not tell from
+    that (:mod:`rareseg.decision.operating_point.simplest`): on few cases, the largest value is
+    often an accident.
+
+    Infeasible where no case holds the region, or no point keeps the goal's limits. Raises
+    UsageError where the region is not in the table, an objective or rule is unknown, a goal counts
+    lesions and the table does not, or the cases have several roles (choosing on test cases must be
+    meant: ``table.select(roles=["select"])``).
+    """
+    chosen = choose_with_frontier(
+        table, region=region, maximize=maximize, rule=rule, smallest=smallest
+    )
+    return chosen.found
+
+
+def choose_with_frontier(
+    table: Table,
+    *,
+    region: str,
+    maximize: str | Goal = "dice",
+    rule: str = "largest",
+    smallest: Sequence[int] | None = None,
+) -> Choice:
+    """Return what :func:`choose_operating_point` does, and the frontier that it was chosen from."""
+    goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
+    _require_possible(goal, rule, table, smallest)
+    rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
+    role = _only_role(rows, region)
+    problem = _pose(table, rows, goal, smallest)
+    if isinstance(problem, str):
+        return Choice(Infeasible(region, problem), None, Frontier())
+    best = find_best(problem)
+    if best is None:
+        return Choice(Infeasible(region, _out_of_reach(problem)), None, Frontier())
+    outcomes = outcomes_near(problem, best, Frontier.measures(table))
+    about = _About(region, goal, role, problem)
+    at_best = about.largest(best)
+    found = at_best
+    if rule == "simplest":
+        found = about.simplest(find_simplest(problem, best, outcomes), best)
+    frontier = frontier_of(problem, outcomes, chosen=found, best=at_best)
+    return Choice(found, at_best, frontier)
+
+
+def usual_sizes(table: ComponentTable, region: str) -> tuple[int, ...]:
+    """Return 0 and the powers of two up to half the median reference lesion, in voxels."""
+    sizes = [row.lesion_sizes for row in table.select(region=region).rows]
+    lesions = np.concatenate([np.empty(0, np.int64), *sizes])
+    half = float(np.median(lesions)) / 2.0 if len(lesions) else 0.0
+    return (0, *(2**k for k in range(1, 31) if 2**k <= half))
+
+
+@dataclass(frozen=True)
+class _About:
+    """What all points of one choice have in common."""
+
+    region: str
+    goal: Goal
+    role: Role | None
+    problem: Problem
+
+    def largest(self, best: Best) -> OperatingPoint:
+        """Return the point with the largest value, or silence where that is no worse."""
+        silence = self._silence(best)
+        if silence is not None:
+            return self._point(
+                float(bin_edges()[silence]),
+                0,
+                0.0,
+                plateau=(silence, silence),
+                at_edge=True,
+                rule="largest",
+                best=best.value,
+                error=Undefined("the best point itself"),
+            )
+        return self._point(
+            best.threshold,
+            best.smallest_component,
+            best.gate,
+            plateau=(best.low, best.high),
+            at_edge=best.at_edge,
+            rule="largest",
+            best=best.value,
+            error=Undefined("the best point itself"),
+        )
+
+    def simplest(self, chosen: Simplest, best: Best) -> OperatingPoint:
+        """Return the point that the rule of one standard error chose."""
+        return self._point(
+            chosen.threshold,
+            chosen.smallest_component,
+            chosen.gate,
+            plateau=(chosen.low, chosen.high),
+            at_edge=chosen.at_edge,
+            rule="simplest",
+            best=best.value,
+            error=chosen.standard_error,
+        )
+
+    def _silence(self, best: Best) -> int | None:
+        """Return the bin above all scores, where cutting there is no worse than the best point.
+
+        What wins by so little is an accident: a gate that one case passes, and fills.
+        """
+        problem = self.problem
+        has_negatives = any(row.n_inside == 0 for row in problem.rows)
+        above = int(problem.grid.bins[-1]) + 1
+        if problem.grid.levels is not None:
+            above = max(bin_of(row.top) for row in problem.rows) + 1
+        if above >= N_BINS or not (has_negatives or self.goal.maximize == "cost"):
+            return None
+        _, ratios = next(over_gates(problem.rows, problem.grid, problem.measures))
+        silent = float(problem.value(ratios)[0, 0])
+        margin = TIE if self.goal.maximize == "cost" else SILENCE_MARGIN
+        return above if best.value < silent + margin else None
+
+    def _point(
+        self,
+        threshold: float,
+        smallest_component: int,
+        gate: float,
+        *,
+        plateau: tuple[int, int],
+        at_edge: bool,
+        rule: str,
+        best: float,
+        error: Value,
+    ) -> OperatingPoint:
+        problem = self.problem
+        value, dice, clean = _at(problem, threshold, smallest_component, gate)
+        groups = [row.group for row in problem.rows]
+        n_positive = sum(row.n_inside > 0 for row in problem.rows)
+        edges = bin_edges()
+        return OperatingPoint(
+            region=self.region,
+            threshold=threshold,
+            gate=gate,
+            smallest_component=smallest_component,
+            objective=self.goal.name,
+            value=value,
+            mean_dice=dice,
+            share_clean=clean,
+            plateau=(float(edges[plateau[0]]), float(edges[plateau[1]])),
+            role=self.role,
+            n_positive=n_positive,
+            n_negative=len(groups) - n_positive,
+            n_groups=count_groups(groups),
+            assumes_independent_images=None in groups,
+            edge_of_grid=at_edge,
+            rule=rule,
+            best_value=best,
+            standard_error=error,
+        )
+
+
+def _at(
+    problem: Problem, threshold: float, smallest_component: int, gate: float
+) -> tuple[float, Value, Value]:
+    """Return (objective, mean dice, share of negatives left clean) at one point."""
+    grid = problem.grid
+    bins = np.array([bin_of(threshold)], np.int64)
+    cut = Grid(bins, np.array([smallest_component], np.int64))
+    admitted = sum(np.float32(row.top) >= np.float32(gate) for row in problem.rows)
+    if grid.levels is not None:
+        level = int(np.searchsorted(grid.bins, bins[0]))
+        if level == len(grid.bins):  # above every score, where nothing is on
+            level, admitted = 0, 0
+        cut = Grid(grid.bins[[level]], cut.sizes, grid.levels[[level]], grid.n_levels)
+    measures = (*problem.terms.measures, DICE, CLEAN)
+    ratios = next(ratios for n, ratios in over_gates(problem.rows, cut, measures) if n == admitted)
+    dice, clean = (float(ratio[0, 0]) for ratio in ratios[-2:])
+    value = float(problem.terms.value(ratios[:-2])[0, 0])
+    negative = Undefined("no negative case to choose on")
+    return value, dice, negative if np.isnan(clean) else clean
+
+
+def _pose(
+    table: Table, rows: Sequence[Row], goal: Goal, smallest: Sequence[int] | None
+) -> Problem | str:
+    """Return what is to be searched, or why there is nothing to choose on."""
+    n_positive = sum(row.n_inside > 0 for row in rows)
+    if n_positive == 0:
+        region = rows[0].region if rows else None
+        held = f"holds the region '{region}'" if region else "is there"
+        return f"none of the {len(rows)} cases {held}; a threshold needs at least one positive case"
+    has_negatives = n_positive < len(rows)
+    if goal.maximize == "youden" and goal.level == "image" and not has_negatives:
+        return "Youden's J of images needs a negative case, and there is none"
+    terms = terms_of(goal, has_negatives=has_negatives)
+    if SPECIFICITY in terms.measures and not any(row.n_voxels > row.n_inside for row in rows):
+        return "Youden's J needs voxels outside the region, and there are none"
+    if any(limit.kind == "false alarm rate" for limit in goal.limits) and not has_negatives:
+        return "a false alarm rate needs a negative case, and there is none"
+    # The gate admits the first m of them: those whose top score reaches it.
+    ordered = tuple(sorted(rows, key=lambda row: (-row.top, row.case_id)))
+    if isinstance(table, ScoreTable):
+        scores = [row for row in rows if isinstance(row, CaseScores)]
+        grid = Grid(occurring_bins(scores), np.zeros(1, np.int64))
+    else:
+        bins: Ints = np.array(table.grid, np.int64)
+        sizes = usual_sizes(table, rows[0].region) if smallest is None else tuple(smallest)
+        grid = Grid(bins, np.array(sizes, np.int64), np.arange(len(bins)), len(bins))
+    return Problem(ordered, terms, goal.limits, grid)
+
+
+def _out_of_reach(problem: Problem) -> str:
+    """Return which limits no point keeps, and how near the cases at hand come."""
+    alone = []
+    for limit in problem.limits:
+        reached = _nearest(problem, limit, limit_measure(limit))
+        if np.isnan(reached) or not keeps(limit, np.array(reached)):
+            alone.append(f"{limit.sentence} is out of reach: these cases come to {reached:.4g}")
+    if alone:
+        return "; ".join(alone)
+    both = " and ".join(limit.sentence for limit in problem.limits)
+    return f"no threshold, size and gate keeps {both} together; each alone can be kept"
+
+
+def _nearest(problem: Problem, limit: Limit, measure: Measure) -> float:
+    """Return the best value that a limited measure takes anywhere."""
+    reached = np.nan
+    for n, ratios in over_gates(problem.rows, problem.grid, (measure,)):
+        if n:
+            pick = np.fmax if limit.at_least else np.fmin
+            reached = float(pick(reached, pick.reduce(ratios[0], axis=None)))
+    return reached
+
+
+def _require_possible(goal: Goal, rule: str, table: Table, smallest: Sequence[int] | None) -> None:
+    """Raise UsageError where the call cannot be answered from such a table."""
+    if rule not in RULES:
+        raise UsageError(
+            f"The rule '{rule}' is not known{nearest(rule, RULES)}; allowed: {', '.join(RULES)}."
+        )
+    if isinstance(table, ComponentTable):
+        if smallest is not None and (
+            not smallest or min(smallest) < 0 or sorted(set(smallest)) != list(smallest)
+        ):
+            raise UsageError(
+                f"Smallest components must be numbers of voxels from 0 up, ascending; got "
+                f"{list(smallest)}."
+            )
+        return
+    if goal.needs_components or (smallest is not None and list(smallest) != [0]):
+        what = goal.name if goal.needs_components else "A smallest component"
+        raise UsageError(
+            f"{what[0].upper()}{what[1:]} is counted in components, which score tables do not see; "
+            "give a component table (rareseg.evaluation.component_table)."
+        )
+
+
+def _only_role(rows: Sequence[Row], region: str) -> Role | None:
+    """Return the role that all rows share."""
+    roles = {row.role for row in rows}
+    if len(roles) > 1:
+        names = ", ".join(sorted(str(role) for role in roles))
+        raise UsageError(
+            f"The cases of region '{region}' have the roles {names}; choose on one role, such as "
+            'table.select(roles=["select"]).'
+        )
+    return next(iter(roles), None)

@@ -1,0 +1,167 @@
+"""What can be had instead of the chosen point: the points that no other beats in both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.decision.operating_point.measures import (
+    ALARMS,
+    DICE,
+    FALSE_PER_CASE,
+    Floats,
+    Measure,
+    precision,
+    recall,
+)
+from rareseg.decision.operating_point.point import OperatingPoint
+from rareseg.decision.operating_point.search import Problem
+from rareseg.decision.operating_point.simplest import Outcomes
+from rareseg.evaluation.bins import bin_edges, bin_of
+from rareseg.evaluation.component_table import ComponentTable
+from rareseg.evaluation.scores import ScoreTable
+from rareseg.evaluation.values import Undefined, Value, value_to_json
+
+_POINTS = 9
+"""How many points a frontier shows, beside those that are named."""
+
+_UNDEFINED = {
+    "false_alarm_rate": "no negative case",
+    "precision": "nothing is predicted",
+    "false_positives_per_case": "score tables do not see components",
+}
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """A point and what it reaches on the cases that were chosen on.
+
+    ``value`` is the objective, undefined where a limit is not kept; ``recall`` is the mean over
+    positive cases, ``precision`` that of all voxels together. ``notes`` say what it is: "chosen",
+    "largest value", "usual".
+    """
+
+    threshold: float
+    smallest_component: int
+    gate: float
+    value: Value
+    mean_dice: Value
+    recall: Value
+    precision: Value
+    false_alarm_rate: Value
+    false_positives_per_case: Value
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the point as plain JSON values."""
+        values = {
+            name: value_to_json(getattr(self, name))
+            for name in ("value", "mean_dice", "recall", "precision", *_UNDEFINED)
+        }
+        return {
+            "threshold": self.threshold,
+            "smallest_component": self.smallest_component,
+            "gate": self.gate,
+            **values,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Points in ascending order of what they falsely show."""
+
+    points: tuple[FrontierPoint, ...] = ()
+
+    @staticmethod
+    def measures(table: ScoreTable | ComponentTable) -> tuple[Measure, ...]:
+        """Return what is told of each point."""
+        own = (DICE, recall("voxel"), precision("voxel"), ALARMS)
+        return (*own, FALSE_PER_CASE) if isinstance(table, ComponentTable) else own
+
+
+def frontier_of(
+    problem: Problem, outcomes: Outcomes, *, chosen: OperatingPoint, best: OperatingPoint
+) -> Frontier:
+    """Return the points that no other beats in both the recall and what is falsely shown.
+
+    That is the share of negative cases with an alarm; where there is none, 1 − precision. Of the
+    candidates of the coarse grid at most nine are kept, evenly; the chosen point, the one with the
+    largest value and the usual cut are always among them where they are candidates.
+    """
+    first = len(problem.measures)
+    told = [outcomes.ratios(m) for m in range(first, outcomes.numerators.shape[0])]
+    values = problem.value([outcomes.ratios(m) for m in range(first)])
+    _, found, right, alarms = told[:4]
+    shown = 1.0 - right if np.isnan(alarms).all() else alarms
+    named = {
+        "chosen": _place(outcomes, chosen.threshold, chosen.smallest_component, chosen.gate),
+        "largest value": _place(outcomes, best.threshold, best.smallest_component, best.gate),
+        "usual": _place(outcomes, 0.5, 0, 0.0),
+    }
+    kept = _unbeaten(found.ravel(), shown.ravel(), values.ravel())
+    if len(kept) > _POINTS:
+        kept = kept[np.unique(np.linspace(0, len(kept) - 1, _POINTS).round().astype(np.int64))]
+    places = {int(place): () for place in kept}
+    names: dict[int, tuple[str, ...]] = {**places}
+    for name, place in named.items():
+        if place is not None:
+            names[place] = (*names.get(place, ()), name)
+    falsely = np.nan_to_num(shown.ravel(), nan=0.0)
+    order = sorted(names, key=lambda place: (falsely[place], found.ravel()[place]))
+    return Frontier(tuple(_tell(outcomes, place, values, told, names[place]) for place in order))
+
+
+def _unbeaten(gain: Floats, harm: Floats, value: Floats) -> NDArray[np.int64]:
+    """Return the places, by ascending harm, whose gain is larger than that of any with less harm.
+
+    Of equals the one of the largest value is taken, then the first.
+    """
+    places = np.flatnonzero(np.isfinite(gain) & np.isfinite(harm))
+    order = places[np.lexsort((places, -value[places], -gain[places], harm[places]))]
+    if len(order) == 0:
+        return order
+    before = np.append(-np.inf, np.maximum.accumulate(gain[order])[:-1])
+    return order[gain[order] > before]
+
+
+def _place(outcomes: Outcomes, threshold: float, size: int, gate: float) -> int | None:
+    """Return a point's place in the flat grid (g, t, s), None where it is no candidate."""
+    grid = outcomes.grid
+    found = [
+        np.flatnonzero(outcomes.gates == gate),
+        np.flatnonzero(grid.bins == bin_of(threshold)),
+        np.flatnonzero(grid.sizes == size),
+    ]
+    if any(len(places) == 0 for places in found):
+        return None
+    shape = (len(outcomes.gates), *grid.shape)
+    return int(np.ravel_multi_index([int(places[0]) for places in found], shape))
+
+
+def _tell(
+    outcomes: Outcomes,
+    place: int,
+    values: Floats,
+    told: Sequence[Floats],
+    notes: tuple[str, ...],
+) -> FrontierPoint:
+    g, t, s = np.unravel_index(place, values.shape)
+    names = ("mean_dice", "recall", "precision", "false_alarm_rate", "false_positives_per_case")
+    numbers: dict[str, Value] = {name: Undefined(reason) for name, reason in _UNDEFINED.items()}
+    for name, measure in zip(names, told, strict=False):
+        number = float(measure[g, t, s])
+        numbers[name] = number if np.isfinite(number) else Undefined(_UNDEFINED.get(name, "0 / 0"))
+    value = float(values[g, t, s])
+    return FrontierPoint(
+        threshold=float(bin_edges()[outcomes.grid.bins[t]]),
+        smallest_component=int(outcomes.grid.sizes[s]),
+        gate=float(outcomes.gates[g]),
+        value=value if np.isfinite(value) else Undefined("a limit is not kept"),
+        notes=notes,
+        **numbers,
+    )

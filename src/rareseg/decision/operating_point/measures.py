@@ -1,0 +1,219 @@
+"""What is counted in a case at every point of a grid, and ratios of sums that goals speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.decision.operating_point.goals import Goal, Level, Limit
+from rareseg.evaluation.component_table import CaseComponents
+from rareseg.evaluation.metrics import cumulative
+from rareseg.evaluation.point_grid import counts_over_sizes
+from rareseg.evaluation.scores import CaseScores
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Row: TypeAlias = CaseScores | CaseComponents
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Thresholds × smallest components: ``bins`` (t,) int64 and ``sizes`` (s,) int64, ascending.
+
+    ``levels`` (t,) int64 are the bins' places in the component table's own grid of ``n_levels``;
+    None where score tables are read, which know the size 0 alone.
+    """
+
+    bins: Ints
+    sizes: Ints
+    levels: Ints | None = None
+    n_levels: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many thresholds and how many sizes there are."""
+        return len(self.bins), len(self.sizes)
+
+    def at(self, bins: Ints) -> Grid:
+        """Return the grid with other thresholds, which must be of the table's where it has some."""
+        if self.levels is None:
+            return Grid(bins, self.sizes)
+        return Grid(bins, self.sizes, self.levels[np.searchsorted(self.bins, bins)], self.n_levels)
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What is on in one case at every point of a grid, before any gate; counts are (t, s) int64.
+
+    ``found`` counts the lesions touched and ``false_components`` the components that touch none;
+    both are 0 where a score table cannot tell.
+    """
+
+    n_inside: int
+    n_outside: int
+    n_lesions: int
+    tp: Ints
+    fp: Ints
+    found: Ints
+    false_components: Ints
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether the case holds the region."""
+        return self.n_inside > 0
+
+
+def tally(row: Row, grid: Grid) -> Tally:
+    """Return what a case shows at every point of a grid."""
+    n_inside = row.n_inside
+    if isinstance(row, CaseScores):
+        tp, fp = (counts[:, None] for counts in cumulative(row, grid.bins))
+        none = np.zeros_like(tp)
+        return Tally(n_inside, row.n_voxels - n_inside, 0, tp, fp, none, none)
+    counts = counts_over_sizes(row, grid.n_levels, grid.sizes)
+    tp, fp, found, false = (column[grid.levels] for column in counts)
+    return Tally(n_inside, row.n_voxels - n_inside, row.n_lesions, tp, fp, found, false)
+
+
+def silent_tally(row: Row) -> Tally:
+    """Return what a case shows behind a gate that it does not reach: nothing, as (1, 1)."""
+    none = np.zeros((1, 1), np.int64)
+    n_lesions = row.n_lesions if isinstance(row, CaseComponents) else 0
+    n_inside = row.n_inside
+    return Tally(n_inside, row.n_voxels - n_inside, n_lesions, none, none, none, none)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Σ numerator / Σ denominator over cases, and the two numbers of one case.
+
+    ``of`` gives (numerator, denominator), each (t, s) or a number that holds at every point. Cases
+    that it is not about give 0 and 0.
+    """
+
+    name: str
+    of: Callable[[Tally], tuple[Floats | float, Floats | float]]
+
+
+def f_beta(beta: float) -> Measure:
+    """Mean over positive cases of (1+β²)·TP / ((1+β²)·TP + β²·FN + FP)."""
+    square = beta**2
+
+    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+        if not t.is_positive:
+            return 0.0, 0.0
+        hits = (1.0 + square) * t.tp
+        return hits / (hits + square * (t.n_inside - t.tp) + t.fp), 1.0
+
+    return Measure("dice" if beta == 1.0 else f"F{beta:g}", of)
+
+
+DICE = f_beta(1.0)
+
+CLEAN = Measure(
+    "negatives left clean",
+    lambda t: (0.0, 0.0) if t.is_positive else (np.asarray(t.fp == 0, np.float64), 1.0),
+)
+
+ALARMS = Measure(
+    "false alarm rate",
+    lambda t: (0.0, 0.0) if t.is_positive else (np.asarray(t.fp > 0, np.float64), 1.0),
+)
+
+FALSE_PER_CASE = Measure(
+    "false positives per case", lambda t: (t.false_components.astype(np.float64), 1.0)
+)
+
+SPECIFICITY = Measure(
+    "specificity",
+    lambda t: (1.0 - t.fp / t.n_outside, 1.0) if t.n_outside else (0.0, 0.0),
+)
+
+
+def recall(level: Level) -> Measure:
+    """Mean share of a positive case's voxels, share of all lesions, or of positive cases found."""
+
+    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+        if not t.is_positive:
+            return 0.0, 0.0
+        if level == "lesion":
+            return t.found.astype(np.float64), float(t.n_lesions)
+        if level == "image":
+            return np.asarray(t.tp > 0, np.float64), 1.0
+        return t.tp / t.n_inside, 1.0
+
+    return Measure("recall", of)
+
+
+def precision(level: Level) -> Measure:
+    """Share that is right of all voxels, components or cases that are on."""
+
+    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+        if level == "lesion":
+            right, wrong = t.found, t.false_components
+        elif level == "image":
+            right = (t.tp > 0).astype(np.int64)
+            wrong = np.zeros_like(t.fp) if t.is_positive else (t.fp > 0).astype(np.int64)
+        else:
+            right, wrong = t.tp, t.fp
+        return right.astype(np.float64), (right + wrong).astype(np.float64)
+
+    return Measure("precision", of)
+
+
+def cost(goal: Goal) -> Measure:
+    """Mean cost of a case."""
+
+    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+        if goal.level == "lesion":
+            wrong, missed = t.false_components, t.n_lesions - t.found
+        elif goal.level == "image":
+            wrong = np.zeros_like(t.fp) if t.is_positive else (t.fp > 0).astype(np.int64)
+            missed = (t.tp == 0).astype(np.int64) * int(t.is_positive)
+        else:
+            wrong, missed = t.fp, t.n_inside - t.tp
+        return goal.cost_false_positive * wrong + goal.cost_false_negative * missed, 1.0
+
+    return Measure("cost", of)
+
+
+def limit_measure(limit: Limit) -> Measure:
+    """Return what a limit bounds."""
+    if limit.kind == "recall":
+        return recall(limit.level)
+    if limit.kind == "precision":
+        return precision(limit.level)
+    return FALSE_PER_CASE if limit.kind == "false positives per case" else ALARMS
+
+
+@dataclass(frozen=True)
+class Terms:
+    """An objective as Σ weight · measure + constant; every denominator is a count of cases."""
+
+    measures: tuple[Measure, ...]
+    weights: tuple[float, ...]
+    constant: float = 0.0
+
+    def value(self, ratios: Sequence[Floats]) -> Floats:
+        """Return the objective from the ratios of its measures, of any one shape."""
+        total = np.full(np.shape(ratios[0]), self.constant)
+        for weight, ratio in zip(self.weights, ratios, strict=True):
+            total += weight * ratio
+        return total
+
+
+def terms_of(goal: Goal, *, has_negatives: bool) -> Terms:
+    """Return the terms of a goal's objective; without negative cases, those of positives alone."""
+    if goal.maximize == "cost":
+        return Terms((cost(goal),), (-1.0,))
+    if goal.maximize == "youden":
+        spared = CLEAN if goal.level == "image" else SPECIFICITY
+        return Terms((recall(goal.level), spared), (1.0, 1.0), -1.0)
+    overlap = f_beta(goal.beta)
+    if not has_negatives:
+        return Terms((overlap,), (1.0,))
+    return Terms((overlap, CLEAN), (0.5, 0.5))

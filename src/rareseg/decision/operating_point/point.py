@@ -1,0 +1,137 @@
+"""The record of an operating point, and how it makes a mask of scores.
+
+:func:`apply_point` is the one place in the package where a score is compared with a threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.components import remove_small
+from rareseg.data.records import Role
+from rareseg.errors import ScoreError
+from rareseg.evaluation.values import Undefined, Value, value_from_json, value_to_json
+
+_NOT_CHOSEN = Undefined("not chosen from scores")
+
+_VALUES = ("value", "mean_dice", "share_clean", "best_value", "standard_error")
+"""The fields that may be undefined."""
+
+_LATER = ("rule", "best_value", "standard_error")
+"""Fields that points written by the first version lack."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How the scores of one region become a mask, how that was chosen, and on which cases.
+
+    A voxel is on where its score is at or above ``threshold``; components of fewer than
+    ``smallest_component`` voxels are removed; nothing is on where the case's largest score is
+    below ``gate``. ``objective`` says what was maximised, ``rule`` how one point was taken of those
+    that hardly differ, and ``value`` what it reached; ``mean_dice`` (over ``n_positive`` cases) and
+    ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the cases that it was chosen
+    on, of role ``role``. ``best_value`` is the largest that any point reached there, and
+    ``standard_error`` that of the difference.
+
+    Every threshold within ``plateau`` gives the same value there, or under the rule "simplest" one
+    that a standard error does not tell from the best. ``edge_of_grid`` says that the threshold, or
+    a plateau of equal values, touches the lowest or the highest score that occurs.
+    """
+
+    region: str
+    threshold: float
+    gate: float = 0.0
+    smallest_component: int = 0
+    objective: str = "none"
+    value: Value = _NOT_CHOSEN
+    mean_dice: Value = _NOT_CHOSEN
+    share_clean: Value = _NOT_CHOSEN
+    plateau: tuple[float, float] | None = None
+    role: Role | None = None
+    n_positive: int = 0
+    n_negative: int = 0
+    n_groups: int = 0
+    assumes_independent_images: bool = False
+    edge_of_grid: bool = False
+    rule: str = "none"
+    best_value: Value = _NOT_CHOSEN
+    standard_error: Value = _NOT_CHOSEN
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the point as plain JSON values."""
+        record = asdict(self)
+        for name in _VALUES:
+            record[name] = value_to_json(getattr(self, name))
+        record["plateau"] = None if self.plateau is None else list(self.plateau)
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> OperatingPoint:
+        """Return the point that :meth:`to_dict` wrote.
+
+        Raises ScoreError where a field is missing, unknown or not of its kind.
+        """
+        known = {field.name for field in fields(cls)}
+        odd_fields = set(record) ^ known
+        if odd_fields - set(_LATER):
+            odd = ", ".join(sorted(odd_fields - set(_LATER)))
+            raise ScoreError(f"An operating point lacks or has unknown fields: {odd}; tune again.")
+        values = dict(record)
+        try:
+            for name in set(_VALUES) & set(record):
+                values[name] = value_from_json(record[name])
+            if record["plateau"] is not None:
+                low, high = record["plateau"]
+                values["plateau"] = (float(low), float(high))
+            point = cls(**values)
+            allowed = 0.0 <= point.threshold <= 1.0 and 0.0 <= point.gate <= 1.0
+        except (TypeError, ValueError, KeyError) as error:
+            raise ScoreError(f"An operating point is damaged ({error}); tune again.") from error
+        if not allowed or point.smallest_component < 0:
+            raise ScoreError(
+                f"The operating point of region '{point.region}' has threshold {point.threshold}, "
+                f"gate {point.gate} and smallest component {point.smallest_component}; the first "
+                "two must lie in [0, 1], the last must not be negative. Tune again."
+            )
+        return point
+
+
+@dataclass(frozen=True)
+class Infeasible:
+    """There is no operating point for the region, and why.
+
+    Where a promise was asked for, ``needed_groups`` is how many groups it needs at least (None: no
+    number would do), and ``best_reachable`` the smallest bound that those at hand could stand for.
+    """
+
+    region: str
+    reason: str
+    needed_groups: int | None = None
+    best_reachable: float | None = None
+
+
+def default_point(region: str) -> OperatingPoint:
+    """Return the usual cut, chosen by nobody: one half, without a gate."""
+    return OperatingPoint(region=region, threshold=0.5, objective="fixed at 0.5")
+
+
+def apply_point(scores: NDArray[np.float32], point: OperatingPoint) -> NDArray[np.bool_]:
+    """Return the mask of a region's scores at an operating point.
+
+    ``scores`` is (Z, Y, X) or (Y, X) float32 in [0, 1]; the mask is bool of the same shape. An
+    empty array gives an empty mask. Raises ScoreError where a score is NaN or above 1.
+    """
+    scores = np.asarray(scores, np.float32)
+    top = float(scores.max(initial=0.0))
+    if not top <= 1.0:
+        raise ScoreError(
+            f"Scores of region '{point.region}' reach {top}; they must be probabilities in [0, 1]."
+        )
+    if top < np.float32(point.gate):
+        return np.zeros(scores.shape, np.bool_)
+    return remove_small(scores >= np.float32(point.threshold), point.smallest_component)

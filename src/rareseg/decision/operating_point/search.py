@@ -1,0 +1,195 @@
+"""The largest value of an objective, over threshold, smallest component and gate jointly.
+
+Nothing here forgives a few cases: of all points the best is taken. See
+:mod:`rareseg.decision.operating_point.simplest` for the rule that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.decision.operating_point.goals import Limit
+from rareseg.decision.operating_point.measures import (
+    Floats,
+    Grid,
+    Measure,
+    Row,
+    Terms,
+    limit_measure,
+    silent_tally,
+    tally,
+)
+from rareseg.evaluation.bins import bin_edges, bin_of, middle_edge
+
+TIE = 1e-9
+"""Objective values that differ by less are equal."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched: the cases of one region, the objective and its limits, and the grid.
+
+    ``rows`` stand in descending order of their top score, so that the gates between them admit the
+    first one, the first two, … of them.
+    """
+
+    rows: tuple[Row, ...]
+    terms: Terms
+    limits: tuple[Limit, ...]
+    grid: Grid
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures of the objective, then those of the limits."""
+        return (*self.terms.measures, *(limit_measure(limit) for limit in self.limits))
+
+    def value(self, ratios: Sequence[Floats]) -> Floats:
+        """Return the objective, -inf where a limit is not kept (or has no value)."""
+        n = len(self.terms.measures)
+        value = self.terms.value(ratios[:n])
+        for limit, ratio in zip(self.limits, ratios[n:], strict=True):
+            value[~keeps(limit, ratio)] = -np.inf
+        return value
+
+
+@dataclass(frozen=True)
+class Best:
+    """A point with the largest value: bins ``low`` to ``high`` are equally good thresholds."""
+
+    value: float
+    low: int
+    high: int
+    threshold: float
+    smallest_component: int
+    gate: float
+    at_edge: bool
+
+
+def keeps(limit: Limit, ratio: Floats) -> NDArray[np.bool_]:
+    """Tell where a limit is kept; an undefined ratio (NaN) does not keep it."""
+    if limit.at_least:
+        return np.asarray(ratio >= limit.bound - TIE)
+    return np.asarray(ratio <= limit.bound + TIE)
+
+
+def divide(numerator: Floats, denominator: Floats) -> Floats:
+    """Return the ratio, NaN where the denominator is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(numerator / denominator, np.float64)
+
+
+def over_gates(
+    rows: Sequence[Row], grid: Grid, measures: Sequence[Measure]
+) -> Iterator[tuple[int, list[Floats]]]:
+    """Yield, for every gate from none admitted to all, (how many are admitted, the ratios (t, s)).
+
+    Admitting one more case adds its change to running totals, so that all gates pass by in as many
+    steps as there are cases, in memory that does not grow with them.
+    """
+    numerators = np.zeros((len(measures), *grid.shape))
+    denominators = np.zeros((len(measures), *grid.shape))
+    for row in rows:
+        silent = silent_tally(row)
+        for m, measure in enumerate(measures):
+            top, bottom = measure.of(silent)
+            numerators[m] += top
+            denominators[m] += bottom
+
+    def ratios() -> list[Floats]:
+        return list(divide(numerators, denominators))
+
+    yield 0, ratios()
+    for i, row in enumerate(rows):
+        shown, silent = tally(row, grid), silent_tally(row)
+        for m, measure in enumerate(measures):
+            (top, bottom), (top_before, bottom_before) = measure.of(shown), measure.of(silent)
+            numerators[m] += top - top_before
+            denominators[m] += bottom - bottom_before
+        if i + 1 == len(rows) or rows[i + 1].top != row.top:
+            yield i + 1, ratios()
+
+
+def find_best(problem: Problem) -> Best | None:
+    """Return the point with the largest value, or None where none keeps the limits.
+
+    Of sizes that tie the smallest is taken, of thresholds the middle of the widest plateau, counted
+    in bins, as the choice that small changes of the scores move least; a gate only where it gains.
+    """
+    grid = problem.grid
+    best = np.full(grid.shape, -np.inf)
+    for admitted, ratios in over_gates(problem.rows, grid, problem.measures):
+        if admitted:
+            np.maximum(best, problem.value(ratios), out=best)
+    largest = float(best.max(initial=-np.inf))
+    if largest == -np.inf:
+        return None
+    size = int(np.argmax(best.max(axis=0) >= largest - TIE))
+    # Without components every edge between two bins that occur gives the same masks, so that a
+    # plateau begins just above the occurring bin below it.
+    bins = grid.bins
+    starts = bins if grid.levels is not None else np.append(0, bins[:-1] + 1)
+    runs = runs_of(best[:, size] >= largest - TIE)
+    first, last = max(runs, key=lambda run: bins[run[1]] - starts[run[0]])
+    at_edge = first == 0 or last == len(bins) - 1
+    low, high = int(starts[first]), int(bins[last])
+    if grid.levels is None:
+        threshold = middle_edge(low, high)
+    else:
+        threshold = float(bin_edges()[bins[(first + last) // 2]])
+    cut = Grid(np.array([bin_of(threshold)]), grid.sizes[[size]])
+    if grid.levels is not None:
+        cut = Grid(cut.bins, cut.sizes, grid.levels[[(first + last) // 2]], grid.n_levels)
+    gate = _best_gate(problem, cut)
+    return Best(largest, low, high, threshold, int(grid.sizes[size]), gate, at_edge)
+
+
+def _best_gate(problem: Problem, cut: Grid) -> float:
+    """Return the best gate at one threshold and size: 0 where none gains, else mid-plateau."""
+    admitted, values = [], []
+    for n, ratios in over_gates(problem.rows, cut, problem.measures):
+        if n:
+            admitted.append(n)
+            values.append(float(problem.value(ratios)[0, 0]))
+    good = np.array(values) >= max(values) - TIE
+    if good[-1]:
+        return 0.0
+    gates = gates_between(problem.rows, admitted)
+
+    def width(run: tuple[int, int]) -> int:
+        highest, lowest = gates[run[0]], gates[run[1]]
+        return bin_of(highest.reached) - bin_of(lowest.above)
+
+    first, last = max(runs_of(good), key=width)
+    return Between(gates[last].above, gates[first].reached).middle
+
+
+@dataclass(frozen=True)
+class Between:
+    """The gates above one top score and at or below the next higher: they admit the same cases."""
+
+    above: float
+    reached: float
+
+    @property
+    def middle(self) -> float:
+        """The gate halfway, counted in bins."""
+        low, high = bin_of(self.above), bin_of(self.reached)
+        return self.reached if low == high else middle_edge(low + 1, high)
+
+
+def gates_between(rows: Sequence[Row], admitted: Sequence[int]) -> list[Between]:
+    """Return the gates that admit so many of the rows, which descend by top score."""
+    return [
+        Between(rows[n].top if n < len(rows) else 0.0, rows[n - 1].top) for n in admitted if n > 0
+    ]
+
+
+def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return (first, last) of every run of True."""
+    padded = np.concatenate([[False], flags, [False]])
+    changes = np.flatnonzero(padded[1:] != padded[:-1])
+    return [(int(a), int(b) - 1) for a, b in zip(changes[::2], changes[1::2], strict=True)]

@@ -1,0 +1,202 @@
+"""How often images hold a region where the model works, and what an alarm is worth there.
+
+The share of positive images among select cases is seldom that of the world. Predictive values are
+told for a stated prevalence, or for one that Saerens' EM estimates from unlabelled images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
+
+from rareseg.decision.calibration import HIGHEST, LOWEST, fit_log_odds
+from rareseg.errors import ScoreError, UsageError
+from rareseg.evaluation.cases import CaseResult
+from rareseg.evaluation.intervals import Estimate, estimate_share
+from rareseg.evaluation.scores import ScoreTable
+from rareseg.evaluation.values import Undefined, Value, is_defined, ratio
+
+Floats = NDArray[np.float64]
+
+_MOST_STEPS = 10_000
+_STILL = 1e-10
+"""EM ends where no prior moves by more."""
+
+
+@dataclass(frozen=True)
+class Presence:
+    """The probability that an image holds a region, from its largest score.
+
+    σ(slope·logit(top) + bias), fitted on ``n_positive`` and ``n_negative`` images, of which the
+    share ``prevalence`` is positive.
+    """
+
+    region: str
+    slope: float
+    bias: float
+    n_positive: int
+    n_negative: int
+
+    @property
+    def prevalence(self) -> float:
+        """The share of positive images that it was fitted under."""
+        return self.n_positive / (self.n_positive + self.n_negative)
+
+    def probabilities(self, tops: ArrayLike) -> Floats:
+        """Return the probability of every largest score in [0, 1]; same shape."""
+        odds = logit(np.clip(np.asarray(tops, np.float64), LOWEST, HIGHEST))
+        return np.asarray(expit(self.slope * odds + self.bias), np.float64)
+
+
+def fit_presence(table: ScoreTable, *, region: str) -> Presence | Undefined:
+    """Return how the largest score tells positive images, by Platt's scaling of its log-odds.
+
+    Undefined where there is no positive, or no negative, case. Raises UsageError where the region
+    is not in the table.
+    """
+    rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
+    positive = np.array([row.n_inside > 0 for row in rows], np.bool_)
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
+        return Undefined("no positive case" if not n_positive else "no negative case")
+    odds = np.asarray(logit(np.clip([row.top for row in rows], LOWEST, HIGHEST)), np.float64)
+    slope, bias = fit_log_odds(
+        odds, positive / len(rows), ~positive / len(rows), counts=(n_positive, n_negative)
+    )
+    return Presence(region, slope, bias, n_positive, n_negative)
+
+
+def estimate_prevalence(tops: Sequence[float], presence: Presence) -> Value:
+    """Return the share of positive images among unlabelled ones, from their largest scores.
+
+    By :func:`shifted_prior`; it assumes that positive images look as they did where ``presence``
+    was fitted, and negative ones too, and that only their shares have changed. Undefined where
+    there is no image.
+    """
+    if len(tops) == 0:
+        return Undefined("no unlabelled image")
+    positive = presence.probabilities(tops)
+    prior = np.array([1.0 - presence.prevalence, presence.prevalence])
+    return float(shifted_prior(np.stack([1.0 - positive, positive], axis=1), prior)[1])
+
+
+def shifted_prior(posteriors: ArrayLike, prior: ArrayLike) -> Floats:
+    """Return the class shares of a new population, from posteriors under another prior.
+
+    ``posteriors`` (n, C) were calibrated under ``prior`` (C,), both of sum 1; n > 0. Saerens et al.
+    (2002), eq. 2.9: p^k(y|x) ∝ p(y|x)·π^k(y)/π(y), π^{k+1}(y) = mean over x of p^k(y|x), from
+    π⁰ = π until nothing moves: the shares of largest likelihood. Raises ScoreError where the arrays
+    do not fit or are no probabilities.
+    """
+    given, before = np.asarray(posteriors, np.float64), np.asarray(prior, np.float64)
+    fits = given.ndim == 2 and len(given) > 0 and before.shape == given.shape[1:]
+    if not fits or not np.allclose(given.sum(axis=1), 1.0) or not np.isclose(before.sum(), 1.0):
+        raise ScoreError(
+            f"Posteriors of shape {given.shape} and a prior of shape {before.shape} do not fit; "
+            "give (n, C) with n > 0 and (C,), each of sum 1."
+        )
+    if given.min() < 0.0 or not before.min() > 0.0:
+        raise ScoreError("Posteriors must not be negative, and a prior must be above 0.")
+    now = before
+    for _ in range(_MOST_STEPS):
+        weighted = given * (now / before)
+        following = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
+        if np.abs(following - now).max() < _STILL:
+            return np.asarray(following, np.float64)
+        now = following
+    return np.asarray(now, np.float64)
+
+
+@dataclass(frozen=True)
+class PredictiveValues:
+    """What it means that anything, or nothing, is on in an image, at a prevalence.
+
+    ``positive`` is the share of images with anything on that hold the region, ``negative`` the
+    share of those with nothing on that do not; each with (low, high), jointly from the intervals of
+    ``sensitivity`` and ``false_alarm_rate`` over groups.
+    """
+
+    region: str
+    prevalence: float
+    positive: Value
+    positive_interval: tuple[Value, Value]
+    negative: Value
+    negative_interval: tuple[Value, Value]
+    sensitivity: Estimate
+    false_alarm_rate: Estimate
+
+
+def predictive_values(
+    results: Sequence[CaseResult], *, region: str, prevalence: float, confidence: float = 0.95
+) -> PredictiveValues:
+    """Return the predictive values of one region's masks where a share of images is positive.
+
+    ``results`` were measured at one operating point; they give sensitivity s (share of positive
+    cases with anything on) and false-alarm rate f (share of negative ones). With prevalence π
+    (Bayes): positive = s·π / (s·π + f·(1−π)), negative = (1−f)·(1−π) / ((1−f)·(1−π) + (1−s)·π).
+    Each of the two intervals behind them has confidence 1 − (1 − confidence)/2, so that both hold
+    together with ``confidence`` (Bonferroni). Undefined without positive or without negative cases,
+    and where nothing (or everything) is ever on.
+
+    Raises UsageError for a prevalence that is none.
+    """
+    if not 0.0 <= prevalence <= 1.0:
+        raise UsageError(
+            f"A prevalence of {prevalence:g} does not exist; give the share of positive images, "
+            "between 0 and 1."
+        )
+    rates = []
+    for stratum in ("positive", "negative"):
+        own = [r for r in results if r.region == region and r.stratum == stratum]
+        rates.append(
+            estimate_share(
+                [float(r.counts.tp + r.counts.fp > 0) for r in own],
+                [1.0] * len(own),
+                [r.group for r in own],
+                none=f"no {stratum} case",
+                confidence=1.0 - (1.0 - confidence) / 2.0,
+            )
+        )
+    found, alarms = rates
+    positive, negative = (_positive_value, _negative_value)
+    return PredictiveValues(
+        region=region,
+        prevalence=prevalence,
+        positive=positive(found.value, alarms.value, prevalence),
+        positive_interval=(
+            positive(found.low, alarms.high, prevalence),
+            positive(found.high, alarms.low, prevalence),
+        ),
+        negative=negative(found.value, alarms.value, prevalence),
+        negative_interval=(
+            negative(found.low, alarms.high, prevalence),
+            negative(found.high, alarms.low, prevalence),
+        ),
+        sensitivity=found,
+        false_alarm_rate=alarms,
+    )
+
+
+def _positive_value(sensitivity: Value, alarms: Value, prevalence: float) -> Value:
+    """Return s·π / (s·π + f·(1−π))."""
+    if not is_defined(sensitivity):
+        return sensitivity
+    if not is_defined(alarms):
+        return alarms
+    right = sensitivity * prevalence
+    return ratio(right, right + alarms * (1.0 - prevalence), undefined="nothing is ever on")
+
+
+def _negative_value(sensitivity: Value, alarms: Value, prevalence: float) -> Value:
+    """Return (1−f)·(1−π) / ((1−f)·(1−π) + (1−s)·π)."""
+    if not is_defined(sensitivity):
+        return sensitivity
+    if not is_defined(alarms):
+        return alarms
+    right = (1.0 - alarms) * (1.0 - prevalence)
+    missed = (1.0 - sensitivity) * prevalence
+    return ratio(right, right + missed, undefined="something is always on")

@@ -1,0 +1,183 @@
+"""Is one run better than another on the same cases? Paired, over independent groups."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.errors import ScoreError
+from rareseg.evaluation.cases import CaseResult
+from rareseg.evaluation.intervals import Estimate, estimate_mean, group_numbers
+from rareseg.evaluation.values import Undefined, Value, is_defined, mean_of_defined
+
+Floats = NDArray[np.float64]
+
+MEASURES = ("dice", "false alarm", "lesion recall", "false positive components")
+"""What :func:`compare_results` compares, in the order in which it is printed."""
+
+_BLOCK = 2**22
+"""How many drawn signs are held at a time."""
+
+_EXACT = 14
+"""Up to so many groups every pattern of signs is tried."""
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """The difference second − first of one measure over the same cases.
+
+    ``first`` and ``second`` are the means over the cases in which both are defined,
+    ``difference`` that of the pairs with its bootstrap interval over groups and the numbers of
+    cases and groups behind it; its ``n_undefined`` cases had no value in one run or the other.
+    ``p_value`` is the two-sided permutation test's, by ``test``.
+    """
+
+    measure: str
+    first: Value
+    second: Value
+    difference: Estimate
+    p_value: Value
+    test: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval of the difference excludes 0; never without an interval."""
+        low, high = self.difference.low, self.difference.high
+        return is_defined(low) and is_defined(high) and (low > 0.0 or high < 0.0)
+
+
+def compare_paired(
+    first: Mapping[str, Value],
+    second: Mapping[str, Value],
+    groups: Mapping[str, str | None],
+    *,
+    measure: str,
+    seed: int = 0,
+    resamples: int = 2000,
+    permutations: int = 10_000,
+    confidence: float = 0.95,
+) -> PairedComparison:
+    """Return how one measure differs between two runs, case by case.
+
+    The mappings lead from a case's id to its value; ``groups`` leads from id to group, and a case
+    that it does not name is its own. Cases weigh equally. The interval draws groups with
+    replacement; the test flips the sign of all differences of a group at once (under the null
+    hypothesis the two runs are exchangeable within a group), over every pattern up to 14 groups
+    and over random ones beyond, p = (1 + #{as extreme}) / (1 + permutations) (Phipson & Smyth
+    2010). Without a case that is defined in both, everything is Undefined. Raises ScoreError
+    where the runs do not hold the same cases.
+    """
+    _require_same_cases(first, second)
+    cases = sorted(first)
+    pairs = [(first[case], second[case]) for case in cases]
+    differences: list[Value] = [
+        b - a if is_defined(a) and is_defined(b) else Undefined(f"{measure} is undefined in a run")
+        for a, b in pairs
+    ]
+    own_groups = [groups.get(case) for case in cases]
+    generator = np.random.default_rng(seed)
+    none = f"{measure} is defined in both runs for no case"
+    paired = [(a, b) for a, b in pairs if is_defined(a) and is_defined(b)]
+    p_value, test = _permutation_test(differences, own_groups, generator, permutations, none)
+    return PairedComparison(
+        measure=measure,
+        first=mean_of_defined((a for a, _ in paired), undefined=none),
+        second=mean_of_defined((b for _, b in paired), undefined=none),
+        difference=estimate_mean(
+            differences,
+            own_groups,
+            generator=generator,
+            none=none,
+            resamples=resamples,
+            confidence=confidence,
+        ),
+        p_value=p_value,
+        test=test,
+    )
+
+
+def _require_same_cases(first: Collection[str], second: Collection[str]) -> None:
+    """Raise ScoreError that names a case which only one run has."""
+    lonely = sorted(set(first) ^ set(second))
+    if lonely:
+        raise ScoreError(
+            f"Two runs are compared on the same cases, but '{lonely[0]}' stands in one of them "
+            f"only ({len(lonely)} such cases); evaluate both on one set."
+        )
+
+
+def _permutation_test(
+    differences: Sequence[Value],
+    groups: Sequence[str | None],
+    generator: np.random.Generator,
+    permutations: int,
+    none: str,
+) -> tuple[Value, str]:
+    """Return the two-sided p-value of flipped signs, and in words how it came about."""
+    defined = [i for i, value in enumerate(differences) if is_defined(value)]
+    if not defined:
+        return Undefined(none), "no test"
+    numbers = group_numbers([groups[i] for i in defined])
+    values = np.array([value for value in differences if is_defined(value)])
+    sums = np.bincount(numbers, values).astype(np.float64)
+    n = len(sums)
+    # Sums in another order may differ in the last digits; what ties must count as extreme.
+    bar = abs(sums.sum()) * (1 - 1e-9) - 1e-12 * np.abs(sums).sum()
+    if n <= _EXACT:
+        patterns = (np.arange(2**n)[:, np.newaxis] >> np.arange(n)) & 1
+        extreme = int((np.abs((2.0 * patterns - 1.0) @ sums) >= bar).sum())
+        return extreme / 2**n, f"all {2**n} sign patterns of {n} groups"
+    extreme = 0
+    block = max(1, _BLOCK // n)
+    for start in range(0, permutations, block):
+        rows = min(block, permutations - start)
+        signs = 2.0 * generator.integers(2, size=(rows, n)) - 1.0
+        extreme += int((np.abs(signs @ sums) >= bar).sum())
+    return (1 + extreme) / (1 + permutations), f"{permutations} random sign patterns of {n} groups"
+
+
+def compare_results(
+    first: Sequence[CaseResult], second: Sequence[CaseResult], *, region: str, seed: int = 0
+) -> tuple[PairedComparison, ...]:
+    """Return the headline measures of one region compared between two runs.
+
+    Dice of positive cases, the false alarms of negative ones (1 or 0), the recall of lesions in
+    cases that have any, and the false-positive components per case. A measure for which there is
+    no such case is Undefined. Raises ScoreError where the runs do not hold the same cases.
+    """
+    ours, theirs = (
+        {result.case_id: result for result in results if result.region == region}
+        for results in (first, second)
+    )
+    _require_same_cases(ours, theirs)
+    groups = {case: result.group for case, result in ours.items()}
+
+    def compare(measure: str) -> PairedComparison:
+        mine, other = (
+            {
+                case: value
+                for case, result in results.items()
+                if (value := _measure(result, measure)) is not None
+            }
+            for results in (ours, theirs)
+        )
+        return compare_paired(mine, other, groups, measure=measure, seed=seed)
+
+    return tuple(compare(measure) for measure in MEASURES)
+
+
+def _measure(result: CaseResult, measure: str) -> Value | None:
+    """Return one case's value of a headline measure, or None where the measure is not for it."""
+    lesions = result.lesions
+    if result.stratum == "ignored":
+        return None
+    if measure == "dice":
+        return result.metric("dice") if result.stratum == "positive" else None
+    if measure == "false alarm":
+        return float(result.false_alarm) if result.stratum == "negative" else None
+    if measure == "lesion recall":
+        return lesions.n_found / len(lesions.sizes) if lesions.sizes else None
+    return float(len(lesions.false_positive_sizes))

@@ -1,0 +1,140 @@
+"""What is measured on the masks at the chosen point alone: surfaces and the challenges' scores.
+
+No table can give these for every threshold, so each case has one row of them, beside
+:class:`~rareseg.evaluation.cases.CaseResult`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.files import atomic_write
+from rareseg.data.records import Geometry, Role
+from rareseg.evaluation.intervals import Estimate, estimate_mean
+from rareseg.evaluation.lesionwise import (
+    AutopetVolumes,
+    BratsLesions,
+    BratsTask,
+    autopet_volumes,
+    brats_lesions,
+)
+from rareseg.evaluation.surfaces import Surfaces, measure_surfaces
+from rareseg.evaluation.values import Undefined, Value, is_defined
+
+
+@dataclass(frozen=True)
+class CaseDetails:
+    """The surface distances and challenge scores of one region in one case."""
+
+    case_id: str
+    region: str
+    role: Role | None
+    group: str | None
+    surfaces: Surfaces
+    brats: BratsLesions
+    autopet: AutopetVolumes
+
+
+MEASURES: Mapping[str, Callable[[CaseDetails], Value]] = {
+    "hausdorff_95_mm": lambda case: case.surfaces.hausdorff_95_mm,
+    "mean_surface_distance_mm": lambda case: case.surfaces.mean_mm,
+    "surface_dice": lambda case: case.surfaces.surface_dice,
+    "brats_lesionwise_dice": lambda case: case.brats.dice,
+    "autopet_false_positive_ml": lambda case: case.autopet.false_positive_ml,
+    "autopet_false_negative_ml": lambda case: case.autopet.false_negative_ml,
+}
+"""Every measure by its name, in the order in which they are printed."""
+
+
+def detail_case(
+    prediction: NDArray[np.bool_],
+    reference: NDArray[np.bool_] | NDArray[np.uint8],
+    *,
+    case_id: str,
+    region: str,
+    geometry: Geometry,
+    role: Role | None = None,
+    group: str | None = None,
+    tolerance_mm: float = 1.0,
+    task: BratsTask = "glioma",
+) -> CaseDetails:
+    """Return the details of one region's finished mask in one case.
+
+    Both arrays are (Z, Y, X) or (Y, X), as for :func:`~rareseg.evaluation.cases.measure_case`.
+    Raises ScoreError where shapes differ, UsageError for a negative tolerance.
+    """
+    spacing = geometry.spacing
+    return CaseDetails(
+        case_id=case_id,
+        region=region,
+        role=role,
+        group=group,
+        surfaces=measure_surfaces(
+            prediction, reference, spacing=spacing, tolerance_mm=tolerance_mm
+        ),
+        brats=brats_lesions(prediction, reference, spacing=spacing, task=task),
+        autopet=autopet_volumes(prediction, reference, spacing=spacing),
+    )
+
+
+def summarize_details(
+    details: Sequence[CaseDetails], *, seed: int = 0, resamples: int = 2000
+) -> dict[str, Estimate]:
+    """Return the mean of every measure over the cases of one region in which it is defined.
+
+    With intervals over groups; ``n_undefined`` of each says in how many cases it is not.
+    """
+    generator = np.random.default_rng(seed)
+    return {
+        name: estimate_mean(
+            [measure(case) for case in details],
+            [case.group for case in details],
+            generator=generator,
+            resamples=resamples,
+            none=f"{name} is undefined in every case" if details else "no case",
+        )
+        for name, measure in MEASURES.items()
+    }
+
+
+def detail_record(case: CaseDetails) -> dict[str, object]:
+    """Return one line of CSV: a value that is undefined is "" and its reason stands last."""
+    values = {name: measure(case) for name, measure in MEASURES.items()}
+    reasons = [
+        f"{name}: {value.reason}" for name, value in values.items() if isinstance(value, Undefined)
+    ]
+    return {
+        "case": case.case_id,
+        "region": case.region,
+        "role": case.role or "",
+        "group": "" if case.group is None else case.group,
+        **{name: value if is_defined(value) else "" for name, value in values.items()},
+        "tolerance_mm": case.surfaces.tolerance_mm,
+        "brats_lesions": case.brats.n_counted,
+        "brats_false_positives": case.brats.n_false_positives,
+        "undefined": "; ".join(reasons),
+    }
+
+
+def write_details_csv(path: Path, details: Sequence[CaseDetails]) -> None:
+    """Write one line per case and region, atomically; numbers as they are, nothing rounded.
+
+    Raises WorkError where the file cannot be written.
+    """
+    nothing = np.zeros((0, 0), np.bool_)
+    columns = detail_record(
+        detail_case(nothing, nothing, case_id="", region="", geometry=Geometry())
+    )
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.DictWriter(stream, fieldnames=list(columns))
+        writer.writeheader()
+        writer.writerows(detail_record(case) for case in details)

@@ -1,0 +1,244 @@
+"""Everything a run can be told, and nothing else.
+
+A :class:`Recipe` is complete: every value is set, by the plan or by the user. It is read from and
+written to YAML, each value with the reason for it as a comment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import ValidationError, model_validator
+
+from rareseg.errors import RecipeError, nearest
+from rareseg.recipe.sections import (
+    AugmentationSection,
+    DataSection,
+    DecisionSection,
+    LossSection,
+    MiningSection,
+    NetworkSection,
+    Phase,
+    PredictionSection,
+    SamplingSection,
+    Section,
+    SplitSection,
+    TrainingSection,
+)
+
+__all__ = [
+    "AugmentationSection",
+    "DataSection",
+    "DecisionSection",
+    "LossSection",
+    "MiningSection",
+    "NetworkSection",
+    "Overrides",
+    "Phase",
+    "PredictionSection",
+    "Recipe",
+    "SamplingSection",
+    "Section",
+    "SplitSection",
+    "TrainingSection",
+    "check_values",
+    "differences",
+    "make_recipe",
+    "merge",
+    "parse_settings",
+    "read_overrides",
+    "read_recipe",
+    "to_yaml",
+]
+
+
+class _Parts(Section):
+    """All sections, each sound by itself."""
+
+    data: DataSection = DataSection()
+    split: SplitSection = SplitSection()
+    sampling: SamplingSection = SamplingSection()
+    mining: MiningSection = MiningSection()
+    augmentation: AugmentationSection = AugmentationSection()
+    network: NetworkSection = NetworkSection()
+    loss: LossSection = LossSection()
+    training: TrainingSection = TrainingSection()
+    prediction: PredictionSection = PredictionSection()
+    decision: DecisionSection = DecisionSection()
+
+
+class Recipe(_Parts):
+    """One whole run, from the data to the decision."""
+
+    @model_validator(mode="after")
+    def _axes_agree(self) -> Recipe:
+        for name, size in (
+            ("sampling.patch_size", self.sampling.patch_size),
+            ("prediction.tile", self.prediction.tile),
+        ):
+            if size is not None and len(size) != self.data.dimension:
+                raise ValueError(
+                    f"{name} has {len(size)} values, but data.dimension is {self.data.dimension}"
+                )
+        return self
+
+
+Overrides = Mapping[str, Mapping[str, Any]]
+"""Values that the user sets, as ``{section: {key: value}}``."""
+
+
+def make_recipe(values: Overrides, source: str = "recipe") -> Recipe:
+    """Return the complete recipe for ``values``; keys that are not given take their defaults.
+
+    Raises :class:`RecipeError` with one sentence per fault, naming ``source``, the key, the value
+    met and what is allowed.
+    """
+    return _validated(Recipe, values, source)
+
+
+def check_values(values: Overrides, source: str = "recipe") -> None:
+    """Check values before the rest is planned: each by itself, sizes not against the dimension.
+
+    Raises as :func:`make_recipe`.
+    """
+    _validated(_Parts, values, source)
+
+
+P = TypeVar("P", bound=_Parts)
+
+
+def _validated(kind: type[P], values: Overrides, source: str) -> P:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(" ".join(_explain(fault, source) for fault in error.errors())) from error
+
+
+def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a recipe file, complete or partial, into plain nested values.
+
+    Raises :class:`RecipeError` where the file is missing, is no YAML or is not a mapping of
+    sections; unknown keys are found by :func:`make_recipe`.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"{path} does not exist; `rareseg plan DATA` writes a recipe.") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError(f"{path} cannot be read as YAML: {reason}.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise RecipeError(
+            f"{path} must hold sections such as `training:` with keys below them "
+            "(`rareseg plan DATA` writes an example)."
+        )
+    return content
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe file."""
+    return make_recipe(read_overrides(path), source=str(path))
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Turn ``["training.steps=500", ...]`` into nested values; the right side is YAML.
+
+    Raises :class:`RecipeError` for anything that is not ``section.key=value``.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and section and key):
+            raise RecipeError(
+                f"--set {setting!r} is not of the form section.key=value, "
+                "such as training.steps=500."
+            )
+        try:
+            values.setdefault(section, {})[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--set {setting!r}: the value cannot be read as YAML.") from error
+    return values
+
+
+def merge(*layers: Overrides) -> dict[str, dict[str, Any]]:
+    """Lay values over each other; later layers win, key by key."""
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, values in layer.items():
+            merged.setdefault(section, {}).update(values)
+    return merged
+
+
+def to_yaml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
+    """Write the recipe as YAML, with the reason for each ``section.key`` as a comment above it."""
+    reasons = reasons or {}
+    lines = ["# A rareseg recipe: every value can be changed here or with --set section.key=value."]
+    for section_name in Recipe.model_fields:
+        section: Section = getattr(recipe, section_name)
+        lines += ["", f"{section_name}:"]
+        for key, info in type(section).model_fields.items():
+            note = reasons.get(f"{section_name}.{key}") or info.description
+            if note:
+                lines.append(f"  # {note}")
+            value = yaml.safe_dump(
+                section.model_dump(mode="json")[key], default_flow_style=True, width=10**6
+            )
+            lines.append(f"  {key}: {value.removesuffix('...' + chr(10)).strip()}")
+    return "\n".join(lines) + "\n"
+
+
+def differences(first: Recipe, second: Recipe) -> list[str]:
+    """Return one ``section.key: a → b`` for each value in which two recipes differ."""
+    found = []
+    for section, values in first.model_dump(mode="json").items():
+        others = second.model_dump(mode="json")[section]
+        found += [
+            f"{section}.{key}: {value} → {others[key]}"
+            for key, value in values.items()
+            if value != others[key]
+        ]
+    return found
+
+
+def _explain(fault: Any, source: str) -> str:
+    """Turn one pydantic fault into one sentence with the nearest key or the allowed values."""
+    place = [str(part) for part in fault["loc"]]
+    where = ".".join(part for part in place if not part.isdigit()) or "recipe"
+    if fault["type"] == "extra_forbidden":
+        known = list(_section_at(place[:-1]).model_fields)
+        return (
+            f"{source}: '{where}' is not a key of the recipe{nearest(place[-1], known)}; "
+            f"allowed here: {', '.join(known)}."
+        )
+    if fault["type"] == "value_error":
+        prefix = f"{source}: " if where == "recipe" else f"{source}: {where}: "
+        return prefix + str(fault["ctx"]["error"]) + "."
+    return f"{source}: {where} is {fault['input']!r}; {_lower_first(fault['msg'])}."
+
+
+def _section_at(place: Sequence[str]) -> type[Section]:
+    """Return what holds the keys at a place of the recipe; numbers count the items of a list."""
+    section: type[Section] = Recipe
+    for part in place:
+        if not part.isdigit():
+            inside = _section_in(section.model_fields[part].annotation)
+            assert inside is not None, "only sections have keys"
+            section = inside
+    return section
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """Find the section in an annotation such as ``tuple[Phase, ...] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

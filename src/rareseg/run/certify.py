@@ -1,0 +1,350 @@
+"""Promise something of a run's model, on cases that nothing else has seen where there are any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+
+from rareseg.data.fingerprint import CaseFacts, Fingerprint, content_hash, inspect_dataset
+from rareseg.data.formats import read_mask
+from rareseg.data.preprocess import class_indices
+from rareseg.data.records import IGNORE, Case, Dataset, Role
+from rareseg.decision.group_losses import Table, needs_components
+from rareseg.decision.guarantees import Promise, Statement
+from rareseg.decision.operating_point import Infeasible, OperatingPoint, choose_operating_point
+from rareseg.decision.promises import (
+    Kept,
+    Witnesses,
+    check_arithmetic,
+    keep_promise,
+    refuse_count,
+)
+from rareseg.errors import DataError, ProblemsError, UsageError, nearest
+from rareseg.evaluation.component_table import (
+    CaseComponents,
+    ComponentTable,
+    components_of_regions,
+)
+from rareseg.evaluation.intervals import count_groups
+from rareseg.evaluation.scores import CaseScores, ScoreTable, Spacing, score_regions
+from rareseg.evaluation.storage import save_table
+from rareseg.evaluation.values import format_value
+from rareseg.prediction.bundle import Bundle, load_bundle, save_statements, weights_digest
+from rareseg.prediction.predictor import Predictor
+from rareseg.progress import Track, silent
+from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
+from rareseg.run.prepare import Say, nobody
+from rareseg.run.scoring import score_each
+from rareseg.run.tune import cases_of, select_components, select_table
+
+
+class _About(TypedDict):
+    """What a table's row says of its case."""
+
+    case_id: str
+    group: str | None
+    role: Role
+    spacing: Spacing
+
+
+Promised = Mapping[str, Kept | Infeasible]
+"""What came of a promise in each region."""
+
+_SEEN_BEFORE = "these cases were asked for another promise before, and can certify only once"
+_SELECTED = (
+    "the select cases chose checkpoint and point (keep some for split.certify, or name unseen ones "
+    "with --certify-on)"
+)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The cases that are to stand for a promise, before they are scored."""
+
+    cases: tuple[Case, ...]
+    role: str
+    digest: str
+    independent: bool
+    why_estimate: str
+
+
+def certify(
+    run: Path | str,
+    promise: Promise,
+    *,
+    region: str | None = None,
+    certify_on: DataOptions | Path | str | None = None,
+    points: Mapping[str, OperatingPoint] | None = None,
+    device: str | torch.device = "cpu",
+    track: Track = silent,
+    say: Say = nobody,
+) -> Promised:
+    """Move the points of every region, or of one, to where a promise holds, and store both.
+
+    Cases come from ``certify_on``, else from the run's certify role, and make a certificate; else
+    from the select cases, and make an estimate. ``points`` are where the way starts that select
+    cases fix; where None, the best for the recipe's objective. Cases certify once for a region: of
+    what is asked of them later there is an estimate. Where they are too few whatever their scores,
+    they are not scored and stay unused. A region for which the promise is infeasible keeps its
+    point.
+
+    Raises :class:`UsageError` for an unknown region, :class:`RunError` for a folder that is no
+    finished run, and :class:`DataError` where cases to certify on were seen by the model.
+    """
+    folder = open_run(Path(run))
+    bundle = load_bundle(folder.bundle)
+    wanted = _regions(bundle, region)
+    source = _source(folder, bundle, certify_on, track)
+    select = select_table(folder, bundle, device=device, track=track)
+    found: dict[str, Kept | Infeasible] = {}
+    starts: dict[str, OperatingPoint] = {}
+    for name in wanted:
+        start = (points or {}).get(name) or choose_operating_point(
+            select, region=name, maximize=bundle.recipe.decision.maximize
+        )
+        if isinstance(start, Infeasible):
+            found[name] = start
+            continue
+        few = refuse_count(promise, name, _count_groups(source.cases, bundle, name, promise))
+        if few is not None:
+            found[name] = few
+        else:
+            starts[name] = start
+    if starts:
+        arithmetic = arithmetic_of(bundle, weights_digest(folder.bundle), device)
+        sight = {name: needs_components(promise, start) for name, start in starts.items()}
+        tables = _tables(folder, bundle, source, select, any(sight.values()), device, track)
+        for name, start in starts.items():
+            asked = _asked(promise, start)
+            before = bundle.spent.get(name, {}).get(source.digest, asked)
+            unseen = source.independent and before == asked
+            why = source.why_estimate if not source.independent else _SEEN_BEFORE
+            own_select, own = tables[sight[name]]
+            witnesses = Witnesses(own, source.role, source.digest, arithmetic, unseen, why)
+            found[name] = keep_promise(promise, start, select=own_select, witnesses=witnesses)
+        kept = {name: result for name, result in found.items() if isinstance(result, Kept)}
+        save_statements(
+            folder.bundle,
+            {name: result.point for name, result in kept.items()},
+            {name: result.statement for name, result in kept.items()},
+            {name: (source.digest, _asked(promise, start)) for name, start in starts.items()}
+            if source.independent
+            else {},
+        )
+    ordered = {name: found[name] for name in wanted}
+    for result in ordered.values():
+        say(describe_promise(result))
+    return ordered
+
+
+def describe_promise(result: Kept | Infeasible) -> str:
+    """Return one line: where the cut lies and what stands for it, or why there is no promise."""
+    if isinstance(result, Infeasible):
+        return f"{result.region}: infeasible: {result.reason}."
+    point = result.point
+    gate = f", gate {point.gate:.4g}" if point.gate > 0 else ""
+    dice = format_value(point.mean_dice)
+    return (
+        f"{point.region}: threshold {point.threshold:.4g}{gate}, dice {dice} on positive select "
+        f"cases. {result.statement.sentence}."
+    )
+
+
+def promise_record(result: Kept | Infeasible) -> dict[str, Any]:
+    """Return what came of a promise as plain JSON values."""
+    if isinstance(result, Infeasible):
+        return {
+            "infeasible": result.reason,
+            "needed_groups": result.needed_groups,
+            "best_reachable": result.best_reachable,
+        }
+    statement = result.statement
+    return {
+        "point": result.point.to_dict(),
+        "statement": statement.to_dict(),
+        "sentence": statement.sentence,
+    }
+
+
+def statement_lines(bundle: Bundle, folder: Path, *, device: str | torch.device) -> tuple[str, ...]:
+    """Return what is promised of the points of a bundle, as used on ``device``; one line each.
+
+    A statement that another arithmetic or other weights void says so; statements about points that
+    are no longer used are left out.
+    """
+    now = arithmetic_of(bundle, weights_digest(folder), device)
+    lines = []
+    for name, point in bundle.points.items():
+        for statement in bundle.certificates.get(name, ()):
+            if _speaks_of(statement, point):
+                lines.append(f"{check_arithmetic(statement, point, now)}.")
+    return tuple(lines)
+
+
+def arithmetic_of(bundle: Bundle, weights: str, device: str | torch.device) -> dict[str, Any]:
+    """Return what the scores of a bundle depend on: a certificate is void under another."""
+    prediction = bundle.recipe.prediction.model_dump(mode="json")
+    return {
+        "weights": weights,
+        "precision": bundle.precision,
+        "backend": f"torch on {torch.device(device).type}",
+        **prediction,
+    }
+
+
+def _speaks_of(statement: Statement, point: OperatingPoint) -> bool:
+    """Tell whether a statement is about the point as it is."""
+    cut = (point.threshold, point.gate, point.smallest_component)
+    return cut == (statement.threshold, statement.gate, statement.smallest_component)
+
+
+def _regions(bundle: Bundle, region: str | None) -> tuple[str, ...]:
+    """Return the regions that are asked for."""
+    regions = tuple(bundle.classes.regions)
+    if region is None:
+        return regions
+    if region not in regions:
+        raise UsageError(
+            f"--region {region!r} is not a region of this model{nearest(region, regions)}; "
+            f"allowed are {', '.join(regions)}."
+        )
+    return (region,)
+
+
+def _source(
+    folder: RunFolder,
+    bundle: Bundle,
+    certify_on: DataOptions | Path | str | None,
+    track: Track,
+) -> _Source:
+    """Return the cases that are to stand for a promise."""
+    if certify_on is not None:
+        if not isinstance(certify_on, DataOptions):
+            certify_on = DataOptions(str(certify_on))
+        dataset = certify_on.open()
+        _refuse_seen(folder, bundle, certify_on, dataset, track)
+        return _Source(dataset.cases, "certify", content_hash(dataset), True, "")
+    digest = str(bundle.trained["data"])
+    own = tuple(cases_of(folder, "certify"))
+    if own:
+        return _Source(own, "certify", digest, True, "")
+    return _Source(tuple(cases_of(folder, "select")), "select", digest, False, _SELECTED)
+
+
+def _refuse_seen(
+    folder: RunFolder, bundle: Bundle, options: DataOptions, dataset: Dataset, track: Track
+) -> None:
+    """Raise where the model was made from any of the cases, or where they cannot be read."""
+    same_path = str(Path(options.path).resolve()) == read_about(folder)["path"]
+    if same_path or content_hash(dataset) == bundle.trained["data"]:
+        raise DataError(
+            f"{options.path} is what the model was trained on; name cases that it has not seen, "
+            "or train with --set split.certify=0.2 and leave --certify-on out."
+        )
+    fingerprint = inspect_dataset(dataset, track=track)
+    # Images known to be empty serve for the false-alarm promise.
+    problems = [p for p in fingerprint.problems if "has no positive case" not in p]
+    if problems:
+        raise ProblemsError(problems)
+    roles = read_split(folder.split)
+    for mine, theirs in _shared(Fingerprint.from_json(folder.fingerprint), fingerprint):
+        role = roles.get(mine.id)
+        if role in ("train", "select"):
+            together = mine.group is not None and mine.group == theirs.group
+            what = f"of the same group ('{mine.group}') as" if together else "the same image as"
+            raise DataError(
+                f"Case '{theirs.id}' of {options.path} is {what} the run's "
+                f"{role} case '{mine.id}'; cases that certify must be new to the model, so leave "
+                "it out."
+            )
+
+
+def _shared(mine: Fingerprint, theirs: Fingerprint) -> Iterator[tuple[CaseFacts, CaseFacts]]:
+    """Yield pairs of cases that are of one group, or hold the same image."""
+
+    def marks(case: CaseFacts) -> list[object]:
+        image = ("image", case.thumbnail_hash, case.shape, case.intensities)
+        return [image] if case.group is None else [image, ("group", case.group)]
+
+    known: dict[object, list[CaseFacts]] = {}
+    for case in mine.cases:
+        for mark in marks(case):
+            known.setdefault(mark, []).append(case)
+    for case in theirs.cases:
+        for mark in marks(case):
+            for other in known.get(mark, ()):
+                yield other, case
+
+
+def _count_groups(cases: Sequence[Case], bundle: Bundle, region: str, promise: Promise) -> int:
+    """Return how many groups have a case that the promise is about, from the masks alone."""
+    members = list(bundle.classes.regions[region])
+    groups = []
+    for case in cases:
+        positive, counts = False, True
+        if case.mask is not None:
+            labels = class_indices(
+                read_mask(case.mask).array, bundle.classes.values, bundle.classes.ignore_value
+            )
+            positive = bool(np.isin(labels, members).any())
+            counts = bool((labels != IGNORE).any())
+        if counts and promise.is_about(positive=positive):
+            groups.append(case.group)
+    return count_groups(groups)
+
+
+def _tables(
+    folder: RunFolder,
+    bundle: Bundle,
+    source: _Source,
+    select: ScoreTable,
+    components: bool,
+    device: str | torch.device,
+    track: Track,
+) -> Mapping[bool, tuple[Table, Table]]:
+    """Return (select, certify) as score tables (False), and as component tables (True) if wanted.
+
+    The bundle as it stands scores the cases.
+    """
+    parts = ComponentTable()
+    if components:
+        parts = select_components(folder, bundle, device=device, track=track)
+    if source.role == "select":
+        return {False: (select, select), True: (parts, parts)}
+    predictor = Predictor(bundle, device=device)
+    scores, own_parts = _score(predictor, source.cases, "certify", components, track)
+    save_table(scores, folder.scores("certify"))
+    return {False: (select, scores), True: (parts, own_parts)}
+
+
+def _score(
+    predictor: Predictor, cases: Sequence[Case], role: Role, components: bool, track: Track
+) -> tuple[ScoreTable, ComponentTable]:
+    """Return the scores of cases, and their components where wanted."""
+    classes = predictor.bundle.classes
+    rows: list[CaseScores] = []
+    parts: list[CaseComponents] = []
+    for scored in score_each(predictor, cases, track=track, doing=f"scoring {role} cases"):
+        arrays = (scored.probabilities, scored.labels, classes)
+        about = _About(
+            case_id=scored.case.id,
+            group=scored.case.group,
+            role=role,
+            spacing=scored.image.geometry.spacing,
+        )
+        rows += score_regions(*arrays, **about).rows
+        if components:
+            parts += components_of_regions(*arrays, **about).rows
+    return ScoreTable(tuple(rows)), ComponentTable(tuple(parts))
+
+
+def _asked(promise: Promise, start: OperatingPoint) -> str:
+    """Return what cases are asked to stand for: the promise, and where the way to it starts."""
+    cut = (start.threshold, start.gate, start.smallest_component)
+    return json.dumps([asdict(promise), cut])

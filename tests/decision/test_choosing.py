@@ -1,0 +1,364 @@
+"""Goals, limits, joint search and the rule for few cases, against the masks themselves."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from rareseg.decision.operating_point import (
+    Goal,
+    Infeasible,
+    Limit,
+    OperatingPoint,
+    apply_point,
+    choose_operating_point,
+    choose_with_frontier,
+    make_goal,
+    usual_sizes,
+)
+from rareseg.errors import UsageError
+from rareseg.evaluation.bins import bin_of
+from rareseg.evaluation.component_table import ComponentTable, components_of_case
+from rareseg.evaluation.lesions import match_lesions
+from rareseg.evaluation.metrics import count_masks
+from rareseg.evaluation.scores import ScoreTable, score_case
+
+GRID = tuple(bin_of(x) for x in (0.125, 0.25, 0.5, 0.75))
+THRESHOLDS = (0.125, 0.25, 0.5, 0.75)
+SIZES = (0, 2, 3)
+
+drawings = st.lists(
+    st.tuples(
+        hnp.arrays(np.float32, (3, 4), elements=st.sampled_from([0.0, 0.2, 0.3, 0.6, 0.8, 0.9])),
+        hnp.arrays(np.bool_, (3, 4), elements=st.sampled_from([False, False, True])),
+        st.booleans(),
+    ).map(lambda drawn: (drawn[0], drawn[1] & drawn[2])),
+    min_size=1,
+    max_size=5,
+)
+
+GOALS = (
+    Goal(),
+    Goal("f-beta", beta=2.0),
+    Goal("youden"),
+    Goal("youden", level="image"),
+    Goal("cost", cost_false_negative=10.0),
+    Goal("cost", cost_false_positive=2.0, level="lesion"),
+    Goal("cost", cost_false_negative=3.0, level="image"),
+    Goal(limits=(Limit("recall", 0.6, "voxel"),)),
+    Goal(limits=(Limit("precision", 0.7, "voxel"), Limit("recall", 0.5, "lesion"))),
+    Goal(limits=(Limit("false positives per case", 0.3, "lesion"),)),
+    Goal("f-beta", beta=0.5, limits=(Limit("false alarm rate", 0.4, "image"),)),
+)
+
+
+def scores_of(cases, group=None):
+    return ScoreTable(
+        tuple(
+            score_case(s, r, case_id=f"{i:03}", region="r", group=group and group(i))
+            for i, (s, r) in enumerate(cases)
+        )
+    )
+
+
+def components_of(cases):
+    rows = (
+        components_of_case(s, r, case_id=f"{i:03}", region="r", grid=GRID)
+        for i, (s, r) in enumerate(cases)
+    )
+    return ComponentTable(tuple(rows), GRID)
+
+
+def share(hits, trials):
+    return sum(hits) / sum(trials) if sum(trials) else np.nan
+
+
+def by_masks(cases, point, goal):
+    """The goal's definition read off finished masks: (objective, whether the limits are kept)."""
+    masks = [apply_point(scores, point) for scores, _ in cases]
+    counts = [count_masks(m, r) for m, (_, r) in zip(masks, cases, strict=True)]
+    lesions = [match_lesions(r, m) for m, (_, r) in zip(masks, cases, strict=True)]
+    positive = [r.any() for _, r in cases]
+    pos = [c for c, p in zip(counts, positive, strict=True) if p]
+    neg = [c for c, p in zip(counts, positive, strict=True) if not p]
+    false = [len(x.false_positive_sizes) for x in lesions]
+    recalls = {
+        "voxel": np.mean([c.tp / (c.tp + c.fn) for c in pos]),
+        "lesion": share([x.n_found for x in lesions], [len(x.sizes) for x in lesions]),
+        "image": np.mean([c.tp > 0 for c in pos]),
+    }
+    found = sum(x.n_found for x in lesions)
+    precisions = {
+        "voxel": share([c.tp for c in counts], [c.tp + c.fp for c in counts]),
+        "lesion": share([found], [found + sum(false)]),
+    }
+    alarms = np.mean([c.fp > 0 for c in neg]) if neg else np.nan
+    if goal.maximize in ("dice", "f-beta"):
+        b = goal.beta**2
+        overlap = np.mean([(1 + b) * c.tp / ((1 + b) * c.tp + b * c.fn + c.fp) for c in pos])
+        value = (overlap + 1 - alarms) / 2 if neg else overlap
+    elif goal.maximize == "youden" and goal.level == "image":
+        value = recalls["image"] - alarms
+    elif goal.maximize == "youden":
+        outside = [c for c in counts if c.tn + c.fp]
+        value = recalls["voxel"] + np.mean([c.tn / (c.tn + c.fp) for c in outside]) - 1
+    else:
+        wrong, missed = {
+            "voxel": (sum(c.fp for c in counts), sum(c.fn for c in counts)),
+            "lesion": (sum(false), sum(len(x.sizes) - x.n_found for x in lesions)),
+            "image": (sum(c.fp > 0 for c in neg), sum(c.tp == 0 for c in pos)),
+        }[goal.level]
+        value = -goal.cost_false_positive * wrong - goal.cost_false_negative * missed
+        value /= len(cases)
+    kept = True
+    for limit in goal.limits:
+        number = {
+            "recall": recalls.get(limit.level),
+            "precision": precisions.get(limit.level),
+            "false positives per case": np.mean(false),
+            "false alarm rate": alarms,
+        }[limit.kind]
+        inside = number >= limit.bound - 1e-9 if limit.at_least else number <= limit.bound + 1e-9
+        kept = kept and bool(inside)
+    return value, kept
+
+
+@settings(max_examples=25)
+@given(cases=drawings, goal=st.sampled_from(GOALS))
+def test_no_point_that_keeps_the_limits_is_better(cases, goal):
+    table = components_of(cases)
+    answer = choose_operating_point(
+        table, region="r", maximize=goal, rule="largest", smallest=SIZES
+    )
+    gates = np.unique([0.0, *(s.max() for s, _ in cases)])
+    reachable = []
+    if any(r.any() for _, r in cases) and (
+        goal.level == "voxel" or any(not r.all() for _, r in cases)
+    ):
+        for t, s, g in product(THRESHOLDS, SIZES, gates):
+            value, kept = by_masks(cases, OperatingPoint("r", t, float(g), s), goal)
+            if kept and not np.isnan(value):
+                reachable.append(value)
+    if isinstance(answer, Infeasible):
+        assert not reachable or "needs" in answer.reason
+        return
+    value, kept = by_masks(cases, answer, goal)
+    assert kept
+    assert answer.value == pytest.approx(value)
+    silent, silent_kept = by_masks(cases, OperatingPoint("r", 1.0), goal)
+    if answer.threshold not in THRESHOLDS:  # silence is taken where it is no worse
+        assert max(reachable) < silent + 0.01 + 1e-9
+        assert silent_kept
+    else:
+        assert value == pytest.approx(max(reachable))
+
+
+@settings(max_examples=25)
+@given(cases=drawings)
+def test_a_goal_without_components_needs_only_scores(cases):
+    on_grid = [(np.where(s > 0, s, 0), r) for s, r in cases]
+    goal = Goal("cost", cost_false_negative=4.0)
+    from_scores = choose_operating_point(
+        scores_of(on_grid), region="r", maximize=goal, rule="largest"
+    )
+    if isinstance(from_scores, Infeasible):
+        return
+    value, _ = by_masks(on_grid, from_scores, goal)
+    assert from_scores.value == pytest.approx(value)
+
+
+def test_a_small_component_is_removed_where_that_alone_helps():
+    reference = np.zeros((8, 8), bool)
+    reference[:3, :3] = True
+    scores = np.where(reference, 0.8, 0.1).astype(np.float32)
+    scores[6, 6] = 0.9  # a speck that scores more than the lesion
+    alarm = np.full((8, 8), 0.1, np.float32)
+    alarm[2, 2] = 0.8
+    cases = [(scores, reference), (alarm, np.zeros((8, 8), bool))]
+    point = choose_operating_point(
+        components_of(cases), region="r", rule="largest", smallest=(0, 2, 4)
+    )
+    assert (point.smallest_component, point.value) == (2, 1.0)
+    assert usual_sizes(components_of(cases), "r") == (0, 2, 4)
+
+
+def test_limits_out_of_reach_say_how_near_the_cases_come():
+    cases = [(np.array([[0.6, 0.2]], np.float32), np.array([[True, False]]))] * 2
+    cases.append((np.array([[0.9, 0.2]], np.float32), np.zeros((1, 2), bool)))
+    table = scores_of(cases)
+    goal = make_goal(recall=0.5, false_alarm_rate=0.1)
+    answer = choose_operating_point(table, region="r", maximize=goal)
+    assert isinstance(answer, Infeasible)
+    assert answer.reason == (
+        "no threshold, size and gate keeps recall at least 0.5 and false alarm rate at most 0.1 "
+        "together; each alone can be kept"
+    )
+    low = choose_operating_point(table, region="r", maximize=make_goal(precision=0.9))
+    assert isinstance(low, Infeasible)
+    assert low.reason.endswith("precision at least 0.9 is out of reach: these cases come to 0.6667")
+
+
+def test_a_limit_is_kept_by_both_rules():
+    rng = np.random.default_rng(3)
+    cases = noisy_cases(rng, 24)
+    table = scores_of(cases)
+    goal = make_goal(recall=0.8)
+    for rule in ("largest", "simplest"):
+        point = choose_operating_point(table, region="r", maximize=goal, rule=rule)
+        assert by_masks(cases, point, goal)[1]
+        assert point.objective == "dice, recall at least 0.8"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Goal("dcie"), "did you mean 'dice'"),
+        (lambda: Goal("youden", level="lesion"), "true negatives"),
+        (lambda: Goal("cost", cost_false_positive=0.0, cost_false_negative=0.0), "both 0"),
+        (lambda: make_goal(beta=2.0), "ask for 'f-beta'"),
+        (lambda: make_goal("youden", cost_false_positive=1.0), "contradict"),
+        (lambda: make_goal(recall=1.2), "recall of 1.2"),
+        (lambda: make_goal(level="pixel"), "level 'pixel'"),
+        (lambda: Limit("false alarm rate", 0.1, "voxel"), "level 'image'"),
+        (lambda: Limit("recal", 0.1, "voxel"), "did you mean 'recall'"),
+    ],
+)
+def test_goals_that_cannot_be_are_refused(call, message):
+    with pytest.raises(UsageError, match=message):
+        call()
+
+
+def test_calls_that_the_table_cannot_answer_are_refused():
+    table = scores_of([(np.array([[0.5]], np.float32), np.array([[True]]))])
+    with pytest.raises(UsageError, match="components, which score tables do not see"):
+        choose_operating_point(table, region="r", maximize=make_goal(false_positives_per_case=1.0))
+    with pytest.raises(UsageError, match="components, which score tables do not see"):
+        choose_operating_point(table, region="r", smallest=(0, 5))
+    with pytest.raises(UsageError, match="rule 'best'"):
+        choose_operating_point(table, region="r", rule="best")
+    answer = choose_operating_point(table, region="r", maximize=Goal("youden", level="image"))
+    assert isinstance(answer, Infeasible)
+    assert "needs a negative case" in answer.reason
+
+
+def noisy_cases(rng, n, side=10, shift=0.0):
+    """Every second case holds a lesion, well or hardly seen; a case has its own level of noise."""
+    cases = []
+    for i in range(n):
+        reference = np.zeros((side, side), bool)
+        if i % 2:
+            y, x = rng.integers(0, side - 3, 2)
+            reference[y : y + 3, x : x + 3] = True
+        odds = rng.normal(-4.0 + shift, 1.0, (side, side)) + rng.normal(0.0, 1.0)
+        odds += reference * rng.normal(4.5, 2.0)
+        cases.append(((1.0 / (1.0 + np.exp(-odds))).astype(np.float32), reference))
+    return cases
+
+
+def test_the_error_is_that_of_a_bootstrap_over_groups():
+    rng = np.random.default_rng(0)
+    cases = noisy_cases(rng, 120)
+    table = scores_of(cases, group=lambda i: f"g{i // 4}")
+    choice = choose_with_frontier(table, region="r", rule="simplest")
+    found, best = choice.found, choice.best
+    assert found != best
+    parts = {}
+    for name, point in (("found", found), ("best", best)):
+        masks = [apply_point(s, point) for s, _ in cases]
+        counts = [count_masks(m, r) for m, (_, r) in zip(masks, cases, strict=True)]
+        parts[name] = np.array(
+            [2 * c.tp / (2 * c.tp + c.fp + c.fn) if c.tp + c.fn else c.fp == 0 for c in counts]
+        )
+    apart = (parts["best"] - parts["found"]).reshape(30, 4)
+    draws = rng.integers(30, size=(4000, 30))
+    positive = apart[:, 1::2].mean(axis=1)[draws].mean(axis=1)
+    negative = apart[:, ::2].mean(axis=1)[draws].mean(axis=1)
+    bootstrap = float(np.std((positive + negative) / 2))
+    assert found.standard_error == pytest.approx(bootstrap, rel=0.1)
+    assert best.value - found.value <= found.standard_error
+    assert (found.rule, best.rule) == ("simplest", "largest")
+    assert found.best_value == best.value
+    half, at = bin_of(0.5), bin_of(found.threshold)
+    assert abs(at - half) <= abs(bin_of(best.threshold) - half)
+
+
+def test_an_accident_behind_a_gate_is_not_believed():
+    # One positive group scores high; the others are found at one half, but with one alarm.
+    hit = np.array([[0.999, 2e-12, 1e-12, 0.0]], np.float32), np.array([[True, True, True, False]])
+    others = [
+        (np.array([[0.7, 0.3, 0.0, 0.0]], np.float32), np.array([[False, True, False, False]]))
+    ] * 3
+    clean = [(np.array([[0.1, 0.0, 0.0, 0.0]], np.float32), np.zeros((1, 4), bool))] * 5
+    alarm = [(np.array([[0.8, 0.0, 0.0, 0.0]], np.float32), np.zeros((1, 4), bool))]
+    choice = choose_with_frontier(
+        scores_of([hit, *others, *clean, *alarm]), region="r", rule="simplest"
+    )
+    assert choice.best.gate > 0.8
+    assert choice.best.threshold < 1e-9
+    assert (choice.found.threshold, choice.found.gate) == (0.5, 0.0)
+
+
+def test_where_one_half_is_as_good_it_is_kept():
+    cases = [(np.array([[0.01, 0.9]], np.float32), np.array([[False, True]]))] * 2
+    cases += [(np.array([[0.02, 0.01]], np.float32), np.zeros((1, 2), bool))] * 2
+    point = choose_operating_point(scores_of(cases), region="r", rule="simplest")
+    assert (point.threshold, point.gate, point.value) == (0.5, 0.0, 1.0)
+    assert point.plateau[0] < 0.1
+    assert not point.edge_of_grid
+
+
+@pytest.mark.slow
+def test_the_rule_gains_with_few_cases_and_loses_little_with_many():
+    """Scores that are right on average at one half, by accident elsewhere on few cases."""
+    rng = np.random.default_rng(1)
+    world = noisy_cases(rng, 600, shift=1.75)
+    rows = scores_of(world).rows
+    gain = {}
+    for n, trials in ((8, 60), (300, 6)):
+        apart = []
+        for _ in range(trials):
+            mine = np.concatenate(
+                [2 * rng.choice(300, n // 2, False), 2 * rng.choice(300, n // 2, False) + 1]
+            )
+            table = ScoreTable(tuple(rows[i] for i in mine))
+            choice = choose_with_frontier(table, region="r", rule="simplest")
+            rest = [world[i] for i in np.setdiff1d(np.arange(600), mine)[::3]]
+            (new, _), (old, _) = (by_masks(rest, p, Goal()) for p in (choice.found, choice.best))
+            apart.append(new - old)
+        gain[n] = (np.mean(apart), np.std(apart) / np.sqrt(trials))
+    assert gain[8][0] > 2 * gain[8][1] > 0, gain
+    assert gain[300][0] > -0.01, gain
+
+
+def test_the_frontier_holds_what_no_other_point_beats():
+    cases = noisy_cases(np.random.default_rng(2), 30)
+    choice = choose_with_frontier(scores_of(cases), region="r", rule="simplest")
+    points = choice.frontier.points
+    notes = {note for point in points for note in point.notes}
+    assert notes == {"chosen", "largest value", "usual"}
+    plain = [point for point in points if not point.notes]
+    for a, b in pairwise(plain):
+        assert a.false_alarm_rate < b.false_alarm_rate
+        assert a.recall < b.recall
+    for point in points:
+        cut = OperatingPoint("r", point.threshold, point.gate, point.smallest_component)
+        assert point.value == pytest.approx(by_masks(cases, cut, Goal())[0])
+    record = json.loads(json.dumps([point.to_dict() for point in points]))
+    assert record[0]["false_positives_per_case"] == {
+        "undefined": "score tables do not see components"
+    }
+
+
+def test_points_of_the_first_version_can_still_be_read():
+    record = choose_operating_point(
+        scores_of(noisy_cases(np.random.default_rng(0), 6)), region="r"
+    ).to_dict()
+    for name in ("rule", "best_value", "standard_error"):
+        del record[name]
+    assert OperatingPoint.from_dict(record).rule == "none"

@@ -1,0 +1,159 @@
+"""What a run may promise, on which cases, and how often."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.decision.guarantees import Certificate, Estimate, make_promise
+from rareseg.decision.operating_point import Infeasible, default_point
+from rareseg.decision.promises import Kept
+from rareseg.errors import DataError, UsageError
+from rareseg.prediction.bundle import load_bundle, save_points
+from rareseg.run.certify import certify, describe_promise, statement_lines
+from rareseg.run.folder import DataOptions
+
+EASY = SpecksSettings(size=64, contrast=8.0, foreground_share=0.06, distractors=1)
+ALARM = make_promise("false alarm rate", 0.2, confidence=0.9)
+MISSED = make_promise("false negative rate", 0.3)
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of the finished run, free to be changed."""
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory):
+    """40 other plates under other names, half of them empty."""
+    settings = replace(EASY, images=40, seed=77)
+    data = write_specks(tmp_path_factory.mktemp("unseen") / "data", settings)
+    rows = list(csv.DictReader((data / "manifest.csv").open()))
+    write_manifest(data, [{**r, "id": f"new{r['id']}", "group": f"new{r['group']}"} for r in rows])
+    return data
+
+
+def write_manifest(data, rows):
+    with (data / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["id", "image", "mask", "group"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def only(promised):
+    (result,) = promised.values()
+    return result
+
+
+def test_unseen_cases_certify_and_the_bundle_keeps_what_they_stand_for(run, unseen):
+    said = []
+    kept = only(certify(run, MISSED, certify_on=unseen, say=said.append))
+    assert isinstance(kept, Kept)
+    assert type(kept.statement) is Certificate
+    assert kept.statement.n_groups == 20
+    assert not kept.statement.assumes_independent_images
+    bundle = load_bundle(run / "bundle")
+    region = kept.point.region
+    assert bundle.points[region] == kept.point
+    assert bundle.certificates[region] == (kept.statement,)
+    assert said == [describe_promise(kept)]
+    (line,) = statement_lines(bundle, run / "bundle", device="cpu")
+    assert line.startswith(f"certificate for {region}: share of its voxels that is missed")
+    other = replace(bundle, precision="bf16" if bundle.precision == "32" else "32")
+    (line,) = statement_lines(other, run / "bundle", device="cpu")
+    assert line.startswith(f"void (precision was {bundle.precision} and is now {other.precision})")
+
+
+def test_the_same_again_is_the_same_but_a_second_promise_is_an_estimate(run, unseen):
+    first = only(certify(run, MISSED, certify_on=unseen))
+    assert only(certify(run, MISSED, certify_on=unseen)) == first
+    second = only(certify(run, replace(MISSED, alpha=0.35), certify_on=unseen))
+    assert type(second.statement) is Estimate
+    assert "can certify only once" in second.statement.method
+    region = first.point.region
+    assert load_bundle(run / "bundle").certificates[region] == (first.statement, second.statement)
+
+
+def test_a_point_chosen_anew_loses_its_certificate(run, unseen):
+    kept = only(certify(run, MISSED, certify_on=unseen))
+    region = kept.point.region
+    save_points(run / "bundle", {region: replace(kept.point, threshold=0.75)})
+    bundle = load_bundle(run / "bundle")
+    assert bundle.certificates[region] == (kept.statement,)
+    assert statement_lines(bundle, run / "bundle", device="cpu") == ()
+
+
+def test_too_few_groups_are_told_so_and_stay_unused(run, unseen):
+    before = (run / "bundle" / "bundle.json").read_bytes()
+    refused = only(certify(run, replace(MISSED, alpha=0.01), certify_on=unseen))
+    assert isinstance(refused, Infeasible)
+    assert "at least 99 groups with positive images, and there are 20" in refused.reason
+    assert refused.needed_groups == 99
+    assert (run / "bundle" / "bundle.json").read_bytes() == before
+    assert type(only(certify(run, MISSED, certify_on=unseen)).statement) is Certificate
+
+
+def test_cases_that_were_scored_are_used_up_whatever_came_of_it(run, unseen):
+    result = only(certify(run, ALARM, certify_on=unseen))
+    region = result.region if isinstance(result, Infeasible) else result.point.region
+    assert len(load_bundle(run / "bundle").spent[region]) == 1
+    assert type(only(certify(run, MISSED, certify_on=unseen)).statement) is Estimate
+
+
+def test_lesions_and_a_smallest_component_are_certified_too(run, unseen):
+    lesions = make_promise("false negative rate", 0.6, level="lesion")
+    region = next(iter(load_bundle(run / "bundle").classes.regions))
+    start = replace(default_point(region), smallest_component=2)
+    kept = only(certify(run, lesions, certify_on=unseen, points={region: start}))
+    assert kept.statement.promise.level == "lesion"
+    assert kept.statement.value <= 0.6
+    assert kept.point.threshold <= 0.5
+
+
+def test_select_cases_give_an_estimate(run):
+    found = only(certify(run, replace(MISSED, alpha=0.6)))
+    assert type(found.statement) is Estimate
+    assert found.statement.role == "select"
+    assert "--certify-on" in found.statement.method
+
+
+def test_cases_of_the_certify_role_certify(run):
+    rows = (run / "split.csv").read_text().splitlines()
+    moved = [row.replace(",test", ",certify") for row in rows]
+    (run / "split.csv").write_text("\n".join(moved) + "\n")
+    found = only(certify(run, replace(MISSED, alpha=0.6)))
+    assert type(found.statement) is Certificate
+    assert found.statement.role == "certify"
+
+
+def test_cases_that_the_model_has_seen_are_refused(run, specks, unseen, tmp_path):
+    with pytest.raises(DataError, match="is what the model was trained on"):
+        certify(run, ALARM, certify_on=specks)
+    data = shutil.copytree(unseen, tmp_path / "mixed")
+    rows = list(csv.DictReader((data / "manifest.csv").open()))
+    roles = csv.DictReader((run / "split.csv").open())
+    seen = next(row for row in roles if row["role"] == "train")
+    shutil.copy(specks / "images" / f"{seen['id']}.png", data / rows[0]["image"])
+    with pytest.raises(DataError, match=f"the same image as the run's train case '{seen['id']}'"):
+        certify(run, ALARM, certify_on=DataOptions(str(data)))
+    write_manifest(data, [{**rows[1], "group": seen["group"]}, *rows[2:]])
+    with pytest.raises(DataError, match=f"same group .'{seen['group']}'. as the run's train case"):
+        certify(run, ALARM, certify_on=data)
+    with pytest.raises(UsageError, match="is not a region"):
+        certify(run, ALARM, certify_on=unseen, region="nowhere")
+
+
+def test_bundles_of_before_have_no_certificates(run):
+    path = run / "bundle" / "bundle.json"
+    content = json.loads(path.read_text())
+    del content["certificates"], content["spent"]
+    path.write_text(json.dumps(content))
+    bundle = load_bundle(run / "bundle")
+    assert (bundle.certificates, bundle.spent) == ({}, {})
