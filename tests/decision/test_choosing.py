@@ -23,14 +23,14 @@ from rareseg.decision.operating_point import (
     usual_sizes,
 )
 from rareseg.errors import UsageError
-from rareseg.evaluation.bins import bin_of
+from rareseg.evaluation.bins import bin_edges, bin_of
 from rareseg.evaluation.component_table import ComponentTable, components_of_case
 from rareseg.evaluation.lesions import match_lesions
 from rareseg.evaluation.metrics import count_masks
 from rareseg.evaluation.scores import ScoreTable, score_case
 
 GRID = tuple(bin_of(x) for x in (0.125, 0.25, 0.5, 0.75))
-THRESHOLDS = (0.125, 0.25, 0.5, 0.75)
+THRESHOLDS = tuple(float(bin_edges()[at]) for at in GRID)
 SIZES = (0, 2, 3)
 
 drawings = st.lists(
@@ -202,6 +202,9 @@ def test_limits_out_of_reach_say_how_near_the_cases_come():
     low = choose_operating_point(table, region="r", maximize=make_goal(precision=0.9))
     assert isinstance(low, Infeasible)
     assert low.reason.endswith("precision at least 0.9 is out of reach: these cases come to 0.6667")
+    quiet = choose_operating_point(table, region="r", maximize=make_goal(false_alarm_rate=0.1))
+    assert isinstance(quiet, Infeasible)
+    assert quiet.reason == "only predicting nothing at all keeps false alarm rate at most 0.1"
 
 
 def test_a_limit_is_kept_by_both_rules():
@@ -291,9 +294,7 @@ def test_the_error_is_that_of_a_bootstrap_over_groups():
 def test_an_accident_behind_a_gate_is_not_believed():
     # One positive group scores high; the others are found at one half, but with one alarm.
     hit = np.array([[0.999, 2e-12, 1e-12, 0.0]], np.float32), np.array([[True, True, True, False]])
-    others = [
-        (np.array([[0.7, 0.3, 0.0, 0.0]], np.float32), np.array([[False, True, False, False]]))
-    ] * 3
+    others = [(np.array([[0.7] * 5 + [1e-11] * 5], np.float32), np.arange(10)[None] == 0)] * 3
     clean = [(np.array([[0.1, 0.0, 0.0, 0.0]], np.float32), np.zeros((1, 4), bool))] * 5
     alarm = [(np.array([[0.8, 0.0, 0.0, 0.0]], np.float32), np.zeros((1, 4), bool))]
     choice = choose_with_frontier(

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -149,6 +149,8 @@ def test_it_is_scipys_map_coordinates(sides: tuple[int, ...]) -> None:
     votes=st.booleans(),
     seed=st.integers(0, 2**32),
 )
+@example(sides=[1, 2, 2], margin=0, votes=False, seed=0)  # one slice, turned out of its plane
+@example(sides=[3, 1, 4], margin=0, votes=True, seed=1)
 def test_the_compiled_warp_and_torchs_are_one(
     sides: list[int], margin: int, votes: bool, seed: int
 ) -> None:

@@ -44,7 +44,8 @@ def make_pull(plan: AugmentationPlan, window: Sequence[int]) -> Pull:
     """Return the pull that a plan means for windows of the sides ``window``.
 
     place = (window − 1) / 2 + shift + R · M · (voxel − (patch − 1) / 2) / scale + elastic, with the
-    rotation R and the mirroring M, in voxels.
+    rotation R and the mirroring M, in voxels. Along an axis on which window and patch have one
+    voxel there is only that one, whatever the turn.
     """
     sides = np.array(plan.patch_size, np.float64)
     angles, scale, mirror = plan.angles.numpy(), plan.scale.numpy(), plan.mirror.numpy()
@@ -52,6 +53,8 @@ def make_pull(plan: AugmentationPlan, window: Sequence[int]) -> Pull:
     matrix *= np.where(mirror, -1.0, 1.0)[:, None, :]
     centre = (np.array(window) - 1) / 2 + plan.shift.numpy()
     begin = centre - matrix @ ((sides - 1) / 2)
+    single = (sides == 1) & (np.array(window) == 1)
+    matrix[:, single], begin[:, single] = 0, 0
     wavy = plan.elastic.numpy().reshape(len(plan), -1).any(1)
     rows = np.flatnonzero(wavy)
     bent = np.full(len(plan), -1)
@@ -61,6 +64,7 @@ def make_pull(plan: AugmentationPlan, window: Sequence[int]) -> Pull:
         bend = spline_field(
             plan.elastic[torch.from_numpy(rows)], plan.patch_size, plan.elastic_spacing
         )
+        bend[:, torch.from_numpy(single)] = 0
     return Pull(
         matrix=torch.from_numpy(np.concatenate([matrix, begin[:, :, None]], 2, dtype=np.float32)),
         bend=bend,

@@ -300,16 +300,18 @@ def _out_of_reach(problem: Problem) -> str:
     if alone:
         return "; ".join(alone)
     both = " and ".join(limit.sentence for limit in problem.limits)
+    _, silent = next(over_gates(problem.rows, problem.grid, problem.measures))
+    if problem.value(silent).max() > -np.inf:
+        return f"only predicting nothing at all keeps {both}"
     return f"no threshold, size and gate keeps {both} together; each alone can be kept"
 
 
 def _nearest(problem: Problem, limit: Limit, measure: Measure) -> float:
-    """Return the best value that a limited measure takes anywhere."""
+    """Return the best value that a limited measure takes anywhere, silence among it."""
     reached = np.nan
-    for n, ratios in over_gates(problem.rows, problem.grid, (measure,)):
-        if n:
-            pick = np.fmax if limit.at_least else np.fmin
-            reached = float(pick(reached, pick.reduce(ratios[0], axis=None)))
+    pick = np.fmax if limit.at_least else np.fmin
+    for _, ratios in over_gates(problem.rows, problem.grid, (measure,)):
+        reached = float(pick(reached, pick.reduce(ratios[0], axis=None)))
     return reached
 
 
