@@ -1,4 +1,4 @@
-"""Goals, limits, joint search and the rule for few cases, against the masks themselves."""
+"""Goals, limits and joint search, against the masks themselves."""
 
 from __future__ import annotations
 
@@ -133,9 +133,7 @@ def by_masks(cases, point, goal):
 @given(cases=drawings, goal=st.sampled_from(GOALS))
 def test_no_point_that_keeps_the_limits_is_better(cases, goal):
     table = components_of(cases)
-    answer = choose_operating_point(
-        table, region="r", maximize=goal, rule="largest", smallest=SIZES
-    )
+    answer = choose_operating_point(table, region="r", maximize=goal, smallest=SIZES)
     gates = np.unique([0.0, *(s.max() for s, _ in cases)])
     reachable = []
     if any(r.any() for _, r in cases) and (
@@ -164,9 +162,7 @@ def test_no_point_that_keeps_the_limits_is_better(cases, goal):
 def test_a_goal_without_components_needs_only_scores(cases):
     on_grid = [(np.where(s > 0, s, 0), r) for s, r in cases]
     goal = Goal("cost", cost_false_negative=4.0)
-    from_scores = choose_operating_point(
-        scores_of(on_grid), region="r", maximize=goal, rule="largest"
-    )
+    from_scores = choose_operating_point(scores_of(on_grid), region="r", maximize=goal)
     if isinstance(from_scores, Infeasible):
         return
     value, _ = by_masks(on_grid, from_scores, goal)
@@ -181,9 +177,7 @@ def test_a_small_component_is_removed_where_that_alone_helps():
     alarm = np.full((8, 8), 0.1, np.float32)
     alarm[2, 2] = 0.8
     cases = [(scores, reference), (alarm, np.zeros((8, 8), bool))]
-    point = choose_operating_point(
-        components_of(cases), region="r", rule="largest", smallest=(0, 2, 4)
-    )
+    point = choose_operating_point(components_of(cases), region="r", smallest=(0, 2, 4))
     assert (point.smallest_component, point.value) == (2, 1.0)
     assert usual_sizes(components_of(cases), "r") == (0, 2, 4)
 
@@ -207,15 +201,14 @@ def test_limits_out_of_reach_say_how_near_the_cases_come():
     assert quiet.reason == "only predicting nothing at all keeps false alarm rate at most 0.1"
 
 
-def test_a_limit_is_kept_by_both_rules():
+def test_a_limit_is_kept():
     rng = np.random.default_rng(3)
     cases = noisy_cases(rng, 24)
     table = scores_of(cases)
     goal = make_goal(recall=0.8)
-    for rule in ("largest", "simplest"):
-        point = choose_operating_point(table, region="r", maximize=goal, rule=rule)
-        assert by_masks(cases, point, goal)[1]
-        assert point.objective == "dice, recall at least 0.8"
+    point = choose_operating_point(table, region="r", maximize=goal)
+    assert by_masks(cases, point, goal)[1]
+    assert point.objective == "dice, recall at least 0.8"
 
 
 @pytest.mark.parametrize(
@@ -243,8 +236,6 @@ def test_calls_that_the_table_cannot_answer_are_refused():
         choose_operating_point(table, region="r", maximize=make_goal(false_positives_per_case=1.0))
     with pytest.raises(UsageError, match="components, which score tables do not see"):
         choose_operating_point(table, region="r", smallest=(0, 5))
-    with pytest.raises(UsageError, match="rule 'best'"):
-        choose_operating_point(table, region="r", rule="best")
     answer = choose_operating_point(table, region="r", maximize=Goal("youden", level="image"))
     assert isinstance(answer, Infeasible)
     assert "needs a negative case" in answer.reason
@@ -264,85 +255,12 @@ def noisy_cases(rng, n, side=10, shift=0.0):
     return cases
 
 
-def test_the_error_is_that_of_a_bootstrap_over_groups():
-    rng = np.random.default_rng(0)
-    cases = noisy_cases(rng, 120)
-    table = scores_of(cases, group=lambda i: f"g{i // 4}")
-    choice = choose_with_frontier(table, region="r", rule="simplest")
-    found, best = choice.found, choice.best
-    assert found != best
-    parts = {}
-    for name, point in (("found", found), ("best", best)):
-        masks = [apply_point(s, point) for s, _ in cases]
-        counts = [count_masks(m, r) for m, (_, r) in zip(masks, cases, strict=True)]
-        parts[name] = np.array(
-            [2 * c.tp / (2 * c.tp + c.fp + c.fn) if c.tp + c.fn else c.fp == 0 for c in counts]
-        )
-    apart = (parts["best"] - parts["found"]).reshape(30, 4)
-    draws = rng.integers(30, size=(4000, 30))
-    positive = apart[:, 1::2].mean(axis=1)[draws].mean(axis=1)
-    negative = apart[:, ::2].mean(axis=1)[draws].mean(axis=1)
-    bootstrap = float(np.std((positive + negative) / 2))
-    assert found.standard_error == pytest.approx(bootstrap, rel=0.1)
-    assert best.value - found.value <= found.standard_error
-    assert (found.rule, best.rule) == ("simplest", "largest")
-    assert found.best_value == best.value
-    half, at = bin_of(0.5), bin_of(found.threshold)
-    assert abs(at - half) <= abs(bin_of(best.threshold) - half)
-
-
-def test_an_accident_behind_a_gate_is_not_believed():
-    # One positive group scores high; the others are found at one half, but with one alarm.
-    hit = np.array([[0.999, 2e-12, 1e-12, 0.0]], np.float32), np.array([[True, True, True, False]])
-    others = [(np.array([[0.7] * 5 + [1e-11] * 5], np.float32), np.arange(10)[None] == 0)] * 3
-    clean = [(np.array([[0.1, 0.0, 0.0, 0.0]], np.float32), np.zeros((1, 4), bool))] * 5
-    alarm = [(np.array([[0.8, 0.0, 0.0, 0.0]], np.float32), np.zeros((1, 4), bool))]
-    choice = choose_with_frontier(
-        scores_of([hit, *others, *clean, *alarm]), region="r", rule="simplest"
-    )
-    assert choice.best.gate > 0.8
-    assert choice.best.threshold < 1e-9
-    assert (choice.found.threshold, choice.found.gate) == (0.5, 0.0)
-
-
-def test_where_one_half_is_as_good_it_is_kept():
-    cases = [(np.array([[0.01, 0.9]], np.float32), np.array([[False, True]]))] * 2
-    cases += [(np.array([[0.02, 0.01]], np.float32), np.zeros((1, 2), bool))] * 2
-    point = choose_operating_point(scores_of(cases), region="r", rule="simplest")
-    assert (point.threshold, point.gate, point.value) == (0.5, 0.0, 1.0)
-    assert point.plateau[0] < 0.1
-    assert not point.edge_of_grid
-
-
-@pytest.mark.slow
-def test_the_rule_gains_with_few_cases_and_loses_little_with_many():
-    """Scores that are right on average at one half, by accident elsewhere on few cases."""
-    rng = np.random.default_rng(1)
-    world = noisy_cases(rng, 600, shift=1.75)
-    rows = scores_of(world).rows
-    gain = {}
-    for n, trials in ((8, 60), (300, 6)):
-        apart = []
-        for _ in range(trials):
-            mine = np.concatenate(
-                [2 * rng.choice(300, n // 2, False), 2 * rng.choice(300, n // 2, False) + 1]
-            )
-            table = ScoreTable(tuple(rows[i] for i in mine))
-            choice = choose_with_frontier(table, region="r", rule="simplest")
-            rest = [world[i] for i in np.setdiff1d(np.arange(600), mine)[::3]]
-            (new, _), (old, _) = (by_masks(rest, p, Goal()) for p in (choice.found, choice.best))
-            apart.append(new - old)
-        gain[n] = (np.mean(apart), np.std(apart) / np.sqrt(trials))
-    assert gain[8][0] > 2 * gain[8][1] > 0, gain
-    assert gain[300][0] > -0.01, gain
-
-
 def test_the_frontier_holds_what_no_other_point_beats():
     cases = noisy_cases(np.random.default_rng(2), 30)
-    choice = choose_with_frontier(scores_of(cases), region="r", rule="simplest")
+    choice = choose_with_frontier(scores_of(cases), region="r")
     points = choice.frontier.points
     notes = {note for point in points for note in point.notes}
-    assert notes == {"chosen", "largest value", "usual"}
+    assert notes == {"chosen", "usual"}
     plain = [point for point in points if not point.notes]
     for a, b in pairwise(plain):
         assert a.false_alarm_rate < b.false_alarm_rate
@@ -354,12 +272,3 @@ def test_the_frontier_holds_what_no_other_point_beats():
     assert record[0]["false_positives_per_case"] == {
         "undefined": "score tables do not see components"
     }
-
-
-def test_points_of_the_first_version_can_still_be_read():
-    record = choose_operating_point(
-        scores_of(noisy_cases(np.random.default_rng(0), 6)), region="r"
-    ).to_dict()
-    for name in ("rule", "best_value", "standard_error"):
-        del record[name]
-    assert OperatingPoint.from_dict(record).rule == "none"

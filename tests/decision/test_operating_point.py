@@ -48,7 +48,7 @@ def table_of(cases, role=None, group=None):
 
 
 def largest(table):
-    return choose_operating_point(table, region="r", rule="largest")
+    return choose_operating_point(table, region="r")
 
 
 def objective(cases, point):

@@ -55,7 +55,6 @@ def tune(
     *,
     maximize: str | Goal = "dice",
     region: str | None = None,
-    rule: str = "largest",
     smallest: Sequence[int] | str | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
@@ -69,7 +68,6 @@ def tune(
         run,
         maximize=maximize,
         region=region,
-        rule=rule,
         smallest=smallest,
         device=device,
         track=track,
@@ -83,7 +81,6 @@ def choose_points(
     *,
     maximize: str | Goal = "dice",
     region: str | None = None,
-    rule: str = "largest",
     smallest: Sequence[int] | str | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
@@ -91,10 +88,10 @@ def choose_points(
 ) -> Mapping[str, Choice]:
     """Choose the operating point of every region, or of one; store it and what it was chosen from.
 
-    ``maximize`` is an objective or a :class:`Goal` with its limits, ``rule`` "largest" or
-    "simplest". ``smallest`` are the smallest components to choose from: None keeps components of
-    any size, "search" tries 0 and the powers of two up to half the median lesion. These, and goals
-    that count lesions, need the components of the select cases, which are found once and kept.
+    ``maximize`` is an objective or a :class:`Goal` with its limits. ``smallest`` are the smallest
+    components to choose from: None keeps components of any size, "search" tries 0 and the powers of
+    two up to half the median lesion. These, and goals that count lesions, need the components of
+    the select cases, which are found once and kept.
 
     Points are chosen on the select cases alone. A region without a positive select case, or whose
     cases keep no limit, gets no point and the reason. The frontier of each region is said, and
@@ -122,7 +119,7 @@ def choose_points(
     else:
         table = select_table(folder, bundle, device=device, track=track)
     choices = {
-        name: choose_with_frontier(table, region=name, maximize=goal, rule=rule, smallest=sizes)
+        name: choose_with_frontier(table, region=name, maximize=goal, smallest=sizes)
         for name in (regions if region is None else (region,))
     }
     points = {name: choice.found for name, choice in choices.items()}
@@ -142,7 +139,6 @@ def choice_record(choice: Choice) -> dict[str, Any]:
     found = choice.found
     return {
         "found": {"infeasible": found.reason} if isinstance(found, Infeasible) else found.to_dict(),
-        "largest": None if choice.best is None else choice.best.to_dict(),
         "frontier": [point.to_dict() for point in choice.frontier.points],
     }
 
@@ -224,20 +220,12 @@ def describe(found: OperatingPoint | Infeasible) -> str:
 
 
 def describe_choice(choice: Choice) -> list[str]:
-    """Return what was chosen, by which rule, and one line for every point of the frontier."""
-    found, best = choice.found, choice.best
+    """Return what was chosen, and one line for every point of the frontier."""
+    found = choice.found
     lines = [describe(found)]
-    if isinstance(found, Infeasible) or best is None:
-        return lines
-    if found.rule == "simplest" and _cut(found) != _cut(best):
-        lines.append(
-            f"  the simplest within one standard error ({format_value(found.standard_error)}) of "
-            f"the largest value: {format_value(found.value)} for {found.objective}, where "
-            f"{_cut(best)} reaches {format_value(found.best_value)}"
-        )
-    else:
+    if isinstance(found, OperatingPoint):
         lines.append(f"  the largest value: {format_value(found.value)} for {found.objective}")
-    lines += [f"  {_frontier_line(point)}" for point in choice.frontier.points]
+        lines += [f"  {_frontier_line(point)}" for point in choice.frontier.points]
     return lines
 
 

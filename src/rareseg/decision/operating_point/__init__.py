@@ -5,7 +5,6 @@ package where a score is compared with a threshold.
 """
 
 from rareseg.decision.operating_point.choose import (
-    RULES,
     SILENCE,
     SILENCE_MARGIN,
     Choice,
@@ -33,7 +32,6 @@ __all__ = [
     "LEVELS",
     "LIMITS",
     "OBJECTIVES",
-    "RULES",
     "SILENCE",
     "SILENCE_MARGIN",
     "Choice",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.decision.operating_point.candidates import Candidates
 from rareseg.decision.operating_point.measures import (
     ALARMS,
     DICE,
@@ -20,7 +21,6 @@ from rareseg.decision.operating_point.measures import (
 )
 from rareseg.decision.operating_point.point import OperatingPoint
 from rareseg.decision.operating_point.search import Problem
-from rareseg.decision.operating_point.simplest import Outcomes
 from rareseg.evaluation.bins import bin_edges, bin_of
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.scores import ScoreTable
@@ -41,8 +41,8 @@ class FrontierPoint:
     """A point and what it reaches on the cases that were chosen on.
 
     ``value`` is the objective, undefined where a limit is not kept; ``recall`` is the mean over
-    positive cases, ``precision`` that of all voxels together. ``notes`` say what it is: "chosen",
-    "largest value", "usual".
+    positive cases, ``precision`` that of all voxels together. ``notes`` say what it is: "chosen" or
+    "usual".
     """
 
     threshold: float
@@ -84,24 +84,21 @@ class Frontier:
         return (*own, FALSE_PER_CASE) if isinstance(table, ComponentTable) else own
 
 
-def frontier_of(
-    problem: Problem, outcomes: Outcomes, *, chosen: OperatingPoint, best: OperatingPoint
-) -> Frontier:
+def frontier_of(problem: Problem, candidates: Candidates, *, chosen: OperatingPoint) -> Frontier:
     """Return the points that no other beats in both the recall and what is falsely shown.
 
     That is the share of negative cases with an alarm; where there is none, 1 − precision. Of the
-    candidates of the coarse grid at most nine are kept, evenly; the chosen point, the one with the
-    largest value and the usual cut are always among them where they are candidates.
+    candidates at most nine are kept, evenly; the chosen point and the usual cut are always among
+    them where they are candidates.
     """
     first = len(problem.measures)
-    told = [outcomes.ratios(m) for m in range(first, outcomes.numerators.shape[0])]
-    values = problem.value([outcomes.ratios(m) for m in range(first)])
+    told = candidates.ratios[first:]
+    values = problem.value(candidates.ratios[:first])
     _, found, right, alarms = told[:4]
     shown = 1.0 - right if np.isnan(alarms).all() else alarms
     named = {
-        "chosen": _place(outcomes, chosen.threshold, chosen.smallest_component, chosen.gate),
-        "largest value": _place(outcomes, best.threshold, best.smallest_component, best.gate),
-        "usual": _place(outcomes, 0.5, 0, 0.0),
+        "chosen": _place(candidates, chosen.threshold, chosen.smallest_component, chosen.gate),
+        "usual": _place(candidates, 0.5, 0, 0.0),
     }
     kept = _unbeaten(found.ravel(), shown.ravel(), values.ravel())
     if len(kept) > _POINTS:
@@ -113,7 +110,7 @@ def frontier_of(
             names[place] = (*names.get(place, ()), name)
     falsely = np.nan_to_num(shown.ravel(), nan=0.0)
     order = sorted(names, key=lambda place: (falsely[place], found.ravel()[place]))
-    return Frontier(tuple(_tell(outcomes, place, values, told, names[place]) for place in order))
+    return Frontier(tuple(_tell(candidates, place, values, told, names[place]) for place in order))
 
 
 def _unbeaten(gain: Floats, harm: Floats, value: Floats) -> NDArray[np.int64]:
@@ -129,22 +126,22 @@ def _unbeaten(gain: Floats, harm: Floats, value: Floats) -> NDArray[np.int64]:
     return order[gain[order] > before]
 
 
-def _place(outcomes: Outcomes, threshold: float, size: int, gate: float) -> int | None:
+def _place(candidates: Candidates, threshold: float, size: int, gate: float) -> int | None:
     """Return a point's place in the flat grid (g, t, s), None where it is no candidate."""
-    grid = outcomes.grid
+    grid = candidates.grid
     found = [
-        np.flatnonzero(outcomes.gates == gate),
+        np.flatnonzero(candidates.gates == gate),
         np.flatnonzero(grid.bins == bin_of(threshold)),
         np.flatnonzero(grid.sizes == size),
     ]
     if any(len(places) == 0 for places in found):
         return None
-    shape = (len(outcomes.gates), *grid.shape)
+    shape = (len(candidates.gates), *grid.shape)
     return int(np.ravel_multi_index([int(places[0]) for places in found], shape))
 
 
 def _tell(
-    outcomes: Outcomes,
+    candidates: Candidates,
     place: int,
     values: Floats,
     told: Sequence[Floats],
@@ -158,9 +155,9 @@ def _tell(
         numbers[name] = number if np.isfinite(number) else Undefined(_UNDEFINED.get(name, "0 / 0"))
     value = float(values[g, t, s])
     return FrontierPoint(
-        threshold=float(bin_edges()[outcomes.grid.bins[t]]),
-        smallest_component=int(outcomes.grid.sizes[s]),
-        gate=float(outcomes.gates[g]),
+        threshold=float(bin_edges()[candidates.grid.bins[t]]),
+        smallest_component=int(candidates.grid.sizes[s]),
+        gate=float(candidates.gates[g]),
         value=value if np.isfinite(value) else Undefined("a limit is not kept"),
         notes=notes,
         **numbers,

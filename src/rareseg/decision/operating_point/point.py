@@ -19,11 +19,8 @@ from rareseg.evaluation.values import Undefined, Value, value_from_json, value_t
 
 _NOT_CHOSEN = Undefined("not chosen from scores")
 
-_VALUES = ("value", "mean_dice", "share_clean", "best_value", "standard_error")
+_VALUES = ("value", "mean_dice", "share_clean")
 """The fields that may be undefined."""
-
-_LATER = ("rule", "best_value", "standard_error")
-"""Fields that points written by the first version lack."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +29,12 @@ class OperatingPoint:
 
     A voxel is on where its score is at or above ``threshold``; components of fewer than
     ``smallest_component`` voxels are removed; nothing is on where the case's largest score is
-    below ``gate``. ``objective`` says what was maximised, ``rule`` how one point was taken of those
-    that hardly differ, and ``value`` what it reached; ``mean_dice`` (over ``n_positive`` cases) and
-    ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the cases that it was chosen
-    on, of role ``role``. ``best_value`` is the largest that any point reached there, and
-    ``standard_error`` that of the difference.
+    below ``gate``. ``objective`` says what was maximised and ``value`` what it reached;
+    ``mean_dice`` (over ``n_positive`` cases) and ``share_clean`` (of ``n_negative`` cases) stand
+    beside it, all on the cases that it was chosen on, of role ``role``.
 
-    Every threshold within ``plateau`` gives the same value there, or under the rule "simplest" one
-    that a standard error does not tell from the best. ``edge_of_grid`` says that the threshold, or
-    a plateau of equal values, touches the lowest or the highest score that occurs.
+    Every threshold within ``plateau`` gives the same value there. ``edge_of_grid`` says that the
+    threshold, or a plateau of equal values, touches the lowest or the highest score that occurs.
     """
 
     region: str
@@ -58,9 +52,6 @@ class OperatingPoint:
     n_groups: int = 0
     assumes_independent_images: bool = False
     edge_of_grid: bool = False
-    rule: str = "none"
-    best_value: Value = _NOT_CHOSEN
-    standard_error: Value = _NOT_CHOSEN
 
     def to_dict(self) -> dict[str, Any]:
         """Return the point as plain JSON values."""
@@ -78,12 +69,12 @@ class OperatingPoint:
         """
         known = {field.name for field in fields(cls)}
         odd_fields = set(record) ^ known
-        if odd_fields - set(_LATER):
-            odd = ", ".join(sorted(odd_fields - set(_LATER)))
+        if odd_fields:
+            odd = ", ".join(sorted(odd_fields))
             raise ScoreError(f"An operating point lacks or has unknown fields: {odd}; tune again.")
         values = dict(record)
         try:
-            for name in set(_VALUES) & set(record):
+            for name in _VALUES:
                 values[name] = value_from_json(record[name])
             if record["plateau"] is not None:
                 low, high = record["plateau"]

@@ -1,8 +1,4 @@
-"""The largest value of an objective, over threshold, smallest component and gate jointly.
-
-Nothing here forgives a few cases: of all points the best is taken. See
-:mod:`rareseg.decision.operating_point.simplest` for the rule that does.
-"""
+"""The largest value of an objective, over threshold, smallest component and gate jointly."""
 
 from __future__ import annotations
 
