@@ -35,8 +35,11 @@ from rareseg.run.tune import cases_of
 from rareseg.training.fit import learning_rate
 
 
-def train_as_usual(run: Path, bundle: Bundle) -> Bundle:
-    """Return the run's bundle with weights that were trained by the usual recipe."""
+def train_as_usual(run: Path, bundle: Bundle, threads: int) -> Bundle:
+    """Return the run's bundle with weights that were trained by the usual recipe.
+
+    On ``threads`` threads, or on as many as the run where that is 0.
+    """
     folder = open_run(run)
     recipe = bundle.recipe
     settings = recipe.training
@@ -54,7 +57,7 @@ def train_as_usual(run: Path, bundle: Bundle) -> Bundle:
     transform.set_random_state(settings.seed)
     rng = np.random.default_rng(settings.seed)
     torch.manual_seed(settings.seed)
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(threads or settings.threads)
     network = build_network(
         recipe.network,
         dimension=recipe.data.dimension,
@@ -111,9 +114,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--region", default="foreground")
+    parser.add_argument("--threads", type=int, default=0, help="0: those of the run")
     arguments = parser.parse_args()
     folder = open_run(arguments.run)
-    usual = train_as_usual(arguments.run, load_bundle(folder.bundle))
+    usual = train_as_usual(arguments.run, load_bundle(folder.bundle), arguments.threads)
     cases = cases_of(folder, "test")
     points = {arguments.region: default_point(arguments.region)}
     scored = score_all(Predictor(usual), cases, role="test", points=(points,))
