@@ -18,6 +18,9 @@ from rareseg.data.records import ROLES, Role
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import UsageError, nearest
 from rareseg.evaluation.cases import CaseResult, Stratum
+from rareseg.evaluation.component_table import ComponentTable
+from rareseg.evaluation.confusion import Confusion
+from rareseg.evaluation.details import CaseDetails
 from rareseg.evaluation.intervals import count_groups
 from rareseg.evaluation.scorecard import RegionScorecard, Scorecard
 from rareseg.evaluation.scores import ScoreTable
@@ -141,9 +144,10 @@ class ReportContent:
 
     ``scorecards`` are (label, scorecard) in the order of their columns; ``main_label`` names the
     one that is judged, at the operating points of ``points``. ``results`` are the cases behind
-    that one and ``table`` their scores; ``select_table`` those of the cases that the points were
-    chosen on. ``train_dice`` is the mean dice on a sample of positive training cases, by region.
-    What is empty or None is left out of the page. ``verdicts`` come from
+    that one, ``table`` their scores, ``components`` theirs at the thresholds of a grid, ``details``
+    their surfaces and ``confusion`` their classes; ``select_table`` holds the scores of the cases
+    that the points were chosen on. ``train_dice`` is the mean dice on a sample of positive training
+    cases, by region. What is empty or None is left out of the page. ``verdicts`` come from
     :func:`rareseg.report.verdict.judge`.
 
     Raises UsageError where no scorecard has the main label.
@@ -155,6 +159,9 @@ class ReportContent:
     points: Mapping[str, OperatingPoint | Infeasible]
     table: ScoreTable
     results: tuple[CaseResult, ...]
+    components: ComponentTable | None = None
+    details: tuple[CaseDetails, ...] = ()
+    confusion: Confusion | None = None
     data: DataFacts | None = None
     roles: Mapping[Role, RoleCount] = field(default_factory=dict)
     role_purposes: Mapping[Role, str] = field(default_factory=lambda: ROLE_PURPOSES)

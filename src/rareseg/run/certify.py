@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ import torch
 from rareseg.data.fingerprint import CaseFacts, Fingerprint, content_hash, inspect_dataset
 from rareseg.data.formats import read_mask
 from rareseg.data.preprocess import class_indices
-from rareseg.data.records import IGNORE, Case, Dataset, Role
+from rareseg.data.records import IGNORE, Case, Dataset
 from rareseg.decision.group_losses import Table, needs_components
 from rareseg.decision.guarantees import Promise, Statement
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, choose_operating_point
@@ -26,13 +26,9 @@ from rareseg.decision.promises import (
     refuse_count,
 )
 from rareseg.errors import DataError, ProblemsError, UsageError, nearest
-from rareseg.evaluation.component_table import (
-    CaseComponents,
-    ComponentTable,
-    components_of_regions,
-)
+from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.intervals import count_groups
-from rareseg.evaluation.scores import CaseScores, ScoreTable, Spacing, score_regions
+from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.storage import save_table
 from rareseg.evaluation.values import format_value
 from rareseg.prediction.bundle import Bundle, load_bundle, save_statements, weights_digest
@@ -40,18 +36,8 @@ from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
 from rareseg.run.prepare import Say, nobody
-from rareseg.run.scoring import score_each
-from rareseg.run.tune import cases_of, select_components, select_table
-
-
-class _About(TypedDict):
-    """What a table's row says of its case."""
-
-    case_id: str
-    group: str | None
-    role: Role
-    spacing: Spacing
-
+from rareseg.run.scoring import score_all
+from rareseg.run.tune import cases_of, select_tables
 
 Promised = Mapping[str, Kept | Infeasible]
 """What came of a promise in each region."""
@@ -101,7 +87,7 @@ def certify(
     bundle = load_bundle(folder.bundle)
     wanted = _regions(bundle, region)
     source = _source(folder, bundle, certify_on, track)
-    select = select_table(folder, bundle, device=device, track=track)
+    select, parts = select_tables(folder, bundle, device=device, track=track)
     found: dict[str, Kept | Infeasible] = {}
     starts: dict[str, OperatingPoint] = {}
     for name in wanted:
@@ -119,7 +105,7 @@ def certify(
     if starts:
         arithmetic = arithmetic_of(bundle, weights_digest(folder.bundle), device)
         sight = {name: needs_components(promise, start) for name, start in starts.items()}
-        tables = _tables(folder, bundle, source, select, any(sight.values()), device, track)
+        tables = _tables(folder, bundle, source, (select, parts), device, track)
         for name, start in starts.items():
             asked = _asked(promise, start)
             before = bundle.spent.get(name, {}).get(source.digest, asked)
@@ -303,45 +289,27 @@ def _tables(
     folder: RunFolder,
     bundle: Bundle,
     source: _Source,
-    select: ScoreTable,
-    components: bool,
+    select: tuple[ScoreTable, ComponentTable],
     device: str | torch.device,
     track: Track,
 ) -> Mapping[bool, tuple[Table, Table]]:
-    """Return (select, certify) as score tables (False), and as component tables (True) if wanted.
+    """Return (select, certify) as score tables (False) and as component tables (True).
 
     The bundle as it stands scores the cases.
     """
-    parts = ComponentTable()
-    if components:
-        parts = select_components(folder, bundle, device=device, track=track)
+    scores, components = select
     if source.role == "select":
-        return {False: (select, select), True: (parts, parts)}
-    predictor = Predictor(bundle, device=device)
-    scores, own_parts = _score(predictor, source.cases, "certify", components, track)
-    save_table(scores, folder.scores("certify"))
-    return {False: (select, scores), True: (parts, own_parts)}
-
-
-def _score(
-    predictor: Predictor, cases: Sequence[Case], role: Role, components: bool, track: Track
-) -> tuple[ScoreTable, ComponentTable]:
-    """Return the scores of cases, and their components where wanted."""
-    classes = predictor.bundle.classes
-    rows: list[CaseScores] = []
-    parts: list[CaseComponents] = []
-    for scored in score_each(predictor, cases, track=track, doing=f"scoring {role} cases"):
-        arrays = (scored.probabilities, scored.labels, classes)
-        about = _About(
-            case_id=scored.case.id,
-            group=scored.case.group,
-            role=role,
-            spacing=scored.image.geometry.spacing,
-        )
-        rows += score_regions(*arrays, **about).rows
-        if components:
-            parts += components_of_regions(*arrays, **about).rows
-    return ScoreTable(tuple(rows)), ComponentTable(tuple(parts))
+        return {False: (scores, scores), True: (components, components)}
+    own = score_all(
+        Predictor(bundle, device=device),
+        source.cases,
+        role="certify",
+        closely=True,
+        track=track,
+        doing="scoring certify cases",
+    )
+    save_table(own.table, folder.scores("certify"))
+    return {False: (scores, own.table), True: (components, own.components)}
 
 
 def _asked(promise: Promise, start: OperatingPoint) -> str:

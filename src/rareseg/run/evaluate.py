@@ -15,6 +15,8 @@ from rareseg.data.records import Case, Dataset, Role
 from rareseg.decision.guarantees import Certificate
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
 from rareseg.errors import DataError, ProblemsError
+from rareseg.evaluation.component_storage import save_components
+from rareseg.evaluation.details import write_details_csv
 from rareseg.evaluation.scorecard import (
     CaseResult,
     make_scorecard,
@@ -87,8 +89,8 @@ def evaluate(
     """Score every case of ``data`` at the run's operating points and write the result to ``out``.
 
     Of the data that the run was trained on, its test cases alone are scored. Writes ``cases.csv``,
-    ``scorecard.json`` and ``report.html``. Raises :class:`OutputError` where ``out`` holds
-    anything, :class:`ProblemsError` for data with problems.
+    ``details.csv``, ``scorecard.json`` and ``report.html``. Raises :class:`OutputError` where
+    ``out`` holds anything, :class:`ProblemsError` for data with problems.
     """
     folder, out = open_run(Path(run)), Path(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
@@ -150,6 +152,7 @@ def _evaluate_own(
     predictor = Predictor(bundle, device=device)
     scored = _score(predictor, cases, "test", track)
     save_table(scored.table, folder.scores("test"))
+    save_components(scored.components, folder.components("test"))
     train_cases = [case for case in dataset.cases if roles.get(case.id) == "train"]
     fingerprint = Fingerprint.from_json(folder.fingerprint)
     content = _content(folder.root.name, folder, bundle, fingerprint, roles, scored)
@@ -158,14 +161,15 @@ def _evaluate_own(
 
 
 def _score(predictor: Predictor, cases: Sequence[Case], role: Role | None, track: Track) -> Scored:
-    """Score cases at 0.5 and at the bundle's points, in this order."""
+    """Score cases at the points that masks are made at, closely, and at 0.5 beside them."""
     bundle = predictor.bundle
     halves = {region: default_point(region) for region in bundle.classes.regions}
     return score_all(
         predictor,
         cases,
         role=role,
-        points=(halves, bundle.points),
+        points=(shown_points(bundle), halves),
+        closely=True,
         track=track,
         doing="scoring test cases",
     )
@@ -210,10 +214,10 @@ def _content(
     scored: Scored,
 ) -> ReportContent:
     """Gather what the report shows, except its pictures and sentences."""
-    at_half, at_chosen = scored.results
+    shown, at_half = scored.results
     scorecards = [(HALF, make_scorecard(at_half))]
     if bundle.points:
-        scorecards.append((CHOSEN, make_scorecard(at_chosen)))
+        scorecards.append((CHOSEN, make_scorecard(shown)))
     points: dict[str, OperatingPoint | Infeasible] = {}
     for region in bundle.classes.regions:
         points[region] = bundle.points.get(region) or Infeasible(
@@ -227,7 +231,10 @@ def _content(
         main_label=CHOSEN if bundle.points else HALF,
         points=points,
         table=scored.table,
-        results=at_chosen if bundle.points else at_half,
+        results=shown,
+        components=scored.components,
+        details=scored.details,
+        confusion=scored.confusion,
         data=data_facts(fingerprint),
         roles=role_counts(fingerprint.cases, roles),
         recipe=bundle.recipe,
@@ -259,6 +266,7 @@ def _write(
     content = replace(content, verdicts=(*judge(content), *promises))
     evaluation = Evaluation(content, out / "cases.csv", out / "scorecard.json", out / "report.html")
     write_cases_csv(evaluation.cases_csv, content.results)
+    write_details_csv(out / "details.csv", content.details)
     _write_json(evaluation.scorecard_json, content)
     write_report(evaluation.report, content)
     return evaluation

@@ -78,6 +78,10 @@ class RunFolder:
         """The score table of one role's cases."""
         return self.root / "scores" / f"{role}.npz"
 
+    def components(self, role: Role) -> Path:
+        """The component table of one role's cases."""
+        return self.root / "scores" / f"{role}_components.npz"
+
 
 def begin_run(root: Path, data: DataOptions) -> RunFolder:
     """Return the folder of a new run, or of the run of the same data that stands there.

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import TypedDict
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from rareseg.data.formats import read_image, read_mask
@@ -14,18 +18,23 @@ from rareseg.data.records import Case, Classes, Image, Role
 from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.errors import DataError, ReadError
 from rareseg.evaluation.cases import CaseResult, measure_case
+from rareseg.evaluation.component_table import ComponentTable, components_of_regions
+from rareseg.evaluation.confusion import Confusion, confuse
+from rareseg.evaluation.details import CaseDetails, detail_case
 from rareseg.evaluation.scores import (
-    CaseScores,
     ScoreTable,
     region_references,
     region_scores,
     score_regions,
 )
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.predictor import Predictor, class_map
 from rareseg.progress import Track, silent
 
 Points = Mapping[str, OperatingPoint]
 """The operating point of each region."""
+
+COUNTERS = 2
+"""Cases that are counted at a time, beside the one that is predicted: so many are in memory."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +49,31 @@ class ScoredCase:
 
 @dataclass(frozen=True)
 class Scored:
-    """The score table of some cases, and their results at each of the points asked for."""
+    """The tables of some cases, and their results at each of the points asked for.
+
+    Looked at closely there are also ``components``, and of the masks at the first of the points
+    ``details`` and ``confusion``; else they are empty and None.
+    """
 
     table: ScoreTable
-    results: tuple[tuple[CaseResult, ...], ...]
+    results: tuple[tuple[CaseResult, ...], ...] = ()
+    components: ComponentTable = field(default_factory=ComponentTable)
+    details: tuple[CaseDetails, ...] = ()
+    confusion: Confusion | None = None
+
+
+class _About(TypedDict):
+    """What is said of the case wherever something is counted in it."""
+
+    case_id: str
+    group: str | None
+    role: Role | None
 
 
 def score_each(
     predictor: Predictor, cases: Sequence[Case], *, track: Track = silent, doing: str = "scoring"
 ) -> Iterator[ScoredCase]:
-    """Read, score and yield the cases one by one; only one is held at a time.
+    """Read, score and yield the cases one by one.
 
     Raises :class:`ReadError` for a file that cannot be read and :class:`DataError`, naming the
     case, where the model cannot take it.
@@ -79,49 +103,86 @@ def score_all(
     *,
     role: Role | None,
     points: Sequence[Points] = (),
+    closely: bool = False,
     track: Track = silent,
     doing: str = "scoring",
 ) -> Scored:
-    """Return the table of all regions of ``cases`` and one tuple of results for each of ``points``.
+    """Return the tables of ``cases``, and one tuple of results for each of ``points``.
 
-    Points for regions that the model does not have are left out.
+    Points for regions that the model does not have are left out. Cases are counted while the next
+    ones are predicted; beside the tables, what is held does not grow with their number.
     """
-    rows: list[CaseScores] = []
-    results: tuple[list[CaseResult], ...] = tuple([] for _ in points)
-    for scored in score_each(predictor, cases, track=track, doing=doing):
-        classes = predictor.bundle.classes
-        table = score_regions(
-            scored.probabilities,
-            scored.labels,
-            classes,
-            case_id=scored.case.id,
-            group=scored.case.group,
-            role=role,
-            spacing=scored.image.geometry.spacing,
-        )
-        rows += table.rows
-        for wanted, found in zip(points, results, strict=True):
-            found += measure_regions(scored, classes, wanted, role=role)
-    return Scored(ScoreTable(tuple(rows)), tuple(tuple(found) for found in results))
+    classes = predictor.bundle.classes
+    work = Parallel(COUNTERS, prefer="threads", return_as="generator", pre_dispatch=COUNTERS)
+    parts = work(
+        delayed(count_case)(scored, classes, role=role, points=points, closely=closely)
+        for scored in score_each(predictor, cases, track=track, doing=doing)
+    )
+    return merge_scored(list(parts), n_points=len(points))
 
 
-def measure_regions(
-    scored: ScoredCase, classes: Classes, points: Points, *, role: Role | None
-) -> list[CaseResult]:
-    """Return what is counted in one case for every region that has a point."""
+def merge_scored(parts: Sequence[Scored], *, n_points: int) -> Scored:
+    """Return the parts as one, in their order."""
+    confusions = [part.confusion for part in parts if part.confusion is not None]
+    return Scored(
+        table=ScoreTable(tuple(row for part in parts for row in part.table.rows)),
+        results=tuple(
+            tuple(result for part in parts for result in part.results[k]) for k in range(n_points)
+        ),
+        components=ComponentTable(tuple(row for part in parts for row in part.components.rows)),
+        details=tuple(row for part in parts for row in part.details),
+        confusion=reduce(add, confusions) if confusions else None,
+    )
+
+
+def count_case(
+    scored: ScoredCase,
+    classes: Classes,
+    *,
+    role: Role | None,
+    points: Sequence[Points] = (),
+    closely: bool = False,
+) -> Scored:
+    """Return everything that is counted in one case."""
+    about = _About(case_id=scored.case.id, group=scored.case.group, role=role)
+    geometry = scored.image.geometry
+    arrays = (scored.probabilities, scored.labels, classes)
+    table = score_regions(*arrays, **about, spacing=geometry.spacing)
     scores = region_scores(scored.probabilities, classes)
     references = region_references(scored.labels, classes)
-    return [
-        measure_case(
-            apply_point(scores[region], points[region]),
-            references[region],
-            case_id=scored.case.id,
-            point=points[region],
-            top_score=float(scores[region].max(initial=0.0)),
-            geometry=scored.image.geometry,
-            role=role,
-            group=scored.case.group,
-        )
-        for region in classes.regions
-        if region in points
+    masks = [
+        {r: apply_point(scores[r], wanted[r]) for r in classes.regions if r in wanted}
+        for wanted in points
     ]
+    results = tuple(
+        tuple(
+            measure_case(
+                mask,
+                references[region],
+                point=wanted[region],
+                top_score=float(scores[region].max(initial=0.0)),
+                geometry=geometry,
+                **about,
+            )
+            for region, mask in cut.items()
+        )
+        for cut, wanted in zip(masks, points, strict=True)
+    )
+    if not closely:
+        return Scored(table, results)
+    components = components_of_regions(*arrays, **about, spacing=geometry.spacing)
+    if not masks:
+        return Scored(table, results, components)
+    nothing = np.zeros(scored.labels.shape, np.bool_)
+    regions = {region: masks[0].get(region, nothing) for region in classes.regions}
+    predicted = class_map(scored.probabilities, regions, classes)
+    return Scored(
+        table,
+        results,
+        components,
+        details=tuple(
+            detail_case(mask, references[region], region=region, geometry=geometry, **about)
+            for region, mask in masks[0].items()
+        ),
+        confusion=confuse(predicted, scored.labels, classes.names),
+    )

@@ -215,9 +215,9 @@ class _Learner:
         halves = {region: default_point(region) for region in self.run.store.classes.regions}
         cases = self.run.cases("select")
         some = cases[:: max(1, len(cases) // 5)]
-        score_all(predictor, some[:1], role="select", points=(halves, halves))
+        score_all(predictor, some[:1], role="select", points=(halves, halves), closely=True)
         started = time.perf_counter()
-        score_all(predictor, some, role="select", points=(halves, halves))
+        score_all(predictor, some, role="select", points=(halves, halves), closely=True)
         return (time.perf_counter() - started) / len(some)
 
     def seconds_per_mining(self) -> float:

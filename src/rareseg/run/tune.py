@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 
@@ -21,12 +21,8 @@ from rareseg.decision.operating_point import (
 )
 from rareseg.errors import UsageError, nearest
 from rareseg.evaluation.component_storage import load_components, save_components
-from rareseg.evaluation.component_table import (
-    ComponentTable,
-    components_of_regions,
-    merge_components,
-)
-from rareseg.evaluation.scores import ScoreTable, Spacing, merge, score_regions
+from rareseg.evaluation.component_table import ComponentTable
+from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.storage import load_table, save_table
 from rareseg.evaluation.values import Value, format_value, is_defined
 from rareseg.prediction.bundle import Bundle, load_bundle, save_points
@@ -34,17 +30,7 @@ from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
 from rareseg.run.prepare import Say, nobody
-from rareseg.run.scoring import score_all, score_each
-
-
-class _About(TypedDict):
-    """What a table's row says of its case."""
-
-    case_id: str
-    group: str | None
-    role: Role
-    spacing: Spacing
-
+from rareseg.run.scoring import score_all
 
 Chosen = Mapping[str, OperatingPoint | Infeasible]
 """What was found for each region: a point, or why there is none."""
@@ -90,8 +76,8 @@ def choose_points(
 
     ``maximize`` is an objective or a :class:`Goal` with its limits. ``smallest`` are the smallest
     components to choose from: None keeps components of any size, "search" tries 0 and the powers of
-    two up to half the median lesion. These, and goals that count lesions, need the components of
-    the select cases, which are found once and kept.
+    two up to half the median lesion. With sizes, and for goals that count lesions, thresholds are
+    those of the component table's grid.
 
     Points are chosen on the select cases alone. A region without a positive select case, or whose
     cases keep no limit, gets no point and the reason. The frontier of each region is said, and
@@ -112,12 +98,11 @@ def choose_points(
         )
     goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
     sizes = None if isinstance(smallest, str) else smallest
-    table: ScoreTable | ComponentTable
+    scores, components = select_tables(folder, bundle, device=device, track=track)
+    table: ScoreTable | ComponentTable = scores
     if goal.needs_components or smallest is not None:
-        table = select_components(folder, bundle, device=device, track=track)
+        table = components
         sizes = (0,) if smallest is None else sizes
-    else:
-        table = select_table(folder, bundle, device=device, track=track)
     choices = {
         name: choose_with_frontier(table, region=name, maximize=goal, smallest=sizes)
         for name in (regions if region is None else (region,))
@@ -152,50 +137,24 @@ def _write_choices(folder: RunFolder, choices: Mapping[str, Choice]) -> None:
         temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
-def select_table(
+def select_tables(
     folder: RunFolder, bundle: Bundle, *, device: str | torch.device, track: Track = silent
-) -> ScoreTable:
-    """Return the scores of the run's select cases, computed once with the bundle's own function."""
-    path = folder.scores("select")
-    if path.is_file():
-        return load_table(path)
+) -> tuple[ScoreTable, ComponentTable]:
+    """Return the scores and the components of the run's select cases, which are found once."""
+    scores, components = folder.scores("select"), folder.components("select")
+    if scores.is_file() and components.is_file():
+        return load_table(scores), load_components(components)
     scored = score_all(
         Predictor(bundle, device=device),
         cases_of(folder, "select"),
         role="select",
+        closely=True,
         track=track,
         doing="scoring select cases",
     )
-    save_table(scored.table, path)
-    return scored.table
-
-
-def select_components(
-    folder: RunFolder, bundle: Bundle, *, device: str | torch.device, track: Track = silent
-) -> ComponentTable:
-    """Return the components of the run's select cases, found once; their scores on the way."""
-    path = folder.scores("select").with_name("select_components.npz")
-    if path.is_file():
-        return load_components(path)
-    predictor = Predictor(bundle, device=device)
-    tables: list[ScoreTable] = []
-    parts: list[ComponentTable] = []
-    doing = "finding the components of select cases"
-    for scored in score_each(predictor, cases_of(folder, "select"), track=track, doing=doing):
-        about = _About(
-            case_id=scored.case.id,
-            group=scored.case.group,
-            role="select",
-            spacing=scored.image.geometry.spacing,
-        )
-        arrays = (scored.probabilities, scored.labels, bundle.classes)
-        tables.append(score_regions(*arrays, **about))
-        parts.append(components_of_regions(*arrays, **about))
-    if not folder.scores("select").is_file():
-        save_table(merge(*tables), folder.scores("select"))
-    table = merge_components(*parts)
-    save_components(table, path)
-    return table
+    save_components(scored.components, components)
+    save_table(scored.table, scores)
+    return scored.table, scored.components
 
 
 def cases_of(folder: RunFolder, role: Role) -> list[Case]:

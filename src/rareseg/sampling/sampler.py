@@ -14,8 +14,8 @@ from rareseg.errors import RunError, UsageError
 from rareseg.recipe import MiningSection, Phase, SamplingSection, make_recipe
 from rareseg.sampling.ahead import made_ahead
 from rareseg.sampling.batch import Batch as Batch
+from rareseg.sampling.batch import Cutter
 from rareseg.sampling.composition import Composition
-from rareseg.sampling.cutting import cut
 from rareseg.sampling.ledger import Ledger
 from rareseg.sampling.mined import Mined, nothing_mined, restore_mined
 from rareseg.sampling.mining import Predict, mine
@@ -108,10 +108,14 @@ class PatchSampler:
         self.store = store
         self.settings = _checked(settings)
         self.mining = mining or MiningSection()
-        self.patch_size = tuple(patch_size if cut_size is None else cut_size)
+        self.cutter = Cutter(
+            store,
+            patch_size=self.settings.patch_size,
+            cut_size=tuple(patch_size if cut_size is None else cut_size),
+            border=border,
+        )
         self.batch_size = batch_size
         self.seed = seed
-        self.border: Border = border
         self.epoch_length = epoch_length
         self.prefetch = prefetch
         self.rank, self.world_size = rank, world_size
@@ -198,7 +202,7 @@ class PatchSampler:
             pools,
             rng,
             patch_size=self.settings.patch_size,
-            border=self.border,
+            border=self.settings.border,
             nth=nth,
             seed=(self.seed, stretch.first),
         )
@@ -209,29 +213,19 @@ class PatchSampler:
 
     def batch(self, k: int) -> Batch:
         """Return this rank's part of batch ``k``, cut from the store; raises as :meth:`plan`."""
-        places = self.plan(k)
-        margin = (np.array(as_zyx(self.patch_size)) - as_zyx(self.settings.patch_size)) // 2
-        # Only what is cut about a patch can lie outside where patches are shifted inside.
-        border = "reflect" if self.border == "shift" and margin.any() else self.border
-        windows = places.widened(margin.tolist())
-        patches = cut(self.store, windows, patch_size=self.patch_size, border=border)
-        return Batch(
-            images=torch.from_numpy(patches.images),
-            class_indices=torch.from_numpy(patches.labels),
-            places=places,
-            voxels=patches.voxels,
-            with_foreground=patches.with_foreground,
-            number=k,
-        )
+        return self.cutter.batch(k, self.plan(k))
+
+    def upcoming(self) -> Iterable[int]:
+        """Return the numbers of the next batches, to the end of the epoch where there is one."""
+        if self.epoch_length is None:
+            return count(self.position)
+        # Nothing is made ahead across the end, where what is drawn from may change.
+        end = (self.position // self.epoch_length + 1) * self.epoch_length
+        return range(self.position, end)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the next batches, to the end of the epoch where there is one."""
-        numbers: Iterable[int] = count(self.position)
-        if self.epoch_length is not None:
-            # Nothing is made ahead across the end, where what is drawn from may change.
-            end = (self.position // self.epoch_length + 1) * self.epoch_length
-            numbers = range(self.position, end)
-        for batch in made_ahead(self.batch, numbers, self.prefetch):
+        for batch in made_ahead(self.batch, self.upcoming(), self.prefetch):
             self.receive(batch)
             yield batch
 
@@ -350,8 +344,8 @@ class PatchSampler:
             "seed": self.seed,
             "batch_size": self.batch_size,
             "patch_size": list(self.settings.patch_size),
-            "cut_size": list(self.patch_size),
-            "border": self.border,
+            "cut_size": list(self.cutter.cut_size),
+            "border": self.cutter.border,
             "weighting": self.mixture.weighting,
             "world_size": self.world_size,
             "store": self.store.key,

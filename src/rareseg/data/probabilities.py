@@ -1,0 +1,263 @@
+"""Probability files that any tool wrote: which belongs to which case, and what they hold.
+
+A folder holds either one file per case, named after the case's id, or one folder per region with
+such files in it. One file per case holds a score of the foreground, or all classes (background
+first), or all declared regions, along its channel axis.
+
+nnU-Net writes ``ID.npz`` beside its segmentation ``ID.nii.gz``. Version 2 keeps the key
+``probabilities`` (classes, z, y, x) in the axis order of the image that it read, uncropped;
+version 1 the key ``softmax`` of the part that was left after cropping. Trained on regions, version
+2 has one channel per region, in the order of ``labels`` in its dataset.json.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.formats import (
+    MEDICAL_SUFFIXES,
+    NIFTI_SUFFIXES,
+    TIFF_SUFFIXES,
+    read_image,
+    suffix_of,
+)
+from rareseg.data.geometry import CANONICAL, disagreement, from_canonical, to_canonical, upright
+from rareseg.data.records import Image
+from rareseg.errors import DataError, ReadError, nearest
+
+SUFFIXES = (".npz", ".png", ".npy", *NIFTI_SUFFIXES, *MEDICAL_SUFFIXES, *TIFF_SUFFIXES)
+"""What can hold probabilities, lower case."""
+
+KEYS = ("probabilities", "softmax")
+"""The arrays that nnU-Net 2 and nnU-Net 1 write into their NPZ files."""
+
+ROUNDING = 1e-3
+"""How far a score may leave [0, 1] and still be called rounding, as of half-precision sums."""
+
+_GREY = 0
+"""PNG's colour type of one channel."""
+
+
+@dataclass(frozen=True)
+class ProbabilityFiles:
+    """Where the scores of cases lie.
+
+    ``files`` leads from a case's id to its files by region; where one file holds all that there is
+    of a case, it stands under "". ``regions`` are the folders' names, empty in that case.
+    """
+
+    folder: Path
+    files: Mapping[str, Mapping[str, Path]]
+    regions: tuple[str, ...] = ()
+
+
+def list_probabilities(
+    folder: Path, known: Collection[str], needed: Collection[str] | None = None
+) -> ProbabilityFiles:
+    """Find the probability files of cases by their names; nothing is opened.
+
+    ``known`` are the ids of all cases that there are, ``needed`` those that must have a file (all
+    where None). Beside ``.npz`` files all others are taken for what nnU-Net writes with them. Files
+    that cannot hold probabilities (.json, .pkl, …) are passed over.
+
+    Raises :class:`DataError`, one sentence, where the folder is missing or empty, holds files and
+    folders, a file of no known case, several of one case, or none of a needed case.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; name the one that holds the probability files.")
+    loose = _files_in(folder)
+    inside = {
+        path.name: found
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".") and (found := _files_in(path))
+    }
+    if loose and inside:
+        raise DataError(
+            f"{folder} holds probability files and the folders {', '.join(list(inside)[:3])} with "
+            "more of them; keep one file per case, or one folder per region and no file beside."
+        )
+    if not loose and not inside:
+        raise DataError(
+            f"{folder} holds no probability file; allowed are {', '.join(SUFFIXES)}, one per case, "
+            "or one folder per region with such files."
+        )
+    of_cases = sorted(set(inside) & set(known))
+    if of_cases:
+        raise DataError(
+            f"{folder / of_cases[0]} is a folder of one case, where folders are regions; write "
+            f"{of_cases[0]}{suffix_of(inside[of_cases[0]][0])} into {folder} itself (MONAI: "
+            "separate_folder=False, output_postfix='')."
+        )
+    wanted = set(known if needed is None else needed)
+    listed = {name: _by_case(folder / name, found, known) for name, found in inside.items()}
+    if not inside:
+        listed = {"": _by_case(folder, loose, known)}
+    for name, by_case in listed.items():
+        _require_all(folder / name, by_case, wanted)
+    files: defaultdict[str, dict[str, Path]] = defaultdict(dict)
+    for name, by_case in listed.items():
+        for case, path in by_case.items():
+            files[case][name] = path
+    return ProbabilityFiles(folder, dict(files), tuple(inside))
+
+
+def read_probabilities(path: Path, image: Image) -> NDArray[np.float32]:
+    """Read one probability file onto the canonical grid of its image: (channel, z, y, x) float32.
+
+    NPZ, and files without a geometry, hold their axes as the image's own file does. A file with a
+    geometry must lie where the image lies; where the image is a photograph, only its pixels count.
+    Greyscale PNG of 8 and 16 bits is divided by 255 and 65535; all others hold floats. Values may
+    leave [0, 1] by :data:`ROUNDING`.
+
+    Raises :class:`ReadError` that names the file for anything that cannot be read, is no
+    probability (integers, NaN, values outside [0, 1]), or does not fit on the image. Nothing is
+    unpickled.
+    """
+    suffix = suffix_of(path)
+    if suffix == ".npz":
+        array = _as_read(_from_npz(path), image)
+    else:
+        array = _from_image(path, image)
+    shape, wanted = array.shape[1:], image.array.shape[1:]
+    if shape != wanted:
+        cropped = (
+            "; nnU-Net 1 writes the cropped part alone, so put it back with the crop_bbox of its "
+            ".pkl, or predict with nnU-Net 2"
+            if suffix == ".npz"
+            else "; write the scores on the image's original grid"
+        )
+        raise ReadError(
+            f"{path} has the shape (z, y, x) = {shape} where the image has {wanted}{cropped}."
+        )
+    low, high = float(array.min()), float(array.max())
+    if not (low >= -ROUNDING and high <= 1.0 + ROUNDING):
+        wrong = int((~((array >= -ROUNDING) & (array <= 1.0 + ROUNDING))).sum())
+        raise ReadError(
+            f"{path} holds {wrong} values of {array.size} that are NaN or outside [0, 1]; write "
+            "probabilities (after softmax or sigmoid), not logits."
+        )
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return the visible files that can hold probabilities; where there is NPZ, those alone."""
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name[0] != "." and suffix_of(path) in SUFFIXES
+    ]
+    return [path for path in found if suffix_of(path) == ".npz"] or found
+
+
+def _by_case(folder: Path, paths: Collection[Path], known: Collection[str]) -> dict[str, Path]:
+    """Lead from case ids to their files; refuse files of no case and two of one."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = path.name[: -len(suffix_of(path))]
+        if name not in known:
+            raise DataError(
+                f"{path} belongs to no case of the references{nearest(name, known)}; name each "
+                "file after its case's id, and move others away."
+            )
+        if name in found:
+            raise DataError(
+                f"{folder} holds {found[name].name} and {path.name} of one case; keep one of them."
+            )
+        found[name] = path
+    return found
+
+
+def _require_all(folder: Path, found: Mapping[str, Path], needed: Collection[str]) -> None:
+    """Raise DataError where a case that is needed has no file."""
+    missing = sorted(set(needed) - set(found))
+    if missing:
+        suffix = suffix_of(next(iter(found.values()))) if found else ".nii.gz"
+        raise DataError(
+            f"{folder} has no probability file for {len(missing)} of {len(needed)} cases (the "
+            f"first is {missing[0]}{suffix}); add them, or leave these cases out of the references."
+        )
+
+
+def _from_npz(path: Path) -> NDArray[np.floating]:
+    """Return the array of an NPZ file, (channel, z, y, x) or (channel, y, x)."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            named = [key for key in KEYS if key in archive.files]
+            if not named:
+                held = ", ".join(archive.files[:5]) or "nothing"
+                raise ReadError(
+                    f"{path} holds {held}; the array must be named {' or '.join(KEYS)}, as nnU-Net "
+                    "names it."
+                )
+            array = archive[named[0]]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ReadError(
+            f"{path} cannot be read as NPZ ({error}); write it again with numpy.savez_compressed."
+        ) from error
+    _require_floats(path, array.dtype)
+    if array.ndim not in (3, 4) or array.size == 0:
+        raise ReadError(
+            f"{path} has the shape {array.shape}; allowed are (classes, z, y, x), and "
+            "(classes, y, x) of photographs."
+        )
+    return array if array.ndim == 4 else array[:, None]
+
+
+def _from_image(path: Path, image: Image) -> NDArray[np.floating]:
+    """Return (channel, z, y, x) of an image file."""
+    levels = _levels(path) if suffix_of(path) == ".png" else None
+    found = read_image((path,))
+    array = found.array
+    if levels is not None:
+        return np.divide(array, levels, dtype=np.float32)
+    _require_floats(path, array.dtype)
+    if found.geometry.origin is None:
+        return _as_read(array, image)
+    if image.geometry.origin is None:
+        # A photograph has no world: what the other file says of one would only turn it.
+        return from_canonical(array, found.geometry.orientation or CANONICAL)
+    if array.shape[1:] == image.array.shape[1:]:
+        difference = disagreement(image.geometry, found.geometry, array.shape[1:])
+        if difference:
+            raise ReadError(
+                f"{path} does not lie on its image: {difference}; write the scores on the image's "
+                "original grid, with its header."
+            )
+    return array
+
+
+def _as_read(array: NDArray[np.floating], image: Image) -> NDArray[np.floating]:
+    """Turn an array in the axis order of the image's file to the canonical one."""
+    geometry = image.geometry
+    turned = upright(array, geometry.exif)
+    return to_canonical(turned, geometry.orientation or CANONICAL)
+
+
+def _levels(path: Path) -> np.float32:
+    """Return the largest value of a greyscale PNG of 8 or 16 bits."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    depth, colour = (head[24], head[25]) if len(head) == 26 else (8, _GREY)
+    if depth not in (8, 16) or colour != _GREY:
+        raise ReadError(
+            f"{path} has {depth} bits a sample and PNG's colour type {colour}; a score needs "
+            "greyscale of 8 or 16 bits."
+        )
+    return np.float32(2**depth - 1)
+
+
+def _require_floats(path: Path, dtype: np.dtype[np.generic]) -> None:
+    """Raise ReadError where numbers are no floats."""
+    if dtype.kind != "f":
+        raise ReadError(
+            f"{path} holds {dtype}, which looks like a segmentation; write the probabilities as "
+            "floats in [0, 1] (whole numbers are scaled in PNG alone)."
+        )
