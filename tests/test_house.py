@@ -15,6 +15,7 @@ PACKAGE = Path(rareseg.__file__).parent
 HEAVY = ("torch", "monai", "numba")
 LARGEST_MODULE = 400
 PUBLIC = {
+    "PatchLoader",
     "PatchSampler",
     "Predictor",
     "Recipe",

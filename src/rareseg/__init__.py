@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from rareseg.run.predict import predict as predict
     from rareseg.run.train import train as train
     from rareseg.run.tune import tune as tune
+    from rareseg.sampling.loading import PatchLoader as PatchLoader
     from rareseg.sampling.sampler import PatchSampler as PatchSampler
     from rareseg.training.plan import plan_recipe as plan_recipe
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "PatchLoader": "rareseg.sampling.loading",
     "PatchSampler": "rareseg.sampling.sampler",
     "Predictor": "rareseg.prediction.predictor",
     "Recipe": "rareseg.recipe",

@@ -1,23 +1,71 @@
 """Every script in examples/ runs as its first lines say."""
 
+from __future__ import annotations
+
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_the_sampler_and_the_decision_work_in_a_loop_of_ones_own(tmp_path: Path) -> None:
+def run(name: str, folder: Path) -> str:
+    """Run an example as people do and return what it prints."""
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "own_pytorch_loop.py"), str(tmp_path)],
+        [sys.executable, str(EXAMPLES / name), str(folder)],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "delivered (480, 480)" in done.stdout
-    assert "OperatingPoint(region='foreground'" in done.stdout
+    return done.stdout
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        importlib.util.find_spec(package) is None, reason=f"{package} is not installed"
+    )
+
+
+def test_the_sampler_and_the_decision_work_in_a_loop_of_ones_own(tmp_path: Path) -> None:
+    printed = run("own_pytorch_loop.py", tmp_path)
+    assert "delivered (480, 480)" in printed
+    assert "OperatingPoint(region='foreground'" in printed
+
+
+def test_workers_give_the_batches_of_a_single_process(tmp_path: Path) -> None:
+    printed = run("dataloader_workers.py", tmp_path)
+    assert "delivered {'background': 240, 'foreground': 240}" in printed
+    assert "the same batches in the same order: True" in printed
+
+
+def test_ranks_draw_the_plan_of_a_single_process_before_and_after_mining(tmp_path: Path) -> None:
+    printed = run("distributed.py", tmp_path)
+    for epoch in (0, 1):
+        assert f"epoch {epoch}: [80, 80] patches, together the plan of one process: True" in printed
+    assert printed.count("voxels found hard") == 2
+
+
+@needs("lightning")
+def test_lightning_resumes_in_mid_epoch_with_mined_pools(tmp_path: Path) -> None:
+    printed = run("lightning_module.py", tmp_path)
+    # Two rounds at one go, and after the checkpoint only the second again.
+    assert printed.count("voxels found hard") == 3
+    assert "resumed after step 18 of 24, the same weights: True" in printed
+    assert "the same account: True" in printed
+
+
+@needs("ignite")
+def test_monai_trains_on_exactly_the_shares_that_were_asked_for(tmp_path: Path) -> None:
+    printed = run("monai_training.py", tmp_path)
+    assert "80 of 160 patches from windows with foreground" in printed
+    assert "80 of 160 patches from windows with nothing" in printed
 
 
 def test_every_example_is_run_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"own_pytorch_loop.py"}
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [path.name for path in EXAMPLES.glob("*.py") if f'run("{path.name}"' not in source] == []
