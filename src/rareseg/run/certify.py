@@ -14,7 +14,7 @@ import torch
 from rareseg.data.fingerprint import CaseFacts, Fingerprint, content_hash, inspect_dataset
 from rareseg.data.formats import read_mask
 from rareseg.data.preprocess import class_indices
-from rareseg.data.records import IGNORE, Case, Dataset
+from rareseg.data.records import IGNORE, Case, Classes, Dataset
 from rareseg.decision.group_losses import Table, needs_components
 from rareseg.decision.guarantees import Promise, Statement
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, choose_operating_point
@@ -25,7 +25,7 @@ from rareseg.decision.promises import (
     keep_promise,
     refuse_count,
 )
-from rareseg.errors import DataError, ProblemsError, UsageError, nearest
+from rareseg.errors import DataError, ProblemsError
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.intervals import count_groups
 from rareseg.evaluation.scores import ScoreTable
@@ -37,7 +37,7 @@ from rareseg.progress import Track, silent
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import score_all
-from rareseg.run.tune import cases_of, select_tables
+from rareseg.run.tune import asked_regions, cases_of, select_tables
 
 Promised = Mapping[str, Kept | Infeasible]
 """What came of a promise in each region."""
@@ -50,7 +50,7 @@ _SELECTED = (
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """The cases that are to stand for a promise, before they are scored."""
 
     cases: tuple[Case, ...]
@@ -85,48 +85,89 @@ def certify(
     """
     folder = open_run(Path(run))
     bundle = load_bundle(folder.bundle)
-    wanted = _regions(bundle, region)
+    wanted = asked_regions(bundle.classes.regions, region)
     source = _source(folder, bundle, certify_on, track)
     select, parts = select_tables(folder, bundle, device=device, track=track)
-    found: dict[str, Kept | Infeasible] = {}
-    starts: dict[str, OperatingPoint] = {}
-    for name in wanted:
-        start = (points or {}).get(name) or choose_operating_point(
-            select, region=name, maximize=bundle.recipe.decision.maximize
-        )
-        if isinstance(start, Infeasible):
-            found[name] = start
-            continue
-        few = refuse_count(promise, name, _count_groups(source.cases, bundle, name, promise))
-        if few is not None:
-            found[name] = few
-        else:
-            starts[name] = start
+    maximize = bundle.recipe.decision.maximize
+    asked = {
+        name: (points or {}).get(name)
+        or choose_operating_point(select, region=name, maximize=maximize)
+        for name in wanted
+    }
+    starts, found = enough_groups(promise, asked, source.cases, bundle.classes)
     if starts:
         arithmetic = arithmetic_of(bundle, weights_digest(folder.bundle), device)
-        sight = {name: needs_components(promise, start) for name, start in starts.items()}
         tables = _tables(folder, bundle, source, (select, parts), device, track)
-        for name, start in starts.items():
-            asked = _asked(promise, start)
-            before = bundle.spent.get(name, {}).get(source.digest, asked)
-            unseen = source.independent and before == asked
-            why = source.why_estimate if not source.independent else _SEEN_BEFORE
-            own_select, own = tables[sight[name]]
-            witnesses = Witnesses(own, source.role, source.digest, arithmetic, unseen, why)
-            found[name] = keep_promise(promise, start, select=own_select, witnesses=witnesses)
+        found |= keep_each(promise, starts, tables, source, arithmetic, bundle.spent)
         kept = {name: result for name, result in found.items() if isinstance(result, Kept)}
         save_statements(
             folder.bundle,
             {name: result.point for name, result in kept.items()},
             {name: result.statement for name, result in kept.items()},
-            {name: (source.digest, _asked(promise, start)) for name, start in starts.items()}
-            if source.independent
-            else {},
+            spending(promise, starts, source),
         )
     ordered = {name: found[name] for name in wanted}
     for result in ordered.values():
         say(describe_promise(result))
     return ordered
+
+
+def enough_groups(
+    promise: Promise,
+    asked: Mapping[str, OperatingPoint | Infeasible],
+    cases: Sequence[Case],
+    classes: Classes,
+) -> tuple[dict[str, OperatingPoint], dict[str, Kept | Infeasible]]:
+    """Return the points from which a promise may be kept, and what refuses it in other regions.
+
+    From the masks of the cases that are to stand for it alone, so that no score is used up.
+    """
+    starts: dict[str, OperatingPoint] = {}
+    refused: dict[str, Kept | Infeasible] = {}
+    for name, start in asked.items():
+        if isinstance(start, Infeasible):
+            refused[name] = start
+            continue
+        few = refuse_count(promise, name, _count_groups(cases, classes, name, promise))
+        if few is None:
+            starts[name] = start
+        else:
+            refused[name] = few
+    return starts, refused
+
+
+def keep_each(
+    promise: Promise,
+    starts: Mapping[str, OperatingPoint],
+    tables: Mapping[bool, tuple[Table, Table]],
+    source: Source,
+    arithmetic: Mapping[str, Any],
+    spent: Mapping[str, Mapping[str, str]],
+) -> dict[str, Kept | Infeasible]:
+    """Return what comes of a promise in each region, from where its way starts.
+
+    ``tables`` are (select, witnesses) as score tables (False) and as component tables (True);
+    ``spent`` says which cases were asked to stand for what before.
+    """
+    found: dict[str, Kept | Infeasible] = {}
+    for name, start in starts.items():
+        asked = _asked(promise, start)
+        before = spent.get(name, {}).get(source.digest, asked)
+        unseen = source.independent and before == asked
+        why = source.why_estimate if not source.independent else _SEEN_BEFORE
+        select, own = tables[needs_components(promise, start)]
+        witnesses = Witnesses(own, source.role, source.digest, arithmetic, unseen, why)
+        found[name] = keep_promise(promise, start, select=select, witnesses=witnesses)
+    return found
+
+
+def spending(
+    promise: Promise, starts: Mapping[str, OperatingPoint], source: Source
+) -> dict[str, tuple[str, str]]:
+    """Return which cases were used up for what in each region: (digest, what was asked)."""
+    if not source.independent:
+        return {}
+    return {name: (source.digest, _asked(promise, start)) for name, start in starts.items()}
 
 
 def describe_promise(result: Kept | Infeasible) -> str:
@@ -190,37 +231,24 @@ def _speaks_of(statement: Statement, point: OperatingPoint) -> bool:
     return cut == (statement.threshold, statement.gate, statement.smallest_component)
 
 
-def _regions(bundle: Bundle, region: str | None) -> tuple[str, ...]:
-    """Return the regions that are asked for."""
-    regions = tuple(bundle.classes.regions)
-    if region is None:
-        return regions
-    if region not in regions:
-        raise UsageError(
-            f"--region {region!r} is not a region of this model{nearest(region, regions)}; "
-            f"allowed are {', '.join(regions)}."
-        )
-    return (region,)
-
-
 def _source(
     folder: RunFolder,
     bundle: Bundle,
     certify_on: DataOptions | Path | str | None,
     track: Track,
-) -> _Source:
+) -> Source:
     """Return the cases that are to stand for a promise."""
     if certify_on is not None:
         if not isinstance(certify_on, DataOptions):
             certify_on = DataOptions(str(certify_on))
         dataset = certify_on.open()
         _refuse_seen(folder, bundle, certify_on, dataset, track)
-        return _Source(dataset.cases, "certify", content_hash(dataset), True, "")
+        return Source(dataset.cases, "certify", content_hash(dataset), True, "")
     digest = str(bundle.trained["data"])
     own = tuple(cases_of(folder, "certify"))
     if own:
-        return _Source(own, "certify", digest, True, "")
-    return _Source(tuple(cases_of(folder, "select")), "select", digest, False, _SELECTED)
+        return Source(own, "certify", digest, True, "")
+    return Source(tuple(cases_of(folder, "select")), "select", digest, False, _SELECTED)
 
 
 def _refuse_seen(
@@ -239,7 +267,7 @@ def _refuse_seen(
     if problems:
         raise ProblemsError(problems)
     roles = read_split(folder.split)
-    for mine, theirs in _shared(Fingerprint.from_json(folder.fingerprint), fingerprint):
+    for mine, theirs in shared_cases(Fingerprint.from_json(folder.fingerprint), fingerprint):
         role = roles.get(mine.id)
         if role in ("train", "select"):
             together = mine.group is not None and mine.group == theirs.group
@@ -251,7 +279,7 @@ def _refuse_seen(
             )
 
 
-def _shared(mine: Fingerprint, theirs: Fingerprint) -> Iterator[tuple[CaseFacts, CaseFacts]]:
+def shared_cases(mine: Fingerprint, theirs: Fingerprint) -> Iterator[tuple[CaseFacts, CaseFacts]]:
     """Yield pairs of cases that are of one group, or hold the same image."""
 
     def marks(case: CaseFacts) -> list[object]:
@@ -268,16 +296,14 @@ def _shared(mine: Fingerprint, theirs: Fingerprint) -> Iterator[tuple[CaseFacts,
                 yield other, case
 
 
-def _count_groups(cases: Sequence[Case], bundle: Bundle, region: str, promise: Promise) -> int:
+def _count_groups(cases: Sequence[Case], classes: Classes, region: str, promise: Promise) -> int:
     """Return how many groups have a case that the promise is about, from the masks alone."""
-    members = list(bundle.classes.regions[region])
+    members = list(classes.regions[region])
     groups = []
     for case in cases:
         positive, counts = False, True
         if case.mask is not None:
-            labels = class_indices(
-                read_mask(case.mask).array, bundle.classes.values, bundle.classes.ignore_value
-            )
+            labels = class_indices(read_mask(case.mask).array, classes.values, classes.ignore_value)
             positive = bool(np.isin(labels, members).any())
             counts = bool((labels != IGNORE).any())
         if counts and promise.is_about(positive=positive):
@@ -288,7 +314,7 @@ def _count_groups(cases: Sequence[Case], bundle: Bundle, region: str, promise: P
 def _tables(
     folder: RunFolder,
     bundle: Bundle,
-    source: _Source,
+    source: Source,
     select: tuple[ScoreTable, ComponentTable],
     device: str | torch.device,
     track: Track,

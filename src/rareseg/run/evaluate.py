@@ -258,11 +258,17 @@ def _write(
     promises: Sequence[Sentence],
     track: Track,
 ) -> Evaluation:
-    """Judge, draw, and write the three files."""
+    """Draw pictures and write the files."""
     points = shown_points(predictor.bundle)
     shots = choose_shots(content.results)
     pictures = draw_pictures(predictor, cases, shots, points, track=track)
-    content = replace(content, pictures=pictures)
+    return write_evaluation(out, replace(content, pictures=pictures), promises)
+
+
+def write_evaluation(
+    out: Path, content: ReportContent, promises: Sequence[Sentence] = ()
+) -> Evaluation:
+    """Judge, and write the tables, the scorecards and the page."""
     content = replace(content, verdicts=(*judge(content), *promises))
     evaluation = Evaluation(content, out / "cases.csv", out / "scorecard.json", out / "report.html")
     write_cases_csv(evaluation.cases_csv, content.results)
@@ -276,6 +282,11 @@ def _promises(
     folder: RunFolder, bundle: Bundle, device: str | torch.device
 ) -> tuple[Sentence, ...]:
     """Return what is promised of the points in use, and whether it holds here."""
+    return promise_sentences(statement_lines(bundle, folder.bundle, device=device))
+
+
+def promise_sentences(lines: Sequence[str]) -> tuple[Sentence, ...]:
+    """Return lines about promises as the report's sentences."""
     return tuple(
         Sentence(
             "good" if line.startswith(Certificate.word) else "warning",
@@ -283,7 +294,7 @@ def _promises(
             "A certificate rests on cases that nothing else has seen and holds for the arithmetic "
             "that scored them; an estimate rests on cases that had a say in the choice.",
         )
-        for line in statement_lines(bundle, folder.bundle, device=device)
+        for line in lines
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rareseg.data.records import IGNORE, Case
+from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.decision.operating_point import apply_point
 from rareseg.evaluation.scores import region_references, region_scores
 from rareseg.prediction.predictor import Predictor
@@ -26,7 +26,7 @@ def draw_pictures(
     names = {shot.case_id for shot in shots}
     shown = [case for case in cases if case.id in names]
     taken = {
-        (shot.case_id, shot.region): _take(shot, scored, predictor, points)
+        (shot.case_id, shot.region): take_shot(shot, scored, predictor.bundle.classes, points)
         for scored in score_each(predictor, shown, track=track, doing="drawing pictures")
         for shot in shots
         if shot.case_id == scored.case.id
@@ -34,8 +34,8 @@ def draw_pictures(
     return tuple(taken[shot.case_id, shot.region] for shot in shots)
 
 
-def _take(shot: Shot, scored: ScoredCase, predictor: Predictor, points: Points) -> CasePicture:
-    classes = predictor.bundle.classes
+def take_shot(shot: Shot, scored: ScoredCase, classes: Classes, points: Points) -> CasePicture:
+    """Return the picture of one scored case."""
     reference = region_references(scored.labels, classes)[shot.region]
     scores = region_scores(scored.probabilities, classes)[shot.region]
     prediction = apply_point(scores, points[shot.region]) & (reference != IGNORE)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -34,6 +35,39 @@ from rareseg.run.scoring import score_all
 
 Chosen = Mapping[str, OperatingPoint | Infeasible]
 """What was found for each region: a point, or why there is none."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is maximised, and over which smallest components; see :func:`choose_points`."""
+
+    goal: Goal
+    smallest: tuple[int, ...] | Literal["search"] | None = None
+
+    @classmethod
+    def of(cls, maximize: str | Goal, smallest: Sequence[int] | str | None = None) -> Rule:
+        """Return the rule; raises :class:`UsageError` for what is none."""
+        if isinstance(smallest, str) and smallest != "search":
+            raise UsageError(
+                f"Smallest components are numbers of voxels, or 'search'; got {smallest!r}."
+            )
+        goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
+        if smallest is None:
+            return cls(goal)
+        return cls(goal, "search" if isinstance(smallest, str) else tuple(smallest))
+
+    def choose(self, tables: tuple[ScoreTable, ComponentTable], region: str) -> Choice:
+        """Choose the point of one region, from scores or where needed from components."""
+        scores, components = tables
+        if self.smallest is None and not self.goal.needs_components:
+            return choose_with_frontier(scores, region=region, maximize=self.goal)
+        sizes = (0,) if self.smallest is None else self.smallest
+        return choose_with_frontier(
+            components,
+            region=region,
+            maximize=self.goal,
+            smallest=None if sizes == "search" else sizes,
+        )
 
 
 def tune(
@@ -86,37 +120,32 @@ def choose_points(
     """
     folder = open_run(Path(run))
     bundle = load_bundle(folder.bundle)
-    regions = tuple(bundle.classes.regions)
-    if region is not None and region not in regions:
-        raise UsageError(
-            f"--region {region!r} is not a region of this model{nearest(region, regions)}; "
-            f"allowed are {', '.join(regions)}."
-        )
-    if isinstance(smallest, str) and smallest != "search":
-        raise UsageError(
-            f"Smallest components are numbers of voxels, or 'search'; got {smallest!r}."
-        )
-    goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
-    sizes = None if isinstance(smallest, str) else smallest
-    scores, components = select_tables(folder, bundle, device=device, track=track)
-    table: ScoreTable | ComponentTable = scores
-    if goal.needs_components or smallest is not None:
-        table = components
-        sizes = (0,) if smallest is None else sizes
-    choices = {
-        name: choose_with_frontier(table, region=name, maximize=goal, smallest=sizes)
-        for name in (regions if region is None else (region,))
-    }
+    regions = asked_regions(bundle.classes.regions, region)
+    rule = Rule.of(maximize, smallest)
+    tables = select_tables(folder, bundle, device=device, track=track)
+    choices = {name: rule.choose(tables, name) for name in regions}
     points = {name: choice.found for name, choice in choices.items()}
     save_points(
         folder.bundle,
         {name: point for name, point in points.items() if isinstance(point, OperatingPoint)},
     )
-    _write_choices(folder, choices)
+    write_choices(folder.root / "decision.json", choices)
     for choice in choices.values():
         for line in describe_choice(choice):
             say(line)
     return choices
+
+
+def asked_regions(regions: Collection[str], region: str | None) -> tuple[str, ...]:
+    """Return all regions, or the one that is asked for; UsageError where it is none of them."""
+    if region is None:
+        return tuple(regions)
+    if region not in regions:
+        raise UsageError(
+            f"--region {region!r} is not a region of this model{nearest(region, regions)}; "
+            f"allowed are {', '.join(regions)}."
+        )
+    return (region,)
 
 
 def choice_record(choice: Choice) -> dict[str, Any]:
@@ -128,9 +157,8 @@ def choice_record(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _write_choices(folder: RunFolder, choices: Mapping[str, Choice]) -> None:
+def write_choices(path: Path, choices: Mapping[str, Choice]) -> None:
     """Write what was chosen from, in place of what was written for these regions before."""
-    path = folder.root / "decision.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known |= {name: choice_record(choice) for name, choice in choices.items()}
     with atomic_write(path) as temporary:
