@@ -175,7 +175,7 @@ class TestNnunet:
             "p_1_0001.nii.gz",
         ]
         assert dataset.labels == {"core": 2, "class_1": 1}
-        assert dataset.regions == {"whole": (1, 2)}
+        assert list(dataset.regions.items()) == [("whole", (1, 2)), ("core", (2,))]
         assert dataset.ignore_value == 3
         assert dataset.channel_names == ("T1", "T2")
 

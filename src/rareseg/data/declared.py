@@ -35,8 +35,9 @@ NOTHING_DECLARED = Declared()
 def read_dataset_json(root: Path) -> Declared:
     """Read ``root/dataset.json`` as nnU-Net (v1, v2), the Decathlon and rareseg write it.
 
-    ``labels`` maps names to values (nnU-Net v2: or to lists of values, which are regions) or
-    values to names (Decathlon, nnU-Net v1); ``regions`` maps names to lists of values;
+    ``labels`` maps names to values (nnU-Net v2: or to lists of values) or values to names
+    (Decathlon, nnU-Net v1). Where there is a list, every label but background and ignore is a
+    region, in the order given. ``regions`` maps names to lists of values;
     ``channel_names`` or ``modality`` maps "0", "1", … to names.
 
     Raises:
@@ -85,14 +86,18 @@ def declared_labels(
         return None, {}, None
     labels: dict[str, int] = {}
     regions: dict[str, tuple[int, ...]] = {}
-    for key, entry in _mapping(entries, "labels", path).items():
-        if isinstance(entry, list):
-            regions[key] = _values(key, entry, path)
-        elif isinstance(entry, str) and key.lstrip("-").isdigit():
-            labels[entry] = int(key)
-        else:
-            labels[key] = _values(key, [entry], path)[0]
+    said = _mapping(entries, "labels", path)
+    for key, entry in said.items():
+        name, value = key, entry
+        if isinstance(entry, str) and key.lstrip("-").isdigit():
+            name, value = entry, int(key)
+        regions[name] = _values(key, value, path)
+        if not isinstance(entry, list):
+            labels[name] = regions[name][0]
     ignore_value = labels.pop(IGNORE_NAME, None)
+    if not any(isinstance(entry, list) for entry in said.values()):
+        regions = {}
+    regions = {name: v for name, v in regions.items() if name != IGNORE_NAME and v != (0,)}
     united = {value for values in regions.values() for value in values}
     labels |= _named(united - set(labels.values()))
     labels = {name: value for name, value in labels.items() if value != 0}
