@@ -59,15 +59,14 @@ class ReadError(DataError):
 class ProblemsError(DataError):
     """Inspection found problems; ``problems`` holds one sentence for each."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(
+        self, problems: Sequence[str], *, remedy: str = "`rareseg inspect DATA` lists them all"
+    ) -> None:
         self.problems = tuple(problems)
         shown = "; ".join(self.problems[:3])
         more = f"; and {len(self.problems) - 3} more" if len(self.problems) > 3 else ""
         noun = "problem" if len(self.problems) == 1 else "problems"
-        super().__init__(
-            f"{len(self.problems)} {noun} in the data: {shown}{more} "
-            "(`rareseg inspect DATA` lists them all)."
-        )
+        super().__init__(f"{len(self.problems)} {noun} in the data: {shown}{more} ({remedy}).")
 
 
 class StoreError(WorkError):

@@ -42,6 +42,8 @@ KEYS = ("probabilities", "softmax")
 ROUNDING = 1e-3
 """How far a score may leave [0, 1] and still be called rounding, as of half-precision sums."""
 
+Numbers = NDArray[np.generic]
+
 _GREY = 0
 """PNG's colour type of one channel."""
 
@@ -121,17 +123,15 @@ def read_probabilities(path: Path, image: Image) -> NDArray[np.float32]:
     probability (integers, NaN, values outside [0, 1]), or does not fit on the image. Nothing is
     unpickled.
     """
-    suffix = suffix_of(path)
-    if suffix == ".npz":
-        array = _as_read(_from_npz(path), image)
-    else:
-        array = _from_image(path, image)
+    packed = suffix_of(path) == ".npz"
+    found = _as_read(_from_npz(path), image) if packed else _from_image(path, image)
+    array = np.ascontiguousarray(found, np.float32)
     shape, wanted = array.shape[1:], image.array.shape[1:]
     if shape != wanted:
         cropped = (
             "; nnU-Net 1 writes the cropped part alone, so put it back with the crop_bbox of its "
             ".pkl, or predict with nnU-Net 2"
-            if suffix == ".npz"
+            if packed
             else "; write the scores on the image's original grid"
         )
         raise ReadError(
@@ -144,7 +144,7 @@ def read_probabilities(path: Path, image: Image) -> NDArray[np.float32]:
             f"{path} holds {wrong} values of {array.size} that are NaN or outside [0, 1]; write "
             "probabilities (after softmax or sigmoid), not logits."
         )
-    return np.ascontiguousarray(array, np.float32)
+    return array
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -186,7 +186,7 @@ def _require_all(folder: Path, found: Mapping[str, Path], needed: Collection[str
         )
 
 
-def _from_npz(path: Path) -> NDArray[np.floating]:
+def _from_npz(path: Path) -> Numbers:
     """Return the array of an NPZ file, (channel, z, y, x) or (channel, y, x)."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -197,7 +197,7 @@ def _from_npz(path: Path) -> NDArray[np.floating]:
                     f"{path} holds {held}; the array must be named {' or '.join(KEYS)}, as nnU-Net "
                     "names it."
                 )
-            array = archive[named[0]]
+            array: Numbers = archive[named[0]]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ReadError(
             f"{path} cannot be read as NPZ ({error}); write it again with numpy.savez_compressed."
@@ -211,19 +211,21 @@ def _from_npz(path: Path) -> NDArray[np.floating]:
     return array if array.ndim == 4 else array[:, None]
 
 
-def _from_image(path: Path, image: Image) -> NDArray[np.floating]:
+def _from_image(path: Path, image: Image) -> Numbers:
     """Return (channel, z, y, x) of an image file."""
     levels = _levels(path) if suffix_of(path) == ".png" else None
     found = read_image((path,))
     array = found.array
     if levels is not None:
-        return np.divide(array, levels, dtype=np.float32)
+        return array.astype(np.float32) / levels
     _require_floats(path, array.dtype)
+    in_world = image.geometry.origin is not None
     if found.geometry.origin is None:
-        return _as_read(array, image)
-    if image.geometry.origin is None:
+        # Pictures are shown upright by any reader, plain arrays lie as the image's file does.
+        return _as_read(array, image) if in_world or suffix_of(path) == ".npy" else array
+    if not in_world:
         # A photograph has no world: what the other file says of one would only turn it.
-        return from_canonical(array, found.geometry.orientation or CANONICAL)
+        return _as_read(from_canonical(array, found.geometry.orientation or CANONICAL), image)
     if array.shape[1:] == image.array.shape[1:]:
         difference = disagreement(image.geometry, found.geometry, array.shape[1:])
         if difference:
@@ -234,7 +236,7 @@ def _from_image(path: Path, image: Image) -> NDArray[np.floating]:
     return array
 
 
-def _as_read(array: NDArray[np.floating], image: Image) -> NDArray[np.floating]:
+def _as_read(array: Numbers, image: Image) -> Numbers:
     """Turn an array in the axis order of the image's file to the canonical one."""
     geometry = image.geometry
     turned = upright(array, geometry.exif)
