@@ -130,6 +130,35 @@ def test_imports_inside_functions_stand_in_the_command_line_alone():
     assert {Path(name).parts[0] for name in inside} <= {"cli"}
 
 
+def compiled() -> dict[str, dict[str, object]]:
+    """Every function that numba compiles, and the options that it is compiled with."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            for mark in function.decorator_list:
+                call = mark.func if isinstance(mark, ast.Call) else mark
+                if ast.unparse(call).split(".")[-1] not in {"jit", "njit", "vectorize"}:
+                    continue
+                options = mark.keywords if isinstance(mark, ast.Call) else []
+                found[f"{path.stem}.{function.name}"] = {
+                    option.arg: ast.literal_eval(option.value) for option in options
+                }
+    return found
+
+
+def test_kernels_let_other_threads_run_and_start_none_of_their_own():
+    kernels = compiled()
+    assert "cutting._cut_images" in kernels
+    # What is inlined is part of the kernels that call it.
+    whole = {name: options for name, options in kernels.items() if options.get("inline") is None}
+    assert [name for name, options in whole.items() if options.get("nogil") is not True] == []
+    assert [name for name, options in kernels.items() if options.get("parallel")] == []
+    texts = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    assert not any("prange" in text for text in texts)
+
+
 def test_every_command_has_an_example():
     from rareseg.cli import app
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -142,8 +143,21 @@ def recipe_with(**training) -> Recipe:
     return make_recipe({**RECIPE, "training": {**RECIPE["training"], **training}})
 
 
-def run(store, folder: Path, recipe: Recipe, scores, *, keep=None) -> Fitted:
-    """Train with validations that give ``scores`` in turn; ``keep`` takes the validated weights."""
+class Sluggish(PatchSampler):
+    """Takes far longer to plan a batch than a tiny network to learn from it."""
+
+    def plan(self, k):
+        time.sleep(0.1)
+        return super().plan(k)
+
+
+def run(
+    store, folder: Path, recipe: Recipe, scores, *, keep=None, sampler=PatchSampler, said=None
+) -> Fitted:
+    """Train with validations that give ``scores`` in turn; ``keep`` takes the validated weights.
+
+    ``said`` takes the lines for the user.
+    """
     torch.manual_seed(0)
     network = build_network(recipe.network, dimension=2, channels=1, classes=2)
     answers = iter(scores)
@@ -157,11 +171,12 @@ def run(store, folder: Path, recipe: Recipe, scores, *, keep=None) -> Fitted:
     return fit(
         network,
         make_loss(recipe.loss, store.classes),
-        PatchSampler.from_settings(store, recipe.sampling, seed=0),
+        sampler.from_settings(store, recipe.sampling, seed=0),
         validate,
         recipe,
         folder,
         fabric=Fabric(accelerator="cpu", devices=1),
+        report=lambda line: None if said is None else said.append(line),
     )
 
 
@@ -213,6 +228,20 @@ class TestFit:
         untrained = mean_loss()
         network.load_state_dict(fitted.weights)
         assert mean_loss() < 0.5 * untrained
+
+    def test_worker_processes_change_no_weight(self, store, tmp_path):
+        scores = [0.1, 0.2, 0.3, 0.4]
+        alone = run(store, tmp_path / "alone", recipe_with(), scores)
+        helped = run(store, tmp_path / "helped", recipe_with(workers=2), scores)
+        assert same(alone.weights, helped.weights)
+
+    def test_a_loop_that_waits_says_once_what_to_change(self, store, tmp_path):
+        said: list[str] = []
+        recipe = recipe_with(steps=20)
+        fitted = run(store, tmp_path, recipe, [0.1] * 4, sampler=Sluggish, said=said)
+        assert fitted.waiting_share > 0.05
+        assert len([line for line in said if "training waits for patches" in line]) == 1
+        assert read_table(tmp_path / "steps.csv")["waiting_share"][-1] > 0.05
 
     def test_scores_that_are_equal_keep_the_first(self, store, tmp_path):
         assert run(store, tmp_path, recipe_with(), [0.0] * 4).best_step == 3

@@ -3,7 +3,7 @@
 import pytest
 
 from rareseg.errors import WorkError
-from rareseg.training.journal import STEP_COLUMNS, Journal, read_table
+from rareseg.training.journal import STEP_COLUMNS, Journal, describe_waiting, read_table
 
 
 def note(journal: Journal, *steps: int) -> None:
@@ -66,3 +66,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "training").write_text("a file")
     with pytest.raises(WorkError, match=r"training.* could not be written"):
         Journal(tmp_path / "training", first_step=0)
+
+
+def test_waiting_is_worth_a_word_from_a_twentieth_on():
+    assert describe_waiting(0.0, workers=0) is None
+    assert describe_waiting(0.05, workers=0) is None
+    said = describe_waiting(0.12, workers=0)
+    assert said is not None
+    assert "waits for patches 12 % of the time" in said
+    assert "with training.workers=2" in said
+    assert "more training.workers than 3" in (describe_waiting(0.12, workers=3) or "")

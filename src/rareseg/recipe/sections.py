@@ -292,6 +292,10 @@ class TrainingSection(Section):
         default=0,
         description="CPU threads; 0: as many as the machine has, written down at the first start",
     )
+    workers: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="processes that cut patches ahead; 0: a thread does. They change no patch",
+    )
 
 
 class PredictionSection(Section):

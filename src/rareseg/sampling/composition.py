@@ -115,7 +115,7 @@ class Tally:
     def settle(self) -> None:
         """Take over what was counted on a device."""
         if self._later is not None:
-            *classes, ignored, positive = self._later.tolist()
+            *classes, ignored, positive = self._later.cpu().tolist()
             self.voxels[: len(classes)] += classes
             self.voxels[IGNORE] += ignored
             self.with_foreground += positive

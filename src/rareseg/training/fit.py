@@ -23,10 +23,11 @@ from torch.optim.swa_utils import AveragedModel
 from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe, TrainingSection
 from rareseg.sampling.augment import augment
+from rareseg.sampling.loading import PatchLoader
 from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.training.budget import seconds_per_call
 from rareseg.training.checkpoint import State, load_state, save_state
-from rareseg.training.journal import Journal
+from rareseg.training.journal import Journal, describe_waiting
 from rareseg.training.losses import Loss, training_loss
 from rareseg.training.mining import MakePredict, mine_round
 
@@ -95,7 +96,8 @@ def fit(
     progress = loop.restore(load_state(folder / "last.pt"), sampler)
     saved_at = time.monotonic()
     checkpoints = set(validation_steps(settings))
-    batches = _epochs(sampler)
+    batches = _epochs(PatchLoader(sampler, workers=settings.workers))
+    advised = False
     with Journal(folder, first_step=progress.step) as journal:
         # A run that was killed after it had stopped early has nothing left to learn.
         over = bool(settings.patience) and progress.since_best >= settings.patience
@@ -125,6 +127,10 @@ def fit(
             stop = False
             if progress.step in checkpoints:
                 stop = loop.validate(validate, progress, folder, journal, report)
+                advice = describe_waiting(progress.waiting_share, workers=settings.workers)
+                if advice and not advised:
+                    report(advice)
+                    advised = True
             due = time.monotonic() - saved_at > SAVE_SECONDS
             if fabric.is_global_zero and (due or progress.step in checkpoints):
                 save_state(folder / "last.pt", loop.state(progress, sampler))
@@ -144,10 +150,10 @@ def fit(
     )
 
 
-def _epochs(sampler: PatchSampler) -> Iterator[Batch]:
+def _epochs(loader: PatchLoader) -> Iterator[Batch]:
     """Yield batches without end, one epoch after the other; each is begun when it is asked for."""
     while True:
-        yield from sampler
+        yield from loader
 
 
 def measure_step(

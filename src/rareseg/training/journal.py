@@ -13,6 +13,9 @@ from rareseg.data.files import atomic_write, naming
 STEP_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "seconds", "waiting_share")
 VALIDATION_COLUMNS = ("step", "score", "best")
 
+MOST_WAITING = 0.05
+"""The share of the time that a training loop may wait for data before it is worth a word."""
+
 
 class Journal:
     """The log of one run in ``folder``: ``steps.csv``, ``validations.csv`` and TensorBoard events.
@@ -52,6 +55,23 @@ class Journal:
         self._validations.add((step, score, best))
         with naming(self._folder):
             self._board.add_scalar("select/score", score, step)
+
+
+def describe_waiting(share: float, *, workers: int) -> str | None:
+    """Return what to change where the loop waits for data for more than 5 % of its time.
+
+    ``share``, 0…1, is that of the wait, ``workers`` are the processes that cut patches. ``None``:
+    there is nothing to change.
+    """
+    if share <= MOST_WAITING:
+        return None
+    more = f"more training.workers than {workers}" if workers else "training.workers=2"
+    return (
+        f"training waits for patches {100 * share:.0f} % of the time (over {100 * MOST_WAITING:.0f}"
+        f" % is too much): begin the run with {more} if the machine has idle cores, with fewer "
+        "training.threads if it has none, or with --out on a faster disk if the store is larger "
+        "than the memory"
+    )
 
 
 def read_table(path: Path) -> dict[str, list[float]]:
