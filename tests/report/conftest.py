@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from scipy import ndimage
 
 from rareseg.data.examine import ChannelFacts
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
-from rareseg.data.records import Classes, Role
+from rareseg.data.records import Classes, Geometry, Role
 from rareseg.decision.operating_point import (
     OperatingPoint,
     apply_point,
@@ -19,8 +21,12 @@ from rareseg.decision.operating_point import (
     default_point,
 )
 from rareseg.evaluation.cases import CaseResult, measure_case
+from rareseg.evaluation.component_table import ComponentTable, components_of_regions
+from rareseg.evaluation.confusion import confuse
+from rareseg.evaluation.details import detail_case
 from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.scores import ScoreTable, region_references, region_scores, score_regions
+from rareseg.prediction.predictor import class_map
 from rareseg.recipe import Recipe
 from rareseg.report.content import (
     History,
@@ -153,6 +159,31 @@ def table_of(cases: list[Scored], classes: Classes) -> ScoreTable:
     return ScoreTable(tuple(rows))
 
 
+def closely(
+    cases: list[Scored], classes: Classes, points: dict[str, OperatingPoint]
+) -> dict[str, object]:
+    """What is measured closely: components, surfaces and the confusion of classes."""
+    components, details, confusions = [], [], []
+    for case in cases:
+        about = {"case_id": case.id, "group": case.group, "role": case.role}
+        arrays = (case.probabilities, case.labels, classes)
+        components += components_of_regions(*arrays, **about).rows
+        scores = region_scores(case.probabilities, classes)
+        references = region_references(case.labels, classes)
+        masks = {region: apply_point(scores[region], points[region]) for region in classes.regions}
+        details += [
+            detail_case(mask, references[region], region=region, geometry=Geometry(), **about)
+            for region, mask in masks.items()
+        ]
+        predicted = class_map(case.probabilities, masks, classes)
+        confusions.append(confuse(predicted, case.labels, classes.names))
+    return {
+        "components": ComponentTable(tuple(components)),
+        "details": tuple(details),
+        "confusion": reduce(add, confusions),
+    }
+
+
 def build_content(
     *,
     seed: int = 0,
@@ -216,6 +247,7 @@ def build_content(
         table=table,
         select_table=select_table,
         results=results,
+        **closely(test, classes, usable),
         data=data_facts(fingerprint),
         roles=role_counts(fingerprint.cases, roles),
         recipe=Recipe(),

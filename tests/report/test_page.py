@@ -99,7 +99,7 @@ def test_pictures_have_texts_for_those_who_do_not_see_them(content, reader):
     assert all(image["alt"] for image in images)
     assert any(re.search(r"right, \d+ wrong, \d+ missed", image["alt"]) for image in images)
     plots = [a for _, a in reader.tags if a.get("class") == "plot"]
-    assert len(plots) == 3 * len(content.regions) + 2
+    assert len(plots) == 7 * len(content.regions) + 2
     assert all(plot["aria-label"] for plot in plots)
 
 

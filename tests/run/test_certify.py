@@ -11,12 +11,13 @@ import pytest
 
 from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.decision.guarantees import Certificate, Estimate, make_promise
-from rareseg.decision.operating_point import Infeasible, default_point
+from rareseg.decision.operating_point import Infeasible
 from rareseg.decision.promises import Kept
 from rareseg.errors import DataError, UsageError
 from rareseg.prediction.bundle import load_bundle, save_points
 from rareseg.run.certify import certify, describe_promise, statement_lines
 from rareseg.run.folder import DataOptions
+from rareseg.run.tune import Rule
 
 EASY = SpecksSettings(size=64, contrast=8.0, foreground_share=0.06, distractors=1)
 ALARM = make_promise("false alarm rate", 0.2, confidence=0.9)
@@ -109,12 +110,10 @@ def test_cases_that_were_scored_are_used_up_whatever_came_of_it(run, unseen):
 
 def test_lesions_and_a_smallest_component_are_certified_too(run, unseen):
     lesions = make_promise("false negative rate", 0.6, level="lesion")
-    region = next(iter(load_bundle(run / "bundle").classes.regions))
-    start = replace(default_point(region), smallest_component=2)
-    kept = only(certify(run, lesions, certify_on=unseen, points={region: start}))
+    kept = only(certify(run, lesions, certify_on=unseen, rule=Rule.of("dice", (2,))))
     assert kept.statement.promise.level == "lesion"
     assert kept.statement.value <= 0.6
-    assert kept.point.threshold <= 0.5
+    assert kept.point.smallest_component == 2
 
 
 def test_select_cases_give_an_estimate(run):

@@ -249,7 +249,22 @@ class TestJson:
     def test_tune(self, run, call):
         record = json.loads(call("tune", run, "--maximize", "dice", "--json").out)
         stored = json.loads((run / "bundle" / "bundle.json").read_text(encoding="utf-8"))["points"]
-        assert record == stored
+        assert {name: choice["found"] for name, choice in record.items()} == stored
+        notes = [note for point in record["foreground"]["frontier"] for note in point["notes"]]
+        assert sorted(notes) == ["chosen", "usual"]
+
+    def test_tune_by_cost_and_limits(self, run, call):
+        costs = ("--cost-false-positive", "1", "--cost-false-negative", "10", "--level", "lesion")
+        record = json.loads(call("tune", run, *costs, "--json").out)
+        assert "10 per false negative lesion" in record["foreground"]["found"]["objective"]
+        limits = ("--min-recall", "0.2", "--smallest-component", "search")
+        found = json.loads(call("tune", run, *limits, "--json").out)["foreground"]["found"]
+        assert found["objective"] == "dice, recall at least 0.2"
+        never = json.loads(
+            call("tune", run, "--min-precision", "1", "--min-recall", "1", "--json").out
+        )
+        assert "out of reach" in never["foreground"]["found"]["infeasible"]
+        call("tune", run)
 
     def test_predict(self, finished, specks, call, tmp_path):
         image = sorted((specks / "images").iterdir())[0]
@@ -261,6 +276,13 @@ class TestWords:
     def test_unknown_region_and_objective_name_what_there_is(self, finished, call):
         refused(call("tune", finished, "--region", "forground"), "'foreground'", code=2)
         refused(call("tune", finished, "--maximize", "dise"), "'dice'", code=2)
+
+    def test_goals_that_contradict_or_do_nothing(self, finished, call):
+        refused(call("tune", finished, "--beta", "2"), "f-beta", code=2)
+        costs = ("--maximize", "youden", "--cost-false-positive", "1")
+        refused(call("tune", finished, *costs), "contradict", code=2)
+        refused(call("tune", finished, "--smallest-component", "big"), "'search'", code=2)
+        refused(call("tune", finished, "--confidence", "0.9"), "promise", code=2)
 
     @pytest.mark.parametrize("budget", ["20", "soon", "0min", "-3h"])
     def test_an_impossible_budget_says_how_to_write_one(self, budget, specks, call, tmp_path):

@@ -16,9 +16,37 @@ from rareseg.errors import UsageError
 @app.command(epilog="Example: rareseg tune run --max-false-alarm-rate 0.1 --confidence 0.95")
 def tune(
     run: Run,
-    maximize: Annotated[str, typer.Option("--maximize", help="What to maximise: dice.")] = "dice",
+    maximize: Annotated[
+        str, typer.Option("--maximize", help="dice, f-beta, youden, or cost.")
+    ] = "dice",
     region: Annotated[
         str | None, typer.Option("--region", help="One region alone; all where not given.")
+    ] = None,
+    beta: Annotated[
+        float, typer.Option(min=0.0, help="Of f-beta: above 1 misses weigh more than alarms.")
+    ] = 1.0,
+    cost_false_positive: Annotated[
+        float | None, typer.Option(min=0.0, help="Of each false positive; asks for least cost.")
+    ] = None,
+    cost_false_negative: Annotated[
+        float | None, typer.Option(min=0.0, help="Of each false negative; asks for least cost.")
+    ] = None,
+    min_recall: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Reach it on the select cases.")
+    ] = None,
+    min_precision: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Reach it on the select cases.")
+    ] = None,
+    false_positives_per_case: Annotated[
+        float | None, typer.Option(min=0.0, help="No more false components on the select cases.")
+    ] = None,
+    false_alarms: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="No larger share of the negative select cases."),
+    ] = None,
+    smallest_component: Annotated[
+        str | None,
+        typer.Option(metavar="VOXELS|search", help="Remove smaller components."),
     ] = None,
     max_false_negative_rate: Annotated[
         float | None,
@@ -43,7 +71,10 @@ def tune(
         ),
     ] = None,
     level: Annotated[
-        str | None, typer.Option("--level", help="image, lesion or voxel; else the usual one.")
+        str | None,
+        typer.Option(
+            "--level", help="voxel, lesion or image: of costs, recall, precision and promises."
+        ),
     ] = None,
     certify_on: Annotated[
         Path | None, typer.Option("--certify-on", help="New cases that stand for the promise.")
@@ -51,11 +82,16 @@ def tune(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Choose the operating point of each region, or move it to where a promise holds; store it."""
+    """Choose the operating point of each region and store it.
+
+    What is asked for is reached on the select cases, jointly over threshold, smallest component and
+    image-level gate; what could be had instead is shown. A promise (--max-...) moves the point to
+    where it holds for new cases, or says how many cases it would need.
+    """
     from rareseg.decision.guarantees import make_promise
-    from rareseg.decision.operating_point import Infeasible
+    from rareseg.decision.operating_point import Infeasible, make_goal
     from rareseg.run.certify import certify
-    from rareseg.run.tune import tune as tune_run
+    from rareseg.run.tune import Rule, choice_record, choose_points
 
     bounds = {
         "false negative rate": max_false_negative_rate,
@@ -68,16 +104,27 @@ def tune(
             f"{len(asked)} promises were asked for ({', '.join(kind for kind, _ in asked)}); ask "
             "for one at a time, since each moves the threshold."
         )
-    say = say_to(as_json)
+    if not asked and (confidence is not None or certify_on is not None):
+        raise UsageError(
+            "--confidence and --certify-on belong to a promise; add one, such as "
+            "--max-false-alarm-rate 0.1."
+        )
+    goal = make_goal(
+        maximize,
+        beta=beta,
+        cost_false_positive=cost_false_positive,
+        cost_false_negative=cost_false_negative,
+        level="voxel" if asked or level is None else level,
+        recall=min_recall,
+        precision=min_precision,
+        false_positives_per_case=false_positives_per_case,
+        false_alarm_rate=false_alarms,
+    )
+    rule, say = Rule.of(goal, _sizes(smallest_component)), say_to(as_json)
     if not asked:
-        if confidence is not None or level is not None or certify_on is not None:
-            raise UsageError(
-                "--confidence, --level and --certify-on belong to a promise; add one, such as "
-                "--max-false-alarm-rate 0.1."
-            )
-        chosen = tune_run(run, maximize=maximize, region=region, device=device, track=bar, say=say)
+        choices = choose_points(run, rule, region=region, device=device, track=bar, say=say)
         if as_json:
-            print_json({name: decision_record(found) for name, found in chosen.items()})
+            print_json({name: choice_record(choice) for name, choice in choices.items()})
         else:
             print_line(f"`rareseg evaluate {run} DATA --out DIR` scores cases at these points.")
         return
@@ -87,6 +134,7 @@ def tune(
         make_promise(kind, alpha, confidence=confidence, level=level),
         region=region,
         certify_on=certify_on,
+        rule=rule,
         device=device,
         track=bar,
         say=say,
@@ -95,6 +143,17 @@ def tune(
         print_json({name: decision_record(found) for name, found in promised.items()})
     if all(isinstance(found, Infeasible) for found in promised.values()):
         raise typer.Exit(1)
+
+
+def _sizes(text: str | None) -> tuple[int, ...] | str | None:
+    """Return the smallest components to choose from, as ``choose_points`` takes them."""
+    if text is None or text == "search":
+        return text
+    if not text.isdecimal():
+        raise UsageError(
+            f"--smallest-component is {text!r}; give a number of voxels from 0 up, or 'search'."
+        )
+    return (int(text),)
 
 
 @app.command(epilog="Example: rareseg predict run new_images/ --out masks --probabilities")

@@ -170,13 +170,29 @@ def recall_by_size(
     rows = [row for row in table.select(region=region).rows if row.n_lesions > 0]
     if not rows:
         return ()
-    sizes = [row.lesion_sizes * float(np.prod(row.spacing)) for row in rows]
+    sizes = [np.multiply(row.lesion_sizes, np.prod(row.spacing), dtype=np.float64) for row in rows]
     hits = [
         (largest_per_lesion(row, len(table.grid))[level] >= max(smallest, 1))
         & (np.float32(row.top) >= np.float32(gate))
         for row in rows
     ]
-    every = np.sort(np.concatenate(sizes))
+    return band_recall(sizes, hits, [row.group for row in rows], bands=bands)
+
+
+def band_recall(
+    sizes: Sequence[Floats],
+    hits: Sequence[NDArray[np.bool_]],
+    groups: Sequence[str | None],
+    *,
+    bands: int = 4,
+) -> tuple[SizeBand, ...]:
+    """Return the share of hits in bands of size, as :func:`recall_by_size` does.
+
+    ``sizes[i]`` and ``hits[i]`` are of the lesions of case i, in group ``groups[i]``.
+    """
+    every = np.sort(np.concatenate([np.empty(0), *sizes]))
+    if len(every) == 0:
+        return ()
     ends = np.unique(every[np.maximum(len(every) * np.arange(1, bands + 1) // bands, 1) - 1])
     result = []
     for below, high in zip([-np.inf, *ends[:-1]], ends, strict=True):
@@ -188,7 +204,7 @@ def recall_by_size(
                 recall=estimate_share(
                     [float(hit[own].sum()) for hit, own in zip(hits, within, strict=True)],
                     [float(own.sum()) for own in within],
-                    [row.group for row in rows],
+                    groups,
                     none=_NO_LESION,
                 ),
                 n_lesions=int(sum(own.sum() for own in within)),

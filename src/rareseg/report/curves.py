@@ -22,8 +22,8 @@ from rareseg.evaluation.metrics import (
 from rareseg.evaluation.scores import CaseScores, ScoreTable
 from rareseg.evaluation.values import Undefined, format_value
 from rareseg.report.figures import (
+    LOWEST,
     MOST_POINTS,
-    Axis,
     Figure,
     Floats,
     KeyEntry,
@@ -33,11 +33,10 @@ from rareseg.report.figures import (
     dot,
     layout,
     line,
+    log_odds,
+    log_odds_ticks,
 )
 from rareseg.report.wording import threshold as threshold_text
-
-LOWEST = 1e-6
-"""The thresholds shown lie between this and one less it."""
 
 
 def region_figures(
@@ -87,7 +86,7 @@ def threshold_figure(
                 data[-1]["hovertemplate"] = "threshold %{customdata}: %{y:.3f}"
     low, high = _interesting(bins, shown, marks)
     frame = layout(
-        axis("threshold (log-odds scale)", [low, high], **_threshold_ticks()),
+        axis("threshold (log-odds scale)", [low, high], **log_odds_ticks()),
         axis("", [0, 1.02]),
     )
     frame["shapes"], frame["annotations"] = _threshold_marks(point)
@@ -214,12 +213,7 @@ def _shown_bins(marks: Sequence[float]) -> NDArray[np.int64]:
 
 
 def _log_odds(bins: NDArray[np.int64]) -> Floats:
-    return _to_log_odds(bin_edges()[bins].astype(np.float64))
-
-
-def _to_log_odds(thresholds: Floats) -> Floats:
-    inside = np.clip(thresholds, LOWEST, 1.0 - LOWEST)
-    return np.asarray(np.log10(inside / (1.0 - inside)))
+    return log_odds(bin_edges()[bins].astype(np.float64))
 
 
 def _interesting(
@@ -231,17 +225,9 @@ def _interesting(
     for values in lines:
         changes |= (np.abs(values - values[0]) > 0.005) & (np.abs(values - values[-1]) > 0.005)
     where = x[changes] if changes.any() else x
-    marked = _to_log_odds(np.array(marks))
+    marked = log_odds(np.array(marks))
     low, high = min(where.min(), marked.min()), max(where.max(), marked.max())
     return float(max(x[0], min(low - 0.3, -2.1))), float(min(x[-1], max(high + 0.3, 2.1)))
-
-
-def _threshold_ticks() -> Axis:
-    values = [1e-6, 1e-4, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999, 1 - 1e-6]
-    return {
-        "tickvals": [round(float(x), 4) for x in _to_log_odds(np.array(values))],
-        "ticktext": ["10<sup>−6</sup>", "10<sup>−4</sup>", *(f"{v:g}" for v in values[2:])],
-    }
 
 
 def _threshold_marks(point: OperatingPoint | None) -> tuple[list[Trace], list[Trace]]:
@@ -249,14 +235,14 @@ def _threshold_marks(point: OperatingPoint | None) -> tuple[list[Trace], list[Tr
     shapes: list[Trace] = []
     labels: list[Trace] = []
     if point is not None and point.plateau is not None:
-        low, high = (float(x) for x in _to_log_odds(np.array(point.plateau)))
+        low, high = (float(x) for x in log_odds(np.array(point.plateau)))
         shapes.append(
             {"type": "rect", "x0": low, "x1": high, "y0": 0, "y1": 1, "yref": "paper",
              "fillcolor": "token:band", "line": {"width": 0}, "layer": "below"}
         )  # fmt: skip
     marks = _marks(point)
     for mark in marks:
-        x = float(_to_log_odds(np.array([mark.threshold]))[0])
+        x = float(log_odds(np.array([mark.threshold]))[0])
         left = mark.threshold == min(other.threshold for other in marks)
         shapes.append(
             {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper",

@@ -106,3 +106,22 @@ def axis(title: str, limits: list[float] | None = None, **more: Any) -> Axis:
 def layout(x: Axis, y: Axis) -> dict[str, Any]:
     """Return a layout of two axes; everything else is the page's."""
     return {"xaxis": x, "yaxis": y}
+
+
+LOWEST = 1e-6
+"""On a log-odds axis values lie between this and one less it."""
+
+
+def log_odds(values: Floats) -> Floats:
+    """Return log10(p / (1 − p)), which stretches both ends of [0, 1]."""
+    inside = np.clip(values, LOWEST, 1.0 - LOWEST)
+    return np.asarray(np.log10(inside / (1.0 - inside)))
+
+
+def log_odds_ticks() -> Axis:
+    """Return the ticks of such an axis."""
+    values = [1e-6, 1e-4, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999, 1 - 1e-6]
+    return {
+        "tickvals": [round(float(x), 4) for x in log_odds(np.array(values))],
+        "ticktext": ["10<sup>−6</sup>", "10<sup>−4</sup>", *(f"{v:g}" for v in values[2:])],
+    }

@@ -15,6 +15,7 @@ from rareseg.data.files import atomic_write
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.values import format_value, is_defined
+from rareseg.report.closely import confusion_view, detail_rows
 from rareseg.report.content import CasePicture, ReportContent, Sentence
 from rareseg.report.curves import region_figures
 from rareseg.report.delivered import (
@@ -23,6 +24,7 @@ from rareseg.report.delivered import (
     phase_views,
     seen_sentences,
 )
+from rareseg.report.detection import detection_figures
 from rareseg.report.figures import Figure, MissingFigure
 from rareseg.report.learning import training_figures
 from rareseg.report.pictures import errors_uri, image_uri, reference_uri
@@ -70,6 +72,7 @@ class RegionView:
     point: OperatingPoint | None
     no_point: Infeasible | None
     figures: tuple[Figure | MissingFigure, ...]
+    details: tuple[tuple[str, ...], ...]
     pictures: tuple[PictureView, ...]
     cases: CaseTable
     n_ignored: int
@@ -99,6 +102,7 @@ def render(content: ReportContent) -> str:
             training=training_figures(content.history),
             phases=phase_views(composition, natural) if composition else (),
             seen=seen_sentences(composition, voxel=_voxel(content)) if composition else (),
+            confusion=confusion_view(content.confusion),
             mining=mining_view(content.mining, voxel=_voxel(content)),
             suspect_columns=SUSPECT_COLUMNS,
             recipe=recipe_sections(content.recipe, content.reasons) if content.recipe else (),
@@ -125,7 +129,15 @@ def _region(content: ReportContent, number: int, name: str) -> RegionView:
         role=main.role,
         point=point if isinstance(point, OperatingPoint) else None,
         no_point=point if isinstance(point, Infeasible) else None,
-        figures=region_figures(content.table, name, point),
+        figures=(
+            *region_figures(content.table, name, point),
+            *detection_figures(content, name),
+        ),
+        details=detail_rows(
+            [case for case in content.details if case.region == name],
+            volumes=_voxel(content) == "voxel",
+            unit="pixels" if any(result.size_unit == "pixels" for result in results) else "mm",
+        ),
         pictures=tuple(
             PictureView(
                 picture,

@@ -17,7 +17,7 @@ from rareseg.data.preprocess import class_indices
 from rareseg.data.records import IGNORE, Case, Classes, Dataset
 from rareseg.decision.group_losses import Table, needs_components
 from rareseg.decision.guarantees import Promise, Statement
-from rareseg.decision.operating_point import Infeasible, OperatingPoint, choose_operating_point
+from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.decision.promises import (
     Kept,
     Witnesses,
@@ -37,7 +37,7 @@ from rareseg.progress import Track, silent
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import score_all
-from rareseg.run.tune import asked_regions, cases_of, select_tables
+from rareseg.run.tune import Rule, asked_regions, cases_of, select_tables
 
 Promised = Mapping[str, Kept | Infeasible]
 """What came of a promise in each region."""
@@ -66,7 +66,7 @@ def certify(
     *,
     region: str | None = None,
     certify_on: DataOptions | Path | str | None = None,
-    points: Mapping[str, OperatingPoint] | None = None,
+    rule: Rule | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = nobody,
@@ -74,11 +74,11 @@ def certify(
     """Move the points of every region, or of one, to where a promise holds, and store both.
 
     Cases come from ``certify_on``, else from the run's certify role, and make a certificate; else
-    from the select cases, and make an estimate. ``points`` are where the way starts that select
-    cases fix; where None, the best for the recipe's objective. Cases certify once for a region: of
-    what is asked of them later there is an estimate. Where they are too few whatever their scores,
-    they are not scored and stay unused. A region for which the promise is infeasible keeps its
-    point.
+    from the select cases, and make an estimate. The way starts at the point that ``rule`` chooses
+    on the select cases; where None, at the best for the recipe's objective. Cases certify once for
+    a region: of what is asked of them later there is an estimate. Where they are too few whatever
+    their scores, they are not scored and stay unused. A region for which the promise is infeasible
+    keeps its point.
 
     Raises :class:`UsageError` for an unknown region, :class:`RunError` for a folder that is no
     finished run, and :class:`DataError` where cases to certify on were seen by the model.
@@ -87,17 +87,13 @@ def certify(
     bundle = load_bundle(folder.bundle)
     wanted = asked_regions(bundle.classes.regions, region)
     source = _source(folder, bundle, certify_on, track)
-    select, parts = select_tables(folder, bundle, device=device, track=track)
-    maximize = bundle.recipe.decision.maximize
-    asked = {
-        name: (points or {}).get(name)
-        or choose_operating_point(select, region=name, maximize=maximize)
-        for name in wanted
-    }
+    select = select_tables(folder, bundle, device=device, track=track)
+    rule = rule or Rule.of(bundle.recipe.decision.maximize)
+    asked = {name: rule.choose(select, name).found for name in wanted}
     starts, found = enough_groups(promise, asked, source.cases, bundle.classes)
     if starts:
         arithmetic = arithmetic_of(bundle, weights_digest(folder.bundle), device)
-        tables = _tables(folder, bundle, source, (select, parts), device, track)
+        tables = _tables(folder, bundle, source, select, device, track)
         found |= keep_each(promise, starts, tables, source, arithmetic, bundle.spent)
         kept = {name: result for name, result in found.items() if isinstance(result, Kept)}
         save_statements(

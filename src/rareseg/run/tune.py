@@ -39,7 +39,7 @@ Chosen = Mapping[str, OperatingPoint | Infeasible]
 
 @dataclass(frozen=True)
 class Rule:
-    """What is maximised, and over which smallest components; see :func:`choose_points`."""
+    """What is maximised, and over which smallest components; see :func:`tune`."""
 
     goal: Goal
     smallest: tuple[int, ...] | Literal["search"] | None = None
@@ -82,46 +82,35 @@ def tune(
 ) -> Chosen:
     """Choose the operating point of every region, or of one, and store it in the run's bundle.
 
-    As :func:`choose_points`, without the frontier.
+    As :func:`choose_points`, without the frontier. ``maximize`` is an objective or a :class:`Goal`
+    with its limits. ``smallest`` are the smallest components to choose from: None keeps components
+    of any size, "search" tries 0 and the powers of two up to half the median lesion. With sizes,
+    and for goals that count lesions, thresholds are those of the component table's grid.
     """
-    choices = choose_points(
-        run,
-        maximize=maximize,
-        region=region,
-        smallest=smallest,
-        device=device,
-        track=track,
-        say=say,
-    )
+    rule = Rule.of(maximize, smallest)
+    choices = choose_points(run, rule, region=region, device=device, track=track, say=say)
     return {name: choice.found for name, choice in choices.items()}
 
 
 def choose_points(
     run: Path | str,
+    rule: Rule,
     *,
-    maximize: str | Goal = "dice",
     region: str | None = None,
-    smallest: Sequence[int] | str | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = nobody,
 ) -> Mapping[str, Choice]:
     """Choose the operating point of every region, or of one; store it and what it was chosen from.
 
-    ``maximize`` is an objective or a :class:`Goal` with its limits. ``smallest`` are the smallest
-    components to choose from: None keeps components of any size, "search" tries 0 and the powers of
-    two up to half the median lesion. With sizes, and for goals that count lesions, thresholds are
-    those of the component table's grid.
-
     Points are chosen on the select cases alone. A region without a positive select case, or whose
     cases keep no limit, gets no point and the reason. The frontier of each region is said, and
-    written to ``decision.json``. Raises :class:`UsageError` for an unknown region or objective and
+    written to ``decision.json``. Raises :class:`UsageError` for an unknown region and
     :class:`RunError` for a folder that is no finished run.
     """
     folder = open_run(Path(run))
     bundle = load_bundle(folder.bundle)
     regions = asked_regions(bundle.classes.regions, region)
-    rule = Rule.of(maximize, smallest)
     tables = select_tables(folder, bundle, device=device, track=track)
     choices = {name: rule.choose(tables, name) for name in regions}
     points = {name: choice.found for name, choice in choices.items()}

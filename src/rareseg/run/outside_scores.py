@@ -1,0 +1,246 @@
+"""Open the scores of another tool with their references, and count them as a run's are counted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.formats import read_image
+from rareseg.data.probabilities import (
+    ProbabilityFiles,
+    list_probabilities,
+    read_probabilities,
+)
+from rareseg.data.records import Case, Classes, Dataset, Role
+from rareseg.errors import DataError, ProblemsError, ScoreError, nearest
+from rareseg.evaluation.scores import region_references
+from rareseg.progress import Track, silent
+from rareseg.report.content import find_leakage
+from rareseg.run.folder import DataOptions, read_split
+from rareseg.run.scoring import COUNTERS, Points, Scored, ScoredCase, count_case, merge_scored
+from rareseg.run.scoring import read_labels as read_class_indices
+
+_LOWEST_TOP = 1.0 / 255.0
+"""Where no score of any case is above it, 8-bit files hold the numbers of classes."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Scores that another tool wrote, and the references that they are held against.
+
+    ``probabilities`` is a folder as :mod:`rareseg.data.probabilities` describes it. ``split`` is a
+    table with the columns id and role, as a run's split.csv; without one, a manifest's split
+    column gives the roles.
+    """
+
+    probabilities: Path
+    references: DataOptions
+    split: Path | None = None
+
+
+@dataclass(frozen=True)
+class OpenedOutside:
+    """Scores and references that were found to fit by name.
+
+    ``roles`` is empty where none was declared. ``channels`` are the declared regions in the order
+    of a file's channels.
+    """
+
+    dataset: Dataset
+    fingerprint: Fingerprint
+    files: ProbabilityFiles
+    roles: Mapping[str, Role]
+    classes: Classes
+    channels: tuple[str, ...]
+
+    def cases(self, role: Role) -> tuple[Case, ...]:
+        """Return the cases of a role; all of them play every role where none was declared."""
+        return tuple(case for case in self.dataset.cases if self.roles.get(case.id, role) == role)
+
+    @property
+    def digest(self) -> str:
+        """A hash that changes where a file of scores or references, or a role, does."""
+        digest = hashlib.sha256(content_hash(self.dataset).encode())
+        for case, by_region in sorted(self.files.files.items()):
+            for region, path in sorted(by_region.items()):
+                about = path.stat()
+                stamp = [case, region, path.name, about.st_size, about.st_mtime_ns]
+                digest.update(json.dumps(stamp).encode())
+        digest.update(json.dumps(sorted(self.roles.items())).encode())
+        return digest.hexdigest()
+
+
+def open_outside(
+    outside: Outside,
+    *,
+    roles: Sequence[Role],
+    known: tuple[Classes, tuple[str, ...]] | None = None,
+    track: Track = silent,
+) -> OpenedOutside:
+    """List scores and references, see that they fit by name, and inspect the references.
+
+    Every case of ``roles`` needs scores (all cases where no role is declared). ``known`` are the
+    classes and channels of points that were chosen before, otherwise they are those of the data.
+
+    Raises :class:`DataError` where files are missing or belong to no case, a folder is no region,
+    roles are missing for some cases, or a group was given several; :class:`ProblemsError` for
+    references with problems. That no reference is positive is no problem.
+    """
+    dataset = outside.references.open()
+    declared = _roles(dataset, outside.split)
+    ids = [case.id for case in dataset.cases]
+    files = list_probabilities(
+        Path(outside.probabilities), ids, [i for i in ids if declared.get(i, roles[0]) in roles]
+    )
+    fingerprint = inspect_dataset(dataset, track=track)
+    problems = [p for p in fingerprint.problems if "has no positive case" not in p]
+    if problems:
+        raise ProblemsError(problems)
+    leakage = find_leakage(fingerprint, declared)
+    if leakage.shared_groups:
+        raise DataError(
+            f"{dataset.root} gives {leakage.shared_groups} groups several roles (such as "
+            f"{leakage.example}), which leaks from one into the other; give all cases of a group "
+            "one role."
+        )
+    classes, channels = known or (fingerprint.classes, tuple(dataset.regions or ()))
+    for region in files.regions:
+        if region not in classes.regions:
+            raise DataError(
+                f"{files.folder / region} is named after no region"
+                f"{nearest(region, classes.regions)}; allowed are {', '.join(classes.regions)}."
+            )
+    return OpenedOutside(dataset, fingerprint, files, declared, classes, channels)
+
+
+def score_outside(
+    opened: OpenedOutside,
+    cases: Sequence[Case],
+    *,
+    role: Role | None,
+    points: Sequence[Points] = (),
+    track: Track = silent,
+    doing: str = "reading scores",
+) -> Scored:
+    """Return everything that is counted in the cases, from their files.
+
+    Raises :class:`ProblemsError` that names every file which cannot be used, and
+    :class:`ScoreError` where the files hold no scores as a whole.
+    """
+
+    def count(case: Case) -> Scored | str:
+        try:
+            parts = [
+                count_case(scored, classes, role=role, points=points, closely=True)
+                for scored, classes in read_case(opened, case)
+            ]
+        except (DataError, ScoreError) as error:
+            return str(error) if case.id in str(error) else f"case '{case.id}': {error}"
+        if len(parts) > 1:
+            parts = [replace(part, confusion=None) for part in parts]
+        return merge_scored(parts, n_points=len(points))
+
+    work = Parallel(COUNTERS, prefer="threads", return_as="generator", pre_dispatch=COUNTERS)
+    found = list(track(work(delayed(count)(case) for case in cases), doing, len(cases)))
+    problems = [problem for problem in found if isinstance(problem, str)]
+    if problems:
+        raise ProblemsError(problems, remedy="mend these files and call again")
+    scored = merge_scored(
+        [part for part in found if isinstance(part, Scored)], n_points=len(points)
+    )
+    _require_scores(opened, scored, len(cases))
+    return scored
+
+
+def read_case(opened: OpenedOutside, case: Case) -> Iterator[tuple[ScoredCase, Classes]]:
+    """Yield one case with all its classes, or where regions have scores of their own, each region.
+
+    A region alone is scored as a class of its own against background. Raises
+    :class:`ReadError` and :class:`DataError` as the readers do.
+    """
+    classes = opened.classes
+    image = read_image(case.images)
+    labels = read_class_indices(case, classes, image)
+    own = {
+        region: read_probabilities(path, image)
+        for region, path in opened.files.files[case.id].items()
+    }
+    if "" in own:
+        path, array = opened.files.files[case.id][""], own.pop("")
+        meaning = _meaning(path, len(array), classes, opened.channels)
+        if not meaning:
+            yield ScoredCase(case, image, labels, array), classes
+            return
+        own = {region: array[k : k + 1] for k, region in enumerate(meaning)}
+    references = region_references(labels, classes)
+    for region, score in own.items():
+        if len(score) != 1:
+            raise DataError(
+                f"{opened.files.files[case.id][region]} holds {len(score)} channels; a region's "
+                "file holds one, the score of that region."
+            )
+        alone = Classes(("background", region), (0, 1), {region: (1,)})
+        both = np.concatenate([np.float32(1.0) - score, score])
+        yield ScoredCase(case, image, references[region], both), alone
+
+
+def _meaning(path: Path, n: int, classes: Classes, channels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the regions that a file's channels stand for; none where they are the classes."""
+    if n == classes.count and n == len(channels):
+        raise DataError(
+            f"{path} holds {n} channels, which can be the {n} classes or the {n} regions; write "
+            f"one folder per region ({', '.join(channels)})."
+        )
+    if n == classes.count:
+        return ()
+    if n == len(channels):
+        return channels
+    if n == 1 and classes.count == 2:
+        return tuple(classes.regions)[:1]
+    regions = f", the {len(channels)} declared regions ({', '.join(channels)})" if channels else ""
+    raise DataError(
+        f"{path} holds {n} channels; allowed are the {classes.count} classes "
+        f"({', '.join(classes.names)}){regions}, one of a single class, or a folder per region."
+    )
+
+
+def _require_scores(opened: OpenedOutside, scored: Scored, n_cases: int) -> None:
+    """Raise ScoreError where cases differ in their regions, or the files look like masks."""
+    folder = opened.files.folder
+    for region in scored.table.regions:
+        n = len(scored.table.select(region=region))
+        if n != n_cases:
+            raise ScoreError(
+                f"{folder} has scores of region '{region}' for {n} of {n_cases} cases; write the "
+                "same channels for every case."
+            )
+    top = max((row.top for row in scored.table), default=0.0)
+    if 0.0 < top <= _LOWEST_TOP and any(row.n_inside for row in scored.table):
+        raise ScoreError(
+            f"{folder} holds no score above {top:.4f}, as label maps read as 8-bit scores do; name "
+            "the folder of the probabilities, scaled by 255 or 65535."
+        )
+
+
+def _roles(dataset: Dataset, split: Path | None) -> dict[str, Role]:
+    """Return the role of every case, or nothing where none is declared."""
+    roles = {case.id: case.role for case in dataset.cases if case.role is not None}
+    source = str(dataset.root)
+    if split is not None:
+        read = read_split(split)
+        roles = {case.id: read[case.id] for case in dataset.cases if case.id in read}
+        source = str(split)
+    without = [case.id for case in dataset.cases if case.id not in roles]
+    if without and (roles or split is not None):
+        raise DataError(
+            f"{source} gives no role to {len(without)} of {len(dataset.cases)} cases (the first is "
+            f"'{without[0]}'); give every case one, or none to any."
+        )
+    return roles
