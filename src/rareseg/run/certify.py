@@ -202,12 +202,21 @@ def statement_lines(bundle: Bundle, folder: Path, *, device: str | torch.device)
     are no longer used are left out.
     """
     now = arithmetic_of(bundle, weights_digest(folder), device)
-    lines = []
-    for name, point in bundle.points.items():
-        for statement in bundle.certificates.get(name, ()):
-            if _speaks_of(statement, point):
-                lines.append(f"{check_arithmetic(statement, point, now)}.")
-    return tuple(lines)
+    return lines_about(bundle.points, bundle.certificates, now)
+
+
+def lines_about(
+    points: Mapping[str, OperatingPoint],
+    certificates: Mapping[str, Sequence[Statement]],
+    now: Mapping[str, Any],
+) -> tuple[str, ...]:
+    """Return the lines of :func:`statement_lines` under the arithmetic ``now``."""
+    return tuple(
+        f"{check_arithmetic(statement, point, now)}."
+        for name, point in points.items()
+        for statement in certificates.get(name, ())
+        if _speaks_of(statement, point)
+    )
 
 
 def arithmetic_of(bundle: Bundle, weights: str, device: str | torch.device) -> dict[str, Any]:
