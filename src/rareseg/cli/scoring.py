@@ -194,6 +194,10 @@ def evaluate(
     out: Out,
     group_from: GroupFrom = None,
     missing_mask: MissingMask = "error",
+    priority: Annotated[
+        str | None,
+        typer.Option("--priority", help="What matters: recall, precision or balanced."),
+    ] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -204,6 +208,11 @@ def evaluate(
     from rareseg.run.evaluate import evaluate as evaluate_data
 
     evaluation = evaluate_data(
-        run, data_options(data, group_from, missing_mask), out, device=device, track=bar
+        run,
+        data_options(data, group_from, missing_mask),
+        out,
+        priority=priority,  # type: ignore[arg-type]
+        device=device,
+        track=bar,
     )
     show(evaluation, as_json)

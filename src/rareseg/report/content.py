@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ from rareseg.training.mining import MiningRecord
 
 Level = Literal["bad", "warning", "note", "good"]
 """How a sentence is meant, the most urgent first."""
+
+Priority = Literal["recall", "precision", "balanced"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+"""What a user may say matters most."""
 
 Columns = Mapping[str, Sequence[float]]
 """A table by columns, as :func:`rareseg.training.journal.read_table` gives it."""
@@ -147,7 +151,8 @@ class ReportContent:
     that one, ``table`` their scores, ``components`` theirs at the thresholds of a grid, ``details``
     their surfaces and ``confusion`` their classes; ``select_table`` holds the scores of the cases
     that the points were chosen on. ``train_dice`` is the mean dice on a sample of positive training
-    cases, by region. What is empty or None is left out of the page. ``verdicts`` come from
+    cases, by region. ``priority`` is what the user said matters. What is empty or None is left out
+    of the page. ``verdicts`` come from
     :func:`rareseg.report.verdict.judge`.
 
     Raises UsageError where no scorecard has the main label.
@@ -174,6 +179,7 @@ class ReportContent:
     pictures: tuple[CasePicture, ...] = ()
     train_dice: Mapping[str, float] = field(default_factory=dict)
     leakage: Leakage = Leakage()
+    priority: Priority | None = None
     verdicts: tuple[Sentence, ...] = ()
 
     def __post_init__(self) -> None:

@@ -92,9 +92,11 @@ def froc_figure(
 
 
 def _far_end(curve: Trace, false: float) -> float:
-    """Return where the axis ends: behind the curve and the point, at most at the last rate."""
-    rates: list[float] = [x for x in curve["x"] if x is not None]
-    return min(MOST_FALSE, 1.05 * max([1.0, false, *rates]))
+    """Return where the axis ends: a little behind the point and where recall is largest."""
+    points = [(x, y) for x, y in zip(curve["x"], curve["y"], strict=True) if x is not None]
+    most = max(y for _, y in points)
+    reached = min(x for x, y in points if y == most)
+    return float(min(MOST_FALSE, max(1.0, 1.3 * reached, 1.3 * false)))
 
 
 def size_figure(results: Sequence[CaseResult]) -> Figure | MissingFigure:

@@ -15,6 +15,7 @@ from rareseg.evaluation.intervals import INDEPENDENT_IMAGES, Estimate
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import Level, ReportContent, Sentence
+from rareseg.report.findings import calibration, one_group, priority
 from rareseg.report.gain import gain
 from rareseg.report.wording import (
     count,
@@ -235,7 +236,10 @@ RULES: tuple[Rule, ...] = (
     _false_alarms,
     gain,
     _accuracy,
+    priority,
     _small_objects,
+    one_group,
+    calibration,
     _overfitting,
     _few_scored,
     _point,

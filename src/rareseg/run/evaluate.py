@@ -14,7 +14,7 @@ from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.decision.guarantees import Certificate
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
-from rareseg.errors import DataError, ProblemsError
+from rareseg.errors import DataError, ProblemsError, UsageError, nearest
 from rareseg.evaluation.component_storage import save_components
 from rareseg.evaluation.details import write_details_csv
 from rareseg.evaluation.scorecard import (
@@ -29,7 +29,9 @@ from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.content import (
+    PRIORITIES,
     History,
+    Priority,
     ReportContent,
     Sentence,
     data_facts,
@@ -83,24 +85,33 @@ def evaluate(
     data: DataOptions | Path | str,
     out: Path | str,
     *,
+    priority: Priority | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
 ) -> Evaluation:
     """Score every case of ``data`` at the run's operating points and write the result to ``out``.
 
-    Of the data that the run was trained on, its test cases alone are scored. Writes ``cases.csv``,
-    ``details.csv``, ``scorecard.json`` and ``report.html``. Raises :class:`OutputError` where
-    ``out`` holds anything, :class:`ProblemsError` for data with problems.
+    Of the data that the run was trained on, its test cases alone are scored. The verdict answers
+    for ``priority``, where one is given. Writes ``cases.csv``, ``details.csv``, ``scorecard.json``
+    and ``report.html``. Raises :class:`OutputError` where ``out`` holds anything,
+    :class:`ProblemsError` for data with problems, :class:`UsageError` for an unknown priority.
     """
     folder, out = open_run(Path(run)), Path(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
+    if priority is not None and priority not in PRIORITIES:
+        raise UsageError(
+            f"--priority {priority!r} is not known{nearest(priority, PRIORITIES)}; allowed are "
+            f"{', '.join(PRIORITIES)}."
+        )
     require_free(out)
     dataset = options.open()
     bundle = load_bundle(folder.bundle)
     same_path = str(Path(options.path).resolve()) == read_about(folder)["path"]
     # A copy of the data, or their manifest, is the same data at another path.
     if same_path or content_hash(dataset) == bundle.trained["data"]:
-        return _evaluate_own(folder, dataset, out=out, device=device, track=track)
+        return _evaluate_own(
+            folder, dataset, out=out, priority=priority, device=device, track=track
+        )
     fingerprint = inspect_dataset(dataset, track=track)
     # Data of their own need not hold a positive: false alarms can be measured on empty images.
     problems = [p for p in fingerprint.problems if "has no positive case" not in p]
@@ -116,6 +127,7 @@ def evaluate(
         {},
         scored,
     )
+    content = replace(content, priority=priority)
     return _write(out, content, predictor, dataset.cases, _promises(folder, bundle, device), track)
 
 
@@ -137,6 +149,7 @@ def _evaluate_own(
     dataset: Dataset,
     *,
     out: Path,
+    priority: Priority | None = None,
     device: str | torch.device,
     track: Track,
 ) -> Evaluation:
@@ -156,7 +169,11 @@ def _evaluate_own(
     train_cases = [case for case in dataset.cases if roles.get(case.id) == "train"]
     fingerprint = Fingerprint.from_json(folder.fingerprint)
     content = _content(folder.root.name, folder, bundle, fingerprint, roles, scored)
-    content = replace(content, train_dice=_train_dice(predictor, train_cases, fingerprint, track))
+    content = replace(
+        content,
+        train_dice=_train_dice(predictor, train_cases, fingerprint, track),
+        priority=priority,
+    )
     return _write(out, content, predictor, cases, _promises(folder, bundle, device), track)
 
 
