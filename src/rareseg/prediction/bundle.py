@@ -81,16 +81,27 @@ def save_statements(
     ``spent`` leads from a region to (digest of the cases, what they were asked to stand for).
     """
     bundle = load_bundle(folder)
-    certificates = dict(bundle.certificates)
+    merged = {**bundle.points, **points}
+    certificates, used = add_statements(bundle.certificates, bundle.spent, statements, spent)
+    _rewrite(folder, replace(bundle, points=merged, certificates=certificates, spent=used))
+
+
+def add_statements(
+    certificates: Mapping[str, tuple[Statement, ...]],
+    used: Mapping[str, Mapping[str, str]],
+    statements: Mapping[str, Statement],
+    spent: Mapping[str, tuple[str, str]],
+) -> tuple[dict[str, tuple[Statement, ...]], dict[str, dict[str, str]]]:
+    """Return certificates and used-up cases with new ones added, the newest statement last."""
+    added = dict(certificates)
     for region, statement in statements.items():
-        others = [s for s in certificates.get(region, ()) if s != statement]
-        certificates[region] = (*others, statement)
-    used = {region: dict(by_digest) for region, by_digest in bundle.spent.items()}
+        others = [s for s in added.get(region, ()) if s != statement]
+        added[region] = (*others, statement)
+    known = {region: dict(by_digest) for region, by_digest in used.items()}
     for region, (digest, asked) in spent.items():
         # What cases were first asked for stays: whatever came after it had seen the answer.
-        used.setdefault(region, {}).setdefault(digest, asked)
-    merged = {**bundle.points, **points}
-    _rewrite(folder, replace(bundle, points=merged, certificates=certificates, spent=used))
+        known.setdefault(region, {}).setdefault(digest, asked)
+    return added, known
 
 
 def weights_digest(folder: Path) -> str:

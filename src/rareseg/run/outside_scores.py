@@ -20,7 +20,7 @@ from rareseg.data.probabilities import (
 )
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError, ProblemsError, ScoreError, nearest
-from rareseg.evaluation.scores import region_references
+from rareseg.evaluation.scores import ScoreTable, region_references
 from rareseg.progress import Track, silent
 from rareseg.report.content import find_leakage
 from rareseg.run.folder import DataOptions, read_split
@@ -63,6 +63,10 @@ class OpenedOutside:
     def cases(self, role: Role) -> tuple[Case, ...]:
         """Return the cases of a role; all of them play every role where none was declared."""
         return tuple(case for case in self.dataset.cases if self.roles.get(case.id, role) == role)
+
+    def scored_regions(self, table: ScoreTable) -> tuple[str, ...]:
+        """Return the regions that have scores in a table, in the order of the classes."""
+        return tuple(name for name in self.classes.regions if name in table.regions)
 
     @property
     def digest(self) -> str:
