@@ -15,7 +15,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,17 +114,18 @@ def list_probabilities(
 def read_probabilities(path: Path, image: Image) -> NDArray[np.float32]:
     """Read one probability file onto the canonical grid of its image: (channel, z, y, x) float32.
 
-    NPZ, and files without a geometry, hold their axes as the image's own file does. A file with a
-    geometry must lie where the image lies; where the image is a photograph, only its pixels count.
-    Greyscale PNG of 8 and 16 bits is divided by 255 and 65535; all others hold floats. Values may
-    leave [0, 1] by :data:`ROUNDING`.
+    NPZ, NPY and other files without a geometry hold their axes as the image's own file does. A file
+    with a geometry must lie where the image lies; where the image is a photograph, only its pixels
+    count. Greyscale PNG of 8 and 16 bits is divided by 255 and 65535; all others hold floats.
+    Values may leave [0, 1] by :data:`ROUNDING`.
 
     Raises :class:`ReadError` that names the file for anything that cannot be read, is no
     probability (integers, NaN, values outside [0, 1]), or does not fit on the image. Nothing is
     unpickled.
     """
     packed = suffix_of(path) == ".npz"
-    found = _as_read(_from_npz(path), image) if packed else _from_image(path, image)
+    plain = packed or suffix_of(path) == ".npy"
+    found = _as_read(_from_array(path, image), image) if plain else _from_image(path, image)
     array = np.ascontiguousarray(found, np.float32)
     shape, wanted = array.shape[1:], image.array.shape[1:]
     if shape != wanted:
@@ -186,29 +187,41 @@ def _require_all(folder: Path, found: Mapping[str, Path], needed: Collection[str
         )
 
 
-def _from_npz(path: Path) -> Numbers:
-    """Return the array of an NPZ file, (channel, z, y, x) or (channel, y, x)."""
+def _from_array(path: Path, image: Image) -> Numbers:
+    """Return the array of an NPZ or NPY file as (channel, z, y, x)."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            named = [key for key in KEYS if key in archive.files]
-            if not named:
-                held = ", ".join(archive.files[:5]) or "nothing"
-                raise ReadError(
-                    f"{path} holds {held}; the array must be named {' or '.join(KEYS)}, as nnU-Net "
-                    "names it."
-                )
-            array: Numbers = archive[named[0]]
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            array: Numbers = loaded
+        else:
+            with loaded:
+                array = loaded[_key(path, loaded.files)]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ReadError(
-            f"{path} cannot be read as NPZ ({error}); write it again with numpy.savez_compressed."
+            f"{path} cannot be read ({error}); write it again with numpy.savez_compressed."
         ) from error
     _require_floats(path, array.dtype)
-    if array.ndim not in (3, 4) or array.size == 0:
+    flat = image.geometry.dimension == 2
+    axes = (2, 3, 4) if flat else (3, 4)
+    if array.ndim not in axes or array.size == 0:
+        allowed = "(y, x), (classes, y, x)" if flat else "(z, y, x)"
         raise ReadError(
-            f"{path} has the shape {array.shape}; allowed are (classes, z, y, x), and "
-            "(classes, y, x) of photographs."
+            f"{path} has the shape {array.shape}; allowed are {allowed} and (classes, z, y, x)."
         )
-    return array if array.ndim == 4 else array[:, None]
+    if array.ndim == 4:
+        return array
+    return array.reshape(-1, 1, *array.shape[-2:]) if flat else array[None]
+
+
+def _key(path: Path, held: Sequence[str]) -> str:
+    """Return the name of the array in an NPZ file."""
+    for key in KEYS:
+        if key in held:
+            return key
+    raise ReadError(
+        f"{path} holds {', '.join(held[:5]) or 'nothing'}; the array must be named "
+        f"{' or '.join(KEYS)}, as nnU-Net names it."
+    )
 
 
 def _from_image(path: Path, image: Image) -> Numbers:
@@ -221,8 +234,8 @@ def _from_image(path: Path, image: Image) -> Numbers:
     _require_floats(path, array.dtype)
     in_world = image.geometry.origin is not None
     if found.geometry.origin is None:
-        # Pictures are shown upright by any reader, plain arrays lie as the image's file does.
-        return _as_read(array, image) if in_world or suffix_of(path) == ".npy" else array
+        # Pictures are shown upright by any reader.
+        return _as_read(array, image) if in_world else array
     if not in_world:
         # A photograph has no world: what the other file says of one would only turn it.
         return _as_read(from_canonical(array, found.geometry.orientation or CANONICAL), image)
