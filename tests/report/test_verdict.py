@@ -197,7 +197,7 @@ def scored_pair(number, *, holds, distractor):
 def test_the_gain_over_one_half_is_paired():
     pairs = [scored_pair(k, holds=k < 20, distractor=k % 2 == 0) for k in range(40)]
     content = make([pair[1] for pair in pairs], table=ScoreTable(tuple(pair[0] for pair in pairs)))
-    [sentence] = sentences(content, "0.5")
+    [sentence] = sentences(content, "beats 0.5")
     # At 0.5 ten of twenty positives have dice 2·10/(2·10+10) = 2/3, the others 1: mean 5/6.
     assert sentence.level == "good"
     assert "mean dice changes by +0.17" in sentence.text
@@ -275,3 +275,47 @@ def test_a_point_that_is_hardly_better_than_silence_says_so():
     [sentence] = sentences(make(GOOD, points={"pit": weak}), "predicting nothing")
     assert sentence.level == "warning"
     assert "reached 0.52" in sentence.text
+
+
+def test_one_group_that_carries_the_errors_is_named():
+    results = [positive(k, 90, 1, 1) for k in range(12)] + [positive(50, 10, 400, 90, group="bad")]
+    [found] = sentences(make(results), "carries")
+    assert "One of 13 groups, bad, carries 95 % of what is wrong in pit" in found.text
+    assert "with 1 of 13 cases" in found.text
+    assert not sentences(make(GOOD), "carries")
+    # With a third of the cases, most of the errors are no surprise.
+    many = [*GOOD[:6], *(positive(60 + k, 10, 90, 90, group="bad") for k in range(3))]
+    assert not sentences(make(many), "carries")
+
+
+@pytest.mark.parametrize(("truth", "said"), [(0.9, False), (0.5, True)])
+def test_scores_that_promise_too_much(truth, said):
+    rng = np.random.default_rng(0)
+    scores = np.full((1, 100, 100), 0.9, np.float32)
+    reference = rng.random((1, 100, 100)) < truth
+    table = ScoreTable((score_case(scores, reference, case_id="a", region="pit"),))
+    found = sentences(make(GOOD, table=table), "promise too much")
+    assert bool(found) == said
+    if said:
+        assert "they say 40 % more" in found[0].text
+
+
+@pytest.mark.parametrize(
+    ("priority", "counts", "level", "words"),
+    [
+        ("recall", (90, 50, 10), "good", "0.90"),
+        ("recall", (50, 5, 50), "warning", "--min-recall"),
+        ("precision", (90, 10, 50), "good", "0.90"),
+        ("precision", (50, 50, 5), "warning", "--min-precision"),
+        ("balanced", (80, 20, 22), "good", "recall is 0.78 and precision 0.80"),
+        ("balanced", (80, 20, 80), "warning", "--beta"),
+    ],
+)
+def test_what_was_asked_for_is_answered(priority, counts, level, words):
+    results = [positive(k, *counts) for k in range(24)] + [negative(k) for k in range(100, 124)]
+    [found] = sentences(make(results, priority=priority), "You asked for")
+    assert (found.level, words in found.text) == (level, True)
+    assert not sentences(make(results), "You asked for")
+    # Where nothing is defined there is no answer.
+    empty = make([negative(k) for k in range(30)])
+    assert not sentences(replace(empty, priority=priority), "You asked for")
