@@ -27,7 +27,7 @@ from rareseg.run.folder import DataOptions, read_split
 from rareseg.run.scoring import COUNTERS, Points, Scored, ScoredCase, count_case, merge_scored
 from rareseg.run.scoring import read_labels as read_class_indices
 
-_LOWEST_TOP = 1.0 / 255.0
+_LOWEST_TOP = np.float32(1.0) / np.float32(255.0)
 """Where no score of any case is above it, 8-bit files hold the numbers of classes."""
 
 
@@ -184,7 +184,8 @@ def read_case(opened: OpenedOutside, case: Case) -> Iterator[tuple[ScoredCase, C
             return
         own = {region: array[k : k + 1] for k, region in enumerate(meaning)}
     references = region_references(labels, classes)
-    for region, score in own.items():
+    for region in (name for name in classes.regions if name in own):
+        score = own[region]
         if len(score) != 1:
             raise DataError(
                 f"{opened.files.files[case.id][region]} holds {len(score)} channels; a region's "

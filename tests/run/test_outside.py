@@ -1,0 +1,430 @@
+"""Points, promises and reports for scores that any tool wrote, without a run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
+import pytest
+import SimpleITK as sitk
+
+from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.decision.guarantees import Certificate, Estimate, make_promise
+from rareseg.decision.operating_point import Infeasible, OperatingPoint, choose_operating_point
+from rareseg.decision.promises import Kept
+from rareseg.errors import DataError, OutputError, ProblemsError, RunError, ScoreError, UsageError
+from rareseg.evaluation.scores import score_cases
+from rareseg.run.folder import DataOptions
+from rareseg.run.outside import certify_outside, tune_outside
+from rareseg.run.outside_evaluate import evaluate_outside
+from rareseg.run.outside_points import load_outside_points
+from rareseg.run.outside_scores import Outside
+from rareseg.run.tune import Rule
+
+EASY = SpecksSettings(images=16, size=64, contrast=8.0, foreground_share=0.06, distractors=1)
+
+
+def rows_of(data):
+    with (data / "manifest.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def write_manifest(data, rows):
+    with (data / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def truth(data, row):
+    if row["mask"] in ("", "empty"):
+        return np.zeros((EASY.size, EASY.size), bool)
+    return np.asarray(PIL.Image.open(data / row["mask"])) > 0
+
+
+def guess(reference, seed):
+    """Scores of a middling tool, in steps of 1/255 so that every format holds the same."""
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(-4, 1.2, reference.shape) + 5.5 * reference
+    return np.rint(255 / (1 + np.exp(-odds))).astype(np.uint8)
+
+
+def write_scores(folder, name, scores, form):
+    folder.mkdir(parents=True, exist_ok=True)
+    p = scores.astype(np.float32) / np.float32(255)
+    if form == "png8":
+        PIL.Image.fromarray(scores).save(folder / f"{name}.png")
+    elif form == "png16":
+        PIL.Image.fromarray(scores.astype(np.uint16) * 257).save(folder / f"{name}.png")
+    elif form == "nifti":
+        sitk.WriteImage(sitk.GetImageFromArray(p[None]), str(folder / f"{name}.nii.gz"))
+    elif form == "nnunet":
+        both = np.stack([1 - p, p])[:, None]
+        np.savez_compressed(folder / f"{name}.npz", probabilities=both)
+        segmentation = (p >= 0.5).astype(np.uint8)
+        PIL.Image.fromarray(segmentation).save(folder / f"{name}.png")
+        (folder / f"{name}.pkl").write_bytes(b"not to be opened")
+    elif form == "region":
+        write_scores(folder / "foreground", name, scores, "png16")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_specks(tmp_path_factory.mktemp("outside") / "data", replace(EASY, seed=3))
+
+
+@pytest.fixture(scope="module")
+def scores(data):
+    return {r["id"]: guess(truth(data, r), seed) for seed, r in enumerate(rows_of(data))}
+
+
+@pytest.fixture
+def outside(data, scores, tmp_path):
+    """The scores as 16-bit PNG, in a folder that may be changed."""
+    for name, array in scores.items():
+        write_scores(tmp_path / "scores", name, array, "png16")
+    return Outside(tmp_path / "scores", DataOptions(str(data)))
+
+
+@pytest.mark.parametrize("form", ["png8", "png16", "nifti", "nnunet", "region"])
+def test_every_format_gives_the_point_that_the_arrays_give(data, scores, tmp_path, form):
+    for name, array in scores.items():
+        write_scores(tmp_path / "scores", name, array, form)
+    said = []
+    outside = Outside(tmp_path / "scores", DataOptions(str(data)))
+    choices = tune_outside(outside, tmp_path / "out", say=said.append)
+    rows = rows_of(data)
+    table = score_cases(
+        {name: array.astype(np.float32) / np.float32(255) for name, array in scores.items()},
+        {row["id"]: truth(data, row) for row in rows},
+        groups={row["id"]: row["group"] for row in rows},
+        role="select",
+    )
+    point = choices["foreground"].found
+    assert point == choose_operating_point(table, region="foreground")
+    assert load_outside_points(tmp_path / "out").points == {"foreground": point}
+    assert said[0].startswith("foreground: threshold")
+    assert json.loads((tmp_path / "out" / "decision.json").read_text())["foreground"]["frontier"]
+    assert sorted(path.name for path in (tmp_path / "out" / "scores").iterdir()) == [
+        "select.npz",
+        "select_components.npz",
+    ]
+
+
+def test_new_cases_are_evaluated_at_the_points_as_scikit_learn_counts(
+    outside, data, scores, tmp_path, assert_agrees
+):
+    points = tune_outside(outside, tmp_path / "out")
+    point = points["foreground"].found
+    assert isinstance(point, OperatingPoint)
+    new = write_specks(tmp_path / "new", replace(EASY, images=8, seed=99))
+    rows = [
+        {**row, "id": f"new{row['id']}", "group": f"new{i}"} for i, row in enumerate(rows_of(new))
+    ]
+    write_manifest(new, rows)
+    references = {}
+    for seed, row in enumerate(rows):
+        array = guess(truth(new, row), 1000 + seed)
+        write_scores(tmp_path / "new_scores", row["id"], array, "nifti")
+        p = array.astype(np.float32) / np.float32(255)
+        on = (p >= np.float32(point.threshold)) & (p.max() >= np.float32(point.gate))
+        (tmp_path / "masks" / "foreground").mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(on.astype(np.uint8)).save(
+            tmp_path / "masks" / "foreground" / f"{row['id']}.png"
+        )
+        references[row["id"]] = None if row["mask"] in ("", "empty") else new / row["mask"]
+    evaluation = evaluate_outside(
+        Outside(tmp_path / "new_scores", DataOptions(str(new))),
+        tmp_path / "report",
+        points=tmp_path / "out",
+    )
+    value = next(
+        int(v)
+        for path in references.values()
+        if path
+        for v in np.unique(np.asarray(PIL.Image.open(path)))
+        if v
+    )
+    lines = assert_agrees(
+        tmp_path / "report" / "cases.csv",
+        tmp_path / "masks",
+        references,
+        {"foreground": (value,)},
+    )
+    assert len(lines) == len(rows)
+    assert {line["role"] for line in lines} == {""}
+    record = json.loads(evaluation.scorecard_json.read_text())
+    assert record["headline"] == "at the chosen point"
+    assert record["points"]["foreground"]["threshold"] == point.threshold
+    page = evaluation.report.read_text(encoding="utf-8")
+    assert "The scores were read from files" in page
+    assert ">Training<" not in page
+    assert ">Recipe<" not in page
+    assert "data:image/png" in page
+    assert (tmp_path / "report" / "details.csv").is_file()
+
+
+def test_the_cases_that_points_were_chosen_on_are_called_so(outside, tmp_path):
+    tune_outside(outside, tmp_path / "out")
+    evaluation = evaluate_outside(outside, tmp_path / "report", points=tmp_path / "out")
+    assert {result.role for result in evaluation.content.results} == {"select"}
+    assert any("flatters" in sentence.text for sentence in evaluation.content.verdicts)
+
+
+def test_some_of_them_among_others_are_refused(outside, data, scores, tmp_path):
+    rows = rows_of(data)
+    part = data.parent / "part"
+    part.mkdir(exist_ok=True)
+    for row in rows:
+        row["image"] = str(data / row["image"])
+        row["mask"] = row["mask"] if row["mask"] in ("", "empty") else str(data / row["mask"])
+    write_manifest(part, rows[:10])
+    small = Outside(tmp_path / "few", DataOptions(str(part)))
+    for row in rows[:10]:
+        write_scores(tmp_path / "few", row["id"], scores[row["id"]], "png16")
+    tune_outside(small, tmp_path / "out")
+    with pytest.raises(DataError, match=r"10 of 16 cases of .* had a say in the points"):
+        evaluate_outside(outside, tmp_path / "report", points=tmp_path / "out")
+    assert not (tmp_path / "report").exists()
+
+
+def test_without_points_the_cut_is_at_a_half(outside, tmp_path):
+    evaluation = evaluate_outside(outside, tmp_path / "report")
+    assert evaluation.content.main_label == "at 0.5"
+    assert {result.threshold for result in evaluation.content.results} == {0.5}
+
+
+class TestRoles:
+    @pytest.fixture
+    def split(self, data, tmp_path):
+        """Half of the cases select; of the others, positive and negative alike, certify or test."""
+        path = tmp_path / "split.csv"
+        rows = sorted(rows_of(data), key=lambda row: row["mask"] == "empty")
+        order = ["select", "certify", "select", "test"]
+        lines = [f"{row['id']},,{order[i % 4]}" for i, row in enumerate(rows)]
+        path.write_text("id,group,role\n" + "\n".join(lines) + "\n")
+        return path
+
+    def test_each_case_plays_its_role(self, outside, split, tmp_path):
+        declared = replace(outside, split=split)
+        choices = tune_outside(declared, tmp_path / "out")
+        assert choices["foreground"].found.n_positive + choices["foreground"].found.n_negative == 8
+        evaluation = evaluate_outside(declared, tmp_path / "report", points=tmp_path / "out")
+        assert {result.role for result in evaluation.content.results} == {"test"}
+        assert len(evaluation.content.results) == 4
+        assert evaluation.content.roles["select"].n_cases == 8
+
+    def test_certify_cases_make_a_certificate_once(self, outside, split, tmp_path):
+        declared = replace(outside, split=split)
+        promise = make_promise("false negative rate", 0.5)
+        said = []
+        kept = certify_outside(declared, promise, tmp_path / "out", say=said.append)["foreground"]
+        assert isinstance(kept, Kept)
+        assert type(kept.statement) is Certificate
+        assert "declared certify cases" in kept.statement.sentence
+        decided = load_outside_points(tmp_path / "out")
+        assert decided.points["foreground"] == kept.point
+        assert decided.certificates["foreground"] == (kept.statement,)
+        again = certify_outside(declared, promise, tmp_path / "out")["foreground"]
+        assert again == kept
+        other = certify_outside(declared, replace(promise, alpha=0.6), tmp_path / "out")
+        assert type(other["foreground"].statement) is Estimate
+        evaluation = evaluate_outside(declared, tmp_path / "report", points=tmp_path / "out")
+        texts = [sentence.text for sentence in evaluation.content.verdicts]
+        assert any(text.startswith(("Certificate for", "Estimate for")) for text in texts)
+
+    def test_too_few_are_told_so_unread(self, outside, split, tmp_path):
+        declared = replace(outside, split=split)
+        for path in outside.probabilities.iterdir():
+            name = path.stem
+            if f"{name},,certify" in split.read_text():
+                path.write_bytes(b"damaged")
+        promise = make_promise("false negative rate", 0.01)
+        refused = certify_outside(declared, promise, tmp_path / "out")["foreground"]
+        assert isinstance(refused, Infeasible)
+        assert "needs at least 99 groups" in refused.reason
+
+    def test_without_roles_select_cases_make_an_estimate(self, outside, tmp_path):
+        promise = make_promise("false alarm rate", 0.5)
+        kept = certify_outside(outside, promise, tmp_path / "out")["foreground"]
+        assert isinstance(kept, Kept)
+        assert type(kept.statement) is Estimate
+        assert "split.csv" in kept.statement.method
+
+    def test_roles_that_do_not_cover_the_cases(self, outside, split, tmp_path):
+        lines = split.read_text().splitlines()
+        split.write_text("\n".join(lines[:-1]) + "\n")
+        with pytest.raises(DataError, match="gives no role to 1 of 16 cases"):
+            tune_outside(replace(outside, split=split), tmp_path / "out")
+
+    def test_a_group_in_two_roles(self, data, scores, outside, tmp_path):
+        rows = [{**row, "group": "one"} for row in rows_of(data)]
+        for i, row in enumerate(rows):
+            row["image"] = str(data / row["image"])
+            row["mask"] = row["mask"] if row["mask"] in ("", "empty") else str(data / row["mask"])
+            row["split"] = "select" if i % 2 else "test"
+        (tmp_path / "refs").mkdir()
+        write_manifest(tmp_path / "refs", rows)
+        mixed = Outside(outside.probabilities, DataOptions(str(tmp_path / "refs")))
+        with pytest.raises(DataError, match="1 groups several roles"):
+            tune_outside(mixed, tmp_path / "out")
+
+
+class TestRegions:
+    """Two classes and their union; scores as classes, as declared regions, or as folders."""
+
+    @pytest.fixture
+    def volumes(self, tmp_path):
+        rng = np.random.default_rng(5)
+        root = tmp_path / "raw"
+        arrays = {}
+        for folder in ("imagesTr", "labelsTr"):
+            (root / folder).mkdir(parents=True)
+        for i in range(6):
+            labels = np.zeros((4, 12, 10), np.uint8)
+            if i % 3:
+                labels[1:3, 2:8, 2:7] = 1
+                labels[1:3, 4:6, 3:5] = 2
+            odds = rng.normal(0, 0.7, (3, *labels.shape))
+            odds += 3 * (np.arange(3)[:, None, None, None] == labels)
+            softmax = np.exp(odds) / np.exp(odds).sum(0)
+            arrays[f"p{i}"] = softmax.astype(np.float32)
+            for path, array in (
+                (root / "imagesTr" / f"p{i}_0000.nii.gz", rng.normal(size=labels.shape)),
+                (root / "labelsTr" / f"p{i}.nii.gz", labels),
+            ):
+                image = sitk.GetImageFromArray(
+                    array.astype(np.float32) if array.dtype == float else array
+                )
+                image.SetSpacing((1.0, 2.0, 3.0))
+                image.SetDirection((-1.0, 0, 0, 0, 0, 1.0, 0, 1.0, 0))
+                sitk.WriteImage(image, str(path))
+        declared = {
+            "channel_names": {"0": "CT"},
+            "labels": {"background": 0, "whole": [1, 2], "core": 2},
+            "regions_class_order": [1, 2],
+            "numTraining": 6,
+            "file_ending": ".nii.gz",
+        }
+        (root / "dataset.json").write_text(json.dumps(declared))
+        return root, arrays
+
+    def points(self, root, folder, tmp_path, name):
+        outside = Outside(folder, DataOptions(str(root)))
+        return {
+            region: choice.found
+            for region, choice in tune_outside(outside, tmp_path / name).items()
+        }
+
+    def test_three_ways_of_saying_the_same(self, volumes, tmp_path):
+        root, arrays = volumes
+        for name in ("classes", "regions"):
+            (tmp_path / name).mkdir()
+        for case, softmax in arrays.items():
+            np.savez_compressed(tmp_path / "classes" / f"{case}.npz", probabilities=softmax)
+            whole, core = softmax[1] + softmax[2], softmax[2]
+            np.savez_compressed(
+                tmp_path / "regions" / f"{case}.npz", probabilities=np.stack([whole, core])
+            )
+            header = sitk.ReadImage(str(root / "imagesTr" / f"{case}_0000.nii.gz"))
+            for region, array in (("whole", whole), ("core", core)):
+                image = sitk.GetImageFromArray(array)
+                image.CopyInformation(header)
+                (tmp_path / "folders" / region).mkdir(parents=True, exist_ok=True)
+                sitk.WriteImage(image, str(tmp_path / "folders" / region / f"{case}.nii.gz"))
+        by_class = self.points(root, tmp_path / "classes", tmp_path, "out1")
+        assert set(by_class) == {"whole", "core"}
+        assert by_class["core"].mean_dice > 0.8
+        assert self.points(root, tmp_path / "regions", tmp_path, "out2") == by_class
+        assert self.points(root, tmp_path / "folders", tmp_path, "out3") == by_class
+        outside = Outside(tmp_path / "folders", DataOptions(str(root)))
+        evaluation = evaluate_outside(outside, tmp_path / "r", points=tmp_path / "out3")
+        assert evaluation.content.confusion is None
+        assert evaluation.content.regions == ("whole", "core")
+        outside = Outside(tmp_path / "classes", DataOptions(str(root)))
+        evaluation = evaluate_outside(outside, tmp_path / "r1", points=tmp_path / "out1")
+        assert evaluation.content.confusion is not None
+
+    def test_one_region_alone(self, volumes, tmp_path):
+        root, arrays = volumes
+        (tmp_path / "only" / "core").mkdir(parents=True)
+        for case, softmax in arrays.items():
+            np.save(tmp_path / "only" / "core" / f"{case}.npy", softmax[2])
+        found = self.points(root, tmp_path / "only", tmp_path, "out")
+        assert set(found) == {"core"}
+        with pytest.raises(UsageError, match="'whole' is not a region"):
+            tune_outside(
+                Outside(tmp_path / "only", DataOptions(str(root))), tmp_path / "out", region="whole"
+            )
+
+    def test_channels_that_stand_for_nothing(self, volumes, tmp_path):
+        root, arrays = volumes
+        (tmp_path / "odd").mkdir()
+        for case, softmax in arrays.items():
+            np.savez(tmp_path / "odd" / f"{case}.npz", probabilities=softmax[[0, 0, 1, 2]])
+        with pytest.raises(ProblemsError, match="holds 4 channels; allowed are the 3 classes") as e:
+            self.points(root, tmp_path / "odd", tmp_path, "out")
+        assert len(e.value.problems) == 6
+        assert "mend these files" in str(e.value)
+
+    def test_a_folder_that_is_no_region(self, volumes, tmp_path):
+        root, arrays = volumes
+        (tmp_path / "odd" / "cores").mkdir(parents=True)
+        for case, softmax in arrays.items():
+            np.save(tmp_path / "odd" / "cores" / f"{case}.npy", softmax[2])
+        with pytest.raises(
+            DataError, match=r"cores is named after no region \(did you mean 'core'"
+        ):
+            self.points(root, tmp_path / "odd", tmp_path, "out")
+
+
+class TestFaults:
+    def test_every_bad_file_is_named_and_nothing_is_written(self, outside, tmp_path):
+        first, second, *_ = sorted(outside.probabilities.iterdir())
+        first.write_bytes(b"no picture")
+        PIL.Image.fromarray(np.zeros((10, 64), np.uint16)).save(second)
+        with pytest.raises(ProblemsError) as error:
+            tune_outside(outside, tmp_path / "out")
+        assert len(error.value.problems) == 2
+        assert str(first) in error.value.problems[0]
+        assert str(second) in error.value.problems[1]
+        assert not (tmp_path / "out" / "scores").exists()
+        assert not (tmp_path / "out" / "operating_points.json").exists()
+
+    def test_label_maps_in_place_of_8_bit_scores(self, data, tmp_path):
+        for row in rows_of(data):
+            write_scores(tmp_path / "s", row["id"], truth(data, row).astype(np.uint8), "png8")
+        with pytest.raises(ScoreError, match=r"holds no score above 0\.0039, as label maps"):
+            tune_outside(Outside(tmp_path / "s", DataOptions(str(data))), tmp_path / "out")
+
+    def test_points_belong_to_their_files(self, outside, scores, tmp_path):
+        tune_outside(outside, tmp_path / "out")
+        tune_outside(outside, tmp_path / "out", rule=Rule.of("dice", "search"))
+        name, array = next(iter(scores.items()))
+        write_scores(outside.probabilities, name, array // 2, "png16")
+        with pytest.raises(OutputError, match="points of other scores or references"):
+            tune_outside(outside, tmp_path / "out")
+
+    def test_other_places(self, outside, tmp_path):
+        (tmp_path / "busy").mkdir()
+        (tmp_path / "busy" / "thesis.txt").write_text("mine")
+        with pytest.raises(OutputError, match="busy"):
+            tune_outside(outside, tmp_path / "busy")
+        with pytest.raises(OutputError, match="busy"):
+            evaluate_outside(outside, tmp_path / "busy")
+        with pytest.raises(RunError, match=r"operating_points\.json is missing"):
+            evaluate_outside(outside, tmp_path / "r", points=tmp_path / "busy")
+        (tmp_path / "busy" / "operating_points.json").write_text("{}")
+        with pytest.raises(RunError, match="is damaged"):
+            evaluate_outside(outside, tmp_path / "r", points=tmp_path / "busy")
+
+    def test_an_unknown_region_and_a_missing_case(self, outside, tmp_path):
+        with pytest.raises(UsageError, match="not a region"):
+            tune_outside(outside, tmp_path / "out", region="foregrund")
+        next(iter(outside.probabilities.iterdir())).unlink()
+        with pytest.raises(DataError, match="no probability file for 1 of 16"):
+            tune_outside(outside, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
