@@ -130,6 +130,10 @@ def train(
     budget: Annotated[
         str | None, typer.Option("--budget", help="Time for everything, such as 20min or 2h.")
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, help="Cross-validation: choose points on all cases."),
+    ] = None,
     group_from: GroupFrom = None,
     missing_mask: MissingMask = "error",
     accelerator: Annotated[
@@ -144,10 +148,11 @@ def train(
     from rareseg.run.train import train as train_run
 
     out = out or Path(f"{data.resolve().name}-run")
+    chosen_folds = [] if folds is None else [f"split.folds={folds}"]
     evaluation = train_run(
         data_options(data, group_from, missing_mask),
         out,
-        wishes=Wishes(recipe, settings or [], budget),
+        wishes=Wishes(recipe, [*(settings or []), *chosen_folds], budget),
         machine=Machine(accelerator, devices, nodes),
         track=bar,
         say=say_to(as_json),

@@ -18,8 +18,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Role = Literal["train", "select", "certify", "test"]
-ROLES: tuple[Role, ...] = get_args(Role)
+Role = Literal["train", "select", "certify", "test", "out-of-fold"]
+ROLES: tuple[Role, ...] = ("train", "select", "certify", "test")
+"""What a case can be given to do."""
+
+SCORED_AS: tuple[Role, ...] = get_args(Role)
+"""As what a case can be scored: "out-of-fold" by the network of several that had not seen it."""
 
 IGNORE = 255
 """The class index of voxels that count nowhere: not in pools, losses or metrics."""

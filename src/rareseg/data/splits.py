@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from rareseg.data.records import ROLES, Role
 from rareseg.errors import DataError, UsageError
 
 _ROUNDS = 8
+
+R = TypeVar("R", bound=str)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,37 @@ def make_split(
     Raises :class:`UsageError` for impossible shares, and :class:`DataError` where there are fewer
     groups (or fewer groups with a positive) than roles, or a group was declared in two roles.
     """
-    facts = [
+    if declared is None:
+        declared = {case.id: case.role for case in fingerprint.cases if case.role is not None}
+    return split_cases(facts_of(fingerprint), shares=shares, seed=seed, declared=declared)
+
+
+def make_folds(
+    fingerprint: Fingerprint, *, count: int, seed: int, ids: Collection[str]
+) -> dict[str, int]:
+    """Give each of the cases ``ids`` one of ``count`` folds, numbered from 0.
+
+    A group is never divided, and every class and the empty cases are spread as evenly as whole
+    groups allow. The same seed gives the same folds. Raises :class:`UsageError` for fewer than two
+    folds, :class:`DataError` where there are fewer groups, or groups with a positive, than folds.
+    """
+    if count < 2:
+        raise UsageError(f"{count} folds cannot be trained against each other; give 2 or more.")
+    members: dict[str, list[Facts]] = defaultdict(list)
+    for fact in facts_of(fingerprint):
+        if fact.id in ids:
+            members[fact.group].append(fact)
+    names = [f"fold {k + 1}" for k in range(count)]
+    shares = dict.fromkeys(names, 1.0 / count)
+    folds = _assign(members, {}, shares, seed)
+    return {
+        fact.id: names.index(folds[group]) for group, facts in members.items() for fact in facts
+    }
+
+
+def facts_of(fingerprint: Fingerprint) -> list[Facts]:
+    """Return what a split needs to know of every case."""
+    return [
         Facts(
             id=case.id,
             group=f"case {case.id}" if case.group is None else f"group {case.group}",
@@ -53,9 +86,6 @@ def make_split(
         )
         for case in fingerprint.cases
     ]
-    if declared is None:
-        declared = {case.id: case.role for case in fingerprint.cases if case.role is not None}
-    return split_cases(facts, shares=shares, seed=seed, declared=declared)
 
 
 def split_cases(
@@ -145,10 +175,10 @@ class _Ledger:
 
 def _assign(
     members: Mapping[str, Sequence[Facts]],
-    fixed: Mapping[str, Role],
-    shares: Mapping[Role, float],
+    fixed: Mapping[str, R],
+    shares: Mapping[R, float],
     seed: int,
-) -> dict[str, Role]:
+) -> dict[str, R]:
     """Give the groups that are not fixed a role: the best of a few greedy rounds.
 
     The best leaves the fewest roles without a kind of case, then wants least.
@@ -171,7 +201,7 @@ def _stratify(
     shares: Sequence[float],
     given: Sequence[int],
     rng: np.random.Generator,
-    roles: Sequence[Role],
+    roles: Sequence[str],
 ) -> _Ledger:
     """Give every group a role, the rarest kind of case first.
 
@@ -237,7 +267,7 @@ def _kinds(groups: Iterable[Sequence[Facts]]) -> NDArray[np.int64]:
     )
 
 
-def _check_enough(ledger: _Ledger, roles: Sequence[Role]) -> None:
+def _check_enough(ledger: _Ledger, roles: Sequence[str]) -> None:
     """Refuse a split in which a role must stay without any group, or without any positive."""
     counts = ledger.counts
     positive = counts[:, -3] > 0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rareseg.data.files import atomic_write
-from rareseg.data.records import ROLES, Role
+from rareseg.data.records import SCORED_AS, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.component_table import CaseComponents, ComponentTable
 from rareseg.evaluation.scores import Spacing
@@ -110,7 +110,7 @@ def _from_columns(arrays: dict[str, NDArray[Any]]) -> ComponentTable:
                 raise ValueError(f"{name} and {starts} do not fit together")
         if len(ends) != n + 1 or ends[0] != 0 or np.any(np.diff(ends) < 0):
             raise ValueError(f"{starts} does not ascend over {n} rows")
-    if not set(arrays["role"].tolist()) <= {"", *ROLES}:
+    if not set(arrays["role"].tolist()) <= {"", *SCORED_AS}:
         raise ValueError("unknown role")
     grid = tuple(int(k) for k in arrays["grid"])
     rows = []

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.files import atomic_write
-from rareseg.data.records import ROLES, Role
+from rareseg.data.records import SCORED_AS, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import N_BINS
 from rareseg.evaluation.scores import COLUMNS, CaseScores, ScoreTable, Spacing
@@ -94,7 +94,7 @@ def _from_columns(arrays: dict[str, NDArray[np.generic]]) -> ScoreTable:
         and bool(np.all(np.diff(starts) >= 0))
         and (len(bins) == 0 or int(bins.max()) < N_BINS)
         and all(bool(np.all(column >= 0)) for column in columns.values())
-        and set(arrays["role"].tolist()) <= {"", *ROLES}
+        and set(arrays["role"].tolist()) <= {"", *SCORED_AS}
     )
     if not fits:
         raise ValueError("columns do not fit together")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,13 @@ FORMAT = 1
 class Bundle:
     """A model and all that its scores depend on.
 
-    ``channels`` is the number of image channels; ``precision`` (``"32"`` or ``"bf16"``) the
-    arithmetic in which cases are scored; ``points`` the operating point of each region for which
-    one was chosen; ``trained`` states how the weights came about (steps, seed, split).
-    ``certificates`` are the statements made for each region, the newest last; ``spent`` says which
-    cases (by their digest) were asked to stand for what in each region, since they can do so once.
+    ``weights`` are those of one network, or of ``members`` networks whose probabilities are
+    averaged (:func:`join_members`). ``channels`` is the number of image channels; ``precision``
+    (``"32"`` or ``"bf16"``) the arithmetic in which cases are scored; ``points`` the operating
+    point of each region for which one was chosen; ``trained`` states how the weights came about
+    (steps, seed, split). ``certificates`` are the statements made for each region, the newest last;
+    ``spent`` says which cases (by their digest) were asked to stand for what in each region, since
+    they can do so once.
     """
 
     recipe: Recipe
@@ -53,6 +55,25 @@ class Bundle:
     trained: Mapping[str, Any]
     certificates: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
     spent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    members: int = 1
+
+
+def join_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the weights of several networks of one kind as one mapping; of one, its own."""
+    if len(members) == 1:
+        return dict(members[0])
+    return {f"{k}.{name}": t for k, weights in enumerate(members) for name, t in weights.items()}
+
+
+def split_members(bundle: Bundle) -> list[dict[str, Tensor]]:
+    """Return the weights of every network of a bundle: what :func:`join_members` joined."""
+    if bundle.members == 1:
+        return [dict(bundle.weights)]
+    parts: list[dict[str, Tensor]] = [{} for _ in range(bundle.members)]
+    for name, tensor in bundle.weights.items():
+        member, own = name.split(".", 1)
+        parts[int(member)][own] = tensor
+    return parts
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -151,6 +172,7 @@ def load_bundle(folder: Path) -> Bundle:
                 for region, records in content.get("certificates", {}).items()
             },
             spent=content.get("spent", {}),
+            members=int(content.get("members", 1)),
         )
     except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise BundleError(
@@ -174,6 +196,7 @@ def _write_description(folder: Path, bundle: Bundle, digest: str) -> None:
         "spent": {region: dict(used) for region, used in bundle.spent.items()},
         "trained": dict(bundle.trained),
         "torch": torch.__version__,
+        "members": bundle.members,
         "weights_sha256": digest,
     }
     with atomic_write(folder / "bundle.json") as temporary:

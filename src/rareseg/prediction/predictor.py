@@ -22,25 +22,27 @@ from rareseg.data.records import IGNORE, Classes, Image
 from rareseg.data.resampling import resample
 from rareseg.errors import DataError
 from rareseg.evaluation.scores import region_scores
-from rareseg.prediction.bundle import Bundle
+from rareseg.prediction.bundle import Bundle, split_members
 from rareseg.prediction.networks import build_network, stride
 from rareseg.recipe import Recipe
 
 
 class Predictor:
-    """Scores whole images with the network of a bundle."""
+    """Scores whole images with the network of a bundle, or with the mean of several."""
 
     def __init__(self, bundle: Bundle, *, device: str | torch.device = "cpu") -> None:
         self.bundle = bundle
         self.device = torch.device(device)
-        network = build_network(
-            bundle.recipe.network,
-            dimension=bundle.recipe.data.dimension,
-            channels=bundle.channels,
-            classes=bundle.classes.count,
-        )
-        network.load_state_dict(dict(bundle.weights))
-        self.network = prepare_network(network, bundle.recipe, self.device).eval()
+        self.networks: list[torch.nn.Module] = []
+        for weights in split_members(bundle):
+            network = build_network(
+                bundle.recipe.network,
+                dimension=bundle.recipe.data.dimension,
+                channels=bundle.channels,
+                classes=bundle.classes.count,
+            )
+            network.load_state_dict(weights)
+            self.networks.append(prepare_network(network, bundle.recipe, self.device).eval())
 
     def probabilities(self, image: Image) -> NDArray[np.float32]:
         """Return softmax probabilities (class, z, y, x) float32 on the image's own grid.
@@ -52,14 +54,19 @@ class Predictor:
                 f"the image has {image.array.shape[0]} channels, but the model was trained on "
                 f"{self.bundle.channels}; give the same channels in the same order."
             )
-        scores = score_array(
-            self.network,
-            network_input(image, self.bundle.preprocessing),
-            self.bundle.recipe,
-            device=self.device,
-            precision=self.bundle.precision,
-        )
-        return resample(scores, image.array.shape[1:])
+        array = network_input(image, self.bundle.preprocessing)
+        total: NDArray[np.float32] | None = None
+        for network in self.networks:
+            scores = score_array(
+                network,
+                array,
+                self.bundle.recipe,
+                device=self.device,
+                precision=self.bundle.precision,
+            )
+            total = scores if total is None else total + scores
+        assert total is not None
+        return resample(total / np.float32(len(self.networks)), image.array.shape[1:])
 
     def region_scores(self, image: Image) -> dict[str, NDArray[np.float32]]:
         """Return the score (z, y, x) of every region, in [0, 1], on the image's own grid."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 
@@ -40,12 +41,18 @@ class SplitSection(Section):
     select: Probability = 0.15
     certify: Probability = 0.0
     test: Probability = 0.2
+    folds: NonNegativeInt = Field(
+        default=0,
+        description="cross-validation: so many networks, each blind to one part of the cases",
+    )
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> SplitSection:
         total = self.train + self.select + self.certify + self.test
         if abs(total - 1.0) > 1e-6:
             raise ValueError(f"the shares train + select + certify + test are {total:g}, not 1")
+        if self.folds == 1:
+            raise ValueError("folds is 1; give 0 for none, or 2 or more")
         return self
 
 

@@ -43,6 +43,10 @@ Promised = Mapping[str, Kept | Infeasible]
 """What came of a promise in each region."""
 
 _SEEN_BEFORE = "these cases were asked for another promise before, and can certify only once"
+_OUT_OF_FOLD = (
+    "each was scored by one fold's network, not by the mean of all that is used, and chose the "
+    "point (keep some for split.certify, or name unseen ones with --certify-on)"
+)
 _SELECTED = (
     "the select cases chose checkpoint and point (keep some for split.certify, or name unseen ones "
     "with --certify-on)"
@@ -253,6 +257,9 @@ def _source(
     own = tuple(cases_of(folder, "certify"))
     if own:
         return Source(own, "certify", digest, True, "")
+    if folder.folds.is_file():
+        learnt = tuple(cases_of(folder, "train"))
+        return Source(learnt, "out-of-fold", digest, False, _OUT_OF_FOLD)
     return Source(tuple(cases_of(folder, "select")), "select", digest, False, _SELECTED)
 
 
@@ -329,7 +336,7 @@ def _tables(
     The bundle as it stands scores the cases.
     """
     scores, components = select
-    if source.role == "select":
+    if source.role in ("select", "out-of-fold"):
         return {False: (scores, scores), True: (components, components)}
     own = score_all(
         Predictor(bundle, device=device),

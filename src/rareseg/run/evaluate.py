@@ -30,6 +30,7 @@ from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.content import (
     PRIORITIES,
+    ROLE_PURPOSES,
     History,
     Priority,
     ReportContent,
@@ -60,6 +61,13 @@ from rareseg.training.mining import RECORD, read_record
 
 CHOSEN = "at the chosen point"
 HALF = "at 0.5"
+
+FOLD_PURPOSES: Mapping[Role, str] = {
+    **ROLE_PURPOSES,
+    "train": "Each network learnt from all folds of these cases but one; the points were chosen on "
+    "the scores of the one that it had not seen.",
+}
+"""What the roles' cases were used for in cross-validation."""
 
 TRAIN_SAMPLE = 24
 """How many training cases are scored beside the test cases, to see overfitting."""
@@ -240,7 +248,10 @@ def _content(
         points[region] = bundle.points.get(region) or Infeasible(
             region, "no select case holds it, or it was never tuned"
         )
-    select = folder.scores("select")
+    in_folds = folder.folds.is_file()
+    select = folder.scores("out-of-fold" if in_folds else "select")
+    # Of networks that learnt side by side the first stands for all.
+    training = folder.training / "fold_0" if in_folds else folder.training
     delivered = bundle.trained.get("delivered")
     return ReportContent(
         title=title,
@@ -256,12 +267,12 @@ def _content(
         roles=role_counts(fingerprint.cases, roles),
         recipe=bundle.recipe,
         reasons=read_reasons(folder.recipe),
+        role_purposes=FOLD_PURPOSES if in_folds else ROLE_PURPOSES,
         history=History(
-            read_table(folder.training / "steps.csv"),
-            read_table(folder.training / "validations.csv"),
+            read_table(training / "steps.csv"), read_table(training / "validations.csv")
         ),
         composition=None if delivered is None else Composition.from_dict(delivered),
-        mining=read_record(folder.training / RECORD),
+        mining=read_record(training / RECORD),
         select_table=load_table(select) if select.is_file() else None,
         leakage=find_leakage(fingerprint, roles),
     )

@@ -55,6 +55,11 @@ class RunFolder:
         return self.root / "split.csv"
 
     @property
+    def folds(self) -> Path:
+        """The fold of every case that is learnt from, in cross-validation."""
+        return self.root / "folds.csv"
+
+    @property
     def fingerprint(self) -> Path:
         """What inspection found."""
         return self.root / "fingerprint.json"
@@ -170,6 +175,25 @@ def write_split(path: Path, roles: Mapping[str, Role], groups: Mapping[str, str 
         writer = csv.writer(file)
         writer.writerow(("id", "group", "role"))
         writer.writerows((case, groups[case] or "", role) for case, role in roles.items())
+
+
+def write_folds(path: Path, folds: Mapping[str, int]) -> None:
+    """Write ``id, fold`` for every case that has one, folds numbered from 0."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "fold"))
+        writer.writerows(folds.items())
+
+
+def read_folds(path: Path) -> dict[str, int]:
+    """Read what :func:`write_folds` wrote; raises :class:`RunError` where it is damaged."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["id"]: int(row["fold"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} cannot be read as folds ({error}); train into another --out."
+        ) from error
 
 
 def read_split(path: Path) -> dict[str, Role]:

@@ -17,9 +17,9 @@ from rareseg.data.build import build_store
 from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Case, Dataset, Role
-from rareseg.data.splits import make_split
+from rareseg.data.splits import make_folds, make_split
 from rareseg.data.store import Store
-from rareseg.errors import ProblemsError, RunError, UsageError
+from rareseg.errors import ProblemsError, RecipeError, RunError, UsageError
 from rareseg.prediction.predictor import computes_in_bf16
 from rareseg.progress import Track, silent
 from rareseg.recipe import (
@@ -34,7 +34,15 @@ from rareseg.recipe import (
     read_recipe,
     to_yaml,
 )
-from rareseg.run.folder import DataOptions, RunFolder, begin_run, read_split, write_split
+from rareseg.run.folder import (
+    DataOptions,
+    RunFolder,
+    begin_run,
+    read_folds,
+    read_split,
+    write_folds,
+    write_split,
+)
 from rareseg.training.plan import Plan, make_preprocessing, plan_recipe
 
 Say = Callable[[str], None]
@@ -100,6 +108,19 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What one network learns from and is validated on, and where its state and log lie.
+
+    ``unseen`` are the cases of its fold, which only this network has not seen; none without folds.
+    """
+
+    train: Store
+    validate: Store
+    folder: Path
+    unseen: tuple[Case, ...]
+
+
+@dataclass(frozen=True)
 class PreparedRun:
     """A run that is ready to learn."""
 
@@ -108,6 +129,7 @@ class PreparedRun:
     fingerprint: Fingerprint
     plan: Plan
     roles: dict[str, Role]
+    folds: dict[str, int]
     store: Store
 
     @property
@@ -122,6 +144,20 @@ class PreparedRun:
     def part(self, role: Role) -> Store:
         """Return the store of the cases that play ``role``."""
         return self.store.subset(case.id for case in self.cases(role))
+
+    def lessons(self) -> tuple[Lesson, ...]:
+        """Return what is to be learnt: one lesson, or one for each fold."""
+        if not self.folds:
+            return (Lesson(self.part("train"), self.part("select"), self.folder.training, ()),)
+        return tuple(
+            Lesson(
+                self.store.subset(case for case, own in self.folds.items() if own != fold),
+                self.store.subset(case for case, own in self.folds.items() if own == fold),
+                self.folder.training / f"fold_{fold}",
+                tuple(c for c in self.dataset.cases if self.folds.get(c.id) == fold),
+            )
+            for fold in sorted(set(self.folds.values()))
+        )
 
 
 def prepare_run(
@@ -146,6 +182,7 @@ def prepare_run(
     fingerprint = _inspect(dataset, folder, track)
     plan = _plan(fingerprint, folder, overrides, device)
     roles = _split(dataset, fingerprint, plan.recipe, folder)
+    folds = _folds(fingerprint, roles, plan.recipe, folder)
     store = build_store(
         dataset,
         folder.store,
@@ -161,7 +198,9 @@ def prepare_run(
             if role in counts
         )
     )
-    return PreparedRun(folder, dataset, fingerprint, plan, roles, store)
+    if folds:
+        say(f"{plan.recipe.split.folds} folds of the train cases, one network each")
+    return PreparedRun(folder, dataset, fingerprint, plan, roles, folds, store)
 
 
 def write_recipe(folder: RunFolder, plan: Plan) -> None:
@@ -219,6 +258,16 @@ def _plan(
     training = plan.recipe.training
     reasons = dict(plan.reasons)
     settled: dict[str, object] = {}
+    if plan.recipe.split.folds:
+        if overrides.get("training", {}).get("validations", 1) != 1:
+            raise RecipeError(
+                "training.validations must be 1 with split.folds: a checkpoint that is chosen on "
+                "the fold held out has seen it. Leave it out."
+            )
+        settled["validations"] = 1
+        reasons["training.validations"] = (
+            "each fold keeps its last weights, so that nothing was chosen on the cases held out"
+        )
     if training.threads == 0:
         settled["threads"] = os.cpu_count() or 1
         reasons["training.threads"] = "the cores of the machine on which the run began"
@@ -258,7 +307,25 @@ def _split(
         "certify": settings.certify,
         "test": settings.test,
     }
+    if settings.folds:
+        # Every case that is not kept for a verdict is learnt from, and scored out of its fold.
+        shares["train"], shares["select"] = settings.train + settings.select, 0.0
     declared = {case.id: case.role for case in dataset.cases if case.role is not None}
+    if settings.folds:
+        declared = {case: "train" if role == "select" else role for case, role in declared.items()}
     roles = make_split(fingerprint, shares=shares, seed=settings.seed, declared=declared)
     write_split(folder.split, roles, {case.id: case.group for case in dataset.cases})
     return roles
+
+
+def _folds(
+    fingerprint: Fingerprint, roles: dict[str, Role], recipe: Recipe, folder: RunFolder
+) -> dict[str, int]:
+    if not recipe.split.folds:
+        return {}
+    if folder.folds.is_file() and folder.recipe.is_file():
+        return read_folds(folder.folds)
+    learnt = {case for case, role in roles.items() if role == "train"}
+    folds = make_folds(fingerprint, count=recipe.split.folds, seed=recipe.split.seed, ids=learnt)
+    write_folds(folder.folds, folds)
+    return folds

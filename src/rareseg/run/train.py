@@ -16,10 +16,12 @@ from rareseg.data.records import IGNORE
 from rareseg.data.store import Store
 from rareseg.decision.operating_point import default_point
 from rareseg.errors import RecipeError
+from rareseg.evaluation.component_storage import save_components
 from rareseg.evaluation.metrics import checkpoint_score
 from rareseg.evaluation.scores import ScoreTable, score_regions
+from rareseg.evaluation.storage import save_table
 from rareseg.evaluation.values import is_defined
-from rareseg.prediction.bundle import Bundle, save_bundle
+from rareseg.prediction.bundle import Bundle, join_members, save_bundle
 from rareseg.prediction.networks import build_network, deepest
 from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
 from rareseg.progress import Track, silent
@@ -27,6 +29,7 @@ from rareseg.recipe import make_recipe, merge
 from rareseg.run.evaluate import TRAIN_SAMPLE, Evaluation, evaluate_run
 from rareseg.run.folder import DataOptions, open_run
 from rareseg.run.prepare import (
+    Lesson,
     Machine,
     PreparedRun,
     Say,
@@ -35,7 +38,7 @@ from rareseg.run.prepare import (
     prepare_run,
     write_recipe,
 )
-from rareseg.run.scoring import score_all
+from rareseg.run.scoring import merge_scored, score_all
 from rareseg.run.tune import tune
 from rareseg.sampling.augment import window_for
 from rareseg.sampling.mined import nothing_mined
@@ -77,17 +80,23 @@ def train(
         run = prepare_run(options, Path(out), wishes, device=fabric.device, track=track, say=say)
     torch.set_num_threads(run.recipe.training.threads)
     if not (run.folder.bundle / "bundle.json").is_file():
-        learner = _Learner(run, machine, fabric)
+        learners = _learners(run, machine, fabric)
         if not run.folder.recipe.is_file():
             if budget is not None:
-                run = _fit_into(budget, started, learner, say)
-                learner = _Learner(run, machine, fabric)
+                run = _fit_into(budget, started, learners[0], say)
+                learners = _learners(run, machine, fabric)
             if fabric.is_global_zero:
                 write_recipe(run.folder, run.plan)
         fabric.barrier()
-        fitted = learner.learn(track, say)
+        bundles = []
+        for number, learner in enumerate(learners, start=1):
+            if len(learners) > 1:
+                say(f"fold {number} of {len(learners)}")
+            bundles.append(learner.bundle(learner.learn(track, say)))
         if fabric.is_global_zero:
-            save_bundle(run.folder.bundle, learner.bundle(fitted))
+            if run.folds:
+                _score_unseen(run, learners, bundles, fabric.device, track)
+            save_bundle(run.folder.bundle, _average(bundles))
     fabric.barrier()
     if not fabric.is_global_zero:
         return None
@@ -96,11 +105,46 @@ def train(
     return evaluate_run(folder.root, device=fabric.device, track=track)
 
 
-class _Learner:
-    """What learning needs, made from a prepared run."""
+def _learners(run: PreparedRun, machine: Machine, fabric: Fabric) -> list[_Learner]:
+    """Return one learner, or one for each fold."""
+    return [_Learner(run, lesson, machine, fabric) for lesson in run.lessons()]
 
-    def __init__(self, run: PreparedRun, machine: Machine, fabric: Fabric) -> None:
-        self.run, self.recipe = run, run.recipe
+
+def _average(bundles: Sequence[Bundle]) -> Bundle:
+    """Return the bundle that averages the probabilities of all; of one, itself."""
+    weights = join_members([bundle.weights for bundle in bundles])
+    return replace(bundles[0], weights=weights, members=len(bundles))
+
+
+def _score_unseen(
+    run: PreparedRun,
+    learners: Sequence[_Learner],
+    bundles: Sequence[Bundle],
+    device: torch.device,
+    track: Track,
+) -> None:
+    """Score every case that was learnt from by the one network that has not seen it, and save."""
+    parts = [
+        score_all(
+            Predictor(bundle, device=device),
+            learner.lesson.unseen,
+            role="out-of-fold",
+            closely=True,
+            track=track,
+            doing=f"scoring fold {number}",
+        )
+        for number, (learner, bundle) in enumerate(zip(learners, bundles, strict=True), start=1)
+    ]
+    scored = merge_scored(parts, n_points=0)
+    save_components(scored.components, run.folder.components("out-of-fold"))
+    save_table(scored.table, run.folder.scores("out-of-fold"))
+
+
+class _Learner:
+    """What learning one lesson needs, made from a prepared run."""
+
+    def __init__(self, run: PreparedRun, lesson: Lesson, machine: Machine, fabric: Fabric) -> None:
+        self.run, self.recipe, self.lesson = run, run.recipe, lesson
         self.precision = self.recipe.training.precision
         self.fabric = fabric
         if self.precision == "bf16":
@@ -117,7 +161,7 @@ class _Learner:
             self._untrained()
         self.loss: Loss = make_loss(self.recipe.loss, run.store.classes)
         self.sampler = PatchSampler.from_settings(
-            run.part("train"),
+            lesson.train,
             settings,
             seed=self.recipe.training.seed,
             mining=self.recipe.mining,
@@ -158,7 +202,7 @@ class _Learner:
             self.sampler,
             self.validation(),
             self.recipe,
-            self.run.folder.training,
+            self.lesson.folder,
             fabric=self.fabric,
             make_predict=self.predict_with,
             track=track,
@@ -174,8 +218,8 @@ class _Learner:
         return predict
 
     def validation(self) -> Validate:
-        """Return the function that scores whole select cases with a network."""
-        store = self.run.part("select")
+        """Return the function that scores whole cases that are not learnt from with a network."""
+        store = self.lesson.validate
         chosen = choose_cases(store, self.recipe.training.validation_cases)
 
         def validate(network: torch.nn.Module) -> float:
@@ -199,7 +243,7 @@ class _Learner:
 
     def seconds_per_validation(self) -> float:
         """Return the seconds that one validation takes, from a few of its cases."""
-        network, store = self.network().eval(), self.run.part("select")
+        network, store = self.network().eval(), self.lesson.validate
         rows = choose_cases(store, self.recipe.training.validation_cases)
         some = rows[:: max(1, len(rows) // 5)]
         self._score(network, store, some[0])
@@ -213,7 +257,7 @@ class _Learner:
         fitted = Fitted(self.network().state_dict(), 0, 0.0, 0, 0.0)
         predictor = Predictor(self.bundle(fitted), device=self.fabric.device)
         halves = {region: default_point(region) for region in self.run.store.classes.regions}
-        cases = self.run.cases("select")
+        cases = self.lesson.unseen or self.run.cases("select")
         some = cases[:: max(1, len(cases) // 5)]
         score_all(predictor, some[:1], role="select", points=(halves, halves), closely=True)
         started = time.perf_counter()
@@ -307,14 +351,19 @@ def _fit_into(seconds: float, started: float, learner: _Learner, say: Say) -> Pr
         validations += mining * MOST_ROUNDS
     else:
         step_seconds += mining / recipe.mining.every
+    validations *= max(1, recipe.split.folds)
     gone = time.monotonic() - started + validations
     # Several processes follow the clock of the first.
     step_seconds, case_seconds, gone = learner.fabric.broadcast((step_seconds, case_seconds, gone))
+    # Folds learn one after the other, and each of their networks scores whatever all score.
+    networks = max(1, run.recipe.split.folds)
+    chosen_on = len(run.folds) or len(run.cases("select"))
+    shown = networks * (len(run.cases("test")) + 2 * TRAIN_SAMPLE)
     budget = plan_steps(
         seconds,
-        step_seconds=step_seconds,
+        step_seconds=networks * step_seconds,
         case_seconds=case_seconds,
-        cases_to_score=len(run.cases("select")) + len(run.cases("test")) + 2 * TRAIN_SAMPLE,
+        cases_to_score=chosen_on + shown,
         gone=gone,
     )
     say(f"{budget.steps} steps fit into the budget ({step_seconds:.3f} s a step)")

@@ -157,7 +157,15 @@ def write_choices(path: Path, choices: Mapping[str, Choice]) -> None:
 def select_tables(
     folder: RunFolder, bundle: Bundle, *, device: str | torch.device, track: Track = silent
 ) -> tuple[ScoreTable, ComponentTable]:
-    """Return the scores and the components of the run's select cases, which are found once."""
+    """Return the scores and the components of the run's select cases, which are found once.
+
+    Of a run in folds, those of the cases that were learnt from, each by the network that had not
+    seen it; training wrote them.
+    """
+    if folder.folds.is_file():
+        return load_table(folder.scores("out-of-fold")), load_components(
+            folder.components("out-of-fold")
+        )
     scores, components = folder.scores("select"), folder.components("select")
     if scores.is_file() and components.is_file():
         return load_table(scores), load_components(components)
@@ -189,7 +197,7 @@ def describe(found: OperatingPoint | Infeasible) -> str:
     groups = "images taken as independent" if found.assumes_independent_images else "groups"
     return (
         f"{found.region}: {_cut(found)}; on {found.n_positive} positive"
-        f"{negatives} select cases ({found.n_groups} {groups}): dice "
+        f"{negatives} {found.role or 'scored'} cases ({found.n_groups} {groups}): dice "
         f"{format_value(found.mean_dice)}"
         + (f", {format_value(found.share_clean)} of negatives left clean" if negatives else "")
     )

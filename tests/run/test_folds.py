@@ -1,0 +1,123 @@
+"""Cross-validation: what was learnt from is scored by the one network that had not seen it."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from rareseg.data.formats import read_image
+from rareseg.decision.guarantees import Estimate, make_promise
+from rareseg.decision.promises import Kept
+from rareseg.evaluation.scores import score_regions
+from rareseg.evaluation.storage import load_table
+from rareseg.prediction.bundle import load_bundle, split_members
+from rareseg.prediction.predictor import Predictor
+from rareseg.run.certify import certify
+from rareseg.run.folder import open_run, read_folds, read_split
+from rareseg.run.scoring import read_labels
+from rareseg.run.tune import cases_of
+
+
+@pytest.fixture(scope="module")
+def crossed(specks, call, settings, tmp_path_factory):
+    """A run of three folds."""
+    run = tmp_path_factory.mktemp("crossed") / "run"
+    called = call("train", specks, "--out", run, "--folds", "3", *settings(training__steps=40))
+    assert called.code == 0, called.err
+    return run
+
+
+def test_every_case_that_is_learnt_from_has_one_fold_and_groups_are_whole(crossed):
+    roles, folds = read_split(crossed / "split.csv"), read_folds(crossed / "folds.csv")
+    assert set(roles.values()) == {"train", "test"}
+    assert set(folds) == {case for case, role in roles.items() if role == "train"}
+    assert sorted(set(folds.values())) == [0, 1, 2]
+    group = {case.id: case.group for case in cases_of(open_run(crossed), "train")}
+    where = {}
+    for case, fold in folds.items():
+        assert where.setdefault(group[case] or case, fold) == fold
+
+
+def test_out_of_fold_scores_are_those_of_the_network_that_had_not_seen_the_case(crossed):
+    folder = open_run(crossed)
+    bundle, folds = load_bundle(folder.bundle), read_folds(folder.folds)
+    assert bundle.members == len(split_members(bundle)) == 3
+    table = load_table(folder.scores("out-of-fold"))
+    assert {row.case_id for row in table} == set(folds)
+    predictor = Predictor(bundle)
+    networks = predictor.networks
+    for case in cases_of(folder, "train")[::4]:
+        image = read_image(case.images)
+        predictor.networks = [networks[folds[case.id]]]
+        alone = score_regions(
+            predictor.probabilities(image),
+            read_labels(case, bundle.classes, image),
+            bundle.classes,
+            case_id=case.id,
+            group=case.group,
+            role="out-of-fold",
+            spacing=image.geometry.spacing,
+        )
+        stored = [row for row in table if row.case_id == case.id]
+        assert list(alone) == stored
+        # The bundle averages all three.
+        predictor.networks = networks
+        parts = []
+        for network in networks:
+            predictor.networks = [network]
+            parts.append(predictor.probabilities(image))
+        predictor.networks = networks
+        mean = np.mean(parts, axis=0)
+        np.testing.assert_allclose(predictor.probabilities(image), mean, atol=1e-6)
+        assert not np.allclose(parts[0], parts[1])
+
+
+def test_points_are_chosen_out_of_fold_and_promises_are_estimates(crossed, call):
+    record = json.loads(call("tune", crossed, "--json").out)["foreground"]["found"]
+    learnt = read_folds(crossed / "folds.csv")
+    assert record["role"] == "out-of-fold"
+    assert record["n_positive"] + record["n_negative"] == len(learnt)
+    assert record == load_bundle(crossed / "bundle").points["foreground"].to_dict()
+    said = call("tune", crossed).out
+    assert "positive, " in said
+    assert "out-of-fold cases" in said
+    promise = make_promise("false negative rate", 0.6)
+    [kept] = certify(crossed, promise).values()
+    assert isinstance(kept, Kept)
+    assert type(kept.statement) is Estimate
+    assert "not by the mean of all" in kept.statement.method
+
+
+def test_test_cases_are_scored_by_all_networks_together(crossed, specks, call, tmp_path):
+    with (crossed / "cases.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    roles = read_split(crossed / "split.csv")
+    assert {row["case"] for row in rows} == {c for c, role in roles.items() if role == "test"}
+    page = (crossed / "report.html").read_text(encoding="utf-8")
+    assert "all folds of these cases but one" in page
+
+
+def test_a_second_call_changes_nothing(crossed, specks, call, settings):
+    before = {p: p.read_bytes() for p in (crossed / "bundle").iterdir()}
+    called = call("train", specks, "--out", crossed, "--folds", "3", *settings(training__steps=40))
+    assert called.code == 0, called.err
+    weights = crossed / "bundle" / "weights.safetensors"
+    assert weights.read_bytes() == before[weights]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--folds", "1"), "folds"),
+        (("--folds", "60"), "groups"),
+        (("--folds", "3", "--set", "training.validations=4"), "training.validations"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(options, word, specks, call, settings, tmp_path):
+    called = call("train", specks, "--out", tmp_path / "run", *settings(), *options)
+    assert called.code in (1, 2)
+    assert word in called.err
+    assert "Traceback" not in called.err
