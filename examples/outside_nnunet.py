@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813 - the field's own name for it
 from scipy import ndimage
 
 from rareseg.decision.guarantees import make_promise
