@@ -10,7 +10,8 @@ import logging
 import os
 import sys
 
-import rareseg.cli.learning
+import rareseg.cli.learning  # isort: skip
+import rareseg.cli.deciding  # isort: skip
 import rareseg.cli.scoring  # noqa: F401 - importing registers the commands
 from rareseg.cli.app import app
 from rareseg.cli.output import complain

@@ -11,6 +11,7 @@ from rareseg.errors import UsageError
 
 if TYPE_CHECKING:
     from rareseg.run.folder import DataOptions
+    from rareseg.run.outside_scores import Outside
 
 Data = Annotated[
     Path,
@@ -21,6 +22,23 @@ Data = Annotated[
 ]
 Run = Annotated[
     Path, typer.Argument(help="The folder that `train --out` wrote.", show_default=False)
+]
+OptionalRun = Annotated[
+    Path | None,
+    typer.Argument(help="The folder that `train --out` wrote.", show_default=False),
+]
+OptionalData = Annotated[
+    Path | None, typer.Argument(help="Data with masks, as `train` takes it.", show_default=False)
+]
+Probabilities = Annotated[
+    Path | None,
+    typer.Option("--probabilities", help="Another tool's scores in place of a run: files by case."),
+]
+References = Annotated[
+    Path | None, typer.Option("--references", help="The data with masks that they belong to.")
+]
+SplitFile = Annotated[
+    Path | None, typer.Option("--split", help="With --probabilities: a CSV with id and role.")
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.", show_default=False)]
 GroupFrom = Annotated[
@@ -54,3 +72,25 @@ def data_options(data: Path, group_from: str | None, missing_mask: str) -> DataO
     if missing_mask not in ("error", "negative"):
         raise UsageError(f"--missing-mask is {missing_mask!r}; allowed are error and negative.")
     return DataOptions(str(data), group_from, missing_mask)
+
+
+def outside_of(
+    run: Path | None,
+    probabilities: Path | None,
+    references: Path | None,
+    split: Path | None,
+    group_from: str | None,
+    missing_mask: str,
+) -> Outside | None:
+    """Return the scores of another tool that are meant, None for a run; both or none is refused."""
+    from rareseg.run.outside_scores import Outside
+
+    if probabilities is None and references is None and split is None:
+        if run is None:
+            raise UsageError("Name a RUN, or --probabilities DIR and --references DATA.")
+        return None
+    if run is not None or probabilities is None or references is None:
+        raise UsageError(
+            "--probabilities DIR and --references DATA go together, in place of a RUN; name either."
+        )
+    return Outside(probabilities, data_options(references, group_from, missing_mask), split)

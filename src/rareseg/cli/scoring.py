@@ -1,4 +1,4 @@
-"""What a model says and how good it is: tune, predict, evaluate."""
+"""What a model says and how good it is: predict, evaluate."""
 
 from __future__ import annotations
 
@@ -8,152 +8,23 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.options import AsJson, Data, Device, GroupFrom, MissingMask, Out, Run, data_options
-from rareseg.cli.output import bar, decision_record, print_json, print_line, say_to, show
+from rareseg.cli.options import (
+    AsJson,
+    Device,
+    GroupFrom,
+    MissingMask,
+    OptionalData,
+    OptionalRun,
+    Out,
+    Probabilities,
+    References,
+    Run,
+    SplitFile,
+    data_options,
+    outside_of,
+)
+from rareseg.cli.output import bar, print_json, print_line, say_to, show
 from rareseg.errors import UsageError
-
-
-@app.command(epilog="Example: rareseg tune run --max-false-alarm-rate 0.1 --confidence 0.95")
-def tune(
-    run: Run,
-    maximize: Annotated[
-        str, typer.Option("--maximize", help="dice, f-beta, youden, or cost.")
-    ] = "dice",
-    region: Annotated[
-        str | None, typer.Option("--region", help="One region alone; all where not given.")
-    ] = None,
-    beta: Annotated[
-        float, typer.Option(min=0.0, help="Of f-beta: above 1 misses weigh more than alarms.")
-    ] = 1.0,
-    cost_false_positive: Annotated[
-        float | None, typer.Option(min=0.0, help="Of each false positive; asks for least cost.")
-    ] = None,
-    cost_false_negative: Annotated[
-        float | None, typer.Option(min=0.0, help="Of each false negative; asks for least cost.")
-    ] = None,
-    min_recall: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Reach it on the select cases.")
-    ] = None,
-    min_precision: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Reach it on the select cases.")
-    ] = None,
-    false_positives_per_case: Annotated[
-        float | None, typer.Option(min=0.0, help="No more false components on the select cases.")
-    ] = None,
-    false_alarms: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="No larger share of the negative select cases."),
-    ] = None,
-    smallest_component: Annotated[
-        str | None,
-        typer.Option(metavar="VOXELS|search", help="Remove smaller components."),
-    ] = None,
-    max_false_negative_rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0, max=1.0, help="Promise that at most this share is missed in positive images."
-        ),
-    ] = None,
-    max_false_alarm_rate: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Promise this on negative images.")
-    ] = None,
-    max_false_discovery: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0, max=1.0, help="Promise that at most this share of what is on is false."
-        ),
-    ] = None,
-    confidence: Annotated[
-        float | None,
-        typer.Option(
-            "--confidence",
-            help="With which the promise holds, such as 0.95; without, it is in expectation.",
-        ),
-    ] = None,
-    level: Annotated[
-        str | None,
-        typer.Option(
-            "--level", help="voxel, lesion or image: of costs, recall, precision and promises."
-        ),
-    ] = None,
-    certify_on: Annotated[
-        Path | None, typer.Option("--certify-on", help="New cases that stand for the promise.")
-    ] = None,
-    device: Device = "cpu",
-    as_json: AsJson = False,
-) -> None:
-    """Choose the operating point of each region and store it.
-
-    What is asked for is reached on the select cases, jointly over threshold, smallest component and
-    image-level gate; what could be had instead is shown. A promise (--max-...) moves the point to
-    where it holds for new cases, or says how many cases it would need.
-    """
-    from rareseg.decision.guarantees import make_promise
-    from rareseg.decision.operating_point import Infeasible, make_goal
-    from rareseg.run.certify import certify
-    from rareseg.run.tune import Rule, choice_record, choose_points
-
-    bounds = {
-        "false negative rate": max_false_negative_rate,
-        "false alarm rate": max_false_alarm_rate,
-        "false discovery proportion": max_false_discovery,
-    }
-    asked = [(kind, alpha) for kind, alpha in bounds.items() if alpha is not None]
-    if len(asked) > 1:
-        raise UsageError(
-            f"{len(asked)} promises were asked for ({', '.join(kind for kind, _ in asked)}); ask "
-            "for one at a time, since each moves the threshold."
-        )
-    if not asked and (confidence is not None or certify_on is not None):
-        raise UsageError(
-            "--confidence and --certify-on belong to a promise; add one, such as "
-            "--max-false-alarm-rate 0.1."
-        )
-    goal = make_goal(
-        maximize,
-        beta=beta,
-        cost_false_positive=cost_false_positive,
-        cost_false_negative=cost_false_negative,
-        level="voxel" if asked or level is None else level,
-        recall=min_recall,
-        precision=min_precision,
-        false_positives_per_case=false_positives_per_case,
-        false_alarm_rate=false_alarms,
-    )
-    rule, say = Rule.of(goal, _sizes(smallest_component)), say_to(as_json)
-    if not asked:
-        choices = choose_points(run, rule, region=region, device=device, track=bar, say=say)
-        if as_json:
-            print_json({name: choice_record(choice) for name, choice in choices.items()})
-        else:
-            print_line(f"`rareseg evaluate {run} DATA --out DIR` scores cases at these points.")
-        return
-    [(kind, alpha)] = asked
-    promised = certify(
-        run,
-        make_promise(kind, alpha, confidence=confidence, level=level),
-        region=region,
-        certify_on=certify_on,
-        rule=rule,
-        device=device,
-        track=bar,
-        say=say,
-    )
-    if as_json:
-        print_json({name: decision_record(found) for name, found in promised.items()})
-    if all(isinstance(found, Infeasible) for found in promised.values()):
-        raise typer.Exit(1)
-
-
-def _sizes(text: str | None) -> tuple[int, ...] | str | None:
-    """Return the smallest components to choose from, as ``choose_points`` takes them."""
-    if text is None or text == "search":
-        return text
-    if not text.isdecimal():
-        raise UsageError(
-            f"--smallest-component is {text!r}; give a number of voxels from 0 up, or 'search'."
-        )
-    return (int(text),)
 
 
 @app.command(epilog="Example: rareseg predict run new_images/ --out masks --probabilities")
@@ -189,9 +60,17 @@ def predict(
 
 @app.command(epilog="Example: rareseg evaluate run new_data/ --out evaluation")
 def evaluate(
-    run: Run,
-    data: Data,
+    run: OptionalRun = None,
+    data: OptionalData = None,
+    *,
     out: Out,
+    probabilities: Probabilities = None,
+    references: References = None,
+    split: SplitFile = None,
+    points: Annotated[
+        Path | None,
+        typer.Option("--points", help="The folder that `tune --probabilities` wrote; else 0.5."),
+    ] = None,
     group_from: GroupFrom = None,
     missing_mask: MissingMask = "error",
     priority: Annotated[
@@ -201,18 +80,29 @@ def evaluate(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Score cases with known masks: cases.csv, scorecard.json and report.html.
+    """Score cases with known masks: cases.csv, details.csv, scorecard.json and report.html.
 
-    Of the data that the run was trained on, only its test cases are scored.
+    Of the data that the run was trained on, only its test cases are scored. With --probabilities it
+    is another tool's scores that are held against --references.
     """
     from rareseg.run.evaluate import evaluate as evaluate_data
+    from rareseg.run.outside_evaluate import evaluate_outside
 
-    evaluation = evaluate_data(
-        run,
-        data_options(data, group_from, missing_mask),
-        out,
-        priority=priority,  # type: ignore[arg-type]
-        device=device,
-        track=bar,
-    )
+    outside = outside_of(run, probabilities, references, split, group_from, missing_mask)
+    if outside is not None:
+        evaluation = evaluate_outside(outside, out, points=points, priority=priority, track=bar)
+    elif run is None or data is None or points is not None:
+        raise UsageError(
+            "evaluate takes RUN and DATA, or --probabilities DIR --references DATA and perhaps "
+            "--points DIR."
+        )
+    else:
+        evaluation = evaluate_data(
+            run,
+            data_options(data, group_from, missing_mask),
+            out,
+            priority=priority,
+            device=device,
+            track=bar,
+        )
     show(evaluation, as_json)

@@ -47,6 +47,16 @@ ROLE_PURPOSES: Mapping[Role, str] = {
 """What the cases of each role were used for."""
 
 
+def as_priority(word: str | None) -> Priority | None:
+    """Return what a user said matters; raises UsageError for an unknown word."""
+    if word is None or word in PRIORITIES:
+        return word
+    raise UsageError(
+        f"--priority {word!r} is not known{nearest(word, PRIORITIES)}; allowed are "
+        f"{', '.join(PRIORITIES)}."
+    )
+
+
 @dataclass(frozen=True)
 class Sentence:
     """One judgement in words.

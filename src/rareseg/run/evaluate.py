@@ -14,7 +14,7 @@ from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.decision.guarantees import Certificate
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
-from rareseg.errors import DataError, ProblemsError, UsageError, nearest
+from rareseg.errors import DataError, ProblemsError
 from rareseg.evaluation.component_storage import save_components
 from rareseg.evaluation.details import write_details_csv
 from rareseg.evaluation.scorecard import (
@@ -29,12 +29,12 @@ from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.content import (
-    PRIORITIES,
     ROLE_PURPOSES,
     History,
     Priority,
     ReportContent,
     Sentence,
+    as_priority,
     data_facts,
     find_leakage,
     role_counts,
@@ -93,7 +93,7 @@ def evaluate(
     data: DataOptions | Path | str,
     out: Path | str,
     *,
-    priority: Priority | None = None,
+    priority: str | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
 ) -> Evaluation:
@@ -106,20 +106,14 @@ def evaluate(
     """
     folder, out = open_run(Path(run)), Path(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
-    if priority is not None and priority not in PRIORITIES:
-        raise UsageError(
-            f"--priority {priority!r} is not known{nearest(priority, PRIORITIES)}; allowed are "
-            f"{', '.join(PRIORITIES)}."
-        )
+    matters = as_priority(priority)
     require_free(out)
     dataset = options.open()
     bundle = load_bundle(folder.bundle)
     same_path = str(Path(options.path).resolve()) == read_about(folder)["path"]
     # A copy of the data, or their manifest, is the same data at another path.
     if same_path or content_hash(dataset) == bundle.trained["data"]:
-        return _evaluate_own(
-            folder, dataset, out=out, priority=priority, device=device, track=track
-        )
+        return _evaluate_own(folder, dataset, out=out, priority=matters, device=device, track=track)
     fingerprint = inspect_dataset(dataset, track=track)
     # Data of their own need not hold a positive: false alarms can be measured on empty images.
     problems = [p for p in fingerprint.problems if "has no positive case" not in p]
@@ -135,7 +129,7 @@ def evaluate(
         {},
         scored,
     )
-    content = replace(content, priority=priority)
+    content = replace(content, priority=matters)
     return _write(out, content, predictor, dataset.cases, _promises(folder, bundle, device), track)
 
 

@@ -17,6 +17,7 @@ from rareseg.report.content import (
     CasePicture,
     ReportContent,
     Sentence,
+    as_priority,
     data_facts,
     find_leakage,
     role_counts,
@@ -50,6 +51,7 @@ def evaluate_outside(
     out: Path | str,
     *,
     points: Path | str | None = None,
+    priority: str | None = None,
     track: Track = silent,
 ) -> Evaluation:
     """Evaluate files at the points of the folder ``points``, or at 0.5; write that to ``out``.
@@ -63,7 +65,7 @@ def evaluate_outside(
     no such folder, :class:`DataError` where some of the cases had a say and others not, or where no
     case is of role test, and as :func:`tune_outside` does.
     """
-    out = Path(out)
+    out, matters = Path(out), as_priority(priority)
     require_free(out)
     decided = None if points is None else load_outside_points(Path(points))
     known = None if decided is None else (decided.classes, decided.channels)
@@ -92,7 +94,7 @@ def evaluate_outside(
                     pictures[shot.case_id, shot.region] = take_shot(shot, part, classes, chosen)
     drawn = tuple(pictures[shot.case_id, shot.region] for shot in shots)
     sentences = (*promise_sentences(_statement_lines(decided)), PROVENANCE)
-    return write_evaluation(out, replace(content, pictures=drawn), sentences)
+    return write_evaluation(out, replace(content, pictures=drawn, priority=matters), sentences)
 
 
 def _role(opened: OpenedOutside, ids: Sequence[str], points: Path | None) -> Role | None:
