@@ -6,9 +6,10 @@ mask, but what a score means. ``slope`` is 1 / temperature (Guo et al. 2017, sec
 a bias this is Platt's scaling of log-odds.
 
 Where the sampler's prior is known, undoing it is the same with slope 1 and bias
-logit π_t − logit π_s (Elkan 2001, theorem 2; Saerens et al. 2002, eq. 2.4). It holds for one region
-against the rest, for cross-entropy, and for crops only nearly; so it is used only where its
-log-loss on select cases is lower.
+logit π_t − logit π_s (Elkan 2001, theorem 2; Saerens et al. 2002, eq. 2.4). It holds for
+cross-entropy, for one region against the rest (of a union of classes only while their shares within
+it are the same), and for crops only nearly; so it is used only where its log-loss on select cases
+is lower.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, log_expit, logit
+from scipy.special import expit, logit
 
+from rareseg.decision.log_odds import HIGHEST, LOWEST, fit_log_odds, log_loss, log_odds
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.calibration_curve import score_sums
 from rareseg.evaluation.intervals import count_groups, group_numbers
@@ -31,19 +33,20 @@ Floats = NDArray[np.float64]
 
 Method = Literal["none", "temperature and bias", "prior undone"]
 
-LOWEST, HIGHEST = 2.0**-40, 1.0 - 2.0**-30
-"""Scores beyond are taken for these, so that a score of exactly 0 or 1 has log-odds."""
-
 _FOLDS = 5
+
+_NUMBERS = ("log_loss", "log_loss_before", "error", "error_before")
+"""The fields that may be NaN."""
 
 
 @dataclass(frozen=True)
 class Calibration:
     """How one region's scores become probabilities, and what that rests on.
 
-    ``log_loss`` (nats per voxel, every case of equal weight) is that of cases which were left out
-    of the fit in turn, group by group, and ``log_loss_before`` that of the scores as they are;
-    both NaN where there are fewer than two groups. ``reason`` says why this method.
+    ``log_loss`` (nats per voxel) and ``error`` (the expected calibration error over sixteenths,
+    Guo et al. 2017, eq. 3), every case of equal weight, are those of cases that were left out of
+    the fit in turn, group by group; ``log_loss_before`` and ``error_before`` those of the scores as
+    they are. All are NaN where nothing could be fitted. ``reason`` says why this method.
     """
 
     region: str
@@ -53,6 +56,8 @@ class Calibration:
     reason: str = "not fitted"
     log_loss: float = math.nan
     log_loss_before: float = math.nan
+    error: float = math.nan
+    error_before: float = math.nan
     n_cases: int = 0
     n_groups: int = 0
 
@@ -61,18 +66,23 @@ class Calibration:
         array = np.asarray(scores, np.float32)
         if self.slope == 1.0 and self.bias == 0.0:
             return array
-        odds = logit(np.clip(array.astype(np.float64), LOWEST, HIGHEST))
-        return np.asarray(expit(self.slope * odds + self.bias), np.float32)
+        return np.asarray(expit(self.slope * log_odds(array) + self.bias), np.float32)
 
     @property
     def sentence(self) -> str:
         """The calibration in words."""
-        if self.method == "none":
+        if math.isnan(self.log_loss):
             return f"{self.region}: scores are left as they are: {self.reason}"
+        rests = f"on {self.n_groups} groups left out in turn"
+        if self.method == "none":
+            return (
+                f"{self.region}: scores are left as they are: log-loss {self.log_loss:.4g}, "
+                f"calibration error {self.error:.4g} {rests}; {self.reason}"
+            )
         return (
             f"{self.region}: {self.method} (slope {self.slope:.3g}, bias {self.bias:.3g}): "
-            f"log-loss {self.log_loss_before:.4g} → {self.log_loss:.4g} on {self.n_groups} groups "
-            f"left out in turn; {self.reason}"
+            f"log-loss {self.log_loss_before:.4g} → {self.log_loss:.4g}, calibration error "
+            f"{self.error_before:.4g} → {self.error:.4g} {rests}; {self.reason}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,15 +98,21 @@ class Calibration:
         known = {field.name for field in fields(cls)}
         if set(record) != known:
             odd = ", ".join(sorted(set(record) ^ known))
-            raise ScoreError(f"A calibration lacks or has unknown fields: {odd}; tune again.")
+            raise ScoreError(f"A calibration lacks or has unknown fields: {odd}; calibrate again.")
         values = dict(record)
-        for name in ("log_loss", "log_loss_before"):
-            values[name] = math.nan if record[name] is None else float(record[name])
+        try:
+            for name in _NUMBERS:
+                values[name] = math.nan if record[name] is None else float(record[name])
+            for name in ("slope", "bias"):
+                values[name] = float(record[name])
+        except (TypeError, ValueError) as error:
+            raise ScoreError(f"A calibration is damaged ({error}); calibrate again.") from error
         calibration = cls(**values)
         if not (0.0 < calibration.slope < math.inf and math.isfinite(calibration.bias)):
             raise ScoreError(
                 f"The calibration of region '{calibration.region}' has slope {calibration.slope} "
-                f"and bias {calibration.bias}; the first must be above 0, both finite. Tune again."
+                f"and bias {calibration.bias}; the first must be above 0, both finite. Calibrate "
+                "again."
             )
         return calibration
 
@@ -119,8 +135,10 @@ def calibrate(table: ScoreTable, *, region: str, sampled_prior: float | None = N
 
     ``sampled_prior`` is the share of the region among the voxels that training was really shown;
     where it is given, undoing it is a candidate beside slope and bias, and beside leaving the
-    scores as they are. Groups are left out in five folds. No case with the region, none without a
-    voxel outside it, or fewer than two groups leave the scores as they are, with the reason.
+    scores as they are. Groups are left out in five folds, over which those that hold the region are
+    spread evenly. No case with the region, none without a voxel outside it, or fewer than two
+    groups that hold the region leave the scores as they are, with the reason. The voxels of a bin
+    are taken at their mean score, which no bin's width moves by more than 1 part in 128.
 
     Raises UsageError where the region is not in the table or the prior is not between 0 and 1.
     """
@@ -130,43 +148,38 @@ def calibrate(table: ScoreTable, *, region: str, sampled_prior: float | None = N
             "among the voxels shown in training, between 0 and 1."
         )
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
-    groups = [row.group for row in rows]
-    n_groups = count_groups(groups)
+    n_groups = count_groups([row.group for row in rows])
     why_not = _why_not(rows, n_groups)
     if why_not is not None:
         return Calibration(region, reason=why_not, n_cases=len(rows), n_groups=n_groups)
     whole = [_voxels(row) for row in rows]
-    numbers = group_numbers(groups)
-    candidates: dict[Method, tuple[float, float]] = {
-        "none": (1.0, 0.0),
-        "temperature and bias": _fit(_pool(whole)),
-    }
+    methods: list[Method] = ["none", "temperature and bias"]
     if sampled_prior is not None:
-        candidates["prior undone"] = (1.0, _undo(_pool(whole), sampled_prior))
-    losses: dict[Method, float] = {}
-    for method in candidates:
-        total = 0.0
-        for fold in range(min(_FOLDS, n_groups)):
-            out = numbers % _FOLDS == fold
-            kept = _pool([v for v, is_out in zip(whole, out, strict=True) if not is_out])
-            slope, bias = 1.0, 0.0
-            if method == "temperature and bias":
-                slope, bias = _fit(kept)
-            elif method == "prior undone" and sampled_prior is not None:
-                bias = _undo(kept, sampled_prior)
-            left = [v for v, is_out in zip(whole, out, strict=True) if is_out]
-            total += sum(_log_loss(v, slope, bias) for v in left)
-        losses[method] = total / len(rows)
-    best = min(candidates, key=lambda method: losses[method])
-    others = ", ".join(f"{m} {losses[m]:.4g}" for m in candidates if m not in (best, "none"))
+        methods.append("prior undone")
+    fold_of = _folds(rows)
+    left_out: dict[Method, _Voxels] = {}
+    for method in methods:
+        parts: list[_Voxels] = []
+        for fold in range(_FOLDS):
+            kept = [v for v, own in zip(whole, fold_of, strict=True) if own != fold]
+            out = [v for v, own in zip(whole, fold_of, strict=True) if own == fold]
+            slope, bias = _fit(method, _pool(kept), sampled_prior)
+            parts += [_Voxels(slope * v.odds + bias, v.inside, v.outside, v.counts) for v in out]
+        left_out[method] = _pool(parts)
+    losses = {m: log_loss(v.odds, v.inside, v.outside) for m, v in left_out.items()}
+    best = min(methods, key=lambda method: losses[method])
+    slope, bias = _fit(best, _pool(whole), sampled_prior)
+    others = ", ".join(f"{m} {losses[m]:.4g}" for m in methods if m not in (best, "none"))
     return Calibration(
         region=region,
-        slope=candidates[best][0],
-        bias=candidates[best][1],
+        slope=slope,
+        bias=bias,
         method=best,
         reason="the lowest log-loss on groups left out" + (f" ({others})" if others else ""),
         log_loss=losses[best],
         log_loss_before=losses["none"],
+        error=_calibration_error(left_out[best]),
+        error_before=_calibration_error(left_out["none"]),
         n_cases=len(rows),
         n_groups=n_groups,
     )
@@ -188,18 +201,24 @@ def _why_not(rows: Sequence[CaseScores], n_groups: int) -> str | None:
         return "no voxel lies outside the region"
     if n_groups < 2:
         return "one group cannot tell whether a fit holds for another"
-    holding = count_groups([row.group for row in rows if row.n_inside])
-    if holding < 2:
+    if count_groups([row.group for row in rows if row.n_inside]) < 2:
         return "one group alone holds the region, which cannot tell whether a fit holds for another"
     return None
 
 
+def _folds(rows: Sequence[CaseScores]) -> list[int]:
+    """Return the fold of every case: groups stay whole, those that hold the region are spread."""
+    numbers = group_numbers([row.group for row in rows]).tolist()
+    holding = {number for number, row in zip(numbers, rows, strict=True) if row.n_inside}
+    ordered = sorted(set(numbers), key=lambda number: (number not in holding, number))
+    fold_of = {number: place % _FOLDS for place, number in enumerate(ordered)}
+    return [fold_of[number] for number in numbers]
+
+
 def _voxels(row: CaseScores) -> _Voxels:
     """Return the voxels of one case."""
-    counts = row.inside + row.outside
-    mean = np.clip(score_sums(row) / counts, LOWEST, HIGHEST)
     return _Voxels(
-        np.asarray(logit(mean), np.float64),
+        log_odds(score_sums(row) / (row.inside + row.outside)),
         row.inside / row.n_voxels,
         row.outside / row.n_voxels,
         (row.n_inside, row.n_voxels - row.n_inside),
@@ -217,60 +236,20 @@ def _pool(parts: Sequence[_Voxels]) -> _Voxels:
     )
 
 
-def _log_loss(voxels: _Voxels, slope: float, bias: float) -> float:
-    """Return the mean of −log p(truth) over the voxels, in nats."""
-    odds = slope * voxels.odds + bias
-    loss = voxels.inside * log_expit(odds) + voxels.outside * log_expit(-odds)
-    return -float(loss.sum())
+def _fit(method: Method, voxels: _Voxels, sampled_prior: float | None) -> tuple[float, float]:
+    """Return the slope and bias that a method finds on some voxels."""
+    if method == "temperature and bias":
+        return fit_log_odds(voxels.odds, voxels.inside, voxels.outside, counts=voxels.counts)
+    if method == "prior undone" and sampled_prior is not None:
+        share = min(max(float(voxels.inside.sum()), LOWEST), HIGHEST)
+        return 1.0, prior_shift(sampled_prior, share)
+    return 1.0, 0.0
 
 
-def _undo(voxels: _Voxels, sampled_prior: float) -> float:
-    """Return the bias that takes the sampled prior back to the share measured in the cases."""
-    share = float(voxels.inside.sum())
-    return prior_shift(sampled_prior, min(max(share, LOWEST), HIGHEST))
-
-
-def _fit(voxels: _Voxels) -> tuple[float, float]:
-    """Return the slope and bias with the lowest log-loss."""
-    return fit_log_odds(voxels.odds, voxels.inside, voxels.outside, counts=voxels.counts)
-
-
-def fit_log_odds(
-    odds: Floats, inside: Floats, outside: Floats, *, counts: tuple[int, int]
-) -> tuple[float, float]:
-    """Return (slope > 0, bias) that minimise Σ −inside·log σ(slope·x + bias) − outside·log σ(−…).
-
-    ``odds`` x, ``inside`` and ``outside`` are (k,), weights ≥ 0; ``counts`` are the numbers of
-    examples (inside, outside) behind them. Platt's targets (1999, section 2.2), (N₊+1)/(N₊+2) and
-    1/(N₋+2) in place of 1 and 0, keep the answer finite where the scores separate perfectly.
-    Newton's method with step halving (Lin, Lin & Weng 2007), from slope 1 and bias 0. A slope at
-    or below 0, of scores that say nothing, becomes 2⁻¹⁰, so that the order of scores stays.
-    """
-    flip_inside, flip_outside = 1.0 / (counts[0] + 2.0), 1.0 / (counts[1] + 2.0)
-    yes = inside * (1.0 - flip_inside) + outside * flip_outside
-    no = outside * (1.0 - flip_outside) + inside * flip_inside
-
-    def loss(at: Floats) -> float:
-        z = at[0] * odds + at[1]
-        return -float((yes * log_expit(z) + no * log_expit(-z)).sum())
-
-    at = np.array([1.0, 0.0])
-    for _ in range(100):
-        p = expit(at[0] * odds + at[1])
-        pull = (yes + no) * p - yes
-        gradient = np.array([(pull * odds).sum(), pull.sum()])
-        bend = (yes + no) * p * (1.0 - p)
-        mixed = (bend * odds).sum()
-        hessian = np.array([[(bend * odds**2).sum(), mixed], [mixed, bend.sum()]])
-        hessian += np.eye(2) * 1e-12
-        step = np.linalg.solve(hessian, gradient)
-        decrease = float(gradient @ step)
-        if decrease < 1e-12:
-            break
-        here, share = loss(at), 1.0
-        while loss(at - share * step) > here - 1e-4 * share * decrease and share > 1e-10:
-            share /= 2.0
-        at = at - share * step
-    if at[0] <= 0.0:
-        return 2.0**-10, float(at[1])
-    return float(at[0]), float(at[1])
+def _calibration_error(voxels: _Voxels) -> float:
+    """Return Σ weight · |frequency − confidence| over sixteenths, cut as `calibration_curve` is."""
+    p = expit(voxels.odds)
+    interval = np.where(p <= 0.5, np.floor(16.0 * p), np.ceil(16.0 * p) - 1.0).astype(np.int64)
+    weight = voxels.inside + voxels.outside
+    gaps = np.bincount(interval, voxels.inside - weight * p, minlength=16)
+    return float(np.abs(gaps).sum())

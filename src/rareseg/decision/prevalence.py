@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
+from scipy.special import expit
 
-from rareseg.decision.calibration import HIGHEST, LOWEST, fit_log_odds
+from rareseg.decision.group_losses import Path, Row, tally
+from rareseg.decision.log_odds import fit_log_odds, log_odds
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError
+from rareseg.evaluation.bins import bin_of
 from rareseg.evaluation.cases import CaseResult
+from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.intervals import Estimate, estimate_share
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.values import Undefined, Value, is_defined, ratio
@@ -48,8 +52,7 @@ class Presence:
 
     def probabilities(self, tops: ArrayLike) -> Floats:
         """Return the probability of every largest score in [0, 1]; same shape."""
-        odds = logit(np.clip(np.asarray(tops, np.float64), LOWEST, HIGHEST))
-        return np.asarray(expit(self.slope * odds + self.bias), np.float64)
+        return np.asarray(expit(self.slope * log_odds(tops) + self.bias), np.float64)
 
 
 def fit_presence(table: ScoreTable, *, region: str) -> Presence | Undefined:
@@ -63,9 +66,11 @@ def fit_presence(table: ScoreTable, *, region: str) -> Presence | Undefined:
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if not n_positive or not n_negative:
         return Undefined("no positive case" if not n_positive else "no negative case")
-    odds = np.asarray(logit(np.clip([row.top for row in rows], LOWEST, HIGHEST)), np.float64)
     slope, bias = fit_log_odds(
-        odds, positive / len(rows), ~positive / len(rows), counts=(n_positive, n_negative)
+        log_odds([row.top for row in rows]),
+        positive / len(rows),
+        ~positive / len(rows),
+        counts=(n_positive, n_negative),
     )
     return Presence(region, slope, bias, n_positive, n_negative)
 
@@ -130,17 +135,71 @@ class PredictiveValues:
     false_alarm_rate: Estimate
 
 
+@dataclass(frozen=True)
+class Call:
+    """What was said of one image: whether it ``holds`` the region, and whether anything is ``on``.
+
+    An image in which no voxel counts has ``holds`` None, and is in neither stratum.
+    """
+
+    group: str | None
+    holds: bool | None
+    on: bool
+
+
+def calls_of(results: Sequence[CaseResult], *, region: str) -> tuple[Call, ...]:
+    """Return the calls of cases that were measured at one operating point."""
+    return tuple(
+        Call(
+            result.group,
+            None if result.stratum == "ignored" else result.stratum == "positive",
+            result.counts.tp + result.counts.fp > 0,
+        )
+        for result in results
+        if result.region == region
+    )
+
+
+def calls_at(table: ScoreTable | ComponentTable, point: OperatingPoint) -> tuple[Call, ...]:
+    """Return the calls of a table's cases at a point, as its masks would make them.
+
+    Raises UsageError where a smallest component is asked of a score table, or where the region is
+    not in the table, and ScoreError where the threshold is not on a component table's grid.
+    """
+    grid = table.grid if isinstance(table, ComponentTable) else None
+    if grid is None and point.smallest_component > 1:
+        raise UsageError(
+            f"Score tables do not see components, which the smallest component of "
+            f"{point.smallest_component} voxels at the point of '{point.region}' needs; give the "
+            "component table."
+        )
+    bins = np.array([bin_of(point.threshold)], np.int64)
+    if grid is not None and int(bins[0]) not in grid:
+        raise ScoreError(
+            f"The threshold {point.threshold:.6g} of '{point.region}' is not on the component "
+            "table's grid; give the score table."
+        )
+    path = Path(bins, np.array([point.gate]), point.smallest_component, np.zeros(1), grid)
+    rows: Sequence[Row] = table.select(region=point.region).rows
+    calls = []
+    for row in rows:
+        seen = tally(row, path)
+        holds = row.n_inside > 0 if row.n_voxels > 0 else None
+        calls.append(Call(row.group, holds, bool((seen.tp + seen.fp)[0] > 0)))
+    return tuple(calls)
+
+
 def predictive_values(
-    results: Sequence[CaseResult], *, region: str, prevalence: float, confidence: float = 0.95
+    calls: Sequence[Call], *, region: str, prevalence: float, confidence: float = 0.95
 ) -> PredictiveValues:
     """Return the predictive values of one region's masks where a share of images is positive.
 
-    ``results`` were measured at one operating point; they give sensitivity s (share of positive
-    cases with anything on) and false-alarm rate f (share of negative ones). With prevalence π
+    ``calls`` were made at one operating point; they give sensitivity s (share of positive
+    images with anything on) and false-alarm rate f (share of negative ones). With prevalence π
     (Bayes): positive = s·π / (s·π + f·(1−π)), negative = (1−f)·(1−π) / ((1−f)·(1−π) + (1−s)·π).
     Each of the two intervals behind them has confidence 1 − (1 − confidence)/2, so that both hold
-    together with ``confidence`` (Bonferroni). Undefined without positive or without negative cases,
-    and where nothing (or everything) is ever on.
+    together with ``confidence`` (Bonferroni); the prevalence is taken as known. Undefined without
+    positive or without negative images, and where nothing (or everything) is ever on.
 
     Raises UsageError for a prevalence that is none.
     """
@@ -150,13 +209,13 @@ def predictive_values(
             "between 0 and 1."
         )
     rates = []
-    for stratum in ("positive", "negative"):
-        own = [r for r in results if r.region == region and r.stratum == stratum]
+    for holds, stratum in ((True, "positive"), (False, "negative")):
+        own = [call for call in calls if call.holds is holds]
         rates.append(
             estimate_share(
-                [float(r.counts.tp + r.counts.fp > 0) for r in own],
+                [float(call.on) for call in own],
                 [1.0] * len(own),
-                [r.group for r in own],
+                [call.group for call in own],
                 none=f"no {stratum} case",
                 confidence=1.0 - (1.0 - confidence) / 2.0,
             )
