@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from rareseg.data.records import IGNORE
 from rareseg.data.store import Store
 from rareseg.errors import DataError, RecipeError, UsageError
 from rareseg.recipe import SamplingSection
+from rareseg.sampling import catalogue
 from rareseg.sampling.pool import Pool, pool_class, pool_classes, pool_everything
 from rareseg.sampling.sampler import PatchSampler
 from rareseg.sampling.strategy import (
@@ -256,3 +259,11 @@ class TestBadInput:
             assert set(inside) == {600, 63}
         assert max(inside) <= 600
         assert set(np.unique(batch.labels)) <= {0, 1, IGNORE}
+
+
+def test_the_page_about_sampling_names_every_strategy_of_the_house() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sampling.md").read_text(encoding="utf-8")
+    source = Path(catalogue.__file__).read_text(encoding="utf-8")
+    names = re.findall(r'^@(?:strategy|chain)\("(\w+)"', source, re.MULTILINE)
+    assert len(names) == 9
+    assert [name for name in names if f"| `{name}` |" not in page] == []
