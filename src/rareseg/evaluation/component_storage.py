@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rareseg.data.files import atomic_write
-from rareseg.data.records import SCORED_AS, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.component_table import CaseComponents, ComponentTable
-from rareseg.evaluation.scores import Spacing
+from rareseg.evaluation.tables import (
+    Columns,
+    about_columns,
+    read_about,
+    read_archive,
+    write_archive,
+)
 
 _VERSION = 1
 
-_Columns = Mapping[str, DTypeLike]
+_Kinds = Mapping[str, DTypeLike]
 
-_COMPONENTS: _Columns = {
+_COMPONENTS: _Kinds = {
     "levels": np.uint8,
     "sizes": np.int32,
     "inside": np.int32,
     "ignored": np.int32,
     "tops": np.float32,
 }
-_PAIRS: _Columns = {"touching": np.int32, "touched": np.int32}
-_LESIONS: _Columns = {"lesion_sizes": np.int64}
+_PAIRS: _Kinds = {"touching": np.int32, "touched": np.int32}
+_LESIONS: _Kinds = {"lesion_sizes": np.int64}
 
-_LENGTHS: Mapping[str, _Columns] = {
+_LENGTHS: Mapping[str, _Kinds] = {
     "component_starts": _COMPONENTS,
     "pair_starts": _PAIRS,
     "lesion_starts": _LESIONS,
@@ -42,18 +44,10 @@ _LENGTHS: Mapping[str, _Columns] = {
 def save_components(table: ComponentTable, path: Path) -> None:
     """Write the table to ``path`` (.npz), atomically. Raises WorkError where that fails."""
     rows = table.rows
-    arrays: dict[str, NDArray[Any]] = {
-        "version": np.array(_VERSION),
-        "grid": np.array(table.grid, np.int64),
-        "case_id": np.array([row.case_id for row in rows], np.str_),
-        "region": np.array([row.region for row in rows], np.str_),
-        "has_group": np.array([row.group is not None for row in rows], np.bool_),
-        "group": np.array([row.group or "" for row in rows], np.str_),
-        "role": np.array([row.role or "" for row in rows], np.str_),
-        "spacing": np.array([row.spacing for row in rows], np.float64).reshape(-1, 3),
-        "n_voxels": np.array([row.n_voxels for row in rows], np.int64),
-        "top": np.array([row.top for row in rows], np.float32),
-    }
+    arrays = about_columns(rows)
+    arrays["grid"] = np.array(table.grid, np.int64)
+    arrays["n_voxels"] = np.array([row.n_voxels for row in rows], np.int64)
+    arrays["top"] = np.array([row.top for row in rows], np.float32)
     for starts, columns in _LENGTHS.items():
         first = next(iter(columns))
         lengths = [len(getattr(row, first)) for row in rows]
@@ -61,46 +55,17 @@ def save_components(table: ComponentTable, path: Path) -> None:
         for name, dtype in columns.items():
             parts = [np.empty(0, dtype), *(getattr(row, name) for row in rows)]
             arrays[name] = np.concatenate(parts)
-    with atomic_write(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+    write_archive(path, arrays, version=_VERSION)
 
 
 def load_components(path: Path) -> ComponentTable:
-    """Return the table that :func:`save_components` wrote.
-
-    Raises ScoreError that names the file where it is missing, damaged, of another version, or
-    holds what no table can hold. Nothing is unpickled.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        if int(arrays["version"]) != _VERSION:
-            raise ScoreError(
-                f"{path} is a component table of version {int(arrays['version'])}, this release "
-                f"reads version {_VERSION}; score the cases again."
-            )
-        return _from_columns(arrays)
-    except FileNotFoundError as error:
-        raise ScoreError(f"{path} does not exist; score the cases first.") from error
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ScoreError(
-            f"{path} is not a whole component table; score the cases again."
-        ) from error
+    """Return what :func:`save_components` wrote; raises ScoreError as `read_archive` does."""
+    return read_archive(path, _from_columns, kind=ComponentTable.kind, version=_VERSION)
 
 
-def _from_columns(arrays: dict[str, NDArray[Any]]) -> ComponentTable:
+def _from_columns(arrays: Columns) -> ComponentTable:
     """Return the rows that the columns hold; ValueError where they do not fit together."""
-    n = len(arrays["case_id"])
+    abouts = read_about(arrays)
     columns: dict[str, NDArray[Any]] = {}
     for starts, names in _LENGTHS.items():
         ends = arrays[starts].astype(np.int64)
@@ -108,29 +73,18 @@ def _from_columns(arrays: dict[str, NDArray[Any]]) -> ComponentTable:
             columns[name] = arrays[name].astype(dtype)
             if len(columns[name]) != ends[-1]:
                 raise ValueError(f"{name} and {starts} do not fit together")
-        if len(ends) != n + 1 or ends[0] != 0 or np.any(np.diff(ends) < 0):
-            raise ValueError(f"{starts} does not ascend over {n} rows")
-    if not set(arrays["role"].tolist()) <= {"", *SCORED_AS}:
-        raise ValueError("unknown role")
+        if len(ends) != len(abouts) + 1 or ends[0] != 0 or np.any(np.diff(ends) < 0):
+            raise ValueError(f"{starts} does not ascend over {len(abouts)} rows")
     grid = tuple(int(k) for k in arrays["grid"])
     rows = []
-    for i in range(n):
+    for i, about in enumerate(abouts):
         own = {
             name: columns[name][slice(*arrays[starts][i : i + 2].astype(np.int64))]
             for starts, names in _LENGTHS.items()
             for name in names
         }
-        role = str(arrays["role"][i])
-        row = CaseComponents(
-            case_id=str(arrays["case_id"][i]),
-            region=str(arrays["region"][i]),
-            group=str(arrays["group"][i]) if arrays["has_group"][i] else None,
-            role=cast(Role, role) if role else None,
-            spacing=cast(Spacing, tuple(arrays["spacing"][i].astype(float).tolist())),
-            n_voxels=int(arrays["n_voxels"][i]),
-            top=float(arrays["top"][i]),
-            **own,
-        )
+        n_voxels, top = int(arrays["n_voxels"][i]), float(arrays["top"][i])
+        row = CaseComponents(**about, n_voxels=n_voxels, top=top, **own)
         _require_possible(row, len(grid))
         rows.append(row)
     try:

@@ -7,25 +7,25 @@ lesions, smallest components and image-level gates is read from it without the v
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rareseg.data.records import IGNORE, Classes, Role
-from rareseg.errors import ScoreError, UsageError, nearest
+from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
 from rareseg.evaluation.growth import grow_components
 from rareseg.evaluation.scores import (
-    Spacing,
     as_case_arrays,
     label_message,
     region_references,
     region_scores,
     require_same_cases,
 )
+from rareseg.evaluation.tables import CaseRow, CaseTable, Spacing
 from rareseg.evaluation.values import Value, ratio
 
 _OCTAVES = 14
@@ -53,7 +53,7 @@ In log-odds they lie about evenly, since the best threshold of a rare class can 
 
 
 @dataclass(frozen=True, eq=False)
-class CaseComponents:
+class CaseComponents(CaseRow):
     """The components of one region in one case, at every threshold of a grid of t thresholds.
 
     Component columns (c,), sorted by threshold, within one in raster order: ``levels`` uint8 is
@@ -67,11 +67,6 @@ class CaseComponents:
     image-level gate sees it. ``spacing`` is (z, y, x) in mm.
     """
 
-    case_id: str
-    region: str
-    group: str | None
-    role: Role | None
-    spacing: Spacing
     n_voxels: int
     top: float
     lesion_sizes: NDArray[np.int64]
@@ -82,11 +77,6 @@ class CaseComponents:
     tops: NDArray[np.float32]
     touching: NDArray[np.int32]
     touched: NDArray[np.int32]
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What makes the row unique in a table: (region, case id)."""
-        return self.region, self.case_id
 
     @property
     def n_inside(self) -> int:
@@ -126,41 +116,25 @@ class CaseComponents:
 
 
 @dataclass(frozen=True)
-class ComponentTable:
+class ComponentTable(CaseTable[CaseComponents]):
     """Rows of :class:`CaseComponents`, unique and sorted by (region, case id), on one grid.
 
     ``grid`` are the bins whose lower edges are the thresholds, ascending.
     """
 
-    rows: tuple[CaseComponents, ...] = ()
     grid: tuple[int, ...] = GRID
+
+    kind: ClassVar[str] = "component table"
+    if_twice: ClassVar[str] = "components of parts of a case cannot be added, so give whole cases"
 
     def __post_init__(self) -> None:
         require_grid(self.grid)
-        ordered = tuple(sorted(self.rows, key=lambda row: row.key))
-        for row, following in pairwise(ordered):
-            if row.key == following.key:
-                raise ScoreError(
-                    f"Case '{row.case_id}' has two rows for region '{row.region}' in one component "
-                    "table; components of parts of a case cannot be added, so give whole cases."
-                )
-        object.__setattr__(self, "rows", ordered)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[CaseComponents]:
-        return iter(self.rows)
+        super().__post_init__()
 
     @property
     def thresholds(self) -> NDArray[np.float32]:
         """The thresholds of the grid, (t,) float32, ascending: each is a bin's lower edge."""
         return bin_edges()[list(self.grid)]
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """The regions that occur, in alphabetical order."""
-        return tuple(dict.fromkeys(row.region for row in self.rows))
 
     def level_of(self, threshold: float) -> int:
         """Return the threshold's index in the grid.
@@ -175,31 +149,6 @@ class ComponentTable:
                 f"that is: {float(edges[nearest_level])!r}."
             )
         return nearest_level
-
-    def select(
-        self,
-        *,
-        region: str | None = None,
-        roles: Collection[Role] | None = None,
-        case_ids: Collection[str] | None = None,
-    ) -> ComponentTable:
-        """Return the rows of a region, of some roles or of some cases; None keeps all.
-
-        Raises UsageError where the table has rows, but none of that region.
-        """
-        if region is not None and self.rows and region not in self.regions:
-            raise UsageError(
-                f"The component table has no region '{region}'{nearest(region, self.regions)}; "
-                f"it has {', '.join(self.regions)}."
-            )
-        kept = (
-            row
-            for row in self.rows
-            if (region is None or row.region == region)
-            and (roles is None or row.role in roles)
-            and (case_ids is None or row.case_id in case_ids)
-        )
-        return ComponentTable(tuple(kept), self.grid)
 
 
 def require_grid(grid: tuple[int, ...]) -> None:

@@ -16,7 +16,7 @@ from scipy import ndimage
 from rareseg.data.components import bounding_box, component_sizes, label_components
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
-from rareseg.evaluation.scores import Spacing
+from rareseg.evaluation.tables import Spacing
 from rareseg.evaluation.values import Undefined, Value, ratio
 
 Mask = NDArray[np.bool_]

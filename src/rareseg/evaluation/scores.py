@@ -8,18 +8,18 @@ counts from the table then equal counts from the written masks exactly.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import groupby
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rareseg.data.records import IGNORE, Classes, Role
-from rareseg.errors import ScoreError, UsageError, nearest
+from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import histogram
-
-Spacing = tuple[float, float, float]
+from rareseg.evaluation.tables import CaseRow, CaseTable, Spacing
 
 COLUMNS = ("inside", "outside", "inside_low", "outside_low")
 """The fields of a row that add up, one number per bin."""
@@ -29,7 +29,7 @@ _ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class CaseScores:
+class CaseScores(CaseRow):
     """The score histograms of one region in one case.
 
     ``bins`` (k,) uint16, ascending, are the bins that hold any voxel; ``inside`` and ``outside``
@@ -40,11 +40,6 @@ class CaseScores:
     sees when a mask is predicted. ``spacing`` is (z, y, x).
     """
 
-    case_id: str
-    region: str
-    group: str | None
-    role: Role | None
-    spacing: Spacing
     bins: NDArray[np.uint16]
     inside: NDArray[np.int64]
     outside: NDArray[np.int64]
@@ -67,11 +62,6 @@ class CaseScores:
         """The highest bin that holds a voxel that counts, or -1 where none counts."""
         return int(self.bins[-1]) if len(self.bins) else -1
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What makes the row unique in a table: (region, case id)."""
-        return self.region, self.case_id
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CaseScores):
             return NotImplemented
@@ -87,63 +77,11 @@ class CaseScores:
 
 
 @dataclass(frozen=True)
-class ScoreTable:
+class ScoreTable(CaseTable[CaseScores]):
     """Rows of :class:`CaseScores`, unique and sorted by (region, case id)."""
 
-    rows: tuple[CaseScores, ...] = ()
-
-    def __post_init__(self) -> None:
-        ordered = tuple(sorted(self.rows, key=lambda row: row.key))
-        for row, following in pairwise(ordered):
-            if row.key == following.key:
-                raise ScoreError(
-                    f"Case '{row.case_id}' has two rows for region '{row.region}' in one table; "
-                    "merge(a, b) adds the counts of parts of one case."
-                )
-        object.__setattr__(self, "rows", ordered)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[CaseScores]:
-        return iter(self.rows)
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """The regions that occur, in alphabetical order."""
-        return tuple(dict.fromkeys(row.region for row in self.rows))
-
-    @property
-    def case_ids(self) -> tuple[str, ...]:
-        """The cases that occur, in alphabetical order."""
-        return tuple(sorted({row.case_id for row in self.rows}))
-
-    def select(
-        self,
-        *,
-        region: str | None = None,
-        roles: Collection[Role] | None = None,
-        case_ids: Collection[str] | None = None,
-    ) -> ScoreTable:
-        """Return the rows of a region, of some roles or of some cases; None keeps all.
-
-        Raises UsageError where the table has rows, but none of that region. No row of the roles
-        or cases asked for is an empty table.
-        """
-        if region is not None and self.rows and region not in self.regions:
-            raise UsageError(
-                f"The score table has no region '{region}'{nearest(region, self.regions)}; "
-                f"it has {', '.join(self.regions)}."
-            )
-        return ScoreTable(
-            tuple(
-                row
-                for row in self.rows
-                if (region is None or row.region == region)
-                and (roles is None or row.role in roles)
-                and (case_ids is None or row.case_id in case_ids)
-            )
-        )
+    kind: ClassVar[str] = "score table"
+    if_twice: ClassVar[str] = "merge(a, b) adds the counts of parts of one case"
 
 
 def merge(*tables: ScoreTable) -> ScoreTable:

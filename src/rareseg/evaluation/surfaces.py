@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError, UsageError
-from rareseg.evaluation.scores import Spacing
+from rareseg.evaluation.tables import Spacing
 from rareseg.evaluation.values import Undefined, Value, ratio
 
 Floats = NDArray[np.float64]
