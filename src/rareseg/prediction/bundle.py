@@ -23,9 +23,10 @@ from torch import Tensor
 from rareseg.data.files import atomic_write
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
+from rareseg.decision.calibration import Calibration
 from rareseg.decision.guarantees import Statement, statement_from_dict
 from rareseg.decision.operating_point import OperatingPoint
-from rareseg.errors import BundleError
+from rareseg.errors import BundleError, ScoreError
 from rareseg.recipe import Recipe, make_recipe
 
 FORMAT = 1
@@ -42,7 +43,8 @@ class Bundle:
     point of each region for which one was chosen; ``trained`` states how the weights came about
     (steps, seed, split). ``certificates`` are the statements made for each region, the newest last;
     ``spent`` says which cases (by their digest) were asked to stand for what in each region, since
-    they can do so once.
+    they can do so once. ``calibration`` says what the scores of a region mean; points and
+    certificates are about the scores as they are.
     """
 
     recipe: Recipe
@@ -56,6 +58,7 @@ class Bundle:
     certificates: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
     spent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     members: int = 1
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
 
 def join_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -89,6 +92,12 @@ def save_points(folder: Path, points: Mapping[str, OperatingPoint]) -> None:
     """Replace the operating points of the bundle in ``folder``; the weights stay as they are."""
     bundle = load_bundle(folder)
     _rewrite(folder, replace(bundle, points={**bundle.points, **points}))
+
+
+def save_calibration(folder: Path, calibration: Mapping[str, Calibration]) -> None:
+    """Store what the scores of some regions mean; of others what was known stays."""
+    bundle = load_bundle(folder)
+    _rewrite(folder, replace(bundle, calibration={**bundle.calibration, **calibration}))
 
 
 def save_statements(
@@ -172,9 +181,20 @@ def load_bundle(folder: Path) -> Bundle:
                 for region, records in content.get("certificates", {}).items()
             },
             spent=content.get("spent", {}),
+            calibration={
+                region: Calibration.from_dict(record)
+                for region, record in content.get("calibration", {}).items()
+            },
             members=int(content.get("members", 1)),
         )
-    except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        SafetensorError,
+        ScoreError,
+    ) as error:
         raise BundleError(
             f"{folder} is damaged ({type(error).__name__}: {error}); train anew or copy it again."
         ) from error
@@ -194,6 +214,9 @@ def _write_description(folder: Path, bundle: Bundle, digest: str) -> None:
             for region, statements in bundle.certificates.items()
         },
         "spent": {region: dict(used) for region, used in bundle.spent.items()},
+        "calibration": {
+            region: calibration.to_dict() for region, calibration in bundle.calibration.items()
+        },
         "trained": dict(bundle.trained),
         "torch": torch.__version__,
         "members": bundle.members,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from rareseg.data.dataset import open_images
 from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
 from rareseg.data.records import Case, Image
+from rareseg.decision.calibration import Calibration
 from rareseg.decision.operating_point import apply_point
-from rareseg.errors import DataError, OutputError, ReadError
+from rareseg.errors import DataError, OutputError, ReadError, UsageError
 from rareseg.evaluation.scores import region_scores
 from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor, label_map
@@ -29,6 +31,7 @@ def predict(
     out: Path | str,
     *,
     probabilities: bool = False,
+    calibrated: bool = False,
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = nobody,
@@ -36,12 +39,15 @@ def predict(
     """Write ``out/ID.ext`` (label map) and ``out/REGION/ID.ext`` (0/1 masks) for every image.
 
     Masks are on each image's own grid, in its own format (PNG for JPEG, NIfTI for DICOM).
-    ``probabilities`` also writes ``out/probabilities/REGION/ID.ext``. Images whose label map is
-    there already, by this model at these points, are skipped, so that an interrupted call can be
-    repeated. Returns the label maps.
+    ``probabilities`` also writes ``out/probabilities/REGION/ID.ext``, ``calibrated`` as the run's
+    calibration makes them; masks are cut from the scores as they are either way. Images whose label
+    map is there already, by this model at these points, are skipped, so that an interrupted call
+    can be repeated. Returns the label maps.
 
-    Raises :class:`DataError` for images that the model cannot take and :class:`OutputError` where
-    ``out`` is a file, the folder that the images come from, or holds anything else.
+    Raises :class:`DataError` for images that the model cannot take, or where a calibration is asked
+    for and was never fitted, :class:`UsageError` for ``calibrated`` without ``probabilities``, and
+    :class:`OutputError` where ``out`` is a file, the folder that the images come from, or holds
+    anything else.
     """
     out = Path(out)
     folder = open_run(Path(run))
@@ -50,6 +56,7 @@ def predict(
         raise DataError(
             f"{run} has no operating point; choose one with `rareseg tune {run} --maximize dice`."
         )
+    calibration = _calibration(bundle, Path(run), probabilities) if calibrated else {}
     for region in bundle.classes.regions:
         point = bundle.points.get(region)
         say(describe(point) if point else f"{region}: no operating point was chosen; left out.")
@@ -57,19 +64,27 @@ def predict(
         say(line)
     cases = open_images(Path(images), channels=bundle.trained["files_per_case"])
     _require_other_place(out, cases)
-    _begin(out, bundle)
+    _begin(out, bundle, calibration)
     predictor = Predictor(bundle, device=device)
     written = []
     for case in track(cases, "predicting", len(cases)):
         target = out / f"{case.id}{mask_suffix(case.images[0])}"
         if not target.is_file():
-            _predict_case(predictor, case, target, probabilities=probabilities)
+            _predict_case(predictor, case, target, calibration if probabilities else None)
         written.append(target)
     return written
 
 
-def _predict_case(predictor: Predictor, case: Case, target: Path, *, probabilities: bool) -> None:
-    """Write everything of one case, the label map last: where it stands, the rest does too."""
+def _predict_case(
+    predictor: Predictor,
+    case: Case,
+    target: Path,
+    calibration: Mapping[str, Calibration] | None,
+) -> None:
+    """Write everything of one case, the label map last: where it stands, the rest does too.
+
+    Probabilities are written where ``calibration`` is not None, and calibrated where it says how.
+    """
     image = read_image(case.images)
     try:
         scores = predictor.probabilities(image)
@@ -85,24 +100,39 @@ def _predict_case(predictor: Predictor, case: Case, target: Path, *, probabiliti
             continue
         masks[region] = apply_point(score, points[region])
         _write(target.parent / region / target.name, masks[region].astype(np.uint8), image)
-        if probabilities:
+        if calibration is not None:
             place = target.parent / "probabilities" / region / target.name
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_probabilities(place, score, image.geometry)
+            shown = calibration[region].apply(score) if region in calibration else score
+            write_probabilities(place, shown, image.geometry)
     _write(target, label_map(scores, masks, classes), image)
 
 
-def _begin(out: Path, bundle: Bundle) -> None:
+def _calibration(bundle: Bundle, run: Path, probabilities: bool) -> Mapping[str, Calibration]:
+    """Return the calibration of every region that has a point."""
+    if not probabilities:
+        raise UsageError("--calibrated says what --probabilities writes; give both or neither.")
+    missing = [region for region in bundle.points if region not in bundle.calibration]
+    if missing:
+        raise DataError(
+            f"{run} was never calibrated for {', '.join(missing)}; call `rareseg calibrate {run}`."
+        )
+    return bundle.calibration
+
+
+def _begin(out: Path, bundle: Bundle, calibration: Mapping[str, Calibration]) -> None:
     """Note in ``out/predictions.json`` which model and points its masks are of."""
-    about = {
+    about: dict[str, object] = {
         "trained": dict(bundle.trained),
         "points": {region: point.to_dict() for region, point in bundle.points.items()},
     }
+    if calibration:
+        about["calibration"] = {region: own.to_dict() for region, own in calibration.items()}
     claim(
         out,
         "predictions.json",
         about,
-        "predictions of another model or at other operating points",
+        "predictions of another model, at other operating points or calibrated otherwise",
     )
 
 

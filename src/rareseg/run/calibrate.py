@@ -1,0 +1,265 @@
+"""Say what a run's scores mean, and what an alarm is worth where the model will work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rareseg.data.dataset import open_images
+from rareseg.data.files import atomic_write
+from rareseg.data.formats import read_image
+from rareseg.decision.calibration import Calibration
+from rareseg.decision.calibration import calibrate as calibrate_scores
+from rareseg.decision.operating_point import OperatingPoint
+from rareseg.decision.prevalence import (
+    PredictiveValues,
+    calls_at,
+    estimate_prevalence,
+    fit_presence,
+    predictive_values,
+)
+from rareseg.errors import DataError, UsageError
+from rareseg.evaluation.component_storage import load_components
+from rareseg.evaluation.component_table import ComponentTable
+from rareseg.evaluation.scores import ScoreTable, region_scores
+from rareseg.evaluation.storage import load_table
+from rareseg.evaluation.values import Undefined, Value, format_value, is_defined, value_to_json
+from rareseg.prediction.bundle import Bundle, load_bundle, save_calibration
+from rareseg.prediction.predictor import Predictor
+from rareseg.progress import Track, silent
+from rareseg.run.folder import RunFolder, open_run
+from rareseg.run.prepare import Say, nobody
+from rareseg.run.tune import asked_regions, select_tables
+from rareseg.sampling.composition import Composition
+
+RECORD = "calibration.json"
+"""The file in the run's folder that keeps the numbers and sentences."""
+
+PROPER = "cross_entropy"
+"""The loss under which a network answers to the prior that it was shown."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What is said of one region: its calibration, and predictive values where they were asked for.
+
+    ``prevalence`` is the share of positive images where the model will work, ``source`` how it is
+    known, ``role`` that of the cases behind the predictive values. ``sentences`` are all of it in
+    words.
+    """
+
+    calibration: Calibration
+    prevalence: Value
+    source: str
+    predictive: PredictiveValues | None
+    role: str
+    sentences: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers and the sentences as plain JSON values."""
+        found = self.predictive
+        return {
+            "calibration": self.calibration.to_dict(),
+            "prevalence": value_to_json(self.prevalence),
+            "source": self.source,
+            "positive_predictive_value": None if found is None else value_to_json(found.positive),
+            "positive_interval": None if found is None else _ends(found.positive_interval),
+            "negative_predictive_value": None if found is None else value_to_json(found.negative),
+            "negative_interval": None if found is None else _ends(found.negative_interval),
+            "role": self.role,
+            "sentences": list(self.sentences),
+        }
+
+
+def calibrate(
+    run: Path | str,
+    *,
+    prevalence: float | None = None,
+    unlabelled: Path | str | None = None,
+    region: str | None = None,
+    device: str | torch.device = "cpu",
+    track: Track = silent,
+    say: Say = nobody,
+) -> Mapping[str, Calibrated]:
+    """Fit what the scores of every region, or of one, mean; store it in the run's bundle.
+
+    On the select cases, as :func:`rareseg.decision.calibration.calibrate` does. The prior that the
+    sampler delivered is a candidate where the loss is the cross-entropy. Masks, operating points
+    and certificates stay as they are, since the order of scores does.
+
+    ``prevalence`` is the share of positive images where the model will work; or it is estimated
+    from the ``unlabelled`` images (a file, a folder or a data set) by Saerens' EM on the largest
+    score of each. With either, predictive values are told of the point in use, on the test cases
+    where they were scored, else on the select cases. Writes ``calibration.json`` into the run.
+
+    Raises :class:`UsageError` for an unknown region, for a prevalence outside [0, 1] or beside
+    unlabelled images, :class:`RunError` for a folder that is no finished run and :class:`DataError`
+    for images that the model cannot take.
+    """
+    if prevalence is not None and unlabelled is not None:
+        raise UsageError(
+            "--prevalence states what --unlabelled would estimate; give one of the two."
+        )
+    if prevalence is not None and not 0.0 <= prevalence <= 1.0:
+        raise UsageError(
+            f"--prevalence is {prevalence:g}; give the share of positive images, between 0 and 1."
+        )
+    folder = open_run(Path(run))
+    bundle = load_bundle(folder.bundle)
+    regions = asked_regions(bundle.classes.regions, region)
+    select = select_tables(folder, bundle, device=device, track=track)
+    tops: dict[str, list[float]] = {}
+    if unlabelled is not None:
+        tops = _tops(Predictor(bundle, device=device), Path(unlabelled), track)
+    judged, role = _judged(folder, select)
+    found = {}
+    for name in regions:
+        prior, why = _sampled_prior(bundle, name)
+        calibration = calibrate_scores(select[0], region=name, sampled_prior=prior)
+        lines = [f"{calibration.sentence}{why}."]
+        point = bundle.points.get(name)
+        if point is not None:
+            lines.append(_cut_sentence(point, calibration))
+        stated, source = _prevalence(select[0], name, prevalence, tops.get(name))
+        predictive = None
+        if source:
+            lines.append(_prevalence_sentence(name, stated, source, select[0]))
+            if point is not None and is_defined(stated):
+                table = judged[1] if point.smallest_component > 1 else judged[0]
+                predictive = predictive_values(
+                    calls_at(table, point), region=name, prevalence=stated
+                )
+                lines.append(_predictive_sentence(predictive, role))
+            lines += _void(bundle, name)
+        found[name] = Calibrated(calibration, stated, source, predictive, role, tuple(lines))
+    save_calibration(folder.bundle, {name: part.calibration for name, part in found.items()})
+    _write(folder, found)
+    for part in found.values():
+        for line in part.sentences:
+            say(line)
+    return found
+
+
+def _sampled_prior(bundle: Bundle, region: str) -> tuple[float | None, str]:
+    """Return the region's share of what training was shown, or None and why it is of no use."""
+    loss = bundle.recipe.loss
+    delivered = bundle.trained.get("delivered")
+    if loss.name != PROPER:
+        return None, f"; the sampler's prior cannot be undone under the loss {loss.name}"
+    if delivered is None:
+        return None, "; what the sampler delivered is not known"
+    shown = Composition.from_dict(delivered).prior
+    # Class weights act as if the classes had been shown so much more often.
+    weights = loss.class_weights or (1.0,) * len(shown)
+    weighted = [share * weight for share, weight in zip(shown, weights, strict=True)]
+    inside = sum(weighted[k] for k in bundle.classes.regions[region])
+    total = sum(weighted)
+    if not 0.0 < inside < total:
+        return None, "; training was shown the region everywhere or nowhere"
+    return inside / total, ""
+
+
+def _tops(predictor: Predictor, images: Path, track: Track) -> dict[str, list[float]]:
+    """Return the largest score of every image, by region."""
+    bundle = predictor.bundle
+    cases = open_images(images, channels=bundle.trained["files_per_case"])
+    tops: dict[str, list[float]] = {region: [] for region in bundle.classes.regions}
+    for case in track(cases, "scoring unlabelled images", len(cases)):
+        try:
+            scores = predictor.probabilities(read_image(case.images))
+        except DataError as error:
+            raise DataError(f"case '{case.id}': {error}") from error
+        for region, score in region_scores(scores, bundle.classes).items():
+            tops[region].append(float(score.max(initial=0.0)))
+    return tops
+
+
+def _judged(
+    folder: RunFolder, select: tuple[ScoreTable, ComponentTable]
+) -> tuple[tuple[ScoreTable, ComponentTable], str]:
+    """Return the tables that predictive values rest on: those of test cases where they exist."""
+    scores, components = folder.scores("test"), folder.components("test")
+    if scores.is_file() and components.is_file():
+        return (load_table(scores), load_components(components)), "test"
+    return select, "select"
+
+
+def _prevalence(
+    table: ScoreTable, region: str, stated: float | None, tops: list[float] | None
+) -> tuple[Value, str]:
+    """Return the prevalence and how it is known; "" where none was asked for."""
+    if stated is not None:
+        return stated, "stated"
+    if tops is None:
+        return Undefined("not asked for"), ""
+    source = f"estimated from {len(tops)} unlabelled images"
+    presence = fit_presence(table, region=region)
+    if isinstance(presence, Undefined):
+        return Undefined(f"the select cases tell nothing: {presence.reason}"), source
+    return estimate_prevalence(tops, presence), source
+
+
+def _cut_sentence(point: OperatingPoint, calibration: Calibration) -> str:
+    """Return what the threshold is as a probability, and for which costs it would be right."""
+    p = float(calibration.apply([point.threshold])[0])
+    text = f"{point.region}: the threshold {point.threshold:.4g} is a probability of {p:.3g}"
+    if not 0.0 < p < 1.0:
+        return f"{text}."
+    return (
+        f"{text}: by expected cost it would be right where a missed voxel costs {(1 - p) / p:.3g} "
+        "times a falsely predicted one."
+    )
+
+
+def _prevalence_sentence(region: str, stated: Value, source: str, table: ScoreTable) -> str:
+    rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
+    n_positive = sum(row.n_inside > 0 for row in rows)
+    return (
+        f"{region}: prevalence {format_value(stated)} ({source}); of the select cases "
+        f"{n_positive} of {len(rows)} are positive."
+    )
+
+
+def _predictive_sentence(found: PredictiveValues, role: str) -> str:
+    """Return the positive predictive value with its interval, and what it rests on."""
+    n_positive, n_negative = found.sensitivity.n_groups, found.false_alarm_rate.n_groups
+    flatters = ", which chose the point and flatter it" if role == "select" else ""
+    low, high = (format_value(end) for end in found.positive_interval)
+    value = format_value(found.positive)
+    interval = f" (95 % interval {low} to {high})" if is_defined(found.positive) else ""
+    return (
+        f"{found.region}: at that prevalence an image with anything on holds the region with "
+        f"probability {value}{interval}, taking the prevalence as known; from {n_positive} "
+        f"positive and {n_negative} negative groups of {role} cases{flatters}."
+    )
+
+
+def _void(bundle: Bundle, region: str) -> list[str]:
+    """Return what another prevalence takes away."""
+    kinds = {statement.promise.kind for statement in bundle.certificates.get(region, ())}
+    if "false discovery proportion" not in kinds:
+        return []
+    return [
+        f"{region}: its promise on the false discovery proportion holds at the prevalence of the "
+        "cases that it rests on alone, and is void at another; promises on false negatives and "
+        "alarms stand."
+    ]
+
+
+def _ends(interval: tuple[Value, Value]) -> list[Any]:
+    return [value_to_json(end) for end in interval]
+
+
+def _write(folder: RunFolder, found: Mapping[str, Calibrated]) -> None:
+    """Write the numbers, in place of what was written for these regions before."""
+    path = folder.root / RECORD
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known |= {name: part.to_dict() for name, part in found.items()}
+    with atomic_write(path) as temporary:
+        text = json.dumps(known, indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")

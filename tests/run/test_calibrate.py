@@ -1,0 +1,201 @@
+"""What a run's scores mean, and what an alarm is worth where its model will work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.decision.guarantees import Certificate, make_promise
+from rareseg.decision.prevalence import estimate_prevalence, fit_presence
+from rareseg.errors import BundleError, DataError, OutputError, UsageError
+from rareseg.evaluation.storage import load_table
+from rareseg.prediction.bundle import load_bundle, save_statements
+from rareseg.recipe import make_recipe, merge
+from rareseg.run.calibrate import _sampled_prior, calibrate
+from rareseg.run.predict import predict
+from rareseg.sampling.composition import Composition
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of the finished run, free to be changed."""
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def plates(tmp_path_factory):
+    """8 plates that the run has not seen, a quarter of them positive."""
+    easy = SpecksSettings(
+        images=8,
+        size=64,
+        contrast=8.0,
+        foreground_share=0.06,
+        distractors=1,
+        empty_share=0.75,
+        seed=9,
+    )
+    return write_specks(tmp_path_factory.mktemp("plates") / "data", easy) / "images"
+
+
+def region_of(run):
+    return next(iter(load_bundle(run / "bundle").classes.regions))
+
+
+def test_the_calibration_travels_in_the_bundle_and_changes_no_decision(run):
+    before = load_bundle(run / "bundle")
+    said = []
+    found = calibrate(run, say=said.append)[region_of(run)]
+    after = load_bundle(run / "bundle")
+    assert after.calibration[region_of(run)].to_dict() == found.calibration.to_dict()
+    assert (after.points, after.certificates, after.spent) == (
+        before.points,
+        before.certificates,
+        before.spent,
+    )
+    assert found.calibration.log_loss <= found.calibration.log_loss_before
+    assert found.predictive is None
+    assert "log-loss" in said[0]
+    assert "calibration error" in said[0]
+    # The planned loss has a dice term.
+    assert "prior cannot be undone under the loss" in said[0]
+    assert "is a probability of" in said[1]
+    written = json.loads((run / "calibration.json").read_text())
+    assert written[region_of(run)]["sentences"] == said
+
+
+def test_calibrated_probabilities_are_written_and_the_masks_stay(run, plates, tmp_path):
+    with pytest.raises(DataError, match=r"never calibrated for .*call `rareseg calibrate"):
+        predict(run, plates, tmp_path / "early", probabilities=True, calibrated=True)
+    assert not (tmp_path / "early").exists()
+    calibrate(run)
+    raw, shown = tmp_path / "raw", tmp_path / "shown"
+    predict(run, plates, raw, probabilities=True)
+    predict(run, plates, shown, probabilities=True, calibrated=True)
+    region = region_of(run)
+    calibration = load_bundle(run / "bundle").calibration[region]
+    for path in sorted((raw / "probabilities" / region).iterdir()):
+        name = path.name
+        a, b = (
+            np.asarray(PIL.Image.open(folder / "probabilities" / region / name)).astype(float)
+            / 65535
+            for folder in (raw, shown)
+        )
+        tolerance = 2 / 65535 * max(1.0, np.exp(abs(calibration.bias)) * calibration.slope)
+        np.testing.assert_allclose(calibration.apply(a)[a > 1e-3], b[a > 1e-3], atol=4 * tolerance)
+        assert (raw / region / name).read_bytes() == (shown / region / name).read_bytes()
+    with pytest.raises(OutputError, match="calibrated otherwise"):
+        predict(run, plates, raw, probabilities=True, calibrated=True)
+    with pytest.raises(UsageError, match="--calibrated says what --probabilities writes"):
+        predict(run, plates, tmp_path / "other", calibrated=True)
+
+
+def test_a_stated_prevalence_gives_a_predictive_value_by_bayes(run):
+    found = calibrate(run, prevalence=0.02)[region_of(run)]
+    assert (found.prevalence, found.source, found.role) == (0.02, "stated", "test")
+    predictive = found.predictive
+    s, f = predictive.sensitivity.value, predictive.false_alarm_rate.value
+    # The test cases' own masks, as the report counted them.
+    lines = json.loads((run / "scorecard.json").read_text())["scorecards"]["at the chosen point"]
+    (card,) = [part for part in lines["regions"] if part["region"] == region_of(run)]
+    assert f == pytest.approx(card["negatives"]["false_alarm_rate"]["value"])
+    if s or f:
+        assert predictive.positive == pytest.approx(s * 0.02 / (s * 0.02 + f * 0.98))
+        low, high = predictive.positive_interval
+        assert low <= predictive.positive <= high
+    assert any("prevalence 0.020 (stated)" in line for line in found.sentences)
+    assert any("95 % interval" in line or "undefined" in line for line in found.sentences)
+
+
+def test_a_prevalence_is_estimated_from_unlabelled_images(run, plates):
+    region = region_of(run)
+    found = calibrate(run, unlabelled=plates)[region]
+    assert found.source == "estimated from 8 unlabelled images"
+    presence = fit_presence(load_table(run / "scores" / "select.npz"), region=region)
+    predictor_tops = _tops_of(run, plates)
+    assert found.prevalence == pytest.approx(estimate_prevalence(predictor_tops, presence))
+    assert 0 <= found.prevalence <= 1
+    record = json.loads((run / "calibration.json").read_text())[region]
+    assert record["prevalence"] == found.prevalence
+
+
+def _tops_of(run, images):
+    """The largest 16-bit scores that `predict` writes, which are the scores to 1 part in 65535."""
+    out = run.parent / "tops"
+    predict(run, images, out, probabilities=True)
+    paths = sorted((out / "probabilities" / region_of(run)).iterdir())
+    return [float(np.asarray(PIL.Image.open(path)).max()) / 65535 for path in paths]
+
+
+def test_a_promise_on_false_discoveries_is_void_at_another_prevalence(run):
+    region = region_of(run)
+    point = load_bundle(run / "bundle").points[region]
+    promise = make_promise("false discovery proportion", 0.5, confidence=0.9)
+    statement = Certificate(
+        region=region,
+        promise=promise,
+        threshold=point.threshold,
+        gate=point.gate,
+        smallest_component=point.smallest_component,
+        value=0.1,
+        n_groups=50,
+        n_cases=50,
+        role="certify",
+        method="Learn then Test",
+        cases="digest",
+        arithmetic={},
+        assumes_independent_images=False,
+    )
+    save_statements(run / "bundle", {}, {region: statement}, {})
+    assert not any("void" in line for line in calibrate(run)[region].sentences)
+    found = calibrate(run, prevalence=0.1)[region]
+    assert any("void at another" in line for line in found.sentences)
+
+
+def test_the_samplers_prior_is_a_candidate_under_cross_entropy_alone(run):
+    bundle = load_bundle(run / "bundle")
+    region = region_of(run)
+    prior, why = _sampled_prior(bundle, region)
+    assert prior is None
+    assert bundle.recipe.loss.name in why
+
+    def under(**loss):
+        values = merge(bundle.recipe.model_dump(), {"loss": loss})
+        return replace(bundle, recipe=make_recipe(values))
+
+    prior, why = _sampled_prior(under(name="cross_entropy"), region)
+    shown = Composition.from_dict(bundle.trained["delivered"]).voxels
+    assert (prior, why) == (pytest.approx(shown[1] / sum(shown)), "")
+    weighted, _ = _sampled_prior(under(name="cross_entropy", class_weights=[1.0, 3.0]), region)
+    assert weighted == pytest.approx(3 * shown[1] / (shown[0] + 3 * shown[1]))
+    unknown = replace(under(name="cross_entropy"), trained={})
+    assert _sampled_prior(unknown, region)[0] is None
+
+
+def test_impossible_calls(run, plates):
+    with pytest.raises(UsageError, match="give one of the two"):
+        calibrate(run, prevalence=0.1, unlabelled=plates)
+    with pytest.raises(UsageError, match=r"--prevalence is 1\.5"):
+        calibrate(run, prevalence=1.5)
+    with pytest.raises(UsageError, match="not a region"):
+        calibrate(run, region="foregrund")
+    with pytest.raises(DataError, match="does not exist"):
+        calibrate(run, unlabelled=plates / "absent")
+
+
+def test_a_bundle_without_or_with_a_damaged_calibration(run):
+    path = run / "bundle" / "bundle.json"
+    content = json.loads(path.read_text())
+    del content["calibration"]
+    path.write_text(json.dumps(content))
+    assert load_bundle(run / "bundle").calibration == {}
+    content["calibration"] = {"foreground": {"slope": 0}}
+    path.write_text(json.dumps(content))
+    with pytest.raises(BundleError, match="is damaged"):
+        load_bundle(run / "bundle")
