@@ -271,6 +271,23 @@ class TestJson:
         called = call("predict", finished, image, "--out", tmp_path / "masks", "--json")
         assert json.loads(called.out) == {"label_maps": [str(tmp_path / "masks" / image.name)]}
 
+    def test_calibrate(self, run, specks, call, tmp_path):
+        missing = call(
+            "predict", run, specks / "images", "--out", tmp_path / "p", "--probabilities",
+            "--calibrated",
+        )  # fmt: skip
+        refused(missing, "rareseg calibrate", code=1)
+        called = call("calibrate", run, "--prevalence", "0.02", "--json")
+        record = json.loads(called.out)["foreground"]
+        assert record["prevalence"] == 0.02
+        assert record["calibration"]["n_groups"] > 0
+        assert "at that prevalence" in " ".join(record["sentences"])
+        image = sorted((specks / "images").iterdir())[0]
+        out = tmp_path / "calibrated"
+        called = call("predict", run, image, "--out", out, "--probabilities", "--calibrated")
+        assert called.code == 0, called.err
+        assert (out / "probabilities" / "foreground" / image.name).is_file()
+
 
 class TestWords:
     def test_unknown_region_and_objective_name_what_there_is(self, finished, call):

@@ -1,4 +1,4 @@
-"""Where to cut, and what can be promised of it: tune."""
+"""Where to cut, what can be promised of it, and what a score means: tune, calibrate."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rareseg.cli.options import (
     OptionalRun,
     Probabilities,
     References,
+    Run,
     SplitFile,
     outside_of,
 )
@@ -177,6 +178,42 @@ def tune(
         print_json({name: decision_record(found) for name, found in promised.items()})
     if all(isinstance(found, Infeasible) for found in promised.values()):
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: rareseg calibrate run --prevalence 0.02")
+def calibrate(
+    run: Run,
+    region: Annotated[
+        str | None, typer.Option("--region", help="One region alone; all where not given.")
+    ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of images that hold the region, where the model will work."),
+    ] = None,
+    unlabelled: Annotated[
+        Path | None, typer.Option("--unlabelled", help="Images from there, to estimate it from.")
+    ] = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Say what the scores mean as probabilities, and what an alarm is worth at a prevalence.
+
+    Masks, operating points and promises stay as they are; `predict --probabilities --calibrated`
+    writes the probabilities.
+    """
+    from rareseg.run.calibrate import calibrate as calibrate_run
+
+    found = calibrate_run(
+        run,
+        prevalence=prevalence,
+        unlabelled=unlabelled,
+        region=region,
+        device=device,
+        track=bar,
+        say=say_to(as_json),
+    )
+    if as_json:
+        print_json({name: part.to_dict() for name, part in found.items()})
 
 
 def _promise(

@@ -35,6 +35,9 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write each region's scores.")
     ] = False,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="As probabilities, after `rareseg calibrate`.")
+    ] = False,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -46,6 +49,7 @@ def predict(
         images,
         out,
         probabilities=probabilities,
+        calibrated=calibrated,
         device=device,
         track=bar,
         say=say_to(as_json),
