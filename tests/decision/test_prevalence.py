@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from rareseg.decision.log_odds import log_odds
 from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.decision.prevalence import (
     Call,
     Presence,
+    _likeliest_share,
     calls_at,
     calls_of,
     estimate_prevalence,
     fit_presence,
     predictive_values,
+    prevalence_interval,
     shifted_prior,
 )
 from rareseg.errors import ScoreError, UsageError
@@ -82,6 +85,24 @@ class TestPrevalence:
             estimates.append(estimate_prevalence(tops, found) - labels.mean())
         assert abs(np.mean(estimates)) < 0.02
         assert np.std(estimates) < 0.05
+
+    def test_its_interval_covers_the_truth_and_ends_where_em_does(self):
+        covered = 0
+        for seed in range(40):
+            table = table_of(*images(150, 0.4, 500 + seed))
+            _, tops = images(200, 0.15, 900 + seed)
+            low, high = prevalence_interval(
+                table, tops, region="r", generator=np.random.default_rng(seed), resamples=100
+            )
+            covered += low <= 0.15 <= high
+            presence = fit_presence(table, region="r")
+            odds = presence.slope * log_odds(tops) + presence.bias - logit(presence.prevalence)
+            assert _likeliest_share(odds) == pytest.approx(
+                estimate_prevalence(tops, presence), abs=1e-3
+            )
+        assert covered >= 34
+        nothing = prevalence_interval(table, [], region="r", generator=np.random.default_rng(0))
+        assert isinstance(nothing[0], Undefined)
 
     def test_counting_alarms_would_be_wrong_where_em_is_right(self):
         found = fit_presence(table_of(*images(2000, 0.5, 2)), region="r")

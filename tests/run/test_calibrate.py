@@ -17,7 +17,7 @@ from rareseg.errors import BundleError, DataError, OutputError, UsageError
 from rareseg.evaluation.storage import load_table
 from rareseg.prediction.bundle import load_bundle, save_statements
 from rareseg.recipe import make_recipe, merge
-from rareseg.run.calibrate import _sampled_prior, calibrate
+from rareseg.run.calibrate import _sampled_prior, _whose, calibrate
 from rareseg.run.predict import predict
 from rareseg.sampling.composition import Composition
 
@@ -176,6 +176,12 @@ def test_the_samplers_prior_is_a_candidate_under_cross_entropy_alone(run):
     assert weighted == pytest.approx(3 * shown[1] / (shown[0] + 3 * shown[1]))
     unknown = replace(under(name="cross_entropy"), trained={})
     assert _sampled_prior(unknown, region)[0] is None
+
+
+def test_a_fit_to_single_networks_says_so(run):
+    bundle = load_bundle(run / "bundle")
+    assert _whose(bundle) == ""
+    assert "the model averages 3" in _whose(replace(bundle, members=3))
 
 
 def test_impossible_calls(run, plates):

