@@ -174,6 +174,7 @@ def test_every_command_has_an_example():
         "preview",
         "train",
         "tune",
+        "calibrate",
         "predict",
         "evaluate",
     }
