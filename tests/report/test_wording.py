@@ -28,6 +28,8 @@ from rareseg.report.wording import (
         (0.977, "98 %"),
         (0.9944, "99.4 %"),
         (0.99996, "99.996 %"),
+        (1e-9, "<0.001 %"),
+        (1 - 1e-7, ">99.999 %"),
     ],
 )
 def test_percent(share, text):
@@ -36,7 +38,7 @@ def test_percent(share, text):
 
 @given(st.floats(1e-9, 1 - 1e-9))
 def test_percent_is_never_rounded_to_all_or_nothing(share):
-    assert float(percent(share).removesuffix(" %")) not in (0.0, 100.0)
+    assert float(percent(share).removesuffix(" %").lstrip("<>")) not in (0.0, 100.0)
 
 
 @given(st.floats(1e-7, 1 - 1e-7))

@@ -10,15 +10,21 @@ from rareseg.evaluation.values import Undefined, Value
 
 Form = Callable[[float], str]
 
+_LEAST = 0.001
+"""Per cents that differ by less from 0 or from 100 need no more digits."""
+
 
 def percent(share: float, *, digits: int | None = None) -> str:
     """Return a share in [0, 1] as ``12 %``, with more digits near 0 and 1: ``4.3 %``, ``99.7 %``.
 
-    A share that is not quite 0 or 1 is never rounded to 0 % or 100 %. ``digits`` sets the decimals.
+    A share that is not quite 0 or 1 is never rounded to 0 % or 100 %: beyond 0.001 % and 99.999 %
+    it says so. ``digits`` sets the decimals.
     """
     value = 100.0 * share
     if digits is not None:
         return f"{value:.{digits}f} %"
+    if 1e-9 <= min(value, 100.0 - value) < _LEAST:
+        return f"<{_LEAST} %" if value < 50.0 else f">{100.0 - _LEAST} %"
     return f"{value:.{percent_digits(share)}f}".removesuffix(".0") + " %"
 
 
