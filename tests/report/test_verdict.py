@@ -7,6 +7,7 @@ import pytest
 
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.cases import CaseResult
+from rareseg.evaluation.comparison import compare_results
 from rareseg.evaluation.lesions import LesionMatch
 from rareseg.evaluation.metrics import Counts
 from rareseg.evaluation.scorecard import make_scorecard
@@ -319,3 +320,17 @@ def test_what_was_asked_for_is_answered(priority, counts, level, words):
     # Where nothing is defined there is no answer.
     empty = make([negative(k) for k in range(30)])
     assert not sentences(replace(empty, priority=priority), "You asked for")
+
+
+def test_what_changed_against_an_earlier_evaluation_is_said_with_its_interval_and_test():
+    before = [positive(k, 60, 20, 40) for k in range(24)] + [negative(k, 5) for k in range(50, 74)]
+    after = [positive(k, 80, 20, 20 + k) for k in range(24)] + [negative(k) for k in range(50, 74)]
+    compared = {"pit": compare_results(before, after, region="pit")}
+    [found] = sentences(make(after, comparisons=compared, against="spring"), "spring")
+    assert found.level == "good"
+    assert "pit is better than spring, on the same cases of 48 groups: mean dice +0.0" in found.text
+    assert "false alarms −1.00 (−1.00 to −1.00, p = 0.0001)" in found.text
+    back = {"pit": compare_results(after, before, region="pit")}
+    [found] = sentences(make(before, comparisons=back, against="spring"), "spring")
+    assert (found.level, "worse than spring" in found.text) == ("warning", True)
+    assert not sentences(make(after), "on the same cases of")

@@ -1,5 +1,6 @@
 """What the commands refuse, keep and print."""
 
+import csv
 import json
 import os
 import shutil
@@ -287,6 +288,34 @@ class TestJson:
         called = call("predict", run, image, "--out", out, "--probabilities", "--calibrated")
         assert called.code == 0, called.err
         assert (out / "probabilities" / "foreground" / image.name).is_file()
+
+    def test_two_evaluations_of_the_same_cases(self, run, finished, specks, call, tmp_path):
+        lower = ("--min-recall", "0.5", "--false-alarms", "1", "--maximize", "youden")
+        assert call("tune", run, *lower).code == 0
+        asked = ("--out", tmp_path / "again", "--against", finished, "--json")
+        called = call("evaluate", run, specks, *asked)
+        assert called.code == 0, called.err
+        against = json.loads(called.out)["against"]
+        assert against["name"] == finished.name
+        lines = {line["measure"]: line for line in against["regions"]["foreground"]}
+
+        def mean(folder, column, stratum):
+            with (folder / "cases.csv").open(encoding="utf-8") as file:
+                found = [line for line in csv.DictReader(file) if line["stratum"] == stratum]
+            return sum(float(line[column]) for line in found) / len(found)
+
+        asked = (("dice", "dice", "positive"), ("false alarm", "false_alarm", "negative"))
+        for measure, column, stratum in asked:
+            first, second = (mean(f, column, stratum) for f in (finished, tmp_path / "again"))
+            line = lines[measure]
+            assert line["first"] == pytest.approx(first)
+            assert line["second"] == pytest.approx(second)
+            assert line["difference"] == pytest.approx(second - first)
+        page = (tmp_path / "again" / "report.html").read_text(encoding="utf-8")
+        assert f"Against {finished.name}" in page
+        none = call("evaluate", run, specks, "--out", tmp_path / "none", "--against", tmp_path)
+        refused(none, "cases.csv", code=1)
+        assert not (tmp_path / "none").exists()
 
 
 class TestWords:

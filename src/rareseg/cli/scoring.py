@@ -81,6 +81,10 @@ def evaluate(
         str | None,
         typer.Option("--priority", help="What matters: recall, precision or balanced."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="An earlier evaluation of the same cases, to compare with."),
+    ] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -89,12 +93,14 @@ def evaluate(
     Of the data that the run was trained on, only its test cases are scored. With --probabilities it
     is another tool's scores that are held against --references.
     """
+    from rareseg.run.evaluate import Asked
     from rareseg.run.evaluate import evaluate as evaluate_data
     from rareseg.run.outside_evaluate import evaluate_outside
 
+    asked = Asked.of(priority, against)
     outside = outside_of(run, probabilities, references, split, group_from, missing_mask)
     if outside is not None:
-        evaluation = evaluate_outside(outside, out, points=points, priority=priority, track=bar)
+        evaluation = evaluate_outside(outside, out, points=points, asked=asked, track=bar)
     elif run is None or data is None or points is not None:
         raise UsageError(
             "evaluate takes RUN and DATA, or --probabilities DIR --references DATA and perhaps "
@@ -105,7 +111,7 @@ def evaluate(
             run,
             data_options(data, group_from, missing_mask),
             out,
-            priority=priority,
+            asked=asked,
             device=device,
             track=bar,
         )

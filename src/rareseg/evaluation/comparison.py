@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from rareseg.errors import ScoreError
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.intervals import Estimate, estimate_mean, group_numbers
-from rareseg.evaluation.values import Undefined, Value, is_defined, mean_of_defined
+from rareseg.evaluation.values import Undefined, Value, is_defined, mean_of_defined, value_to_json
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +26,16 @@ _BLOCK = 2**22
 
 _EXACT = 14
 """Up to so many groups every pattern of signs is tried."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The measures of :data:`MEASURES` that are for one region of one case."""
+
+    case_id: str
+    region: str
+    group: str | None
+    values: Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ def compare_paired(
     2010). Without a case that is defined in both, everything is Undefined. Raises ScoreError
     where the runs do not hold the same cases.
     """
-    _require_same_cases(first, second)
+    require_same_cases(first, second)
     cases = sorted(first)
     pairs = [(first[case], second[case]) for case in cases]
     differences: list[Value] = [
@@ -99,7 +112,7 @@ def compare_paired(
     )
 
 
-def _require_same_cases(first: Collection[str], second: Collection[str]) -> None:
+def require_same_cases(first: Collection[str], second: Collection[str]) -> None:
     """Raise ScoreError that names a case which only one run has."""
     lonely = sorted(set(first) ^ set(second))
     if lonely:
@@ -144,40 +157,95 @@ def compare_results(
 ) -> tuple[PairedComparison, ...]:
     """Return the headline measures of one region compared between two runs.
 
+    As :func:`compare_headlines`, of results that are at hand.
+    """
+    ours, theirs = ([headline(result) for result in results] for results in (first, second))
+    return compare_headlines(ours, theirs, region=region, seed=seed)
+
+
+def compare_headlines(
+    first: Sequence[Headline], second: Sequence[Headline], *, region: str, seed: int = 0
+) -> tuple[PairedComparison, ...]:
+    """Return the headline measures of one region compared between two runs.
+
     Dice of positive cases, the false alarms of negative ones (1 or 0), the recall of lesions in
     cases that have any, and the false-positive components per case. A measure for which there is
-    no such case is Undefined. Raises ScoreError where the runs do not hold the same cases.
+    no such case is Undefined. Groups are those of the second. Raises ScoreError where the runs do
+    not hold the same cases.
     """
     ours, theirs = (
-        {result.case_id: result for result in results if result.region == region}
-        for results in (first, second)
+        {line.case_id: line for line in lines if line.region == region} for lines in (first, second)
     )
-    _require_same_cases(ours, theirs)
-    groups = {case: result.group for case, result in ours.items()}
+    require_same_cases(ours, theirs)
+    groups = {case: line.group for case, line in theirs.items()}
 
     def compare(measure: str) -> PairedComparison:
         mine, other = (
-            {
-                case: value
-                for case, result in results.items()
-                if (value := _measure(result, measure)) is not None
-            }
-            for results in (ours, theirs)
+            {case: line.values[measure] for case, line in lines.items() if measure in line.values}
+            for lines in (ours, theirs)
         )
         return compare_paired(mine, other, groups, measure=measure, seed=seed)
 
     return tuple(compare(measure) for measure in MEASURES)
 
 
-def _measure(result: CaseResult, measure: str) -> Value | None:
-    """Return one case's value of a headline measure, or None where the measure is not for it."""
+def comparison_to_json(line: PairedComparison) -> dict[str, Any]:
+    """Return a comparison as plain JSON values."""
+    change = line.difference
+    return {
+        "measure": line.measure,
+        "first": value_to_json(line.first),
+        "second": value_to_json(line.second),
+        "difference": value_to_json(change.value),
+        "low": value_to_json(change.low),
+        "high": value_to_json(change.high),
+        "n_cases": change.n_cases,
+        "n_groups": change.n_groups,
+        "p_value": value_to_json(line.p_value),
+        "test": line.test,
+        "method": change.method,
+    }
+
+
+def headline(result: CaseResult) -> Headline:
+    """Return what is compared of one result."""
     lesions = result.lesions
-    if result.stratum == "ignored":
-        return None
-    if measure == "dice":
-        return result.metric("dice") if result.stratum == "positive" else None
-    if measure == "false alarm":
-        return float(result.false_alarm) if result.stratum == "negative" else None
-    if measure == "lesion recall":
-        return lesions.n_found / len(lesions.sizes) if lesions.sizes else None
-    return float(len(lesions.false_positive_sizes))
+    values: dict[str, Value] = {}
+    if result.stratum == "positive":
+        values["dice"] = result.metric("dice")
+    if result.stratum == "negative":
+        values["false alarm"] = float(result.false_alarm)
+    if lesions.sizes and result.stratum != "ignored":
+        values["lesion recall"] = lesions.n_found / len(lesions.sizes)
+    if result.stratum != "ignored":
+        values["false positive components"] = float(len(lesions.false_positive_sizes))
+    return Headline(result.case_id, result.region, result.group, values)
+
+
+def read_headlines(path: Path) -> tuple[Headline, ...]:
+    """Return what is compared of the cases of a ``cases.csv``.
+
+    Raises ScoreError that names the file where it cannot be read as one.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return tuple(_read_headline(line) for line in csv.DictReader(file))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ScoreError(
+            f"{path} cannot be read as the cases of an evaluation ({error}); name the folder that "
+            "`rareseg evaluate --out` or `rareseg train --out` wrote."
+        ) from error
+
+
+def _read_headline(line: Mapping[str, str]) -> Headline:
+    values: dict[str, Value] = {}
+    stratum, lesions = line["stratum"], int(line["lesions"])
+    if stratum == "positive":
+        values["dice"] = float(line["dice"])
+    if stratum == "negative":
+        values["false alarm"] = float(line["false_alarm"])
+    if lesions and stratum != "ignored":
+        values["lesion recall"] = int(line["lesions_found"]) / lesions
+    if stratum != "ignored":
+        values["false positive components"] = float(line["false_positive_components"])
+    return Headline(line["case"], line["region"], line["group"] or None, values)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rareseg.evaluation.comparison import PairedComparison
 from rareseg.evaluation.confusion import Confusion
 from rareseg.evaluation.details import CaseDetails, summarize_details
-from rareseg.evaluation.values import Undefined, is_defined
-from rareseg.report.wording import Form, count, percent, quantity, score, with_interval
+from rareseg.evaluation.values import Undefined, format_value, is_defined
+from rareseg.report.wording import Form, count, difference, percent, quantity, score, with_interval
 
 NAMES: Mapping[str, tuple[str, Form]] = {
     "hausdorff_95_mm": ("95 % Hausdorff distance", quantity),
@@ -62,6 +63,20 @@ def detail_rows(
             behind += f", {estimate.n_undefined} undefined"
         rows.append((title, text, behind))
     return tuple(rows)
+
+
+def comparison_rows(lines: Sequence[PairedComparison]) -> tuple[tuple[str, ...], ...]:
+    """Return (measure, before, now, change with its interval, p) of one region."""
+    return tuple(
+        (
+            line.measure.capitalize(),
+            format_value(line.first, 2),
+            format_value(line.second, 2),
+            with_interval(line.difference, difference),
+            f"{line.p_value:.2g}" if is_defined(line.p_value) else "–",
+        )
+        for line in lines
+    )
 
 
 def confusion_view(confusion: Confusion | None) -> ConfusionView | None:

@@ -18,6 +18,7 @@ from rareseg.data.records import ROLES, Role
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import UsageError, nearest
 from rareseg.evaluation.cases import CaseResult, Stratum
+from rareseg.evaluation.comparison import PairedComparison
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.confusion import Confusion
 from rareseg.evaluation.details import CaseDetails
@@ -161,9 +162,9 @@ class ReportContent:
     that one, ``table`` their scores, ``components`` theirs at the thresholds of a grid, ``details``
     their surfaces and ``confusion`` their classes; ``select_table`` holds the scores of the cases
     that the points were chosen on. ``train_dice`` is the mean dice on a sample of positive training
-    cases, by region. ``priority`` is what the user said matters. What is empty or None is left out
-    of the page. ``verdicts`` come from
-    :func:`rareseg.report.verdict.judge`.
+    cases, by region. ``priority`` is what the user said matters; ``comparisons`` hold each region
+    against the earlier evaluation named ``against``. What is empty or None is left out of the page.
+    ``verdicts`` come from :func:`rareseg.report.verdict.judge`.
 
     Raises UsageError where no scorecard has the main label.
     """
@@ -190,6 +191,8 @@ class ReportContent:
     train_dice: Mapping[str, float] = field(default_factory=dict)
     leakage: Leakage = Leakage()
     priority: Priority | None = None
+    against: str = ""
+    comparisons: Mapping[str, tuple[PairedComparison, ...]] = field(default_factory=dict)
     verdicts: tuple[Sentence, ...] = ()
 
     def __post_init__(self) -> None:

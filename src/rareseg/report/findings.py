@@ -8,11 +8,17 @@ from rareseg.evaluation.calibration_curve import calibration_curve, overconfiden
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import ReportContent, Sentence
-from rareseg.report.wording import count, percent, score, with_interval
+from rareseg.report.wording import count, difference, percent, score, with_interval
 
 OVERCONFIDENT = 0.10
 CARRIES, MOST_CASES, LEAST_GROUPS = 0.5, 0.25, 5
 """One group carries the errors: so much of them, with so few of the cases, of so many groups."""
+_NAMES = {
+    "dice": "mean dice",
+    "false alarm": "false alarms",
+    "lesion recall": "recall of lesions",
+    "false positive components": "false components per case",
+}
 GOOD_RECALL = GOOD_PRECISION = 0.8
 
 
@@ -53,6 +59,41 @@ def one_group(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         "it before you change anything else.",
         f"Said where one of {LEAST_GROUPS} groups or more holds at least {percent(CARRIES)} of the "
         f"wrong voxels with at most {percent(MOST_CASES)} of the cases.",
+        part.region,
+    )
+
+
+def against(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """What changed against an earlier evaluation of the same cases."""
+    found = content.comparisons.get(part.region)
+    if not found:
+        return None
+    better = worse = False
+    told = []
+    for line in found:
+        change = line.difference
+        if not is_defined(change.value):
+            continue
+        p = f", p = {line.p_value:.2g}" if is_defined(line.p_value) else ""
+        told.append(f"{_NAMES[line.measure]} {with_interval(change, difference)[:-1]}{p})")
+        up = change.value > 0
+        good = up if line.measure in ("dice", "lesion recall") else not up
+        better, worse = better or (line.differs and good), worse or (line.differs and not good)
+    if not told:
+        return None
+    words = {
+        (True, False): "better than",
+        (False, True): "worse than",
+        (True, True): "better in one thing and worse in another than",
+        (False, False): "not clearly different from",
+    }
+    n_groups = max(line.difference.n_groups for line in found)
+    return Sentence(
+        "good" if better and not worse else "warning" if worse else "note",
+        f"{part.region} is {words[better, worse]} {content.against}, on the same cases of "
+        f"{count(n_groups, 'group')}: {', '.join(told)}.",
+        "Two evaluations differ where the paired 95 % bootstrap interval over groups excludes 0; p "
+        "is that of a permutation test over groups.",
         part.region,
     )
 

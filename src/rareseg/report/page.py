@@ -15,7 +15,7 @@ from rareseg.data.files import atomic_write
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.values import format_value, is_defined
-from rareseg.report.closely import confusion_view, detail_rows
+from rareseg.report.closely import comparison_rows, confusion_view, detail_rows
 from rareseg.report.content import CasePicture, ReportContent, Sentence
 from rareseg.report.curves import region_figures
 from rareseg.report.delivered import (
@@ -73,6 +73,7 @@ class RegionView:
     no_point: Infeasible | None
     figures: tuple[Figure | MissingFigure, ...]
     details: tuple[tuple[str, ...], ...]
+    comparison: tuple[tuple[str, ...], ...]
     pictures: tuple[PictureView, ...]
     cases: CaseTable
     n_ignored: int
@@ -133,6 +134,7 @@ def _region(content: ReportContent, number: int, name: str) -> RegionView:
             *region_figures(content.table, name, point),
             *detection_figures(content, name),
         ),
+        comparison=comparison_rows(content.comparisons.get(name, ())),
         details=detail_rows(
             [case for case in content.details if case.region == name],
             volumes=_voxel(content) == "voxel",

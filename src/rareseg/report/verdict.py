@@ -15,7 +15,7 @@ from rareseg.evaluation.intervals import INDEPENDENT_IMAGES, Estimate
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import Level, ReportContent, Sentence
-from rareseg.report.findings import calibration, one_group, priority
+from rareseg.report.findings import against, calibration, one_group, priority
 from rareseg.report.gain import gain
 from rareseg.report.wording import (
     count,
@@ -237,6 +237,7 @@ RULES: tuple[Rule, ...] = (
     gain,
     _accuracy,
     priority,
+    against,
     _small_objects,
     one_group,
     calibration,

@@ -15,6 +15,14 @@ from rareseg.data.records import Case, Dataset, Role
 from rareseg.decision.guarantees import Certificate
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
 from rareseg.errors import DataError, ProblemsError
+from rareseg.evaluation.comparison import (
+    Headline,
+    compare_headlines,
+    comparison_to_json,
+    headline,
+    read_headlines,
+    require_same_cases,
+)
 from rareseg.evaluation.component_storage import save_components
 from rareseg.evaluation.details import write_details_csv
 from rareseg.evaluation.scorecard import (
@@ -74,6 +82,50 @@ TRAIN_SAMPLE = 24
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a user wants answered beside the numbers: what matters, and what to compare with.
+
+    ``earlier`` are the cases of the evaluation named ``against``.
+    """
+
+    priority: Priority | None = None
+    against: str = ""
+    earlier: tuple[Headline, ...] = ()
+
+    @classmethod
+    def of(cls, priority: str | None, against: Path | str | None) -> Asked:
+        """Return what is asked for; ``against`` is a folder with a ``cases.csv``, or None.
+
+        Raises :class:`UsageError` for an unknown priority, :class:`ScoreError` for a folder without
+        an evaluation.
+        """
+        if against is None:
+            return cls(as_priority(priority))
+        earlier = read_headlines(Path(against) / "cases.csv")
+        return cls(as_priority(priority), Path(against).name, earlier)
+
+    def require_same_cases(self, cases: Sequence[Case]) -> None:
+        """Raise :class:`ScoreError`, before anything is scored, where the cases are others."""
+        if self.earlier:
+            require_same_cases({line.case_id for line in self.earlier}, {case.id for case in cases})
+
+    def answer(self, content: ReportContent) -> ReportContent:
+        """Return the content with the answers."""
+        ours = [headline(result) for result in content.results]
+        shared = {line.region for line in self.earlier} & {line.region for line in ours}
+        return replace(
+            content,
+            priority=self.priority,
+            against=self.against,
+            comparisons={
+                region: compare_headlines(self.earlier, ours, region=region)
+                for region in content.regions
+                if region in shared
+            },
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found and where it lies."""
 
@@ -93,27 +145,29 @@ def evaluate(
     data: DataOptions | Path | str,
     out: Path | str,
     *,
-    priority: str | None = None,
+    asked: Asked | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
 ) -> Evaluation:
     """Score every case of ``data`` at the run's operating points and write the result to ``out``.
 
     Of the data that the run was trained on, its test cases alone are scored. The verdict answers
-    for ``priority``, where one is given. Writes ``cases.csv``, ``details.csv``, ``scorecard.json``
-    and ``report.html``. Raises :class:`OutputError` where ``out`` holds anything,
-    :class:`ProblemsError` for data with problems, :class:`UsageError` for an unknown priority.
+    for what is ``asked``. Writes ``cases.csv``, ``details.csv``, ``scorecard.json`` and
+    ``report.html``. Raises :class:`OutputError` where ``out`` holds anything,
+    :class:`ProblemsError` for data with problems, :class:`ScoreError` where it is to be compared
+    with an evaluation of other cases.
     """
     folder, out = open_run(Path(run)), Path(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
-    matters = as_priority(priority)
+    asked = asked or Asked()
     require_free(out)
     dataset = options.open()
     bundle = load_bundle(folder.bundle)
     same_path = str(Path(options.path).resolve()) == read_about(folder)["path"]
     # A copy of the data, or their manifest, is the same data at another path.
     if same_path or content_hash(dataset) == bundle.trained["data"]:
-        return _evaluate_own(folder, dataset, out=out, priority=matters, device=device, track=track)
+        return _evaluate_own(folder, dataset, out=out, asked=asked, device=device, track=track)
+    asked.require_same_cases(dataset.cases)
     fingerprint = inspect_dataset(dataset, track=track)
     # Data of their own need not hold a positive: false alarms can be measured on empty images.
     problems = [p for p in fingerprint.problems if "has no positive case" not in p]
@@ -129,7 +183,7 @@ def evaluate(
         {},
         scored,
     )
-    content = replace(content, priority=matters)
+    content = asked.answer(content)
     return _write(out, content, predictor, dataset.cases, _promises(folder, bundle, device), track)
 
 
@@ -151,7 +205,7 @@ def _evaluate_own(
     dataset: Dataset,
     *,
     out: Path,
-    priority: Priority | None = None,
+    asked: Asked | None = None,
     device: str | torch.device,
     track: Track,
 ) -> Evaluation:
@@ -163,6 +217,8 @@ def _evaluate_own(
             f"{folder.root} has no test cases (split.test is 0); name other data: "
             "`rareseg evaluate RUN DATA --out DIR`."
         )
+    asked = asked or Asked()
+    asked.require_same_cases(cases)
     bundle = load_bundle(folder.bundle)
     predictor = Predictor(bundle, device=device)
     scored = _score(predictor, cases, "test", track)
@@ -171,11 +227,8 @@ def _evaluate_own(
     train_cases = [case for case in dataset.cases if roles.get(case.id) == "train"]
     fingerprint = Fingerprint.from_json(folder.fingerprint)
     content = _content(folder.root.name, folder, bundle, fingerprint, roles, scored)
-    content = replace(
-        content,
-        train_dice=_train_dice(predictor, train_cases, fingerprint, track),
-        priority=priority,
-    )
+    content = asked.answer(content)
+    content = replace(content, train_dice=_train_dice(predictor, train_cases, fingerprint, track))
     return _write(out, content, predictor, cases, _promises(folder, bundle, device), track)
 
 
@@ -337,6 +390,13 @@ def _write_json(path: Path, content: ReportContent) -> None:
             if isinstance(point, OperatingPoint)
             else {"infeasible": point.reason}
             for region, point in content.points.items()
+        },
+        "against": {
+            "name": content.against,
+            "regions": {
+                region: [comparison_to_json(line) for line in lines]
+                for region, lines in content.comparisons.items()
+            },
         },
         "verdicts": [vars(sentence) for sentence in content.verdicts],
     }

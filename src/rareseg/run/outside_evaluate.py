@@ -17,14 +17,20 @@ from rareseg.report.content import (
     CasePicture,
     ReportContent,
     Sentence,
-    as_priority,
     data_facts,
     find_leakage,
     role_counts,
 )
 from rareseg.report.pictures import choose_shots
 from rareseg.run.certify import lines_about, shared_cases
-from rareseg.run.evaluate import CHOSEN, HALF, Evaluation, promise_sentences, write_evaluation
+from rareseg.run.evaluate import (
+    CHOSEN,
+    HALF,
+    Asked,
+    Evaluation,
+    promise_sentences,
+    write_evaluation,
+)
 from rareseg.run.folder import RunFolder, read_split, require_free
 from rareseg.run.outside import ARITHMETIC
 from rareseg.run.outside_points import OutsidePoints, load_outside_points
@@ -51,7 +57,7 @@ def evaluate_outside(
     out: Path | str,
     *,
     points: Path | str | None = None,
-    priority: str | None = None,
+    asked: Asked | None = None,
     track: Track = silent,
 ) -> Evaluation:
     """Evaluate files at the points of the folder ``points``, or at 0.5; write that to ``out``.
@@ -65,7 +71,7 @@ def evaluate_outside(
     no such folder, :class:`DataError` where some of the cases had a say and others not, or where no
     case is of role test, and as :func:`tune_outside` does.
     """
-    out, matters = Path(out), as_priority(priority)
+    out, asked = Path(out), asked or Asked()
     require_free(out)
     decided = None if points is None else load_outside_points(Path(points))
     known = None if decided is None else (decided.classes, decided.channels)
@@ -77,6 +83,7 @@ def evaluate_outside(
             "any case, so that all are scored."
         )
     role = _role(opened, [case.id for case in cases], None if points is None else Path(points))
+    asked.require_same_cases(cases)
     half = {region: default_point(region) for region in opened.classes.regions}
     chosen: Points = half if decided is None else {**half, **decided.points}
     scored = score_outside(
@@ -94,7 +101,7 @@ def evaluate_outside(
                     pictures[shot.case_id, shot.region] = take_shot(shot, part, classes, chosen)
     drawn = tuple(pictures[shot.case_id, shot.region] for shot in shots)
     sentences = (*promise_sentences(_statement_lines(decided)), PROVENANCE)
-    return write_evaluation(out, replace(content, pictures=drawn, priority=matters), sentences)
+    return write_evaluation(out, replace(asked.answer(content), pictures=drawn), sentences)
 
 
 def _role(opened: OpenedOutside, ids: Sequence[str], points: Path | None) -> Role | None:
