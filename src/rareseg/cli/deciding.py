@@ -9,6 +9,7 @@ import typer
 
 from rareseg.cli.app import app
 from rareseg.cli.options import (
+    OUTSIDE,
     AsJson,
     Device,
     GroupFrom,
@@ -23,6 +24,9 @@ from rareseg.cli.options import (
 from rareseg.cli.output import bar, decision_record, print_json, print_line, say_to
 from rareseg.errors import UsageError
 
+GOAL, LIMITS = "What to reach", "Limits, on the select cases"
+PROMISES = "Promises, for cases yet to come"
+
 if TYPE_CHECKING:
     from rareseg.decision.guarantees import Promise
 
@@ -31,50 +35,84 @@ if TYPE_CHECKING:
 def tune(
     run: OptionalRun = None,
     maximize: Annotated[
-        str, typer.Option("--maximize", help="dice, f-beta, youden, or cost.")
+        str, typer.Option("--maximize", help="dice, f-beta, youden, or cost.", rich_help_panel=GOAL)
     ] = "dice",
     region: Annotated[
         str | None, typer.Option("--region", help="One region alone; all where not given.")
     ] = None,
     beta: Annotated[
-        float, typer.Option(min=0.0, help="Of f-beta: above 1 misses weigh more than alarms.")
+        float,
+        typer.Option(
+            min=0.0, help="Of f-beta: above 1 misses weigh more than alarms.", rich_help_panel=GOAL
+        ),
     ] = 1.0,
     cost_false_positive: Annotated[
-        float | None, typer.Option(min=0.0, help="Of each false positive; asks for least cost.")
+        float | None,
+        typer.Option(
+            min=0.0, help="Of each false positive; asks for least cost.", rich_help_panel=GOAL
+        ),
     ] = None,
     cost_false_negative: Annotated[
-        float | None, typer.Option(min=0.0, help="Of each false negative; asks for least cost.")
+        float | None,
+        typer.Option(
+            min=0.0, help="Of each false negative; asks for least cost.", rich_help_panel=GOAL
+        ),
     ] = None,
     min_recall: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Reach it on the select cases.")
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Reach it on the select cases.", rich_help_panel=LIMITS
+        ),
     ] = None,
     min_precision: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Reach it on the select cases.")
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Reach it on the select cases.", rich_help_panel=LIMITS
+        ),
     ] = None,
     false_positives_per_case: Annotated[
-        float | None, typer.Option(min=0.0, help="No more false components on the select cases.")
+        float | None,
+        typer.Option(
+            min=0.0, help="No more false components on the select cases.", rich_help_panel=LIMITS
+        ),
     ] = None,
     false_alarms: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="No larger share of the negative select cases."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="No larger share of the negative select cases.",
+            rich_help_panel=LIMITS,
+        ),
     ] = None,
     smallest_component: Annotated[
         str | None,
-        typer.Option(metavar="VOXELS|search", help="Remove smaller components."),
+        typer.Option(
+            metavar="VOXELS|search", help="Remove smaller components.", rich_help_panel=GOAL
+        ),
     ] = None,
     max_false_negative_rate: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="Promise that at most this share is missed in positive images."
+            min=0.0,
+            max=1.0,
+            help="Promise that at most this share is missed in positive images.",
+            rich_help_panel=PROMISES,
         ),
     ] = None,
     max_false_alarm_rate: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Promise this on negative images.")
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Promise this on negative images.", rich_help_panel=PROMISES
+        ),
     ] = None,
     max_false_discovery: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="Promise that at most this share of what is on is false."
+            min=0.0,
+            max=1.0,
+            help="Promise that at most this share of what is on is false.",
+            rich_help_panel=PROMISES,
         ),
     ] = None,
     confidence: Annotated[
@@ -82,6 +120,7 @@ def tune(
         typer.Option(
             "--confidence",
             help="With which the promise holds, such as 0.95; without, it is in expectation.",
+            rich_help_panel=PROMISES,
         ),
     ] = None,
     level: Annotated[
@@ -91,7 +130,10 @@ def tune(
         ),
     ] = None,
     certify_on: Annotated[
-        Path | None, typer.Option("--certify-on", help="New cases that stand for the promise.")
+        Path | None,
+        typer.Option(
+            "--certify-on", help="New cases that stand for the promise.", rich_help_panel=PROMISES
+        ),
     ] = None,
     probabilities: Probabilities = None,
     references: References = None,
@@ -99,17 +141,16 @@ def tune(
     group_from: GroupFrom = None,
     missing_mask: MissingMask = "error",
     out: Annotated[
-        Path | None, typer.Option("--out", help="With --probabilities: where to write.")
+        Path | None, typer.Option("--out", help="Where to write.", rich_help_panel=OUTSIDE)
     ] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Choose the operating point of each region and store it.
 
-    What is asked for is reached on the select cases, jointly over threshold, smallest component and
-    image-level gate; what could be had instead is shown. A promise (--max-...) moves the point to
-    where it holds for new cases, or says how many cases it would need. With --probabilities it is
-    another tool's scores that are cut.
+    Threshold, smallest component and image-level gate are searched together; what could be had
+    instead is shown. A promise (--max-...) moves the point to where it holds for new cases, or says
+    how many cases it would need. With --probabilities another tool's scores are cut.
     """
     from rareseg.decision.operating_point import Infeasible, make_goal
     from rareseg.run.certify import certify

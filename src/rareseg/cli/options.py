@@ -23,6 +23,8 @@ Data = Annotated[
 Run = Annotated[
     Path, typer.Argument(help="The folder that `train --out` wrote.", show_default=False)
 ]
+OUTSIDE = "The scores of another tool"
+
 OptionalRun = Annotated[
     Path | None,
     typer.Argument(help="The folder that `train --out` wrote.", show_default=False),
@@ -32,13 +34,20 @@ OptionalData = Annotated[
 ]
 Probabilities = Annotated[
     Path | None,
-    typer.Option("--probabilities", help="Another tool's scores in place of a run: files by case."),
+    typer.Option(
+        "--probabilities",
+        help="Folder with a file for each case, in place of a run.",
+        rich_help_panel=OUTSIDE,
+    ),
 ]
 References = Annotated[
-    Path | None, typer.Option("--references", help="The data with masks that they belong to.")
+    Path | None,
+    typer.Option(
+        "--references", help="The data with masks that they belong to.", rich_help_panel=OUTSIDE
+    ),
 ]
 SplitFile = Annotated[
-    Path | None, typer.Option("--split", help="With --probabilities: a CSV with id and role.")
+    Path | None, typer.Option("--split", help="A CSV with id and role.", rich_help_panel=OUTSIDE)
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.", show_default=False)]
 GroupFrom = Annotated[

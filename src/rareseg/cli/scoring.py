@@ -9,6 +9,7 @@ import typer
 
 from rareseg.cli.app import app
 from rareseg.cli.options import (
+    OUTSIDE,
     AsJson,
     Device,
     GroupFrom,
@@ -73,7 +74,9 @@ def evaluate(
     split: SplitFile = None,
     points: Annotated[
         Path | None,
-        typer.Option("--points", help="The folder that `tune --probabilities` wrote; else 0.5."),
+        typer.Option(
+            "--points", help="What `tune --probabilities` wrote; else 0.5.", rich_help_panel=OUTSIDE
+        ),
     ] = None,
     group_from: GroupFrom = None,
     missing_mask: MissingMask = "error",
