@@ -96,7 +96,7 @@ def evaluate(
     Of the data that the run was trained on, only its test cases are scored. With --probabilities it
     is another tool's scores that are held against --references.
     """
-    from rareseg.run.evaluate import Asked
+    from rareseg.run.asked import Asked
     from rareseg.run.evaluate import evaluate as evaluate_data
     from rareseg.run.outside_evaluate import evaluate_outside
 

@@ -15,14 +15,7 @@ from rareseg.data.records import Case, Dataset, Role
 from rareseg.decision.guarantees import Certificate
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
 from rareseg.errors import DataError, ProblemsError
-from rareseg.evaluation.comparison import (
-    Headline,
-    compare_headlines,
-    comparison_to_json,
-    headline,
-    read_headlines,
-    require_same_cases,
-)
+from rareseg.evaluation.comparison import comparison_to_json
 from rareseg.evaluation.component_storage import save_components
 from rareseg.evaluation.details import write_details_csv
 from rareseg.evaluation.scorecard import (
@@ -39,10 +32,8 @@ from rareseg.progress import Track, silent
 from rareseg.report.content import (
     ROLE_PURPOSES,
     History,
-    Priority,
     ReportContent,
     Sentence,
-    as_priority,
     data_facts,
     find_leakage,
     role_counts,
@@ -51,6 +42,7 @@ from rareseg.report.page import write_report
 from rareseg.report.pictures import choose_shots
 from rareseg.report.summary import short_scorecard
 from rareseg.report.verdict import judge
+from rareseg.run.asked import Asked
 from rareseg.run.certify import statement_lines
 from rareseg.run.folder import (
     DataOptions,
@@ -79,50 +71,6 @@ FOLD_PURPOSES: Mapping[Role, str] = {
 
 TRAIN_SAMPLE = 24
 """How many training cases are scored beside the test cases, to see overfitting."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a user wants answered beside the numbers: what matters, and what to compare with.
-
-    ``earlier`` are the cases of the evaluation named ``against``.
-    """
-
-    priority: Priority | None = None
-    against: str = ""
-    earlier: tuple[Headline, ...] = ()
-
-    @classmethod
-    def of(cls, priority: str | None, against: Path | str | None) -> Asked:
-        """Return what is asked for; ``against`` is a folder with a ``cases.csv``, or None.
-
-        Raises :class:`UsageError` for an unknown priority, :class:`ScoreError` for a folder without
-        an evaluation.
-        """
-        if against is None:
-            return cls(as_priority(priority))
-        earlier = read_headlines(Path(against) / "cases.csv")
-        return cls(as_priority(priority), Path(against).name, earlier)
-
-    def require_same_cases(self, cases: Sequence[Case]) -> None:
-        """Raise :class:`ScoreError`, before anything is scored, where the cases are others."""
-        if self.earlier:
-            require_same_cases({line.case_id for line in self.earlier}, {case.id for case in cases})
-
-    def answer(self, content: ReportContent) -> ReportContent:
-        """Return the content with the answers."""
-        ours = [headline(result) for result in content.results]
-        shared = {line.region for line in self.earlier} & {line.region for line in ours}
-        return replace(
-            content,
-            priority=self.priority,
-            against=self.against,
-            comparisons={
-                region: compare_headlines(self.earlier, ours, region=region)
-                for region in content.regions
-                if region in shared
-            },
-        )
 
 
 @dataclass(frozen=True)

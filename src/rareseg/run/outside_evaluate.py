@@ -22,11 +22,11 @@ from rareseg.report.content import (
     role_counts,
 )
 from rareseg.report.pictures import choose_shots
+from rareseg.run.asked import Asked
 from rareseg.run.certify import lines_about, shared_cases
 from rareseg.run.evaluate import (
     CHOSEN,
     HALF,
-    Asked,
     Evaluation,
     promise_sentences,
     write_evaluation,
