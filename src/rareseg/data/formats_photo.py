@@ -8,6 +8,8 @@ so that it lies over the picture in any viewer.
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -23,6 +25,7 @@ _EXIF_ORIENTATION = 274
 _LOSSY = ("JPEG", "MPO", "WEBP")
 MOST_CHANNELS = 4
 """An NPY axis of at most this many entries is the channels."""
+_PARSING = Lock()
 
 
 def read_photo(path: Path, *, as_mask: bool = False) -> Image:
@@ -112,13 +115,14 @@ def read_npy(path: Path, *, as_mask: bool = False) -> Image:
         ReadError: truncated, holding objects or complex numbers, or of another rank.
     """
     try:
-        array: NDArray[np.generic] = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            array = parse_npy(stream)
     except (OSError, ValueError, EOFError) as error:
         raise ReadError(
             f"{path} cannot be read as NPY ({error}); save it again with numpy.save and a plain "
             "number type."
         ) from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+    if array.dtype.kind not in "buif":
         raise ReadError(f"{path} holds no plain numbers; save integers or floats.")
     if not 2 <= array.ndim <= (3 if as_mask else 4) or array.size == 0:
         allowed = "(y, x) or (z, y, x)" if as_mask else "(y, x) up to (channel, z, y, x)"
@@ -133,6 +137,19 @@ def read_npy(path: Path, *, as_mask: bool = False) -> Image:
         array = array[None]
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return Image(np.ascontiguousarray(array), Geometry(dimension=2 if array.shape[1] == 1 else 3))
+
+
+def parse_npy(stream: BinaryIO) -> NDArray[np.generic]:
+    """Return the array that ``stream`` holds in NPY format; nothing is unpickled.
+
+    For threads: numpy parses the header with ast, which fails now and then where two threads do so
+    at once (https://github.com/python/cpython/issues/106905), so here they take turns.
+
+    Raises ValueError for what is no NPY array, is truncated, or holds objects.
+    """
+    with _PARSING:
+        array: NDArray[np.generic] = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
 
 
 def write_npy(path: Path, array: NDArray[np.generic], geometry: Geometry) -> None:

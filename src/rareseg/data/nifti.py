@@ -11,9 +11,11 @@ Format: https://nifti.nimh.nih.gov/nifti-1 (nifti1.h) and nifti-2 (nifti2.h).
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,48 +24,69 @@ from rareseg.data.geometry import Frame, place
 from rareseg.data.records import Image
 from rareseg.errors import ReadError
 
-_FIELDS_1 = {
-    "dim": ("8i2", 40),
-    "datatype": ("i2", 70),
-    "pixdim": ("8f4", 76),
-    "vox_offset": ("f4", 108),
-    "slope": ("f4", 112),
-    "intercept": ("f4", 116),
-    "units": ("u1", 123),
-    "qform_code": ("i2", 252),
-    "sform_code": ("i2", 254),
-    "quaternion": ("3f4", 256),
-    "offset": ("3f4", 268),
-    "sform": ("(3,4)f4", 280),
+_Field = tuple[str, int, tuple[int, ...]]
+"""A number type, the byte it starts at, and a shape."""
+_FIELDS_1: dict[str, _Field] = {
+    "dim": ("i2", 40, (8,)),
+    "datatype": ("i2", 70, ()),
+    "pixdim": ("f4", 76, (8,)),
+    "vox_offset": ("f4", 108, ()),
+    "slope": ("f4", 112, ()),
+    "intercept": ("f4", 116, ()),
+    "units": ("u1", 123, ()),
+    "qform_code": ("i2", 252, ()),
+    "sform_code": ("i2", 254, ()),
+    "quaternion": ("f4", 256, (3,)),
+    "offset": ("f4", 268, (3,)),
+    "sform": ("f4", 280, (3, 4)),
 }
-_FIELDS_2 = {
-    "dim": ("8i8", 16),
-    "datatype": ("i2", 12),
-    "pixdim": ("8f8", 104),
-    "vox_offset": ("i8", 168),
-    "slope": ("f8", 176),
-    "intercept": ("f8", 184),
-    "units": ("i4", 500),
-    "qform_code": ("i4", 344),
-    "sform_code": ("i4", 348),
-    "quaternion": ("3f8", 352),
-    "offset": ("3f8", 376),
-    "sform": ("(3,4)f8", 400),
+_FIELDS_2: dict[str, _Field] = {
+    "dim": ("i8", 16, (8,)),
+    "datatype": ("i2", 12, ()),
+    "pixdim": ("f8", 104, (8,)),
+    "vox_offset": ("i8", 168, ()),
+    "slope": ("f8", 176, ()),
+    "intercept": ("f8", 184, ()),
+    "units": ("i4", 500, ()),
+    "qform_code": ("i4", 344, ()),
+    "sform_code": ("i4", 348, ()),
+    "quaternion": ("f8", 352, (3,)),
+    "offset": ("f8", 376, (3,)),
+    "sform": ("f8", 400, (3, 4)),
 }
-_VERSIONS = {348: _FIELDS_1, 540: _FIELDS_2}
-_DATATYPES = {
-    2: "u1",
-    4: "i2",
-    8: "i4",
-    16: "f4",
-    64: "f8",
-    128: "(3,)u1",
-    256: "i1",
-    512: "u2",
-    768: "u4",
-    1024: "i8",
-    1280: "u8",
-    2304: "(4,)u1",
+
+
+def _layout(fields: Mapping[str, _Field], size: int, order: str) -> np.dtype[np.void]:
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [(order + kind, shape) for kind, _, shape in fields.values()],
+            "offsets": [offset for _, offset, _ in fields.values()],
+            "itemsize": size,
+        }
+    )
+
+
+# Made once and without type strings such as "8i2": numpy parses those with ast, in which two
+# threads trip over each other (https://github.com/python/cpython/issues/106905).
+_LAYOUTS = {
+    (size, order): _layout(fields, size, order)
+    for size, fields in ((348, _FIELDS_1), (540, _FIELDS_2))
+    for order in "<>"
+}
+_DATATYPES: dict[int, tuple[str, tuple[int, ...]]] = {
+    2: ("u1", ()),
+    4: ("i2", ()),
+    8: ("i4", ()),
+    16: ("f4", ()),
+    64: ("f8", ()),
+    128: ("u1", (3,)),
+    256: ("i1", ()),
+    512: ("u2", ()),
+    768: ("u4", ()),
+    1024: ("i8", ()),
+    1280: ("u8", ()),
+    2304: ("u1", (4,)),
 }
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -102,19 +125,9 @@ def _content(path: Path) -> bytes:
 
 
 def _header(content: bytes, path: Path) -> np.void:
-    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
-    for order in orders:
-        size = int(np.frombuffer(content[:4].ljust(4, b"\0"), order + "i4")[0])
-        if size in _VERSIONS and len(content) >= size:
-            fields = _VERSIONS[size]
-            layout = np.dtype(
-                {
-                    "names": list(fields),
-                    "formats": [kind for kind, _ in fields.values()],
-                    "offsets": [offset for _, offset in fields.values()],
-                    "itemsize": size,
-                }
-            ).newbyteorder(order)
+    for (size, order), layout in _LAYOUTS.items():
+        stated = int.from_bytes(content[:4], "little" if order == "<" else "big")
+        if stated == size <= len(content):
             magic = content[344:347] if size == 348 else content[4:7]
             if magic[:2] == b"n+":
                 header: np.void = np.frombuffer(content[:size], layout)[0]
@@ -134,22 +147,23 @@ def _voxels(content: bytes, header: np.void, path: Path) -> NDArray[np.generic]:
             f"{path} holds numbers of NIfTI type {code} (complex or extended), which are no "
             "intensities; convert it to integers or 32-bit floats."
         )
-    dtype = np.dtype(_DATATYPES[code])
+    kind, components = _DATATYPES[code]
     order = header.dtype["dim"].base.byteorder
-    stored = np.dtype((dtype.base.newbyteorder(order), dtype.shape))
-    start, count = int(header["vox_offset"]), int(np.prod(sizes))
-    found = (len(content) - start) // stored.itemsize
+    dtype = np.dtype(kind).newbyteorder(order)
+    start, count = int(header["vox_offset"]), math.prod(sizes)
+    each = math.prod(components)
+    found = (len(content) - start) // (dtype.itemsize * each)
     if found < count:
         raise ReadError(
             f"{path} is truncated: its header states {count} voxels and {max(found, 0)} are there; "
             "copy or export it again."
         )
-    flat = np.frombuffer(content, stored.base, count * int(np.prod(dtype.shape)), start)
+    flat = np.frombuffer(content, dtype, count * each, start)
     i, j, k = [*sizes, 1][:3]
-    array = flat.reshape(-1, k, j, i, *dtype.shape)
-    if dtype.shape:  # colours: the components stand last
+    array = flat.reshape(-1, k, j, i, *components)
+    if components:  # colours: the components stand last
         array = np.moveaxis(array, -1, 1).reshape(-1, k, j, i)
-    return _scaled(array.astype(dtype.base, copy=False), header)
+    return _scaled(array.astype(kind, copy=False), header)
 
 
 def _scaled(array: NDArray[Any], header: np.void) -> NDArray[np.generic]:

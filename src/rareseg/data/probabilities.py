@@ -15,9 +15,11 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ from rareseg.data.formats import (
     read_image,
     suffix_of,
 )
+from rareseg.data.formats_photo import parse_npy
 from rareseg.data.geometry import CANONICAL, disagreement, from_canonical, to_canonical, upright
 from rareseg.data.records import Image
 from rareseg.errors import DataError, ReadError, nearest
@@ -190,13 +193,9 @@ def _require_all(folder: Path, found: Mapping[str, Path], needed: Collection[str
 def _from_array(path: Path, image: Image) -> Numbers:
     """Return the array of an NPZ or NPY file as (channel, z, y, x)."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            array: Numbers = loaded
-        else:
-            with loaded:
-                array = loaded[_key(path, loaded.files)]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        with path.open("rb") as stream:
+            array = parse_npy(_member(path, stream) if suffix_of(path) == ".npz" else stream)
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ReadError(
             f"{path} cannot be read ({error}); write it again with numpy.savez_compressed."
         ) from error
@@ -213,11 +212,13 @@ def _from_array(path: Path, image: Image) -> Numbers:
     return array.reshape(-1, 1, *array.shape[-2:]) if flat else array[None]
 
 
-def _key(path: Path, held: Sequence[str]) -> str:
-    """Return the name of the array in an NPZ file."""
-    for key in KEYS:
-        if key in held:
-            return key
+def _member(path: Path, stream: BinaryIO) -> BytesIO:
+    """Return the array of an NPZ file, decompressed, in NPY format."""
+    with zipfile.ZipFile(stream) as archive:
+        held = [name.removesuffix(".npy") for name in archive.namelist()]
+        for key in KEYS:
+            if key in held:
+                return BytesIO(archive.read(f"{key}.npy"))
     raise ReadError(
         f"{path} holds {', '.join(held[:5]) or 'nothing'}; the array must be named "
         f"{' or '.join(KEYS)}, as nnU-Net names it."
