@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from rareseg.errors import RecipeError
-from rareseg.prediction.networks import NETWORKS, build_network, fold, stride
+from rareseg.prediction.networks import (
+    NETWORKS,
+    build_network,
+    deepest,
+    encoder,
+    fold,
+    stride,
+)
 from rareseg.recipe import NetworkSection
 
 
@@ -25,6 +32,24 @@ def test_every_network_gives_a_logit_per_voxel_and_class(
     assert logits.shape == (2, 3, *(side,) * dimension)
     logits.sum().backward()
     assert all(p.grad is not None for p in network.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("residual_units", [0, 2])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_encoder_is_what_the_deepest_features_depend_on(name: str, residual_units: int) -> None:
+    settings = settings_for(name, residual_units=residual_units)
+    network = build_network(settings, dimension=2, channels=2, classes=3)
+    modules = [network.get_submodule(part) for part in encoder(settings)]
+    within = {id(p) for module in modules for p in module.parameters()}
+    features: list[torch.Tensor] = []
+    network.get_submodule(deepest(settings)[0]).register_forward_hook(
+        lambda _module, _inputs, output: features.append(output)
+    )
+    network(torch.randn(2, 2, *(4 * stride(settings),) * 2))
+    features[0].square().sum().backward()
+    names = {id(p): key for key, p in network.named_parameters()}
+    needed = {id(p) for p in network.parameters() if p.grad is not None}
+    assert {names[key] for key in within} == {names[key] for key in needed}
 
 
 @pytest.mark.parametrize("dimension", [2, 3])

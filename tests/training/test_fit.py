@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch.optim.swa_utils import AveragedModel
 
 from rareseg.data.arrays import store_from_arrays
+from rareseg.errors import RecipeError
 from rareseg.prediction.networks import build_network
 from rareseg.recipe import Recipe, TrainingSection, make_recipe
 from rareseg.sampling.sampler import PatchSampler
@@ -182,6 +183,48 @@ def run(
 
 def same(left, right) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+class TestSparingTheEncoder:
+    """Half of 12 steps, so that the validation after 6 sees it as it was and that after 9 not."""
+
+    RECIPE = make_recipe(
+        {
+            **RECIPE,
+            "network": {"name": "unet", "width": [4, 8], "norm": "batch"},
+            "training": {
+                **RECIPE["training"],
+                "initial_weights": "elsewhere",
+                "freeze_encoder": 0.5,
+            },
+        }
+    )
+
+    def parts(self, weights, *, inside: bool):
+        """Weights and statistics of the encoder, or of the rest."""
+        names = ("model.0.", "model.1.submodule.")
+        return {
+            key: value
+            for key, value in weights.items()
+            if key.startswith(names) == inside and not key.endswith("num_batches_tracked")
+        }
+
+    def test_it_stays_as_it_was_and_learns_afterwards(self, store, tmp_path):
+        validated = []
+        run(store, tmp_path, self.RECIPE, [0.1, 0.2, 0.3, 0.4], keep=validated)
+        torch.manual_seed(0)
+        first = build_network(self.RECIPE.network, dimension=2, channels=1, classes=2).state_dict()
+        for weights in validated[:2]:
+            assert same(self.parts(first, inside=True), self.parts(weights, inside=True))
+        after = self.parts(validated[2], inside=True)
+        before = self.parts(first, inside=True)
+        assert not any(torch.equal(before[k], after[k]) for k in after if k.endswith("weight"))
+        outside = self.parts(validated[0], inside=False)
+        assert not same(self.parts(first, inside=False), outside)
+
+    def test_an_encoder_that_learned_nothing_is_not_spared(self):
+        with pytest.raises(RecipeError, match="no initial_weights"):
+            recipe_with(freeze_encoder=0.5)
 
 
 class TestFit:

@@ -231,6 +231,20 @@ def deepest(settings: NetworkSection) -> tuple[str, int]:
     return at, doubled if settings.name == "segresnet" else settings.width[-1]
 
 
+def encoder(settings: NetworkSection) -> tuple[str, ...]:
+    """Return the submodules from the image down to the deepest features, by name."""
+    deepest_name, _ = deepest(settings)
+    levels = len(settings.width)
+    above = {
+        "half_unet": ("core.input_block", "core.downsamples"),
+        "unet": tuple("model" + ".1.submodule" * level + ".0" for level in range(levels - 1)),
+        "dynunet": ("input_block", "downsamples"),
+        "basicunet": ("conv_0", *(f"down_{level}" for level in range(1, levels - 1))),
+        "segresnet": ("convInit", *(f"down_layers.{level}" for level in range(levels - 1))),
+    }[settings.name]
+    return (*above, deepest_name)
+
+
 def _builder(settings: NetworkSection) -> Builder:
     if settings.name not in NETWORKS:
         raise RecipeError(

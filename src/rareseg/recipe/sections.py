@@ -292,6 +292,14 @@ class TrainingSection(Section):
     patience: Annotated[int, Field(ge=0)] = Field(
         default=0, description="stop after so many validations without a better one; 0: never"
     )
+    initial_weights: str | None = Field(
+        default=None,
+        description="begin with these, as far as they fit: a run, a bundle, safetensors, or a "
+        "state_dict of torch; null: at random",
+    )
+    freeze_encoder: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="share of the steps, from the first, that spares the encoder"
+    )
     precision: Literal["auto", "32", "bf16"] = Field(
         default="auto", description="auto: bf16 where the machine computes in it"
     )
@@ -303,6 +311,15 @@ class TrainingSection(Section):
         default=0,
         description="processes that cut patches ahead; 0: a thread does. They change no patch",
     )
+
+    @model_validator(mode="after")
+    def _freezes_what_was_learned(self) -> TrainingSection:
+        if self.freeze_encoder and self.initial_weights is None:
+            raise ValueError(
+                f"freeze_encoder is {self.freeze_encoder:g}, but there are no initial_weights; an "
+                "encoder that learned nothing is not to be kept, so leave it at 0"
+            )
+        return self
 
 
 class PredictionSection(Section):

@@ -248,6 +248,7 @@ def _content(
     # Of networks that learnt side by side the first stands for all.
     training = folder.training / "fold_0" if in_folds else folder.training
     delivered = bundle.trained.get("delivered")
+    beginning = bundle.trained.get("initial_weights") or {}
     return ReportContent(
         title=title,
         scorecards=tuple(scorecards),
@@ -266,6 +267,7 @@ def _content(
         history=History(
             read_table(training / "steps.csv"), read_table(training / "validations.csv")
         ),
+        beginning=tuple(beginning.get("sentences", ())),
         composition=None if delivered is None else Composition.from_dict(delivered),
         mining=read_record(training / RECORD),
         select_table=load_table(select) if select.is_file() else None,

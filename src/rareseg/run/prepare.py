@@ -34,6 +34,7 @@ from rareseg.recipe import (
     read_recipe,
     to_yaml,
 )
+from rareseg.run.beginning import require_unseen
 from rareseg.run.folder import (
     DataOptions,
     RunFolder,
@@ -183,6 +184,8 @@ def prepare_run(
     plan = _plan(fingerprint, folder, overrides, device)
     roles = _split(dataset, fingerprint, plan.recipe, folder)
     folds = _folds(fingerprint, roles, plan.recipe, folder)
+    if not folder.recipe.is_file():
+        require_unseen(plan.recipe, fingerprint, roles)
     store = build_store(
         dataset,
         folder.store,

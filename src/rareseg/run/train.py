@@ -24,8 +24,10 @@ from rareseg.evaluation.values import is_defined
 from rareseg.prediction.bundle import Bundle, join_members, save_bundle
 from rareseg.prediction.networks import build_network, deepest
 from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
+from rareseg.prediction.transfer import Transfer, begin_with
 from rareseg.progress import Track, silent
 from rareseg.recipe import make_recipe, merge
+from rareseg.run.beginning import initial_weights, read_beginning, write_beginning
 from rareseg.run.evaluate import TRAIN_SAMPLE, Evaluation, evaluate_run
 from rareseg.run.folder import DataOptions, open_run
 from rareseg.run.prepare import (
@@ -156,9 +158,12 @@ class _Learner:
                 f"sampling.batch_size is {settings.batch_size}, which {fabric.world_size} devices "
                 "cannot share; give a multiple."
             )
-        # A network that cannot be made is found here, before the recipe is written.
+        # A network that cannot be made or begun is found here, before the recipe is written.
         with torch.device("meta"):
-            self._untrained()
+            untrained = self._untrained()
+        self.beginning: Transfer | None = None
+        if not (lesson.folder / "last.pt").is_file():
+            self.beginning = initial_weights(self.recipe, untrained)
         self.loss: Loss = make_loss(self.recipe.loss, run.store.classes)
         self.sampler = PatchSampler.from_settings(
             lesson.train,
@@ -175,6 +180,8 @@ class _Learner:
         """Return the untrained network, the same for the same seed."""
         torch.manual_seed(self.recipe.training.seed)
         network = self._untrained()
+        if self.beginning is not None:
+            begin_with(network, self.beginning.weights)
         if self.recipe.loss.presence > 0:
             at, features = deepest(self.recipe.network)
             network = WithPresence(
@@ -196,6 +203,11 @@ class _Learner:
 
     def learn(self, track: Track, say: Say) -> Fitted:
         """Train to the last step, from wherever the run stands."""
+        if self.beginning is not None:
+            for line in self.beginning.describe():
+                say(line)
+            if self.fabric.is_global_zero:
+                write_beginning(self.lesson.folder, self.beginning)
         return fit(
             self.network(),
             self.loss,
@@ -314,6 +326,7 @@ class _Learner:
                 },
                 "data": self.run.fingerprint.content_hash,
                 "delivered": delivered.to_dict(),
+                "initial_weights": read_beginning(self.lesson.folder),
             },
         )
 

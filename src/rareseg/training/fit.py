@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from rareseg.prediction.networks import encoder
 from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe, TrainingSection
 from rareseg.sampling.augment import augment
@@ -30,6 +31,7 @@ from rareseg.training.checkpoint import State, load_state, save_state
 from rareseg.training.journal import Journal, describe_waiting
 from rareseg.training.losses import Loss, training_loss
 from rareseg.training.mining import MakePredict, mine_round
+from rareseg.training.presence import WithPresence
 
 Validate = Callable[[torch.nn.Module], float]
 """Scores whole select cases with a network; higher is better."""
@@ -229,6 +231,11 @@ def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dic
     ]
 
 
+def _encoder(network: torch.nn.Module, recipe: Recipe) -> tuple[torch.nn.Module, ...]:
+    alone = network.network if isinstance(network, WithPresence) else network
+    return tuple(alone.get_submodule(name) for name in encoder(recipe.network))
+
+
 class _Loop:
     """Network, running average and optimiser, and what one step does to them."""
 
@@ -253,6 +260,8 @@ class _Loop:
             _parameter_groups(network, self.settings.weight_decay), lr=self.settings.learning_rate
         )
         self.wrapped, self.optimizer = fabric.setup(network, optimizer)
+        self.frozen_steps = round(self.settings.freeze_encoder * self.settings.steps)
+        self.encoder = _encoder(network, recipe) if self.frozen_steps else ()
 
     def restore(self, state: State | None, sampler: PatchSampler) -> _Progress:
         """Take over a saved state and return how far it had come."""
@@ -291,7 +300,10 @@ class _Loop:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.settings, step)
+        spared = self.encoder if step < self.frozen_steps else ()
         self.wrapped.train()
+        for module in spared:
+            module.eval()
         self.optimizer.zero_grad()
         value = training_loss(
             self.loss,
@@ -300,6 +312,8 @@ class _Loop:
             presence_weight=self.recipe.loss.presence,
         )
         self.fabric.backward(value)
+        for module in spared:  # with gradients that several devices have agreed on
+            module.zero_grad(set_to_none=True)
         norm = self.fabric.clip_gradients(
             self.wrapped, self.optimizer, max_norm=self.settings.gradient_clip
         )

@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rareseg.data.examine import ChannelFacts
@@ -17,7 +18,9 @@ from rareseg.data.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.resampling import resampled_shape
 from rareseg.errors import RecipeError
+from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.networks import stride
+from rareseg.prediction.transfer import bundle_of, weights_file
 from rareseg.recipe import NetworkSection, Overrides, Recipe, check_values, make_recipe
 
 LARGEST_WINDOW_2D = 320
@@ -189,6 +192,13 @@ def _plan_resolution(draft: _Draft, cases: Sequence[CaseFacts], spacing: Sequenc
 
 
 def _plan_network(draft: _Draft, dimension: int) -> None:
+    weights = draft.overrides.get("training", {}).get("initial_weights")
+    bundle = None if weights is None else bundle_of(weights_file(Path(weights)))
+    if bundle is not None:
+        earlier = load_bundle(bundle).recipe.network
+        for key in ("name", "width", "residual_units", "norm"):
+            draft.choose(f"network.{key}", getattr(earlier, key), "as in the weights to begin with")
+        return
     width = [16, 32, 64, 128, 192] if dimension == 2 else [32, 64, 128]
     draft.choose(
         "network.name",
@@ -234,17 +244,22 @@ def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> No
     batch = draft.choose(
         "sampling.batch_size", batch, "small: many steps with a full decay beat few large ones"
     )
-    enough = int(batch) >= BATCH_FOR_NORM
+    if "norm" not in draft.values["network"]:
+        _plan_norm(draft, int(batch))
+    tile = [1024, 1024] if dimension == 2 else [128, 128, 128]
+    draft.choose(
+        "prediction.tile", tile, "images up to this size are scored at once, larger ones in windows"
+    )
+
+
+def _plan_norm(draft: _Draft, batch: int) -> None:
+    enough = batch >= BATCH_FOR_NORM
     draft.choose(
         "network.norm",
         "batch" if enough else "group",
         f"{batch} windows a batch are enough to normalise by, which fits faster than group norm"
         if enough
         else f"{batch} windows a batch are too few to normalise by",
-    )
-    tile = [1024, 1024] if dimension == 2 else [128, 128, 128]
-    draft.choose(
-        "prediction.tile", tile, "images up to this size are scored at once, larger ones in windows"
     )
 
 

@@ -1,0 +1,217 @@
+"""Weights to begin from: those of an earlier network, as far as they fit another.
+
+Nothing is unpickled: safetensors hold numbers alone, and torch files are read as such. What does
+not fit is named, since a network that silently begins anew looks like one that learned nothing
+from the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rareseg.errors import BundleError, RecipeError
+from rareseg.prediction.bundle import load_bundle, split_members
+
+Weights = Mapping[str, Tensor]
+
+SHOWN = 4
+"""Names that a sentence lists before it counts the rest."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Earlier weights as far as they fit a network, by the network's own names.
+
+    ``unlike`` are tensors that both have in other shapes, ``absent`` those that only the network
+    has, ``unused`` those that only the source has, by its names. ``digest`` is the SHA-256 of the
+    file.
+    """
+
+    source: str
+    digest: str
+    weights: Weights
+    unlike: Mapping[str, str]
+    absent: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a model tells of where it began; not the weights."""
+        return {
+            "source": self.source,
+            "sha256": self.digest,
+            "taken": sorted(self.weights),
+            "unlike": dict(self.unlike),
+            "absent": list(self.absent),
+            "unused": list(self.unused),
+            "sentences": list(self.describe()),
+        }
+
+    def describe(self) -> tuple[str, ...]:
+        """Return sentences about what was taken over and what was not."""
+        total = len(self.weights) + len(self.unlike) + len(self.absent)
+        lines = [f"begins with {len(self.weights)} of its {total} tensors from {self.source}"]
+        if self.unlike:
+            shapes = [f"{name} ({shape})" for name, shape in self.unlike.items()]
+            lines.append(f"of another shape there, so begun anew: {_listed(shapes)}")
+        if self.absent:
+            lines.append(f"not there, so begun anew: {_listed(self.absent)}")
+        if self.unused:
+            lines.append(f"there, but of no use here: {_listed(self.unused)}")
+        return tuple(lines)
+
+
+def weights_file(path: Path) -> Path:
+    """Return the file with the weights of a run, a bundle, or ``path`` itself.
+
+    Raises :class:`RecipeError` where there is none.
+    """
+    for file in (path, path / "weights.safetensors", path / "bundle" / "weights.safetensors"):
+        if file.is_file():
+            return file
+    raise RecipeError(
+        f"training.initial_weights is {path}, which is no file, no run and no bundle; name what "
+        "`rareseg train --out` wrote, a .safetensors file, or a state_dict that torch saved."
+    )
+
+
+def bundle_of(file: Path) -> Path | None:
+    """Return the bundle that a file of weights belongs to, or ``None``."""
+    described = file.name == "weights.safetensors" and (file.parent / "bundle.json").is_file()
+    return file.parent if described else None
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of one network from a bundle's weights, safetensors or a torch file.
+
+    Of a bundle with several networks, the first; of a checkpoint that holds more than one
+    state_dict, the largest. Raises :class:`BundleError` for a file that cannot be read so.
+    """
+    bundle = bundle_of(file)
+    if bundle is not None:
+        return split_members(load_bundle(bundle))[0]
+    try:
+        if file.suffix == ".safetensors":
+            tensors: dict[str, Tensor] = load_file(file)
+            return tensors
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, EOFError) as error:
+        raise BundleError(
+            f"{file} cannot be read as weights ({error}); save them again."
+        ) from error
+    except Exception as error:  # torch raises whatever its own reader met
+        raise BundleError(
+            f"{file} is damaged or holds more than tensors, which is never unpickled; save its "
+            "state_dict() alone, with torch.save or safetensors."
+        ) from error
+    found = _state_dict(content)
+    if not found:
+        raise BundleError(
+            f"{file} holds no state_dict; save one, as torch.save(network.state_dict(), FILE) does."
+        )
+    return found
+
+
+def transfer(file: Path, network: torch.nn.Module, *, source: str) -> Transfer:
+    """Return the weights in ``file`` as far as they fit ``network``.
+
+    Names are compared as they are, and without a prefix that either side wears ("module.",
+    "core."), whichever fits the most. Raises :class:`RecipeError` where nothing fits, and as
+    :func:`read_weights`.
+    """
+    found, everything = read_weights(file), network.state_dict(keep_vars=True)
+    own = {name: everything[name] for name in _first_names(everything)}
+    names = _matched(everything, found)
+    weights = {n: found[names[n]] for n in own if _same(own[n], found.get(names[n]))}
+    if not weights:
+        raise RecipeError(
+            f"training.initial_weights is {source}, of which nothing fits the network: it holds "
+            f"{_listed(list(found))} where {_listed(list(own))} are needed; choose network.name "
+            "and network.width as they were there."
+        )
+    shared = [n for n in own if n not in weights and names[n] in found]
+    return Transfer(
+        source=source,
+        digest=_digest(file),
+        weights={name: tensor.to(own[name].dtype) for name, tensor in weights.items()},
+        unlike={n: f"{_shape(found[names[n]])} there, {_shape(own[n])} here" for n in shared},
+        absent=tuple(n for n in own if names[n] not in found),
+        unused=tuple(sorted(set(found) - set(names.values()))),
+    )
+
+
+def begin_with(network: torch.nn.Module, weights: Weights) -> None:
+    """Put the weights of a :class:`Transfer` in their places; all others stay as they are."""
+    network.load_state_dict(dict(weights), strict=False)
+
+
+def _state_dict(content: Any) -> dict[str, Tensor]:
+    """Return the largest mapping of names to tensors in what torch loaded, at any depth."""
+    if not isinstance(content, Mapping):
+        return {}
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        return {str(name): tensor for name, tensor in content.items()}
+    return max((_state_dict(value) for value in content.values()), key=len, default={})
+
+
+def _first_names(weights: Weights) -> list[str]:
+    """Return one name for each tensor; MONAI's networks hold some under two."""
+    first: dict[int, str] = {}
+    for name, tensor in weights.items():
+        first.setdefault(id(tensor), name)
+    return list(first.values())
+
+
+def _matched(own: Weights, found: Weights) -> dict[str, str]:
+    """Return the name that each of ``own`` has in ``found``, under the prefix that fits best."""
+    best: dict[str, str] = {name: name for name in own}
+    most = _fitting(best, own, found)
+    for prefix in _prefixes(found):
+        names = {name: prefix + name for name in own}
+        fitting = _fitting(names, own, found)
+        if fitting > most:
+            best, most = names, fitting
+    for prefix in _prefixes(own):
+        names = {name: name.removeprefix(prefix) for name in own}
+        fitting = _fitting(names, own, found)
+        if fitting > most:
+            best, most = names, fitting
+    return best
+
+
+def _fitting(names: Mapping[str, str], own: Weights, found: Weights) -> int:
+    return sum(_same(own[name], found.get(other)) for name, other in names.items())
+
+
+def _prefixes(weights: Weights) -> list[str]:
+    """Return what names begin with, up to two components, the shortest first."""
+    pieces = [name.split(".") for name in weights]
+    found = {".".join(p[:depth]) + "." for p in pieces for depth in (1, 2) if len(p) > depth}
+    return sorted(found, key=lambda prefix: (prefix.count("."), prefix))
+
+
+def _same(own: Tensor, other: Tensor | None) -> bool:
+    return other is not None and own.shape == other.shape
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"
+
+
+def _listed(names: Mapping[str, str] | list[str] | tuple[str, ...]) -> str:
+    shown = list(names)[:SHOWN]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,67 @@
+"""Beginning with what an earlier run learned, without letting it judge what it has seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rareseg.data.files import atomic_write
+from rareseg.data.fingerprint import Fingerprint
+from rareseg.data.records import Role
+from rareseg.errors import RunError
+from rareseg.prediction.bundle import load_bundle
+from rareseg.prediction.transfer import Transfer, bundle_of, transfer, weights_file
+from rareseg.recipe import Recipe
+from rareseg.run.folder import RunFolder, read_split
+
+NOTE = "initial_weights.json"
+
+
+def initial_weights(recipe: Recipe, network: torch.nn.Module) -> Transfer | None:
+    """Return the weights that the recipe begins with, as far as they fit; or ``None``.
+
+    Raises as :func:`rareseg.prediction.transfer.transfer`.
+    """
+    name = recipe.training.initial_weights
+    return None if name is None else transfer(weights_file(Path(name)), network, source=name)
+
+
+def write_beginning(folder: Path, found: Transfer) -> None:
+    """Note in a training's folder where its weights began."""
+    with atomic_write(folder / NOTE) as temporary:
+        temporary.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def read_beginning(folder: Path) -> dict[str, Any] | None:
+    """Return the note of :func:`write_beginning`, or ``None`` where weights began at random."""
+    if not (folder / NOTE).is_file():
+        return None
+    note: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    return note
+
+
+def require_unseen(recipe: Recipe, fingerprint: Fingerprint, roles: Mapping[str, Role]) -> None:
+    """Raise :class:`RunError` where cases that are to judge had a part in the initial weights.
+
+    Those of a run of the very same data are known by its split; of any other file it cannot be
+    told.
+    """
+    name = recipe.training.initial_weights
+    bundle = None if name is None else bundle_of(weights_file(Path(name)))
+    if bundle is None or load_bundle(bundle).trained["data"] != fingerprint.content_hash:
+        return
+    split = RunFolder(bundle.parent).split
+    if not split.is_file():
+        return
+    learned = {case for case, role in read_split(split).items() if role in ("train", "select")}
+    seen = [case for case in sorted(learned) if roles.get(case) in ("certify", "test")]
+    if seen:
+        raise RunError(
+            f"training.initial_weights is {name}, which has learned from {len(seen)} of the cases "
+            f"that are to judge this run (the first is {seen[0]}); split as it did, with the same "
+            "split.seed and shares, or begin with other weights."
+        )
