@@ -94,7 +94,7 @@ def render(content: ReportContent) -> str:
     composition, data = content.composition, content.data
     natural = {facts.name: facts.share for facts in data.classes} if data else {}
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             content=content,
@@ -108,8 +108,8 @@ def render(content: ReportContent) -> str:
             suspect_columns=SUSPECT_COLUMNS,
             recipe=recipe_sections(content.recipe, content.reasons) if content.recipe else (),
             voxel=_voxel(content),
-            css=_asset("page.css"),
-            script=_asset("page.js"),
+            css=asset("page.css"),
+            script=asset("page.js"),
             plotly=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own file, not a user's text
         )
     )
@@ -162,7 +162,7 @@ def _voxel(content: ReportContent) -> str:
     return "voxel" if volumes else "pixel"
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """Return the templates' environment: everything is escaped, nothing may be missing."""
     environment = Environment(
         loader=PackageLoader("rareseg.report"),
@@ -184,7 +184,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _asset(name: str) -> Markup:
+def asset(name: str) -> Markup:
     """Return a file of our own that stands beside the templates."""
     text = files("rareseg.report").joinpath("templates", name).read_text(encoding="utf-8")
     return Markup(text)  # noqa: S704 - our own file, not a user's text

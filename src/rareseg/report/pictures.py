@@ -100,15 +100,19 @@ def take_picture(
     prediction: Bools,
     *,
     group: str | None = None,
+    plane: int | None = None,
 ) -> CasePicture:
     """Return the picture of a case; of a volume the slice with most errors, else most foreground.
+
+    ``plane`` is another slice.
 
     ``image`` is (C, Z, Y, X) of any number type, ``reference`` and ``prediction`` (Z, Y, X) bool.
     Three-channel photographs keep their colours; otherwise the first channel is shown, as it is
     where it is 8-bit and has contrast, else from its 0.5 to its 99.5 percentile.
     Ignored voxels are to be False in both masks.
     """
-    plane = _telling_plane(reference, prediction)
+    if plane is None:
+        plane = _telling_plane(reference, prediction)
     return CasePicture(
         case_id=shot.case_id,
         group=group,

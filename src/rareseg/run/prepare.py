@@ -6,7 +6,7 @@ Every stage leaves its result in the run's folder and takes it from there the ne
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +109,19 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What several runs have in common or were given by others, in place of finding it anew.
+
+    ``store`` is the folder of a store that all share; it is written where it does not stand.
+    """
+
+    fingerprint: Fingerprint
+    recipe: Recipe
+    roles: Mapping[str, Role]
+    store: Path
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What one network learns from and is validated on, and where its state and log lie.
 
@@ -167,28 +180,33 @@ def prepare_run(
     wishes: Wishes,
     *,
     device: torch.device,
+    given: Given | None = None,
     track: Track = silent,
     say: Say = nobody,
 ) -> PreparedRun:
     """Bring a run to the point where it can learn, or take up the one that stands at ``out``.
 
+    What is ``given`` is not found anew; wishes beside it are not looked at.
+
     Raises :class:`ProblemsError` for data with problems, :class:`RecipeError` for impossible
     wishes, :class:`OutputError` and :class:`RunError` where ``out`` holds something else, a run
     begun with other settings, or a run of data that changed since.
     """
-    overrides = wishes.overrides()
+    overrides = wishes.overrides() if given is None else given.recipe.model_dump()
     check_values(overrides, source=wishes.source)
     dataset = data.open()
     folder = begin_run(out, data)
+    if given is not None and not folder.fingerprint.is_file():
+        given.fingerprint.to_json(folder.fingerprint)
     fingerprint = _inspect(dataset, folder, track)
     plan = _plan(fingerprint, folder, overrides, device)
-    roles = _split(dataset, fingerprint, plan.recipe, folder)
+    roles = _split(dataset, fingerprint, plan.recipe, folder, given)
     folds = _folds(fingerprint, roles, plan.recipe, folder)
     if not folder.recipe.is_file():
         require_unseen(plan.recipe, fingerprint, roles)
     store = build_store(
         dataset,
-        folder.store,
+        folder.store if given is None else given.store,
         preprocessing=make_preprocessing(plan.recipe, fingerprint),
         fingerprint=fingerprint,
         track=track,
@@ -299,10 +317,18 @@ def read_reasons(path: Path) -> dict[str, str]:
 
 
 def _split(
-    dataset: Dataset, fingerprint: Fingerprint, recipe: Recipe, folder: RunFolder
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    recipe: Recipe,
+    folder: RunFolder,
+    given: Given | None,
 ) -> dict[str, Role]:
     if folder.split.is_file() and folder.recipe.is_file():
         return read_split(folder.split)
+    groups = {case.id: case.group for case in dataset.cases}
+    if given is not None:
+        write_split(folder.split, given.roles, groups)
+        return dict(given.roles)
     settings = recipe.split
     shares: dict[Role, float] = {
         "train": settings.train,
@@ -317,7 +343,7 @@ def _split(
     if settings.folds:
         declared = {case: "train" if role == "select" else role for case, role in declared.items()}
     roles = make_split(fingerprint, shares=shares, seed=settings.seed, declared=declared)
-    write_split(folder.split, roles, {case.id: case.group for case in dataset.cases})
+    write_split(folder.split, roles, groups)
     return roles
 
 

@@ -1,0 +1,103 @@
+"""Commands that compare ways of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rareseg.cli.app import app
+from rareseg.cli.options import AsJson, Data, GroupFrom, MissingMask, Out, Settings, data_options
+from rareseg.cli.output import bar, print_json, print_line, say_to
+
+
+@app.command(
+    epilog="Example: rareseg compare data/ --strategies random,balanced,hard --seeds 3 --out table"
+)
+def compare(
+    data: Data,
+    out: Out,
+    strategies: Annotated[
+        str,
+        typer.Option(
+            "--strategies", metavar="NAME,NAME", help="Sampling strategies, one row each."
+        ),
+    ] = "",
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--row",
+            metavar="NAME:KEY=VALUE,...",
+            help="Any other row, such as 'more:sampling.positive_share=0.8'.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of each row.")] = 1,
+    folds: Annotated[
+        int, typer.Option("--folds", min=1, help="1: the split; more: each fold is tested once.")
+    ] = 1,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of each training, for every row.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="A recipe file that all rows share.")
+    ] = None,
+    settings: Settings = None,
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, help="Trainings at a time on this machine.")
+    ] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="URL", help="A database that several machines share."),
+    ] = None,
+    name: Annotated[
+        str,
+        typer.Option("--name", help="Of the comparison in that database; the folder's if empty."),
+    ] = "",
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = "error",
+    accelerator: Annotated[
+        str, typer.Option("--accelerator", help="auto, cpu, cuda or mps.")
+    ] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train rows that differ in one thing on the same cases and steps; again: go on.
+
+    The first row is what the others are held against, with paired intervals over groups and seeds.
+    Start the same command on several machines with one --storage, and they share the work.
+    """
+    import json
+
+    from rareseg.report.contest import contest_lines
+    from rareseg.run.prepare import Machine, Wishes
+    from rareseg.study.compare import Asked
+    from rareseg.study.compare import compare as compare_rows
+    from rareseg.study.rows import make_rows
+
+    chosen = [] if steps is None else [f"training.steps={steps}"]
+    names = [part.strip() for part in strategies.split(",") if part.strip()]
+    compared = compare_rows(
+        Asked(
+            data=data_options(data, group_from, missing_mask),
+            rows=make_rows(names, rows or []),
+            seeds=seeds,
+            folds=folds,
+            wishes=Wishes(recipe, [*(settings or []), *chosen]),
+            storage=storage,
+            name=name,
+            parallel=parallel,
+            machine=Machine(accelerator),
+        ),
+        out,
+        track=bar,
+        say=say_to(as_json),
+    )
+    if as_json:
+        record = json.loads(compared.table_json.read_text(encoding="utf-8"))
+        print_json({**record, "page": str(compared.page)})
+    else:
+        for line in contest_lines(compared.columns):
+            print_line(line)
+        print_line(f"Page: {compared.page.resolve()}")
+    if compared.errors:
+        raise typer.Exit(1)

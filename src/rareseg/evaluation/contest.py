@@ -1,0 +1,169 @@
+"""The table of a comparison: rows are ways of training, columns regions and measures.
+
+Every row has the same cases and seeds. A row is the winner of a column only where the paired
+interval of its difference to every other row excludes 0, at a confidence that holds for all of
+these intervals together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rareseg.errors import ScoreError
+from rareseg.evaluation.comparison import Headline
+from rareseg.evaluation.crossed import BySeed, CrossedDifference, compare_crossed
+from rareseg.evaluation.values import Value, is_defined, value_to_json
+
+MEASURES: Mapping[str, bool] = {
+    "dice": True,
+    "lesion recall": True,
+    "false alarm": False,
+    "false positive components": False,
+}
+"""What is compared, and whether more of it is better."""
+
+CONFIDENCE = 0.95
+
+Runs = Sequence[Sequence[Headline]]
+"""For each seed, the measures of all cases and regions."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row in one column. ``against`` is the difference to the first row, None in that one."""
+
+    row: str
+    value: Value
+    n_cases: int
+    n_groups: int
+    against: CrossedDifference | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure of one region at one cut, in all rows.
+
+    ``winner`` is "" where no row is better than every other beyond chance.
+    """
+
+    cut: str
+    region: str
+    measure: str
+    entries: tuple[Entry, ...]
+    winner: str
+
+    @property
+    def best(self) -> str:
+        """The row with the best mean, or "" where none is defined."""
+        found = [entry for entry in self.entries if is_defined(entry.value)]
+        sign = 1.0 if MEASURES[self.measure] else -1.0
+        ranked = sorted(found, key=lambda entry: -sign * _number(entry.value))
+        return ranked[0].row if ranked else ""
+
+
+def hold_contest(runs: Mapping[str, Mapping[str, Runs]], *, seed: int = 0) -> tuple[Column, ...]:
+    """Return the columns of a table of ``runs``: by row, then by cut, the runs of every seed.
+
+    Columns of which no case has the measure are left out. Raises ScoreError where rows differ in
+    their cases, cuts or number of seeds.
+    """
+    rows = list(runs)
+    cuts = list(runs[rows[0]]) if rows else []
+    if any(list(own) != cuts for own in runs.values()):
+        raise ScoreError("Rows are compared at the same cuts, but they hold others.")
+    columns = []
+    for cut in cuts:
+        lines = runs[rows[0]][cut][0]
+        groups = {line.case_id: line.group for line in lines}
+        for region in dict.fromkeys(line.region for line in lines):
+            for measure in MEASURES:
+                values = {row: _values(runs[row][cut], region, measure) for row in rows}
+                if values[rows[0]][0]:
+                    columns.append(_column(cut, region, measure, values, groups, seed=seed))
+    return tuple(columns)
+
+
+def contest_record(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """Return the table as plain JSON values, one entry a row and column."""
+    return [
+        {
+            "cut": column.cut,
+            "region": column.region,
+            "measure": column.measure,
+            "row": entry.row,
+            "value": value_to_json(entry.value),
+            "n_cases": entry.n_cases,
+            "n_groups": entry.n_groups,
+            "difference": _difference_record(entry.against),
+            "best": entry.row == column.best,
+            "winner": entry.row == column.winner,
+        }
+        for column in columns
+        for entry in column.entries
+    ]
+
+
+def _column(
+    cut: str,
+    region: str,
+    measure: str,
+    values: Mapping[str, BySeed],
+    groups: Mapping[str, str | None],
+    *,
+    seed: int,
+) -> Column:
+    rows = list(values)
+
+    def compare(one: str, other: str, confidence: float) -> CrossedDifference:
+        return compare_crossed(
+            values[one], values[other], groups, measure=measure, seed=seed, confidence=confidence
+        )
+
+    entries = []
+    for row in rows:
+        against = compare(rows[0], row, CONFIDENCE)
+        entries.append(
+            Entry(
+                row,
+                against.second,
+                against.difference.n_cases,
+                against.difference.n_groups,
+                None if row == rows[0] else against,
+            )
+        )
+    column = Column(cut, region, measure, tuple(entries), "")
+    best, others = column.best, [row for row in rows if row != column.best]
+    # Bonferroni: all intervals of the best row hold together with the confidence of one.
+    together = 1.0 - (1.0 - CONFIDENCE) / max(1, len(others))
+    wins = bool(others) and all(compare(best, other, together).differs for other in others)
+    return Column(cut, region, measure, tuple(entries), best if wins else "")
+
+
+def _values(runs: Runs, region: str, measure: str) -> list[dict[str, float]]:
+    return [
+        {
+            line.case_id: _number(line.values[measure])
+            for line in lines
+            if line.region == region and measure in line.values
+        }
+        for lines in runs
+    ]
+
+
+def _number(value: Value) -> float:
+    assert is_defined(value), "undefined values are left out before"
+    return value
+
+
+def _difference_record(against: CrossedDifference | None) -> dict[str, Any] | None:
+    if against is None:
+        return None
+    return {
+        "value": value_to_json(against.difference.value),
+        "low": value_to_json(against.difference.low),
+        "high": value_to_json(against.difference.high),
+        "method": against.difference.method,
+        "seeds": against.n_seeds,
+    }

@@ -1,0 +1,168 @@
+"""The page of a comparison: the table with paired intervals, and the same cases side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rareseg.data.files import atomic_write
+from rareseg.evaluation.contest import MEASURES, Column, Entry
+from rareseg.evaluation.values import is_defined
+from rareseg.report.content import CasePicture
+from rareseg.report.page import asset, environment
+from rareseg.report.pictures import errors_uri, image_uri, reference_uri
+from rareseg.report.wording import difference, interval, percent, quantity, score
+
+TITLES = {
+    "dice": "Dice, positive cases",
+    "lesion recall": "Lesion recall, mean over cases",
+    "false alarm": "False alarms, negative cases",
+    "false positive components": "False components per case",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PictureRow:
+    """One case and region in the same slice, with the mask of every row."""
+
+    case_id: str
+    region: str
+    taken: Mapping[str, CasePicture]
+
+
+@dataclass(frozen=True, eq=False)
+class ContestContent:
+    """What the page shows.
+
+    ``departures`` lead from a row to the values in which it departs from the first; ``steps`` to
+    how long it learned. ``overhead`` is the share of all time that was no training. ``errors`` are
+    of cells that failed, whose rows are not shown.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    departures: Mapping[str, tuple[str, ...]]
+    steps: Mapping[str, int]
+    n_seeds: int
+    n_folds: int
+    overhead: float
+    pictures: tuple[PictureRow, ...] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EntryView:
+    """One cell of the table in words."""
+
+    text: str
+    change: str
+    best: bool
+    winner: bool
+
+
+@dataclass(frozen=True)
+class TableView:
+    """The table of one region at one cut: columns are measures, lines are rows."""
+
+    cut: str
+    region: str
+    titles: tuple[str, ...]
+    behind: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[EntryView, ...]], ...]
+
+
+def write_contest(path: Path, content: ContestContent) -> None:
+    """Write the page, atomically; it loads nothing. Raises WorkError where that fails."""
+    text = (
+        environment()
+        .get_template("contest.html.j2")
+        .render(
+            content=content,
+            tables=table_views(content.columns),
+            pictures=[
+                (
+                    row,
+                    image_uri(next(iter(row.taken.values()))),
+                    reference_uri(next(iter(row.taken.values()))),
+                    [(name, errors_uri(picture)) for name, picture in row.taken.items()],
+                )
+                for row in content.pictures
+            ],
+            css=asset("page.css"),
+        )
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def table_views(columns: tuple[Column, ...]) -> tuple[TableView, ...]:
+    """Return one table for every region and cut."""
+    keys = dict.fromkeys((column.region, column.cut) for column in columns)
+    views = []
+    for region, cut in keys:
+        own = [c for c in columns if (c.region, c.cut) == (region, cut)]
+        views.append(
+            TableView(
+                cut=cut,
+                region=region,
+                titles=tuple(TITLES[column.measure] for column in own),
+                behind=tuple(
+                    f"{c.entries[0].n_cases:,} in {c.entries[0].n_groups:,} groups" for c in own
+                ),
+                lines=tuple(
+                    (entry.row, tuple(_view(column, k) for column in own))
+                    for k, entry in enumerate(own[0].entries)
+                ),
+            )
+        )
+    return tuple(views)
+
+
+def contest_lines(columns: tuple[Column, ...]) -> list[str]:
+    """Return the tables as plain lines for the terminal."""
+    lines = []
+    for table in table_views(columns):
+        head = ["", *table.titles]
+        body = [
+            [name, *(f"{e.text}{'*' if e.winner else ''} {e.change}".rstrip() for e in entries)]
+            for name, entries in table.lines
+        ]
+        widths = [max(len(row[k]) for row in [head, *body]) for k in range(len(head))]
+        lines.append(f"{table.region}, at {table.cut}")
+        lines += [
+            "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            for row in [head, *body]
+        ]
+    lines.append("(difference to the first row, with its interval; * better than every other row)")
+    return [line.rstrip() for line in lines]
+
+
+def _view(column: Column, number: int) -> EntryView:
+    entry = column.entries[number]
+    return EntryView(
+        text=_text(column.measure, entry),
+        change=_change(column.measure, entry),
+        best=entry.row == column.best,
+        winner=entry.row == column.winner,
+    )
+
+
+def _text(measure: str, entry: Entry) -> str:
+    if not is_defined(entry.value):
+        return "–"
+    if measure == "false positive components":
+        return quantity(entry.value)
+    return score(entry.value) if measure == "dice" else percent(entry.value)
+
+
+def _change(measure: str, entry: Entry) -> str:
+    if entry.against is None or not is_defined(entry.against.difference.value):
+        return ""
+    found = entry.against.difference
+    value = found.value
+    assert is_defined(value), "checked above"
+    return f"{difference(value)} ({interval(found.low, found.high, difference)})"
+
+
+assert set(TITLES) == set(MEASURES), "every measure has a title"

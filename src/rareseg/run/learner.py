@@ -1,0 +1,243 @@
+"""What learning one lesson needs: the network, its loss, its patches, and whom it answers to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from rareseg.data.records import IGNORE
+from rareseg.data.store import Store
+from rareseg.decision.operating_point import default_point
+from rareseg.errors import RecipeError
+from rareseg.evaluation.metrics import checkpoint_score
+from rareseg.evaluation.scores import ScoreTable, score_regions
+from rareseg.evaluation.values import is_defined
+from rareseg.prediction.bundle import Bundle
+from rareseg.prediction.networks import build_network, deepest
+from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
+from rareseg.prediction.transfer import Transfer, begin_with
+from rareseg.progress import Track
+from rareseg.run.beginning import initial_weights, read_beginning, write_beginning
+from rareseg.run.prepare import Lesson, Machine, PreparedRun, Say
+from rareseg.run.scoring import score_all
+from rareseg.sampling.augment import window_for
+from rareseg.sampling.mined import nothing_mined
+from rareseg.sampling.mining import Predict, mine
+from rareseg.sampling.sampler import PatchSampler
+from rareseg.training.fit import Fitted, Validate, fit
+from rareseg.training.losses import Loss, make_loss
+from rareseg.training.presence import WithPresence, without_presence
+
+
+class Learner:
+    """What learning one lesson needs, made from a prepared run."""
+
+    def __init__(self, run: PreparedRun, lesson: Lesson, machine: Machine, fabric: Fabric) -> None:
+        self.run, self.recipe, self.lesson = run, run.recipe, lesson
+        self.precision = self.recipe.training.precision
+        self.fabric = fabric
+        if self.precision == "bf16":
+            self.fabric = machine.fabric("bf16")
+            self.fabric.launch()
+        settings = self.recipe.sampling
+        if settings.batch_size % fabric.world_size:
+            raise RecipeError(
+                f"sampling.batch_size is {settings.batch_size}, which {fabric.world_size} devices "
+                "cannot share; give a multiple."
+            )
+        # A network that cannot be made or begun is found here, before the recipe is written.
+        with torch.device("meta"):
+            untrained = self._untrained()
+        self.beginning: Transfer | None = None
+        if not (lesson.folder / "last.pt").is_file():
+            self.beginning = initial_weights(self.recipe, untrained)
+        self.loss: Loss = make_loss(self.recipe.loss, run.store.classes)
+        self.sampler = PatchSampler.from_settings(
+            lesson.train,
+            settings,
+            seed=self.recipe.training.seed,
+            mining=self.recipe.mining,
+            steps=self.recipe.training.steps,
+            patch_size=window_for(self.recipe.augmentation, settings.patch_size),
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        )
+
+    def network(self) -> torch.nn.Module:
+        """Return the untrained network, the same for the same seed."""
+        torch.manual_seed(self.recipe.training.seed)
+        network = self._untrained()
+        if self.beginning is not None:
+            begin_with(network, self.beginning.weights)
+        if self.recipe.loss.presence > 0:
+            at, features = deepest(self.recipe.network)
+            network = WithPresence(
+                network,
+                deepest=at,
+                features=features,
+                dimension=self.recipe.data.dimension,
+                classes=self.run.store.classes.count,
+            )
+        return prepare_network(network, self.recipe, self.fabric.device)
+
+    def _untrained(self) -> torch.nn.Module:
+        return build_network(
+            self.recipe.network,
+            dimension=self.recipe.data.dimension,
+            channels=self.run.store.channels,
+            classes=self.run.store.classes.count,
+        )
+
+    def learn(self, track: Track, say: Say) -> Fitted:
+        """Train to the last step, from wherever the run stands."""
+        if self.beginning is not None:
+            for line in self.beginning.describe():
+                say(line)
+            if self.fabric.is_global_zero:
+                write_beginning(self.lesson.folder, self.beginning)
+        return fit(
+            self.network(),
+            self.loss,
+            self.sampler,
+            self.validation(),
+            self.recipe,
+            self.lesson.folder,
+            fabric=self.fabric,
+            make_predict=self.predict_with,
+            track=track,
+            report=say,
+        )
+
+    def predict_with(self, network: torch.nn.Module) -> Predict:
+        """Return the function that gives the probabilities of images with a network."""
+
+        def predict(images: Tensor) -> Tensor:
+            return score_images(network, images, self.recipe, self.fabric.device, self.precision)
+
+        return predict
+
+    def validation(self) -> Validate:
+        """Return the function that scores whole cases that are not learnt from with a network."""
+        store = self.lesson.validate
+        chosen = choose_cases(store, self.recipe.training.validation_cases)
+
+        def validate(network: torch.nn.Module) -> float:
+            rows = [row for case in chosen for row in self._score(network, store, case).rows]
+            value = checkpoint_score(ScoreTable(tuple(rows)))
+            return value if is_defined(value) else 0.0
+
+        return validate
+
+    def _score(self, network: torch.nn.Module, store: Store, row: int) -> ScoreTable:
+        probabilities = score_array(
+            network,
+            store.values(row),
+            self.recipe,
+            device=self.fabric.device,
+            precision=self.precision,
+        )
+        return score_regions(
+            probabilities, store.label(row), store.classes, case_id=store.cases.ids[row]
+        )
+
+    def seconds_per_validation(self) -> float:
+        """Return the seconds that one validation takes, from a few of its cases."""
+        network, store = self.network().eval(), self.lesson.validate
+        rows = choose_cases(store, self.recipe.training.validation_cases)
+        some = rows[:: max(1, len(rows) // 5)]
+        self._score(network, store, some[0])
+        started = time.perf_counter()
+        for row in some:
+            self._score(network, store, row)
+        return (time.perf_counter() - started) / len(some) * len(rows)
+
+    def seconds_per_case(self) -> float:
+        """Return the seconds that scoring a case from its files takes, the mean over a few."""
+        fitted = Fitted(self.network().state_dict(), 0, 0.0, 0, 0.0)
+        predictor = Predictor(self.bundle(fitted), device=self.fabric.device)
+        halves = {region: default_point(region) for region in self.run.store.classes.regions}
+        cases = self.lesson.unseen or self.run.cases("select")
+        some = cases[:: max(1, len(cases) // 5)]
+        score_all(predictor, some[:1], role="select", points=(halves, halves), closely=True)
+        started = time.perf_counter()
+        score_all(predictor, some, role="select", points=(halves, halves), closely=True)
+        return (time.perf_counter() - started) / len(some)
+
+    def seconds_per_mining(self) -> float:
+        """Return the seconds that one round of mining takes, from a small part of one; or 0."""
+        if self.sampler.epoch_length is None:
+            return 0.0
+        store, settings = self.sampler.store, self.recipe.mining
+        predict = self.predict_with(self.network().eval())
+        if settings.voxels:
+            some = settings.model_copy(update={"voxels": min(settings.voxels, 16)})
+            larger = settings.voxels / some.voxels
+        else:
+            some, ids = settings, store.cases.ids[:: max(1, len(store) // 5)]
+            larger = len(store) / len(ids)
+            store = store.subset(ids)
+        for _ in range(2):  # the first compiles
+            started = time.perf_counter()
+            mine(
+                store,
+                predict,
+                self.recipe.sampling,
+                some,
+                last=nothing_mined(store),
+                step=0,
+                weights="",
+                seed=0,
+            )
+        return (time.perf_counter() - started) * larger
+
+    def bundle(self, fitted: Fitted) -> Bundle:
+        """Return the model that learning ended with."""
+        store, roles = self.run.store, self.run.roles
+        delivered = self.sampler.delivered()
+        return Bundle(
+            recipe=self.recipe,
+            classes=store.classes,
+            channels=store.channels,
+            preprocessing=store.preprocessing,
+            precision=self.precision,
+            weights=without_presence(fitted.weights),
+            points={},
+            trained={
+                "steps": fitted.steps,
+                "best_step": fitted.best_step,
+                "select_score": fitted.best_score,
+                "waiting_share": fitted.waiting_share,
+                "files_per_case": len(self.run.dataset.cases[0].images),
+                "cases": {
+                    role: list(roles.values()).count(role) for role in sorted(set(roles.values()))
+                },
+                "data": self.run.fingerprint.content_hash,
+                "delivered": delivered.to_dict(),
+                "initial_weights": read_beginning(self.lesson.folder),
+            },
+        )
+
+
+def choose_cases(store: Store, most: int) -> list[int]:
+    """Return at most ``most`` rows, evenly spread, as many with foreground as without where it can.
+
+    The same store gives the same rows.
+    """
+    labels = [store.label(row) for row in range(len(store))]
+    holds = [bool(((label != 0) & (label != IGNORE)).any()) for label in labels]
+    positive = [row for row, held in enumerate(holds) if held]
+    negative = [row for row, held in enumerate(holds) if not held]
+    of_positive = max(min(len(positive), most // 2), min(len(positive), most - len(negative)))
+    return sorted(_spread(positive, of_positive) + _spread(negative, most - of_positive))
+
+
+def _spread(rows: Sequence[int], most: int) -> list[int]:
+    """Return at most ``most`` of the rows, at even distances."""
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[int(place)] for place in np.linspace(0, len(rows) - 1, most)] if most else []

@@ -1,0 +1,361 @@
+"""Compare ways of training on the same cases, steps and network, on one machine or many."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rareseg.data.build import build_store
+from rareseg.data.files import atomic_write
+from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.formats import read_image
+from rareseg.errors import ProblemsError, RaresegError, RunError, UsageError
+from rareseg.evaluation.contest import Column, Runs, contest_record, hold_contest
+from rareseg.evaluation.scores import region_references
+from rareseg.prediction.predictor import computes_in_bf16
+from rareseg.progress import Track, silent
+from rareseg.recipe import Overrides, merge
+from rareseg.report.content import CasePicture
+from rareseg.report.contest import ContestContent, PictureRow, write_contest
+from rareseg.report.pictures import Shot, take_picture
+from rareseg.report.wording import count
+from rareseg.run.folder import DataOptions, claim
+from rareseg.run.prepare import Machine, Say, Wishes, nobody
+from rareseg.run.scoring import read_labels
+from rareseg.study.board import Board, Taken
+from rareseg.study.cell import CHOSEN, HALF, CellResult, Ground, Mask, run_cell
+from rareseg.study.design import Cell, Design, make_design
+from rareseg.study.rows import Row
+from rareseg.training.plan import make_preprocessing
+
+NOTE = "compare.json"
+POLL = 5.0
+"""Seconds between two looks at the board while others work."""
+
+SHOWN = 6
+"""Test cases that the page shows, positives first."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a comparison is asked for, as a second machine would ask for it too.
+
+    ``storage`` is a database URL, ``None`` for a file beside the results; ``name`` tells
+    comparisons in one database apart; ``parallel`` processes work on this machine.
+    """
+
+    data: DataOptions
+    rows: tuple[Row, ...]
+    seeds: int = 1
+    folds: int = 1
+    wishes: Wishes = field(default_factory=Wishes)
+    storage: str | None = None
+    name: str = ""
+    parallel: int = 1
+    machine: Machine = field(default_factory=Machine)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison and where it was written. ``errors`` lead from failed cells to why."""
+
+    columns: tuple[Column, ...]
+    table_csv: Path
+    table_json: Path
+    page: Path
+    errors: Mapping[str, str]
+
+
+def compare(
+    asked: Asked, out: Path | str, *, track: Track = silent, say: Say = nobody
+) -> Comparison:
+    """Train and judge every cell, and write ``table.csv``, ``table.json`` and ``compare.html``.
+
+    Called again on the same ``out``, or on other machines with the same storage, it goes on with
+    what is left. Returns when every cell is recorded or has failed; rows with a failed cell are
+    left out of the table. Raises :class:`UsageError` and
+    :class:`~rareseg.errors.RecipeError` for what cannot be compared, :class:`RunError` where the
+    comparison was begun with other settings, code or data, or where no row is whole, and as
+    :func:`rareseg.run.train.train`.
+    """
+    out = Path(out)
+    if asked.parallel < 1:
+        raise UsageError(f"--parallel is {asked.parallel}; give 1 or more.")
+    work = _prepare(asked, out, track, say)
+    say(
+        f"{count(len(work.cells), 'cell')}: {count(len(work.design.rows), 'row')}, "
+        f"{count(asked.seeds, 'seed')}, {count(asked.folds, 'fold')}"
+    )
+    helpers = [
+        multiprocessing.get_context("spawn").Process(target=_help, args=(asked, out), daemon=True)
+        for _ in range(asked.parallel - 1)
+    ]
+    for helper in helpers:
+        helper.start()
+    try:
+        _work(work, track, say)
+    finally:
+        for helper in helpers:
+            helper.terminate() if work.board.counts().waiting else helper.join()
+    return _conclude(work, out, say)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A comparison that is ready to be worked on."""
+
+    design: Design
+    cells: Mapping[str, Cell]
+    ground: Ground
+    board: Board
+    out: Path
+    shown: tuple[str, ...]
+
+
+def _prepare(asked: Asked, out: Path, track: Track, say: Say) -> _Work:
+    """Find what all cells stand on, and open the board."""
+    overrides = asked.wishes.overrides()
+    claim(out, NOTE, {"data": str(Path(asked.data.path).resolve())}, "a comparison of other data")
+    dataset = asked.data.open()
+    path = out / "fingerprint.json"
+    fingerprint = Fingerprint.from_json(path) if path.is_file() else None
+    if fingerprint is None or fingerprint.content_hash != content_hash(dataset):
+        fingerprint = inspect_dataset(dataset, track=track)
+        if fingerprint.problems:
+            raise ProblemsError(fingerprint.problems)
+        fingerprint.to_json(path)
+    declared = {case.id: case.role for case in dataset.cases if case.role is not None}
+    design = make_design(
+        fingerprint,
+        asked.rows,
+        _settled(overrides, asked),
+        seeds=asked.seeds,
+        folds=asked.folds,
+        declared=declared,
+    )
+    cells = {cell.key: cell for cell in design.cells()}
+    store = out / "store"
+    first = design.recipes[design.rows[0]]
+    build_store(
+        dataset,
+        store,
+        preprocessing=make_preprocessing(first, fingerprint),
+        fingerprint=fingerprint,
+        track=track,
+    )
+    url = asked.storage or f"sqlite:///{(out / 'study.db').resolve()}"
+    name = asked.name or out.resolve().name
+    board = Board.open(url, name, design.identity(), list(cells))
+    ground = Ground(asked.data, dataset, fingerprint, store, asked.machine)
+    return _Work(design, cells, ground, board, out, _shown(fingerprint, design))
+
+
+def _settled(overrides: Overrides, asked: Asked) -> Overrides:
+    """Fix what a run would leave to the machine, so that every cell computes alike."""
+    training = overrides.get("training", {})
+    settled: dict[str, object] = {}
+    if not training.get("threads"):
+        settled["threads"] = max(1, (os.cpu_count() or 1) // asked.parallel)
+    if training.get("precision", "auto") == "auto":
+        device = asked.machine.fabric("32").device
+        settled["precision"] = "bf16" if computes_in_bf16(device) else "32"
+    return merge(overrides, {"training": settled})
+
+
+def _shown(fingerprint: Fingerprint, design: Design) -> tuple[str, ...]:
+    """Return the test cases of the first fold that are shown: positives by size, and negatives."""
+    test = [case for case in fingerprint.cases if design.roles[0].get(case.id) == "test"]
+    positive = sorted((c for c in test if c.is_positive), key=lambda c: (sum(c.voxels[1:]), c.id))
+    negative = [case for case in test if not case.is_positive]
+    few = min(len(negative), SHOWN // 3)
+    return tuple(
+        case.id
+        for pool, count in ((positive, SHOWN - few), (negative, few))
+        for case in (pool[int(k)] for k in _spread(len(pool), count))
+    )
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """Return ``count`` indices at even distances, or all of them."""
+    if count >= length:
+        return list(range(length))
+    return [int(place) for place in np.linspace(0, length - 1, count)]
+
+
+def _help(asked: Asked, out: Path) -> None:
+    """Work on a comparison in a process of its own, without a word."""
+    _work(_prepare(asked, out, silent, nobody), silent, nobody)
+
+
+def _work(work: _Work, track: Track, say: Say) -> None:
+    """Take cells until none is left, and wait for those that run elsewhere."""
+    while True:
+        taken = work.board.take()
+        if taken is not None:
+            _do(work, taken, track, say)
+            continue
+        if not work.board.counts().running:
+            return
+        time.sleep(POLL)
+
+
+def _do(work: _Work, taken: Taken, track: Track, say: Say) -> None:
+    """Run one cell and put its result on the board, or why there is none."""
+    cell = work.cells[taken.key]
+    done = work.board.counts().recorded
+    say(f"cell {done + 1} of {len(work.cells)}: {cell.title}")
+    shown = work.shown if (cell.seed, cell.fold) == (work.design.seeds[0], 0) else ()
+    try:
+        with work.board.alive(taken):
+            result = run_cell(
+                cell,
+                work.design.roles[cell.fold],
+                work.ground,
+                work.out / "cells" / cell.key[:16],
+                shown=shown,
+                track=track,
+            )
+    except RaresegError as error:
+        work.board.fail(taken, str(error))
+        say(f"{cell.title} failed: {error}")
+        return
+    except BaseException:
+        work.board.release(taken)
+        raise
+    if work.board.record(taken, result.to_dict(), result.mean_dice()):
+        say(f"{cell.title}: dice {result.mean_dice():.3f} at its chosen point")
+    else:
+        say(f"{cell.title} was recorded by another worker")
+
+
+def _conclude(work: _Work, out: Path, say: Say) -> Comparison:
+    """Write the table and the page of what is recorded."""
+    records = work.board.results()
+    results = {key: CellResult.from_dict(record) for key, record in records.items()}
+    errors = {
+        work.cells[key].title: reason
+        for key, reason in work.board.errors().items()
+        if key in work.cells
+    }
+    whole = [row for row in work.design.rows if _of_row(work, row) <= set(results)]
+    if not whole:
+        first = next(iter(errors.items()), ("no cell", "nothing was recorded"))
+        raise RunError(
+            f"No row of {out} is whole: {first[0]} failed ({first[1]}); mend it and call again."
+        )
+    runs = {
+        row: {cut: _by_seed(work, results, row, cut) for cut in (HALF, CHOSEN)} for row in whole
+    }
+    columns = hold_contest(runs)
+    comparison = Comparison(
+        columns, out / "table.csv", out / "table.json", out / "compare.html", errors
+    )
+    _write_tables(comparison, work.design, whole)
+    content = ContestContent(
+        title=f"{work.ground.dataset.root.name}: {', '.join(whole)}",
+        columns=columns,
+        departures={row: tuple(work.design.departures(row)) for row in whole},
+        steps={row: work.design.recipes[row].training.steps for row in whole},
+        n_seeds=len(work.design.seeds),
+        n_folds=len(work.design.roles),
+        overhead=_overhead(results),
+        pictures=_pictures(work, results, whole),
+        errors=errors,
+    )
+    write_contest(comparison.page, content)
+    return comparison
+
+
+def _of_row(work: _Work, row: str) -> set[str]:
+    return {key for key, cell in work.cells.items() if cell.row == row}
+
+
+def _by_seed(work: _Work, results: Mapping[str, CellResult], row: str, cut: str) -> Runs:
+    """Return for each seed the measures of all test cases, fold after fold."""
+    return [
+        [
+            line
+            for key, cell in work.cells.items()
+            if (cell.row, cell.seed) == (row, seed)
+            for line in results[key].headlines[cut]
+        ]
+        for seed in work.design.seeds
+    ]
+
+
+def _overhead(results: Mapping[str, CellResult]) -> float:
+    """Return the share of the cells' time that is no training."""
+    whole = sum(result.seconds for result in results.values())
+    return 1.0 - sum(result.training_seconds for result in results.values()) / max(whole, 1e-9)
+
+
+def _write_tables(comparison: Comparison, design: Design, rows: Sequence[str]) -> None:
+    lines = contest_record(comparison.columns)
+    record = {
+        "rows": {row: design.departures(row) for row in rows},
+        "seeds": list(design.seeds),
+        "folds": len(design.roles),
+        "table": lines,
+        "errors": dict(comparison.errors),
+    }
+    with atomic_write(comparison.table_json) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with (
+        atomic_write(comparison.table_csv) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        names = ("cut", "region", "measure", "row", "value", "n_cases", "n_groups")
+        writer = csv.writer(file)
+        writer.writerow((*names, "difference", "low", "high", "best", "winner"))
+        for line in lines:
+            change = line["difference"] or {}
+            bounds = [change.get(name, "") for name in ("value", "low", "high")]
+            numbers = ["" if isinstance(n, dict) else n for n in bounds]
+            writer.writerow(
+                (*(line[name] for name in names), *numbers, line["best"], line["winner"])
+            )
+
+
+def _pictures(
+    work: _Work, results: Mapping[str, CellResult], rows: Sequence[str]
+) -> tuple[PictureRow, ...]:
+    """Return the shown cases, each region that they hold, with the mask of every row."""
+    masks: dict[tuple[str, str], dict[str, Mask]] = {}
+    for key, result in results.items():
+        for mask in result.masks:
+            masks.setdefault((mask.case_id, mask.region), {})[work.cells[key].row] = mask
+    cases = {case.id: case for case in work.ground.dataset.cases}
+    classes = work.ground.fingerprint.classes
+    found = []
+    for case_id in work.shown:
+        image = read_image(cases[case_id].images)
+        labels = read_labels(cases[case_id], classes, image)
+        for region, reference in region_references(labels, classes).items():
+            own = masks.get((case_id, region), {})
+            held = bool((reference == 1).any())
+            if not all(row in own for row in rows) or not (held or not labels.any()):
+                continue
+            shot = Shot(case_id, region, "positive" if held else "negative", "")
+            plane = own[rows[0]].plane
+            taken: dict[str, CasePicture] = {}
+            for row in rows:
+                prediction = np.zeros(labels.shape, np.bool_)
+                prediction[plane] = own[row].mask & (reference[plane] <= 1)
+                taken[row] = take_picture(
+                    shot,
+                    image.array,
+                    reference == 1,
+                    prediction,
+                    group=cases[case_id].group,
+                    plane=plane,
+                )
+            found.append(PictureRow(case_id, region, taken))
+    return tuple(found)

@@ -1,0 +1,196 @@
+"""What a comparison consists of: rows, seeds and folds, each cell with its complete recipe.
+
+Everything that a cell's result depends on stands in the design and in the hashes of the code and
+the data, so that two machines can tell whether they work on the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import torch
+
+from rareseg.data.fingerprint import Fingerprint
+from rareseg.data.records import Role
+from rareseg.data.splits import make_folds, make_split
+from rareseg.errors import UsageError
+from rareseg.recipe import Overrides, Recipe, differences, make_recipe, merge
+from rareseg.study.rows import Row
+from rareseg.training.plan import plan_recipe
+
+Roles = Mapping[str, Role]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: a row, a seed, a fold, and the complete recipe that follows from them.
+
+    ``key`` is the hash of all that its result depends on.
+    """
+
+    row: str
+    seed: int
+    fold: int
+    recipe: Recipe
+    key: str
+
+    @property
+    def title(self) -> str:
+        """What the cell is called."""
+        return f"{self.row}, seed {self.seed}, fold {self.fold}"
+
+
+@dataclass(frozen=True)
+class Design:
+    """A comparison as it is asked for.
+
+    ``recipes`` lead from a row's name to its recipe, seed aside; ``roles`` give the role of every
+    case, fold by fold. ``data`` and ``code`` are hashes.
+    """
+
+    recipes: Mapping[str, Recipe]
+    seeds: tuple[int, ...]
+    roles: tuple[Roles, ...]
+    data: str
+    code: str
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows' names, in their order."""
+        return tuple(self.recipes)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Return all cells, such that every row has been tried once before any is tried twice."""
+        return tuple(
+            self._cell(row, seed, fold)
+            for seed in self.seeds
+            for fold in range(len(self.roles))
+            for row in self.recipes
+        )
+
+    def departures(self, row: str) -> list[str]:
+        """Return in which values a row departs from the first."""
+        return differences(self.recipes[self.rows[0]], self.recipes[row])
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that are equal for machines which work on the same comparison."""
+        return {
+            "code": self.code,
+            "torch": torch.__version__,
+            "data": self.data,
+            "seeds": list(self.seeds),
+            "folds": len(self.roles),
+            "split": _digest([sorted(roles.items()) for roles in self.roles]),
+            "rows": {row: recipe.model_dump(mode="json") for row, recipe in self.recipes.items()},
+        }
+
+    def _cell(self, row: str, seed: int, fold: int) -> Cell:
+        values = merge(self.recipes[row].model_dump(), {"training": {"seed": seed}})
+        recipe = make_recipe(values)
+        parts = [self.identity() | {"rows": {}, "seeds": [], "folds": 0}, fold]
+        return Cell(row, seed, fold, recipe, _digest([*parts, recipe.model_dump(mode="json")]))
+
+
+def make_design(
+    fingerprint: Fingerprint,
+    rows: Sequence[Row],
+    shared: Overrides,
+    *,
+    seeds: int,
+    folds: int,
+    declared: Roles,
+) -> Design:
+    """Return the comparison of ``rows`` over ``seeds`` seeds from ``training.seed`` on.
+
+    One fold means the recipe's own split; of several each is the test set once, and the other
+    cases are divided into train and select in the recipe's proportion. ``declared`` are roles that
+    the data set states, with which there is one fold. Raises :class:`UsageError` and
+    :class:`~rareseg.errors.RecipeError` for what cannot be compared.
+    """
+    if seeds < 1 or folds < 1:
+        raise UsageError(f"{seeds} seeds and {folds} folds leave no cell; give 1 or more of each.")
+    recipes = {
+        row.name: plan_recipe(fingerprint, merge(shared, row.settings)).recipe for row in rows
+    }
+    first = next(iter(recipes.values()))
+    if first.split.folds:
+        raise UsageError(
+            "split.folds trains several networks in one run; compare with --folds instead."
+        )
+    return Design(
+        recipes=recipes,
+        seeds=tuple(range(first.training.seed, first.training.seed + seeds)),
+        roles=tuple(_roles(fingerprint, first, folds, declared)),
+        data=data_hash(fingerprint),
+        code=code_hash(),
+    )
+
+
+def data_hash(fingerprint: Fingerprint) -> str:
+    """Return a hash of what the data hold; neither paths nor times of files count."""
+    facts = [vars(case) for case in fingerprint.cases]
+    return _digest([facts, fingerprint.classes.to_dict()])
+
+
+@cache
+def code_hash() -> str:
+    """Return a hash of this package's source files."""
+    digest = hashlib.sha256()
+    for name, content in sorted(_sources(files("rareseg"), "")):
+        digest.update(name.encode() + b"\0" + content + b"\0")
+    return digest.hexdigest()
+
+
+def _sources(folder: Traversable, within: str) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for item in folder.iterdir():
+        name = f"{within}/{item.name}"
+        if item.is_dir():
+            found += _sources(item, name)
+        elif item.name.endswith(".py"):
+            found.append((name, item.read_bytes()))
+    return found
+
+
+def _roles(
+    fingerprint: Fingerprint, recipe: Recipe, folds: int, declared: Roles
+) -> list[dict[str, Role]]:
+    split = recipe.split
+    shares: dict[Role, float] = {
+        "train": split.train,
+        "select": split.select,
+        "certify": split.certify,
+        "test": split.test,
+    }
+    if folds == 1:
+        return [make_split(fingerprint, shares=shares, seed=split.seed, declared=dict(declared))]
+    if declared:
+        raise UsageError(
+            f"The data set states who is tested, which leaves one fold, not {folds}; leave --folds "
+            "out, or the roles."
+        )
+    ids = {case.id for case in fingerprint.cases}
+    fold_of = make_folds(fingerprint, count=folds, seed=split.seed, ids=ids)
+    rest = split.train + split.select
+    learning: dict[Role, float] = {"train": split.train / rest, "select": split.select / rest}
+    return [
+        make_split(
+            fingerprint,
+            shares=learning,
+            seed=split.seed,
+            declared={case: "test" for case, own in fold_of.items() if own == fold},
+        )
+        for fold in range(folds)
+    ]
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
