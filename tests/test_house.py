@@ -175,6 +175,7 @@ def test_every_command_has_an_example():
         "train",
         "tune",
         "calibrate",
+        "compare",
         "predict",
         "evaluate",
     }

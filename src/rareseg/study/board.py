@@ -87,7 +87,8 @@ class Board:
         lock = _lock(url, name)
         try:
             with lock():
-                storage = RDBStorage(url, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+                with _quiet():
+                    storage = RDBStorage(url, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
                 study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
                 begun = _joined(study.user_attrs, "identity")
                 if begun is None:
@@ -192,11 +193,6 @@ class Board:
                     assert packed is not None, "a cell is told after its result was kept"
                     found[key] = {} if keys_only else json.loads(_unpacked(packed))
         return found
-
-    def sweep(self) -> None:
-        """Hang up the cells of workers that were killed."""
-        with self._lock():
-            self._hang_up()
 
     def _hang_up(self, *, again: bool = False) -> None:
         """Hang up every cell that neither waits, runs nor is recorded; call it under the lock.

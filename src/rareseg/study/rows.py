@@ -9,7 +9,7 @@ from typing import Any
 
 from rareseg.errors import RecipeError, UsageError, nearest
 from rareseg.recipe import check_values, parse_settings
-from rareseg.sampling.registry import strategies
+from rareseg.sampling.strategy import strategies
 
 SHARED = ("data", "split", "decision")
 """Sections that every row has in common, or it would be judged on something else."""

@@ -1,0 +1,139 @@
+"""The board: hung up once, taken once, recorded once, and nothing is lost with a worker."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import rareseg.study.board as boards
+from rareseg.errors import RunError, UsageError
+from rareseg.study.board import Board, Counts
+
+IDENTITY = {"code": "c", "data": "d", "rows": {"random": {"training": {"steps": 5}}}}
+KEYS = ("a", "b", "c")
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def trials(url):
+    return optuna.load_study(study_name="table", storage=url).get_trials(deepcopy=False)
+
+
+def test_cells_are_hung_up_once_however_many_workers_come(url):
+    with ThreadPoolExecutor(4) as workers:
+        opened = list(workers.map(lambda _: Board.open(url, "table", IDENTITY, KEYS), range(4)))
+    assert [trial.user_attrs["cell"] for trial in trials(url)] == list(KEYS)
+    assert all(board.counts() == Counts(3, 0, 0, 0) for board in opened)
+
+
+def test_every_cell_is_taken_by_one_worker_and_recorded(url):
+    one, two = (Board.open(url, "table", IDENTITY, KEYS) for _ in range(2))
+    taken = [one.take(), two.take(), one.take()]
+    assert [cell.key for cell in taken] == list(KEYS)
+    assert two.take() is None
+    assert one.counts() == Counts(0, 3, 0, 0)
+    for cell in taken:
+        with one.alive(cell):
+            assert one.record(cell, {"cell": cell.key}, 0.5)
+    assert two.results() == {key: {"cell": key} for key in KEYS}
+    assert two.counts() == Counts(0, 0, 3, 0)
+    assert len(trials(url)) == 3
+
+
+def test_a_result_of_any_size_comes_back_as_it_was(url):
+    board = Board.open(url, "table", IDENTITY, ("a",))
+    result = {"values": [((i * 7919) % 10007) / 7 for i in range(30_000)]}
+    board.record(board.take(), result, 0.1)
+    assert trials(url)[0].user_attrs["result"] > 3
+    assert board.results() == {"a": result}
+
+
+def test_the_cell_of_a_worker_that_was_killed_is_hung_up_again(url, monkeypatch):
+    monkeypatch.setattr(boards, "GRACE", 1)
+    board = Board.open(url, "table", IDENTITY, ("a",))
+    lost = board.take()
+    found = _until_taken(board)
+    assert found.key == "a"
+    # The lost worker comes back: its result is refused, that of the other one kept.
+    assert not board.record(lost, {"by": "lost"}, 0.0)
+    assert board.record(found, {"by": "found"}, 1.0)
+    assert board.results() == {"a": {"by": "found"}}
+    states = [trial.state for trial in trials(url)]
+    assert states.count(TrialState.COMPLETE) == 1
+
+
+def _until_taken(board):
+    """Take again until the silence of the last worker is noticed; the clock has whole seconds."""
+    for _ in range(40):
+        found = board.take()
+        if found is not None:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("the cell was not hung up again")
+
+
+def test_a_cell_that_kills_its_workers_is_given_up(url, monkeypatch):
+    monkeypatch.setattr(boards, "MOST_TRIES", 2)
+    board = Board.open(url, "table", IDENTITY, ("a",))
+    for _ in range(2):
+        cell = board.take()
+        board._study.tell(cell.trial, state=TrialState.FAIL)  # as a heartbeat that stopped does
+    assert board.take() is None
+    assert board.counts() == Counts(0, 0, 0, 1)
+    assert "killed 2 times" in board.errors()["a"]
+
+
+def test_a_cell_that_failed_waits_for_the_next_call(url):
+    board = Board.open(url, "table", IDENTITY, ("a",))
+    board.fail(board.take(), "the disk is full")
+    assert board.take() is None
+    assert board.errors() == {"a": "the disk is full"}
+    again = Board.open(url, "table", IDENTITY, ("a",))
+    assert again.counts() == Counts(1, 0, 0, 0)
+    assert again.record(again.take(), {}, 1.0)
+    assert again.errors() == {}
+
+
+def test_a_worker_that_was_asked_to_stop_gives_its_cell_back_at_once(url):
+    board = Board.open(url, "table", IDENTITY, ("a",))
+    board.release(board.take())
+    assert board.take().key == "a"
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"code": "e"}, "code c, not e; use the same version"),
+        ({"data": "e"}, "data d, not e; use the same data"),
+        ({"rows": {"random": {"training": {"steps": 6}}}}, "rows.random.training.steps 5, not 6"),
+        ({"rows": {}}, "rows.random.training.steps 5, not nothing"),
+    ],
+)
+def test_a_comparison_of_something_else_is_refused_by_name(url, changed, named):
+    Board.open(url, "table", IDENTITY, KEYS)
+    with pytest.raises(RunError, match=named):
+        Board.open(url, "table", {**IDENTITY, **changed}, KEYS)
+    assert Board.open(url, "other", {**IDENTITY, **changed}, KEYS).counts().waiting == 3
+
+
+@pytest.mark.parametrize(
+    ("storage", "word"),
+    [
+        ("nothing at all", "no database URL"),
+        ("mysql://root@localhost/db", "allowed are sqlite and postgresql"),
+        ("sqlite://", "names no file"),
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/db", "cannot be used"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_refused_in_a_sentence(storage, word):
+    with pytest.raises(UsageError, match=word) as caught:
+        Board.open(storage, "table", IDENTITY, KEYS)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)

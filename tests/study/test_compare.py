@@ -1,0 +1,181 @@
+"""A comparison from call to page, gone on with, shared, and refused where it must be."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import statistics
+
+import pytest
+
+from rareseg.run.folder import read_split
+
+ROWS = ("--strategies", "random,balanced", "--row", "focal:loss.name=focal")
+
+
+@pytest.fixture(scope="module")
+def compared(plates, shared, call, tmp_path_factory):
+    """Three rows, two seeds."""
+    out = tmp_path_factory.mktemp("compared") / "out"
+    called = call("compare", plates, "--out", out, *ROWS, "--seeds", 2, "--steps", 30, *shared())
+    assert called.code == 0, called.err
+    return out, called
+
+
+def table(out):
+    with (out / "table.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def cells(out):
+    return sorted((out / "cells").iterdir())
+
+
+def test_every_cell_has_its_own_recipe_and_all_the_same_cases(compared):
+    out, _ = compared
+    runs = cells(out)
+    assert len(runs) == 6
+    splits = [read_split(run / "split.csv") for run in runs]
+    assert all(split == splits[0] for split in splits)
+    text = [(run / "recipe.yaml").read_text(encoding="utf-8") for run in runs]
+    assert sum("strategy: random" in recipe for recipe in text) == 2
+    assert sum("name: focal" in recipe for recipe in text) == 2
+    assert sum("seed: 1\n" in recipe for recipe in text) == 3
+    assert not any((run / "store").exists() for run in runs)
+
+
+def test_the_table_is_the_mean_of_what_evaluation_counts(compared, call, plates, tmp_path):
+    """Each cell is a run, and `evaluate` of it gives the cases behind the table."""
+    out, _ = compared
+    by_row: dict[str, list[float]] = {}
+    alarms: dict[str, list[float]] = {}
+    for number, run in enumerate(cells(out)):
+        recipe = (run / "recipe.yaml").read_text(encoding="utf-8")
+        row = "random" if "strategy: random" in recipe else "balanced"
+        row = "focal" if "name: focal" in recipe else row
+        called = call("evaluate", run, plates, "--out", tmp_path / str(number))
+        assert called.code == 0, called.err
+        with (tmp_path / str(number) / "cases.csv").open(encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        by_row.setdefault(row, []).append(
+            statistics.mean(float(li["dice"]) for li in lines if li["stratum"] == "positive")
+        )
+        alarms.setdefault(row, []).append(
+            statistics.mean(int(li["false_alarm"]) for li in lines if li["stratum"] == "negative")
+        )
+    for line in table(out):
+        if line["cut"] != "chosen point":
+            continue
+        if line["measure"] == "dice":
+            assert math.isclose(float(line["value"]), statistics.mean(by_row[line["row"]]))
+        if line["measure"] == "false alarm":
+            assert math.isclose(float(line["value"]), statistics.mean(alarms[line["row"]]))
+
+
+def test_differences_are_to_the_first_row(compared):
+    out, _ = compared
+    dice = {
+        line["row"]: line
+        for line in table(out)
+        if (line["cut"], line["measure"]) == ("0.5", "dice")
+    }
+    assert list(dice) == ["random", "balanced", "focal"]
+    assert dice["random"]["difference"] == ""
+    for row in ("balanced", "focal"):
+        expected = float(dice[row]["value"]) - float(dice["random"]["value"])
+        assert float(dice[row]["difference"]) == pytest.approx(expected)
+        assert float(dice[row]["low"]) <= expected <= float(dice[row]["high"])
+    record = json.loads((out / "table.json").read_text(encoding="utf-8"))
+    assert record["rows"]["balanced"] == ["sampling.strategy: random → balanced"]
+    assert len(record["table"]) == len(table(out))
+
+
+def test_the_page_shows_the_table_and_the_same_cases(compared):
+    out, called = compared
+    page = (out / "compare.html").read_text(encoding="utf-8")
+    assert "foreground, at 0.5" in page
+    assert page.count('class="card picture side-by-side') >= 4
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "sampling.strategy: random → balanced" in page
+    assert "Page: " in called.out
+    assert "(difference to the first row" in called.out
+
+
+def test_called_again_it_trains_nothing_and_says_the_same(compared, plates, shared, call):
+    out, first = compared
+    before = {run: (run / "bundle" / "bundle.json").stat().st_mtime_ns for run in cells(out)}
+    called = call("compare", plates, "--out", out, *ROWS, "--seeds", 2, "--steps", 30, *shared())
+    assert called.code == 0, called.err
+    assert before == {r: (r / "bundle" / "bundle.json").stat().st_mtime_ns for r in cells(out)}
+    assert called.out.splitlines()[-8:] == first.out.splitlines()[-8:]
+
+
+def test_what_was_begun_otherwise_is_refused_by_name(compared, plates, shared, call):
+    out, _ = compared
+    called = call("compare", plates, "--out", out, *ROWS, "--seeds", 2, "--steps", 31, *shared())
+    assert called.code == 1
+    assert "training.steps 30, not 31" in called.err
+    called = call("compare", plates, "--out", out, *ROWS, "--seeds", 1, "--steps", 30, *shared())
+    assert called.code == 1
+    assert "seeds" in called.err
+
+
+def test_two_folds_test_every_case_once(plates, shared, call, tmp_path):
+    called = call(
+        "compare", plates, "--out", tmp_path / "out", "--strategies", "random", "--folds", 2,
+        "--steps", 20, *shared(), "--json",
+    )  # fmt: skip
+    assert called.code == 0, called.err
+    record = json.loads(called.out)
+    components = next(
+        line for line in record["table"] if line["measure"] == "false positive components"
+    )
+    assert components["n_cases"] == 30
+
+
+def test_two_processes_share_the_cells(plates, shared, call, compared, tmp_path):
+    """They end with the table that one process makes."""
+    out, _ = compared
+    called = call(
+        "compare", plates, "--out", tmp_path / "out", *ROWS, "--seeds", 2, "--steps", 30,
+        "--parallel", 2, *shared(),
+    )  # fmt: skip
+    assert called.code == 0, called.err
+    assert table(tmp_path / "out") == table(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (("--strategies", "balancd"), 2, "did you mean 'balanced'"),
+        (("--row", "a:loss.nam=focal"), 2, "did you mean 'name'"),
+        ((), 2, "no row"),
+        (
+            ("--strategies", "random", "--storage", "postgresql+psycopg://127.0.0.1:1/x"),
+            2,
+            "storage",
+        ),
+        (("--strategies", "random", "--set", "split.folds=3"), 2, "--folds"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_sentence(
+    arguments, code, word, plates, shared, call, tmp_path
+):
+    called = call("compare", plates, "--out", tmp_path / "out", *arguments, *shared())
+    assert called.code == code
+    assert word in called.err
+    assert "Traceback" not in called.err
+
+
+def test_a_row_whose_cells_fail_is_left_out_and_named(plates, shared, call, tmp_path):
+    """A network of two levels is refused when its cell is run."""
+    called = call(
+        "compare", plates, "--out", tmp_path / "out", "--strategies", "random", "--row",
+        "flat:network.width=[8, 8]", "--steps", 20, *shared(),
+    )  # fmt: skip
+    assert called.code == 1
+    assert "flat, seed 0, fold 0 failed" in called.out
+    assert {line["row"] for line in table(tmp_path / "out")} == {"random"}
+    page = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
+    assert "flat, seed 0, fold 0 failed, so that its row is not shown" in page
