@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 import rareseg.study.board as boards
+import rareseg.study.storage as storages
 from rareseg.errors import RunError, UsageError
 from rareseg.study.board import Board, Counts
 
@@ -28,13 +29,13 @@ def trials(url):
 
 def test_cells_are_hung_up_once_however_many_workers_come(url):
     with ThreadPoolExecutor(4) as workers:
-        opened = list(workers.map(lambda _: Board.open(url, "table", IDENTITY, KEYS), range(4)))
+        opened = list(workers.map(lambda _: Board(url, "table", IDENTITY, KEYS), range(4)))
     assert [trial.user_attrs["cell"] for trial in trials(url)] == list(KEYS)
     assert all(board.counts() == Counts(3, 0, 0, 0) for board in opened)
 
 
 def test_every_cell_is_taken_by_one_worker_and_recorded(url):
-    one, two = (Board.open(url, "table", IDENTITY, KEYS) for _ in range(2))
+    one, two = (Board(url, "table", IDENTITY, KEYS) for _ in range(2))
     taken = [one.take(), two.take(), one.take()]
     assert [cell.key for cell in taken] == list(KEYS)
     assert two.take() is None
@@ -48,7 +49,7 @@ def test_every_cell_is_taken_by_one_worker_and_recorded(url):
 
 
 def test_a_result_of_any_size_comes_back_as_it_was(url):
-    board = Board.open(url, "table", IDENTITY, ("a",))
+    board = Board(url, "table", IDENTITY, ("a",))
     result = {"values": [((i * 7919) % 10007) / 7 for i in range(30_000)]}
     board.record(board.take(), result, 0.1)
     assert trials(url)[0].user_attrs["result"] > 3
@@ -56,8 +57,8 @@ def test_a_result_of_any_size_comes_back_as_it_was(url):
 
 
 def test_the_cell_of_a_worker_that_was_killed_is_hung_up_again(url, monkeypatch):
-    monkeypatch.setattr(boards, "GRACE", 1)
-    board = Board.open(url, "table", IDENTITY, ("a",))
+    monkeypatch.setattr(storages, "GRACE", 1)
+    board = Board(url, "table", IDENTITY, ("a",))
     lost = board.take()
     found = _until_taken(board)
     assert found.key == "a"
@@ -81,28 +82,30 @@ def _until_taken(board):
 
 def test_a_cell_that_kills_its_workers_is_given_up(url, monkeypatch):
     monkeypatch.setattr(boards, "MOST_TRIES", 2)
-    board = Board.open(url, "table", IDENTITY, ("a",))
+    board = Board(url, "table", IDENTITY, ("a",))
     for _ in range(2):
         cell = board.take()
-        board._study.tell(cell.trial, state=TrialState.FAIL)  # as a heartbeat that stopped does
+        board._shared.study.tell(
+            cell.trial, state=TrialState.FAIL
+        )  # as a heartbeat that stopped does
     assert board.take() is None
     assert board.counts() == Counts(0, 0, 0, 1)
     assert "killed 2 times" in board.errors()["a"]
 
 
 def test_a_cell_that_failed_waits_for_the_next_call(url):
-    board = Board.open(url, "table", IDENTITY, ("a",))
+    board = Board(url, "table", IDENTITY, ("a",))
     board.fail(board.take(), "the disk is full")
     assert board.take() is None
     assert board.errors() == {"a": "the disk is full"}
-    again = Board.open(url, "table", IDENTITY, ("a",))
+    again = Board(url, "table", IDENTITY, ("a",))
     assert again.counts() == Counts(1, 0, 0, 0)
     assert again.record(again.take(), {}, 1.0)
     assert again.errors() == {}
 
 
 def test_a_worker_that_was_asked_to_stop_gives_its_cell_back_at_once(url):
-    board = Board.open(url, "table", IDENTITY, ("a",))
+    board = Board(url, "table", IDENTITY, ("a",))
     board.release(board.take())
     assert board.take().key == "a"
 
@@ -117,10 +120,10 @@ def test_a_worker_that_was_asked_to_stop_gives_its_cell_back_at_once(url):
     ],
 )
 def test_a_comparison_of_something_else_is_refused_by_name(url, changed, named):
-    Board.open(url, "table", IDENTITY, KEYS)
+    Board(url, "table", IDENTITY, KEYS)
     with pytest.raises(RunError, match=named):
-        Board.open(url, "table", {**IDENTITY, **changed}, KEYS)
-    assert Board.open(url, "other", {**IDENTITY, **changed}, KEYS).counts().waiting == 3
+        Board(url, "table", {**IDENTITY, **changed}, KEYS)
+    assert Board(url, "other", {**IDENTITY, **changed}, KEYS).counts().waiting == 3
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,6 @@ def test_a_comparison_of_something_else_is_refused_by_name(url, changed, named):
 )
 def test_a_storage_that_cannot_be_used_is_refused_in_a_sentence(storage, word):
     with pytest.raises(UsageError, match=word) as caught:
-        Board.open(storage, "table", IDENTITY, KEYS)
+        Board(storage, "table", IDENTITY, KEYS)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

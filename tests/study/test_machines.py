@@ -20,8 +20,8 @@ from optuna.trial import TrialState
 
 WORKER = """
 import sys
-import rareseg.study.board as board
-board.HEARTBEAT, board.GRACE = 1, 4
+import rareseg.study.storage as storage
+storage.HEARTBEAT, storage.GRACE = 1, 4
 from rareseg.study import compare
 compare.POLL = 0.5
 from rareseg.cli import main

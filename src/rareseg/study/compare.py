@@ -102,9 +102,12 @@ def compare(
         helper.start()
     try:
         _work(work, track, say)
-    finally:
+    except BaseException:
         for helper in helpers:
-            helper.terminate() if work.board.counts().waiting else helper.join()
+            helper.terminate()
+        raise
+    for helper in helpers:
+        helper.join()
     return _conclude(work, out, say)
 
 
@@ -153,7 +156,7 @@ def _prepare(asked: Asked, out: Path, track: Track, say: Say) -> _Work:
     )
     url = asked.storage or f"sqlite:///{(out / 'study.db').resolve()}"
     name = asked.name or out.resolve().name
-    board = Board.open(url, name, design.identity(), list(cells))
+    board = Board(url, name, design.identity(), list(cells))
     ground = Ground(asked.data, dataset, fingerprint, store, asked.machine)
     return _Work(design, cells, ground, board, out, _shown(fingerprint, design))
 
