@@ -176,6 +176,7 @@ def test_every_command_has_an_example():
         "tune",
         "calibrate",
         "compare",
+        "search",
         "predict",
         "evaluate",
     }

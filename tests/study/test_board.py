@@ -13,6 +13,7 @@ import rareseg.study.board as boards
 import rareseg.study.storage as storages
 from rareseg.errors import RunError, UsageError
 from rareseg.study.board import Board, Counts
+from rareseg.study.storage import SharedStudy
 
 IDENTITY = {"code": "c", "data": "d", "rows": {"random": {"training": {"steps": 5}}}}
 KEYS = ("a", "b", "c")
@@ -23,19 +24,25 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path / 'study.db'}"
 
 
+def open_board(url, keys, *, name="table", identity=IDENTITY):
+    shared = SharedStudy(url, name)
+    shared.require(identity)
+    return Board(shared, keys)
+
+
 def trials(url):
     return optuna.load_study(study_name="table", storage=url).get_trials(deepcopy=False)
 
 
 def test_cells_are_hung_up_once_however_many_workers_come(url):
     with ThreadPoolExecutor(4) as workers:
-        opened = list(workers.map(lambda _: Board(url, "table", IDENTITY, KEYS), range(4)))
+        opened = list(workers.map(lambda _: open_board(url, KEYS), range(4)))
     assert [trial.user_attrs["cell"] for trial in trials(url)] == list(KEYS)
     assert all(board.counts() == Counts(3, 0, 0, 0) for board in opened)
 
 
 def test_every_cell_is_taken_by_one_worker_and_recorded(url):
-    one, two = (Board(url, "table", IDENTITY, KEYS) for _ in range(2))
+    one, two = (open_board(url, KEYS) for _ in range(2))
     taken = [one.take(), two.take(), one.take()]
     assert [cell.key for cell in taken] == list(KEYS)
     assert two.take() is None
@@ -49,7 +56,7 @@ def test_every_cell_is_taken_by_one_worker_and_recorded(url):
 
 
 def test_a_result_of_any_size_comes_back_as_it_was(url):
-    board = Board(url, "table", IDENTITY, ("a",))
+    board = open_board(url, ("a",))
     result = {"values": [((i * 7919) % 10007) / 7 for i in range(30_000)]}
     board.record(board.take(), result, 0.1)
     assert trials(url)[0].user_attrs["result"] > 3
@@ -58,7 +65,7 @@ def test_a_result_of_any_size_comes_back_as_it_was(url):
 
 def test_the_cell_of_a_worker_that_was_killed_is_hung_up_again(url, monkeypatch):
     monkeypatch.setattr(storages, "GRACE", 1)
-    board = Board(url, "table", IDENTITY, ("a",))
+    board = open_board(url, ("a",))
     lost = board.take()
     found = _until_taken(board)
     assert found.key == "a"
@@ -82,7 +89,7 @@ def _until_taken(board):
 
 def test_a_cell_that_kills_its_workers_is_given_up(url, monkeypatch):
     monkeypatch.setattr(boards, "MOST_TRIES", 2)
-    board = Board(url, "table", IDENTITY, ("a",))
+    board = open_board(url, ("a",))
     for _ in range(2):
         cell = board.take()
         board._shared.study.tell(
@@ -94,18 +101,18 @@ def test_a_cell_that_kills_its_workers_is_given_up(url, monkeypatch):
 
 
 def test_a_cell_that_failed_waits_for_the_next_call(url):
-    board = Board(url, "table", IDENTITY, ("a",))
+    board = open_board(url, ("a",))
     board.fail(board.take(), "the disk is full")
     assert board.take() is None
     assert board.errors() == {"a": "the disk is full"}
-    again = Board(url, "table", IDENTITY, ("a",))
+    again = open_board(url, ("a",))
     assert again.counts() == Counts(1, 0, 0, 0)
     assert again.record(again.take(), {}, 1.0)
     assert again.errors() == {}
 
 
 def test_a_worker_that_was_asked_to_stop_gives_its_cell_back_at_once(url):
-    board = Board(url, "table", IDENTITY, ("a",))
+    board = open_board(url, ("a",))
     board.release(board.take())
     assert board.take().key == "a"
 
@@ -120,10 +127,12 @@ def test_a_worker_that_was_asked_to_stop_gives_its_cell_back_at_once(url):
     ],
 )
 def test_a_comparison_of_something_else_is_refused_by_name(url, changed, named):
-    Board(url, "table", IDENTITY, KEYS)
+    open_board(url, KEYS)
     with pytest.raises(RunError, match=named):
-        Board(url, "table", {**IDENTITY, **changed}, KEYS)
-    assert Board(url, "other", {**IDENTITY, **changed}, KEYS).counts().waiting == 3
+        open_board(url, KEYS, identity={**IDENTITY, **changed})
+    assert (
+        open_board(url, KEYS, name="other", identity={**IDENTITY, **changed}).counts().waiting == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,6 +146,6 @@ def test_a_comparison_of_something_else_is_refused_by_name(url, changed, named):
 )
 def test_a_storage_that_cannot_be_used_is_refused_in_a_sentence(storage, word):
     with pytest.raises(UsageError, match=word) as caught:
-        Board(storage, "table", IDENTITY, KEYS)
+        SharedStudy(storage, "table")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -31,7 +31,7 @@ def test_what_is_no_row_is_refused(text):
     "key", ["split.seed=1", "data.dimension=2", "training.seed=4", "training.steps=9"]
 )
 def test_what_all_rows_share_is_no_row_s_own(key):
-    with pytest.raises(RecipeError, match="which all rows share"):
+    with pytest.raises(RecipeError, match="which all trainings share"):
         parse_row(f"mine:{key}")
 
 

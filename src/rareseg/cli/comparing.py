@@ -72,21 +72,24 @@ def compare(
     from rareseg.run.prepare import Machine, Wishes
     from rareseg.study.compare import Asked
     from rareseg.study.compare import compare as compare_rows
+    from rareseg.study.ground import Job
     from rareseg.study.rows import make_rows
 
     chosen = [] if steps is None else [f"training.steps={steps}"]
     names = [part.strip() for part in strategies.split(",") if part.strip()]
     compared = compare_rows(
         Asked(
-            data=data_options(data, group_from, missing_mask),
+            Job(
+                data=data_options(data, group_from, missing_mask),
+                wishes=Wishes(recipe, [*(settings or []), *chosen]),
+                storage=storage,
+                name=name,
+                parallel=parallel,
+                machine=Machine(accelerator),
+            ),
             rows=make_rows(names, rows or []),
             seeds=seeds,
             folds=folds,
-            wishes=Wishes(recipe, [*(settings or []), *chosen]),
-            storage=storage,
-            name=name,
-            parallel=parallel,
-            machine=Machine(accelerator),
         ),
         out,
         track=bar,
@@ -101,3 +104,109 @@ def compare(
         print_line(f"Page: {compared.page.resolve()}")
     if compared.errors:
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: rareseg search data/ --range training.learning_rate=1e-4..1e-2:log --out found"
+)
+def search(
+    data: Data,
+    out: Out,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", metavar="KEY=LOW..HIGH[:log]", help="A number to vary."),
+    ] = None,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--choice", metavar="KEY=A|B", help="A value to choose."),
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Recipes to try.")] = 30,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of each training.")
+    ] = None,
+    maximize: Annotated[
+        str, typer.Option("--maximize", help="dice, f-beta, youden, or cost, as `tune` takes it.")
+    ] = "dice",
+    beta: Annotated[float, typer.Option("--beta", min=0.0, help="Of f-beta.")] = 1.0,
+    cost_false_positive: Annotated[
+        float, typer.Option("--cost-false-positive", min=0.0, help="Of cost.")
+    ] = 1.0,
+    cost_false_negative: Annotated[
+        float, typer.Option("--cost-false-negative", min=0.0, help="Of cost.")
+    ] = 1.0,
+    level: Annotated[
+        str, typer.Option("--level", help="voxel, lesion or image: of youden and cost.")
+    ] = "voxel",
+    region: Annotated[
+        str | None, typer.Option("--region", help="One region; the mean over all if not given.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="A recipe file that all trials share.")
+    ] = None,
+    settings: Settings = None,
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, help="Trainings at a time on this machine.")
+    ] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="URL", help="A database that several machines share."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--name", help="Of the search in that database; the folder's if empty.")
+    ] = "",
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = "error",
+    accelerator: Annotated[
+        str, typer.Option("--accelerator", help="auto, cpu, cuda or mps.")
+    ] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Search a recipe whose operating point reaches most on the select cases; again: go on.
+
+    Without --range and --choice: strategy, share of positives, loss, learning rate, weight decay
+    and dropout. The test cases are not looked at: train with --recipe best.yaml to see more.
+    """
+    from rareseg.decision.operating_point import Goal
+    from rareseg.run.prepare import Machine, Wishes
+    from rareseg.study.ground import Job
+    from rareseg.study.search import Wanted
+    from rareseg.study.search import search as search_recipe
+    from rareseg.study.space import make_space
+
+    chosen = [] if steps is None else [f"training.steps={steps}"]
+    found = search_recipe(
+        Wanted(
+            Job(
+                data=data_options(data, group_from, missing_mask),
+                wishes=Wishes(recipe, [*(settings or []), *chosen]),
+                storage=storage,
+                name=name,
+                parallel=parallel,
+                machine=Machine(accelerator),
+            ),
+            space=make_space(ranges or [], choices or []),
+            goal=Goal(
+                maximize,  # type: ignore[arg-type]
+                beta=beta,
+                cost_false_positive=cost_false_positive,
+                cost_false_negative=cost_false_negative,
+                level=level,  # type: ignore[arg-type]
+            ),
+            trials=trials,
+            region=region,
+        ),
+        out,
+        track=bar,
+        say=say_to(as_json),
+    )
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_line(
+        f"The best of {found.n_recorded} trainings ({found.n_given_up} more were given up, "
+        f"{found.n_failed} failed) reaches {found.value:.3f} on the select cases:"
+    )
+    for key, value in found.values.items():
+        print_line(f"  {key}: {value}")
+    print_line(f"All trials: {found.trials_csv}")
+    print_line(f"What it is worth on cases that chose nothing: train with --recipe {found.recipe}")

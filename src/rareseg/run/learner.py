@@ -29,7 +29,7 @@ from rareseg.sampling.augment import window_for
 from rareseg.sampling.mined import nothing_mined
 from rareseg.sampling.mining import Predict, mine
 from rareseg.sampling.sampler import PatchSampler
-from rareseg.training.fit import Fitted, Validate, fit
+from rareseg.training.fit import Fitted, Heard, Validate, fit
 from rareseg.training.losses import Loss, make_loss
 from rareseg.training.presence import WithPresence, without_presence
 
@@ -93,7 +93,7 @@ class Learner:
             classes=self.run.store.classes.count,
         )
 
-    def learn(self, track: Track, say: Say) -> Fitted:
+    def learn(self, track: Track, say: Say, heard: Heard) -> Fitted:
         """Train to the last step, from wherever the run stands."""
         if self.beginning is not None:
             for line in self.beginning.describe():
@@ -111,6 +111,7 @@ class Learner:
             make_predict=self.predict_with,
             track=track,
             report=say,
+            heard=heard,
         )
 
     def predict_with(self, network: torch.nn.Module) -> Predict:

@@ -33,7 +33,7 @@ from rareseg.run.scoring import merge_scored, score_all
 from rareseg.run.tune import tune
 from rareseg.sampling.sampler import MOST_ROUNDS
 from rareseg.training.budget import parse_duration, plan_steps
-from rareseg.training.fit import measure_step
+from rareseg.training.fit import Heard, measure_step
 from rareseg.training.plan import Plan
 
 
@@ -75,13 +75,14 @@ def learn(
     wishes: Wishes | None = None,
     given: Given | None = None,
     machine: Machine | None = None,
+    heard: Heard = lambda step, score: None,
     track: Track = silent,
     say: Say = nobody,
 ) -> RunFolder:
     """Bring the run at ``out`` to a trained bundle and return its folder: the first half of train.
 
     Neither a point is chosen nor a test case looked at. ``fabric`` is launched, for 32 bits; what
-    is ``given`` is not found anew. Raises as :func:`train`.
+    is ``given`` is not found anew; ``heard`` is told each validation. Raises as :func:`train`.
     """
     started = time.monotonic()
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
@@ -105,7 +106,7 @@ def learn(
         for number, learner in enumerate(learners, start=1):
             if len(learners) > 1:
                 say(f"fold {number} of {len(learners)}")
-            bundles.append(learner.bundle(learner.learn(track, say)))
+            bundles.append(learner.bundle(learner.learn(track, say, heard)))
         if fabric.is_global_zero:
             if run.folds:
                 _score_unseen(run, learners, bundles, fabric.device, track)

@@ -45,14 +45,12 @@ class Board:
     """The cells of one comparison in a database that all workers reach.
 
     ``keys`` are those of the cells, in the order in which they are to be tried. Cells that failed
-    with an error are hung up anew. Raises as :class:`~rareseg.study.storage.SharedStudy`.
+    with an error are hung up anew.
     """
 
-    def __init__(
-        self, url: str, name: str, identity: Mapping[str, Any], keys: Sequence[str]
-    ) -> None:
+    def __init__(self, shared: SharedStudy, keys: Sequence[str]) -> None:
         self.keys = tuple(keys)
-        self._shared = SharedStudy(url, name, identity)
+        self._shared = shared
         with self._shared.lock():
             self._hang_up(again=True)
 

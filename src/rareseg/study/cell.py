@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.fingerprint import Fingerprint
-from rareseg.data.records import Case, Dataset
+from rareseg.data.records import Case
 from rareseg.decision.operating_point import OperatingPoint, apply_point, default_point
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.comparison import Headline, headline
@@ -24,26 +23,15 @@ from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.run.evaluate import shown_points
-from rareseg.run.folder import DataOptions
-from rareseg.run.prepare import Given, Machine, Say, nobody
+from rareseg.run.prepare import Given, Say, nobody
 from rareseg.run.scoring import Points, score_all, score_each
 from rareseg.run.train import learn
 from rareseg.run.tune import tune
 from rareseg.study.design import Cell, Roles
+from rareseg.study.ground import Ground
 
 HALF, CHOSEN = "0.5", "chosen point"
 """Where a row's scores are cut: at 0.5, and at the point chosen on its own select cases."""
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What all cells stand on: the data, found once, and where to compute."""
-
-    options: DataOptions
-    dataset: Dataset
-    fingerprint: Fingerprint
-    store: Path
-    machine: Machine
 
 
 @dataclass(frozen=True)

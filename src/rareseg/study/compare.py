@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
-import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from rareseg.data.build import build_store
 from rareseg.data.files import atomic_write
-from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.fingerprint import Fingerprint
 from rareseg.data.formats import read_image
-from rareseg.errors import ProblemsError, RaresegError, RunError, UsageError
+from rareseg.errors import RaresegError, RunError
 from rareseg.evaluation.contest import Column, Runs, contest_record, hold_contest
 from rareseg.evaluation.scores import region_references
-from rareseg.prediction.predictor import computes_in_bf16
 from rareseg.progress import Track, silent
-from rareseg.recipe import Overrides, merge
+from rareseg.recipe import merge
 from rareseg.report.content import CasePicture
 from rareseg.report.contest import ContestContent, PictureRow, write_contest
 from rareseg.report.pictures import Shot, take_picture
 from rareseg.report.wording import count
-from rareseg.run.folder import DataOptions, claim
-from rareseg.run.prepare import Machine, Say, Wishes, nobody
+from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import read_labels
 from rareseg.study.board import Board, Taken
-from rareseg.study.cell import CHOSEN, HALF, CellResult, Ground, Mask, run_cell
+from rareseg.study.cell import CHOSEN, HALF, CellResult, Mask, run_cell
 from rareseg.study.design import Cell, Design, make_design
+from rareseg.study.ground import Ground, Job, find_ground, helpers, settle
 from rareseg.study.rows import Row
-from rareseg.training.plan import make_preprocessing
+from rareseg.study.storage import SharedStudy
 
 NOTE = "compare.json"
 POLL = 5.0
@@ -46,21 +42,12 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Asked:
-    """What a comparison is asked for, as a second machine would ask for it too.
+    """What a comparison is asked for: rows, and how many times each is trained."""
 
-    ``storage`` is a database URL, ``None`` for a file beside the results; ``name`` tells
-    comparisons in one database apart; ``parallel`` processes work on this machine.
-    """
-
-    data: DataOptions
+    job: Job
     rows: tuple[Row, ...]
     seeds: int = 1
     folds: int = 1
-    wishes: Wishes = field(default_factory=Wishes)
-    storage: str | None = None
-    name: str = ""
-    parallel: int = 1
-    machine: Machine = field(default_factory=Machine)
 
 
 @dataclass(frozen=True)
@@ -87,27 +74,13 @@ def compare(
     :func:`rareseg.run.train.train`.
     """
     out = Path(out)
-    if asked.parallel < 1:
-        raise UsageError(f"--parallel is {asked.parallel}; give 1 or more.")
-    work = _prepare(asked, out, track, say)
+    work = _prepare(asked, out, track)
     say(
         f"{count(len(work.cells), 'cell')}: {count(len(work.design.rows), 'row')}, "
         f"{count(asked.seeds, 'seed')}, {count(asked.folds, 'fold')}"
     )
-    helpers = [
-        multiprocessing.get_context("spawn").Process(target=_help, args=(asked, out), daemon=True)
-        for _ in range(asked.parallel - 1)
-    ]
-    for helper in helpers:
-        helper.start()
-    try:
+    with helpers(asked.job, _help, asked, out):
         _work(work, track, say)
-    except BaseException:
-        for helper in helpers:
-            helper.terminate()
-        raise
-    for helper in helpers:
-        helper.join()
     return _conclude(work, out, say)
 
 
@@ -123,54 +96,25 @@ class _Work:
     shown: tuple[str, ...]
 
 
-def _prepare(asked: Asked, out: Path, track: Track, say: Say) -> _Work:
+def _prepare(asked: Asked, out: Path, track: Track) -> _Work:
     """Find what all cells stand on, and open the board."""
-    overrides = asked.wishes.overrides()
-    claim(out, NOTE, {"data": str(Path(asked.data.path).resolve())}, "a comparison of other data")
-    dataset = asked.data.open()
-    path = out / "fingerprint.json"
-    fingerprint = Fingerprint.from_json(path) if path.is_file() else None
-    if fingerprint is None or fingerprint.content_hash != content_hash(dataset):
-        fingerprint = inspect_dataset(dataset, track=track)
-        if fingerprint.problems:
-            raise ProblemsError(fingerprint.problems)
-        fingerprint.to_json(path)
-    declared = {case.id: case.role for case in dataset.cases if case.role is not None}
+    overrides = asked.job.wishes.overrides()
+    ground = find_ground(asked.job, out, track, note=NOTE, what="a comparison")
+    shared = SharedStudy(*asked.job.place(out))
+    settled = shared.agree("settled", settle(asked.job, overrides))
     design = make_design(
-        fingerprint,
+        ground.fingerprint,
         asked.rows,
-        _settled(overrides, asked),
+        merge(overrides, settled),
         seeds=asked.seeds,
         folds=asked.folds,
-        declared=declared,
+        declared=ground.declared(),
     )
+    shared.require(design.identity())
+    ground.build(design.recipes[design.rows[0]], track)
     cells = {cell.key: cell for cell in design.cells()}
-    store = out / "store"
-    first = design.recipes[design.rows[0]]
-    build_store(
-        dataset,
-        store,
-        preprocessing=make_preprocessing(first, fingerprint),
-        fingerprint=fingerprint,
-        track=track,
-    )
-    url = asked.storage or f"sqlite:///{(out / 'study.db').resolve()}"
-    name = asked.name or out.resolve().name
-    board = Board(url, name, design.identity(), list(cells))
-    ground = Ground(asked.data, dataset, fingerprint, store, asked.machine)
-    return _Work(design, cells, ground, board, out, _shown(fingerprint, design))
-
-
-def _settled(overrides: Overrides, asked: Asked) -> Overrides:
-    """Fix what a run would leave to the machine, so that every cell computes alike."""
-    training = overrides.get("training", {})
-    settled: dict[str, object] = {}
-    if not training.get("threads"):
-        settled["threads"] = max(1, (os.cpu_count() or 1) // asked.parallel)
-    if training.get("precision", "auto") == "auto":
-        device = asked.machine.fabric("32").device
-        settled["precision"] = "bf16" if computes_in_bf16(device) else "32"
-    return merge(overrides, {"training": settled})
+    shown = _shown(ground.fingerprint, design)
+    return _Work(design, cells, ground, Board(shared, list(cells)), out, shown)
 
 
 def _shown(fingerprint: Fingerprint, design: Design) -> tuple[str, ...]:
@@ -195,7 +139,7 @@ def _spread(length: int, count: int) -> list[int]:
 
 def _help(asked: Asked, out: Path) -> None:
     """Work on a comparison in a process of its own, without a word."""
-    _work(_prepare(asked, out, silent, nobody), silent, nobody)
+    _work(_prepare(asked, out, silent), silent, nobody)
 
 
 def _work(work: _Work, track: Track, say: Say) -> None:

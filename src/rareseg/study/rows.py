@@ -49,15 +49,20 @@ def parse_row(text: str) -> Row:
             "hard-0.9:sampling.strategy=hard,mining.confidence=0.9."
         )
     row = Row(name.strip(), parse_settings(_split_outside_brackets(rest)))
-    for section, values in row.settings.items():
+    require_own(row.settings, f"--row {row.name}")
+    check_values(row.settings, source=f"--row {row.name}")
+    return row
+
+
+def require_own(settings: Mapping[str, Mapping[str, Any]], source: str) -> None:
+    """Raise :class:`RecipeError` where one training sets what all of a study share."""
+    for section, values in settings.items():
         for key in values:
             if section in SHARED or f"{section}.{key}" in SHARED_KEYS:
                 raise RecipeError(
-                    f"--row {row.name} sets {section}.{key}, which all rows share, or they would "
-                    "not be compared on equal terms; set it for all with --set."
+                    f"{source} sets {section}.{key}, which all trainings share, or they would not "
+                    "be compared on equal terms; set it for all with --set."
                 )
-    check_values(row.settings, source=f"--row {row.name}")
-    return row
 
 
 def make_rows(names: Iterable[str], texts: Sequence[str]) -> tuple[Row, ...]:

@@ -40,20 +40,18 @@ Lock = Callable[[], AbstractContextManager[object]]
 class SharedStudy:
     """A study by name in a database, and what its workers need of it.
 
-    Raises :class:`UsageError` for a storage that is none or out of reach, :class:`RunError` where
-    the study was begun with another ``identity``, naming the first difference.
+    Raises :class:`UsageError` for a storage that is none or out of reach.
     """
 
     def __init__(
         self,
         url: str,
         name: str,
-        identity: Mapping[str, Any],
         *,
-        sampler: optuna.samplers.BaseSampler | None = None,
         pruner: optuna.pruners.BasePruner | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.name = name
         self.lock = _lock(url, name)
         try:
             with self.lock():
@@ -65,15 +63,9 @@ class SharedStudy:
                     study_name=name,
                     storage=self._storage,
                     direction="maximize",
-                    sampler=sampler,
                     pruner=pruner,
                     load_if_exists=True,
                 )
-                begun = joined(self.study.user_attrs, "identity")
-                if begun is None:
-                    set_pieces(self.study.set_user_attr, "identity", json.dumps(identity))
-                elif json.loads(begun) != json.loads(json.dumps(identity)):
-                    raise RunError(_refusal(name, json.loads(begun), identity))
         except (SQLAlchemyError, NoSuchModuleError, ArgumentError, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(
@@ -81,6 +73,22 @@ class SharedStudy:
                 "can be reached, such as postgresql+psycopg://user@host/database, or leave "
                 "--storage out for a file beside the results."
             ) from error
+
+    def agree(self, what: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the plain ``values`` that the first worker gave for ``what``; they stay."""
+        with self.lock():
+            known = joined(self.study.user_attrs, what)
+            if known is None:
+                known = json.dumps(values)
+                set_pieces(self.study.set_user_attr, what, known)
+        agreed: dict[str, Any] = json.loads(known)
+        return agreed
+
+    def require(self, identity: Mapping[str, Any]) -> None:
+        """Raise :class:`RunError` where the study was begun otherwise, naming the difference."""
+        begun, asked = self.agree("identity", identity), json.loads(json.dumps(identity))
+        if begun != asked:
+            raise RunError(_refusal(self.name, begun, asked))
 
     def ask(self, distributions: Mapping[str, Any] | None = None) -> optuna.Trial:
         """Return a trial that waits, else a new one, now this worker's; call it under the lock."""
@@ -180,7 +188,7 @@ def _lock(url: str, name: str) -> Lock:
 
 
 def _refusal(name: str, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    one, two = _flat(begun), _flat(json.loads(json.dumps(asked)))
+    one, two = _flat(begun), _flat(asked)
     key = next(key for key in sorted({*one, *two}) if one.get(key) != two.get(key))
     remedy = "choose another --out, or call it as it was begun"
     if key in ("code", "torch", "data"):

@@ -38,6 +38,9 @@ Validate = Callable[[torch.nn.Module], float]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
+Heard = Callable[[int, float], None]
+"""Told the step and the score of each validation; what it raises ends the training."""
+
 LOG_EVERY = 20
 """Steps between two rows of the log."""
 
@@ -64,6 +67,7 @@ class _Progress:
     best_step: int = 0
     best_score: float = -math.inf
     since_best: int = 0
+    last_score: float = -math.inf
     waited: float = 0.0
     worked: float = 0.0
 
@@ -85,6 +89,7 @@ def fit(
     make_predict: MakePredict | None = None,
     track: Track = silent,
     report: Callable[[str], None] = lambda line: None,
+    heard: Heard = lambda step, score: None,
 ) -> Fitted:
     """Train ``network`` for ``recipe.training.steps`` steps and return its best weights.
 
@@ -129,6 +134,7 @@ def fit(
             stop = False
             if progress.step in checkpoints:
                 stop = loop.validate(validate, progress, folder, journal, report)
+                heard(progress.step, progress.last_score)
                 advice = describe_waiting(progress.waiting_share, workers=settings.workers)
                 if advice and not advised:
                     report(advice)
@@ -335,6 +341,7 @@ class _Loop:
         if self.fabric.is_global_zero:
             score = validate(self.average.module.eval())
         score = float(self.fabric.broadcast(score))
+        progress.last_score = score
         better = score > progress.best_score
         progress.since_best = 0 if better else progress.since_best + 1
         if better:
