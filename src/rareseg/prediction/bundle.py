@@ -27,6 +27,7 @@ from rareseg.decision.calibration import Calibration
 from rareseg.decision.guarantees import Statement, statement_from_dict
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import BundleError, ScoreError
+from rareseg.prediction.cascade import Cascade
 from rareseg.recipe import Recipe, make_recipe
 
 FORMAT = 1
@@ -37,14 +38,14 @@ FORMAT = 1
 class Bundle:
     """A model and all that its scores depend on.
 
-    ``weights`` are those of one network, or of ``members`` networks whose probabilities are
-    averaged (:func:`join_members`). ``channels`` is the number of image channels; ``precision``
-    (``"32"`` or ``"bf16"``) the arithmetic in which cases are scored; ``points`` the operating
-    point of each region for which one was chosen; ``trained`` states how the weights came about
-    (steps, seed, split). ``certificates`` are the statements made for each region, the newest last;
-    ``spent`` says which cases (by their digest) were asked to stand for what in each region, since
-    they can do so once. ``calibration`` says what the scores of a region mean; points and
-    certificates are about the scores as they are.
+    ``weights`` are those of one network, or of ``members`` networks (:func:`join_members`) whose
+    probabilities are averaged, or joined as ``cascade`` says. ``channels`` is the number of image
+    channels; ``precision`` (``"32"`` or ``"bf16"``) the arithmetic in which cases are scored;
+    ``points`` the operating point of each region for which one was chosen; ``trained`` states how
+    the weights came about (steps, seed, split). ``certificates`` are the statements made for each
+    region, the newest last; ``spent`` says which cases (by their digest) were asked to stand for
+    what in each region, since they can do so once. ``calibration`` says what the scores of a region
+    mean; points and certificates are about the scores as they are.
     """
 
     recipe: Recipe
@@ -59,10 +60,11 @@ class Bundle:
     spent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     members: int = 1
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    cascade: Cascade | None = None
 
 
 def join_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the weights of several networks of one kind as one mapping; of one, its own."""
+    """Return the weights of several networks as one mapping; of one, its own."""
     if len(members) == 1:
         return dict(members[0])
     return {f"{k}.{name}": t for k, weights in enumerate(members) for name, t in weights.items()}
@@ -164,6 +166,7 @@ def load_bundle(folder: Path) -> Bundle:
                 f"{weights_path} is not the file that {description_path.name} describes "
                 "(its checksum differs); copy the bundle again or train anew."
             )
+        cascade = content.get("cascade")
         return Bundle(
             recipe=make_recipe(content["recipe"], source=str(description_path)),
             classes=Classes.from_dict(content["classes"]),
@@ -186,6 +189,7 @@ def load_bundle(folder: Path) -> Bundle:
                 for region, record in content.get("calibration", {}).items()
             },
             members=int(content.get("members", 1)),
+            cascade=None if cascade is None else Cascade.from_dict(cascade),
         )
     except (
         AttributeError,
@@ -220,6 +224,7 @@ def _write_description(folder: Path, bundle: Bundle, digest: str) -> None:
         "trained": dict(bundle.trained),
         "torch": torch.__version__,
         "members": bundle.members,
+        "cascade": None if bundle.cascade is None else bundle.cascade.to_dict(),
         "weights_sha256": digest,
     }
     with atomic_write(folder / "bundle.json") as temporary:

@@ -7,7 +7,7 @@ scores that it was chosen on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 
@@ -28,18 +28,19 @@ from rareseg.recipe import Recipe
 
 
 class Predictor:
-    """Scores whole images with the network of a bundle, or with the mean of several."""
+    """Scores whole images with the network of a bundle, the mean of several, or two stages."""
 
     def __init__(self, bundle: Bundle, *, device: str | torch.device = "cpu") -> None:
         self.bundle = bundle
         self.device = torch.device(device)
         self.networks: list[torch.nn.Module] = []
-        for weights in split_members(bundle):
+        first_stage = 0 if bundle.cascade is None else bundle.cascade.first_stage
+        for number, weights in enumerate(split_members(bundle)):
             network = build_network(
                 bundle.recipe.network,
                 dimension=bundle.recipe.data.dimension,
                 channels=bundle.channels,
-                classes=bundle.classes.count,
+                classes=2 if number < first_stage else bundle.classes.count,
             )
             network.load_state_dict(weights)
             self.networks.append(prepare_network(network, bundle.recipe, self.device).eval())
@@ -55,8 +56,20 @@ class Predictor:
                 f"{self.bundle.channels}; give the same channels in the same order."
             )
         array = network_input(image, self.bundle.preprocessing)
+        cascade = self.bundle.cascade
+        if cascade is None:
+            scores = self._mean(self.networks, array)
+        else:
+            first, second = self.networks[: cascade.first_stage], self.networks[-1:]
+            scores = cascade.join(self._mean(first, array), self._mean(second, array))
+        return resample(scores, image.array.shape[1:])
+
+    def _mean(
+        self, networks: Sequence[torch.nn.Module], array: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the mean of the networks' probabilities on their own grid."""
         total: NDArray[np.float32] | None = None
-        for network in self.networks:
+        for network in networks:
             scores = score_array(
                 network,
                 array,
@@ -66,7 +79,7 @@ class Predictor:
             )
             total = scores if total is None else total + scores
         assert total is not None
-        return resample(total / np.float32(len(self.networks)), image.array.shape[1:])
+        return np.asarray(total / np.float32(len(networks)), np.float32)
 
     def region_scores(self, image: Image) -> dict[str, NDArray[np.float32]]:
         """Return the score (z, y, x) of every region, in [0, 1], on the image's own grid."""

@@ -92,12 +92,12 @@ def bundle_of(file: Path) -> Path | None:
 def read_weights(file: Path) -> dict[str, Tensor]:
     """Return the tensors of one network from a bundle's weights, safetensors or a torch file.
 
-    Of a bundle with several networks, the first; of a checkpoint that holds more than one
+    Of a bundle with several networks, the last; of a checkpoint that holds more than one
     state_dict, the largest. Raises :class:`BundleError` for a file that cannot be read so.
     """
     bundle = bundle_of(file)
     if bundle is not None:
-        return split_members(load_bundle(bundle))[0]
+        return split_members(load_bundle(bundle))[-1]
     try:
         if file.suffix == ".safetensors":
             tensors: dict[str, Tensor] = load_file(file)

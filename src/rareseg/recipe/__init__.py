@@ -16,6 +16,7 @@ from pydantic import ValidationError, model_validator
 from rareseg.errors import RecipeError, nearest
 from rareseg.recipe.sections import (
     AugmentationSection,
+    CascadeSettings,
     DataSection,
     DecisionSection,
     LossSection,
@@ -31,6 +32,7 @@ from rareseg.recipe.sections import (
 
 __all__ = [
     "AugmentationSection",
+    "CascadeSettings",
     "DataSection",
     "DecisionSection",
     "LossSection",
@@ -83,6 +85,15 @@ class Recipe(_Parts):
                 raise ValueError(
                     f"{name} has {len(size)} values, but data.dimension is {self.data.dimension}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _splits_once(self) -> Recipe:
+        if self.training.cascade is not None and self.split.folds:
+            raise ValueError(
+                "training.cascade and split.folds both divide the train cases; leave one of them "
+                "out"
+            )
         return self
 
 

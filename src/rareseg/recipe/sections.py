@@ -268,6 +268,27 @@ class LossSection(Section):
     tversky_false_negative: Probability = 0.7
 
 
+class CascadeSettings(Section):
+    """Two stages: one finds what is there, the other says within that what it is."""
+
+    folds: Annotated[int, Field(ge=2, le=10)] = Field(
+        default=3, description="networks of stage one; each is asked about cases it has not seen"
+    )
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.5, description="of the steps that stage one takes, all folds together"
+    )
+    recall: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.98, description="share of the foreground voxels that stage one is cut to keep"
+    )
+    margin: Annotated[int, Field(ge=0)] = Field(
+        default=8, description="voxels around what was found that stage two looks at too"
+    )
+
+    def first_steps(self, steps: int) -> int:
+        """Return the steps of each fold of stage one out of ``steps`` for everything."""
+        return max(1, round(self.share * steps / self.folds))
+
+
 class TrainingSection(Section):
     """How long and how fast to learn."""
 
@@ -291,6 +312,10 @@ class TrainingSection(Section):
     )
     patience: Annotated[int, Field(ge=0)] = Field(
         default=0, description="stop after so many validations without a better one; 0: never"
+    )
+    cascade: CascadeSettings | None = Field(
+        default=None,
+        description="{folds: 3}: two stages in as many steps; null: one network does it all",
     )
     initial_weights: str | None = Field(
         default=None,

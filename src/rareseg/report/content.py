@@ -161,7 +161,8 @@ class ReportContent:
     one that is judged, at the operating points of ``points``. ``results`` are the cases behind
     that one, ``table`` their scores, ``components`` theirs at the thresholds of a grid, ``details``
     their surfaces and ``confusion`` their classes; ``select_table`` holds the scores of the cases
-    that the points were chosen on. ``beginning`` says which earlier weights the network began with.
+    that the points were chosen on. ``beginning`` says which earlier weights the network began with,
+    ``stages`` what the first of two left to the second.
     ``train_dice`` is the mean dice on a sample of positive training
     cases, by region. ``priority`` is what the user said matters; ``comparisons`` hold each region
     against the earlier evaluation named ``against``. What is empty or None is left out of the page.
@@ -186,6 +187,7 @@ class ReportContent:
     reasons: Mapping[str, str] = field(default_factory=dict)
     history: History = History()
     beginning: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
     composition: Composition | None = None
     mining: MiningRecord = field(default_factory=MiningRecord)
     select_table: ScoreTable | None = None

@@ -27,6 +27,7 @@ from rareseg.evaluation.scorecard import (
 from rareseg.evaluation.storage import load_table, save_table
 from rareseg.evaluation.values import is_defined
 from rareseg.prediction.bundle import Bundle, load_bundle
+from rareseg.prediction.cascade import describe_cascade
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.content import (
@@ -247,6 +248,8 @@ def _content(
     select = folder.scores("out-of-fold" if in_folds else "select")
     # Of networks that learnt side by side the first stands for all.
     training = folder.training / "fold_0" if in_folds else folder.training
+    if bundle.cascade is not None:
+        training = folder.stage(2)
     delivered = bundle.trained.get("delivered")
     beginning = bundle.trained.get("initial_weights") or {}
     return ReportContent(
@@ -268,6 +271,7 @@ def _content(
             read_table(training / "steps.csv"), read_table(training / "validations.csv")
         ),
         beginning=tuple(beginning.get("sentences", ())),
+        stages=() if bundle.cascade is None else describe_cascade(bundle.cascade),
         composition=None if delivered is None else Composition.from_dict(delivered),
         mining=read_record(training / RECORD),
         select_table=load_table(select) if select.is_file() else None,

@@ -74,6 +74,10 @@ class RunFolder:
         """Checkpoints and logs."""
         return self.root / "training"
 
+    def stage(self, number: int) -> Path:
+        """Checkpoints and logs of one of two stages, 1 or 2."""
+        return self.training / f"stage_{number}"
+
     @property
     def bundle(self) -> Path:
         """The model that is used and handed on."""

@@ -38,7 +38,8 @@ class Learner:
     """What learning one lesson needs, made from a prepared run."""
 
     def __init__(self, run: PreparedRun, lesson: Lesson, machine: Machine, fabric: Fabric) -> None:
-        self.run, self.recipe, self.lesson = run, run.recipe, lesson
+        self.run, self.recipe, self.lesson = run, lesson.recipe or run.recipe, lesson
+        self.classes = lesson.train.classes
         self.precision = self.recipe.training.precision
         self.fabric = fabric
         if self.precision == "bf16":
@@ -52,11 +53,11 @@ class Learner:
             )
         # A network that cannot be made or begun is found here, before the recipe is written.
         with torch.device("meta"):
-            untrained = self._untrained()
+            untrained = self.untrained()
         self.beginning: Transfer | None = None
         if not (lesson.folder / "last.pt").is_file():
             self.beginning = initial_weights(self.recipe, untrained)
-        self.loss: Loss = make_loss(self.recipe.loss, run.store.classes)
+        self.loss: Loss = make_loss(self.recipe.loss, self.classes)
         self.sampler = PatchSampler.from_settings(
             lesson.train,
             settings,
@@ -71,7 +72,7 @@ class Learner:
     def network(self) -> torch.nn.Module:
         """Return the untrained network, the same for the same seed."""
         torch.manual_seed(self.recipe.training.seed)
-        network = self._untrained()
+        network = self.untrained()
         if self.beginning is not None:
             begin_with(network, self.beginning.weights)
         if self.recipe.loss.presence > 0:
@@ -81,16 +82,17 @@ class Learner:
                 deepest=at,
                 features=features,
                 dimension=self.recipe.data.dimension,
-                classes=self.run.store.classes.count,
+                classes=self.classes.count,
             )
         return prepare_network(network, self.recipe, self.fabric.device)
 
-    def _untrained(self) -> torch.nn.Module:
+    def untrained(self) -> torch.nn.Module:
+        """Return the network alone, initialised from torch's generator."""
         return build_network(
             self.recipe.network,
             dimension=self.recipe.data.dimension,
             channels=self.run.store.channels,
-            classes=self.run.store.classes.count,
+            classes=self.classes.count,
         )
 
     def learn(self, track: Track, say: Say, heard: Heard) -> Fitted:
@@ -161,7 +163,7 @@ class Learner:
         """Return the seconds that scoring a case from its files takes, the mean over a few."""
         fitted = Fitted(self.network().state_dict(), 0, 0.0, 0, 0.0)
         predictor = Predictor(self.bundle(fitted), device=self.fabric.device)
-        halves = {region: default_point(region) for region in self.run.store.classes.regions}
+        halves = {region: default_point(region) for region in self.classes.regions}
         cases = self.lesson.unseen or self.run.cases("select")
         some = cases[:: max(1, len(cases) // 5)]
         score_all(predictor, some[:1], role="select", points=(halves, halves), closely=True)
@@ -202,7 +204,7 @@ class Learner:
         delivered = self.sampler.delivered()
         return Bundle(
             recipe=self.recipe,
-            classes=store.classes,
+            classes=self.classes,
             channels=store.channels,
             preprocessing=store.preprocessing,
             precision=self.precision,

@@ -126,12 +126,14 @@ class Lesson:
     """What one network learns from and is validated on, and where its state and log lie.
 
     ``unseen`` are the cases of its fold, which only this network has not seen; none without folds.
+    ``recipe`` is another than the run's.
     """
 
     train: Store
     validate: Store
     folder: Path
     unseen: tuple[Case, ...]
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)

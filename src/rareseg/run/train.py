@@ -16,6 +16,7 @@ from rareseg.prediction.bundle import Bundle, join_members, save_bundle
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.recipe import make_recipe, merge, read_recipe
+from rareseg.run.cascade import learn_cascade
 from rareseg.run.evaluate import TRAIN_SAMPLE, Evaluation, evaluate_run
 from rareseg.run.folder import DataOptions, RunFolder
 from rareseg.run.learner import Learner
@@ -102,6 +103,12 @@ def learn(
             if fabric.is_global_zero:
                 write_recipe(run.folder, run.plan)
         fabric.barrier()
+        if run.recipe.training.cascade is not None:
+            bundle = learn_cascade(run, machine, fabric, heard=heard, track=track, say=say)
+            if fabric.is_global_zero:
+                save_bundle(run.folder.bundle, bundle)
+            fabric.barrier()
+            return run.folder
         bundles = []
         for number, learner in enumerate(learners, start=1):
             if len(learners) > 1:
