@@ -20,6 +20,7 @@ PUBLIC = {
     "Predictor",
     "Recipe",
     "ScoreTable",
+    "LumpsSettings",
     "SpecksSettings",
     "Store",
     "__version__",
@@ -36,6 +37,7 @@ PUBLIC = {
     "score_cases",
     "train",
     "tune",
+    "write_lumps",
     "write_specks",
 }
 

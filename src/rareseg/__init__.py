@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rareseg.data.build import build_store as build_store
     from rareseg.data.dataset import open_dataset as open_dataset
     from rareseg.data.fingerprint import inspect_dataset as inspect_dataset
+    from rareseg.data.lumps import LumpsSettings as LumpsSettings
+    from rareseg.data.lumps import write_lumps as write_lumps
     from rareseg.data.specks import SpecksSettings as SpecksSettings
     from rareseg.data.specks import write_specks as write_specks
     from rareseg.data.store import Store as Store
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "LumpsSettings": "rareseg.data.lumps",
     "PatchLoader": "rareseg.sampling.loading",
     "PatchSampler": "rareseg.sampling.sampler",
     "Predictor": "rareseg.prediction.predictor",
@@ -57,6 +60,7 @@ _HOMES = {
     "score_cases": "rareseg.evaluation.scores",
     "train": "rareseg.run.train",
     "tune": "rareseg.run.tune",
+    "write_lumps": "rareseg.data.lumps",
     "write_specks": "rareseg.data.specks",
 }
 
