@@ -63,6 +63,14 @@ def test_no_case_and_one_group_are_undefined():
     assert not one.differs
 
 
+def test_runs_that_agree_everywhere_say_nothing_about_other_cases():
+    same = [{f"c{i}": 0.0 for i in range(20)}] * 3
+    found = compare_crossed(same, same, {}, measure="false alarm")
+    assert found.difference.value == 0.0
+    assert found.difference.low == Undefined("no case differs")
+    assert not found.differs
+
+
 def test_other_cases_or_seeds_are_refused():
     with pytest.raises(ScoreError, match="same cases and seeds"):
         compare_crossed([{"a": 0.1}], [{"b": 0.1}], {}, measure="dice")

@@ -56,7 +56,8 @@ def compare_crossed(
     from a case to its group, and a case that it does not name is its own. Cases and seeds weigh
     equally. The interval draws groups and, apart from them, seeds with replacement (Owen 2007, the
     pigeonhole bootstrap), so that it spans new cases and new trainings; with one seed it spans new
-    cases alone, and says so. Without a case everything is Undefined. Raises ScoreError where the
+    cases alone, and says so. Where no case differs there is no interval; without a case everything
+    is Undefined. Raises ScoreError where the
     runs do not hold the same cases.
     """
     cases = sorted(first[0]) if first else []
@@ -85,6 +86,9 @@ def compare_crossed(
     high: Value
     if len(sizes) < 2:
         low = high = Undefined("an interval needs two groups or more")
+    elif not (two - one).any():
+        # Every resample would be 0 too, which is no knowledge of other cases.
+        low = high = Undefined("no case differs")
     else:
         generator = np.random.default_rng(seed)
         means = _resampled(sums, sizes, generator=generator, resamples=resamples)
