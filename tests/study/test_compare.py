@@ -1,4 +1,4 @@
-"""A comparison from call to page, gone on with, shared, and refused where it must be."""
+"""A comparison from call to page, gone on with, settings, and refused where it must be."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ROWS = ("--strategies", "random,balanced", "--row", "focal:loss.name=focal")
 
 
 @pytest.fixture(scope="module")
-def compared(plates, shared, call, tmp_path_factory):
+def compared(specks, settings, call, tmp_path_factory):
     """Three rows, two seeds."""
     out = tmp_path_factory.mktemp("compared") / "out"
-    called = call("compare", plates, "--out", out, *ROWS, "--seeds", 2, "--steps", 30, *shared())
+    called = call("compare", specks, "--out", out, *ROWS, "--seeds", 2, "--steps", 30, *settings())
     assert called.code == 0, called.err
     return out, called
 
@@ -45,7 +45,7 @@ def test_every_cell_has_its_own_recipe_and_all_the_same_cases(compared):
     assert not any((run / "store").exists() for run in runs)
 
 
-def test_the_table_is_the_mean_of_what_evaluation_counts(compared, call, plates, tmp_path):
+def test_the_table_is_the_mean_of_what_evaluation_counts(compared, call, specks, tmp_path):
     """Each cell is a run, and `evaluate` of it gives the cases behind the table."""
     out, _ = compared
     by_row: dict[str, list[float]] = {}
@@ -54,7 +54,7 @@ def test_the_table_is_the_mean_of_what_evaluation_counts(compared, call, plates,
         recipe = (run / "recipe.yaml").read_text(encoding="utf-8")
         row = "random" if "strategy: random" in recipe else "balanced"
         row = "focal" if "name: focal" in recipe else row
-        called = call("evaluate", run, plates, "--out", tmp_path / str(number))
+        called = call("evaluate", run, specks, "--out", tmp_path / str(number))
         assert called.code == 0, called.err
         with (tmp_path / str(number) / "cases.csv").open(encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
@@ -102,29 +102,29 @@ def test_the_page_shows_the_table_and_the_same_cases(compared):
     assert "(difference to the first row" in called.out
 
 
-def test_called_again_it_trains_nothing_and_says_the_same(compared, plates, shared, call):
+def test_called_again_it_trains_nothing_and_says_the_same(compared, specks, settings, call):
     out, first = compared
     before = {run: (run / "bundle" / "bundle.json").stat().st_mtime_ns for run in cells(out)}
-    called = call("compare", plates, "--out", out, *ROWS, "--seeds", 2, "--steps", 30, *shared())
+    called = call("compare", specks, "--out", out, *ROWS, "--seeds", 2, "--steps", 30, *settings())
     assert called.code == 0, called.err
     assert before == {r: (r / "bundle" / "bundle.json").stat().st_mtime_ns for r in cells(out)}
     assert called.out.splitlines()[-8:] == first.out.splitlines()[-8:]
 
 
-def test_what_was_begun_otherwise_is_refused_by_name(compared, plates, shared, call):
+def test_what_was_begun_otherwise_is_refused_by_name(compared, specks, settings, call):
     out, _ = compared
-    called = call("compare", plates, "--out", out, *ROWS, "--seeds", 2, "--steps", 31, *shared())
+    called = call("compare", specks, "--out", out, *ROWS, "--seeds", 2, "--steps", 31, *settings())
     assert called.code == 1
     assert "training.steps 30, not 31" in called.err
-    called = call("compare", plates, "--out", out, *ROWS, "--seeds", 1, "--steps", 30, *shared())
+    called = call("compare", specks, "--out", out, *ROWS, "--seeds", 1, "--steps", 30, *settings())
     assert called.code == 1
     assert "seeds" in called.err
 
 
-def test_two_folds_test_every_case_once(plates, shared, call, tmp_path):
+def test_two_folds_test_every_case_once(specks, settings, call, tmp_path):
     called = call(
-        "compare", plates, "--out", tmp_path / "out", "--strategies", "random", "--folds", 2,
-        "--steps", 20, *shared(), "--json",
+        "compare", specks, "--out", tmp_path / "out", "--strategies", "random", "--folds", 2,
+        "--steps", 20, *settings(), "--json",
     )  # fmt: skip
     assert called.code == 0, called.err
     record = json.loads(called.out)
@@ -134,12 +134,12 @@ def test_two_folds_test_every_case_once(plates, shared, call, tmp_path):
     assert components["n_cases"] == 30
 
 
-def test_two_processes_share_the_cells(plates, shared, call, compared, tmp_path):
+def test_two_processes_share_the_cells(specks, settings, call, compared, tmp_path):
     """They end with the table that one process makes."""
     out, _ = compared
     called = call(
-        "compare", plates, "--out", tmp_path / "out", *ROWS, "--seeds", 2, "--steps", 30,
-        "--parallel", 2, *shared(),
+        "compare", specks, "--out", tmp_path / "out", *ROWS, "--seeds", 2, "--steps", 30,
+        "--parallel", 2, *settings(),
     )  # fmt: skip
     assert called.code == 0, called.err
     assert table(tmp_path / "out") == table(out)
@@ -160,19 +160,19 @@ def test_two_processes_share_the_cells(plates, shared, call, compared, tmp_path)
     ],
 )
 def test_what_cannot_be_compared_is_a_sentence(
-    arguments, code, word, plates, shared, call, tmp_path
+    arguments, code, word, specks, settings, call, tmp_path
 ):
-    called = call("compare", plates, "--out", tmp_path / "out", *arguments, *shared())
+    called = call("compare", specks, "--out", tmp_path / "out", *arguments, *settings())
     assert called.code == code
     assert word in called.err
     assert "Traceback" not in called.err
 
 
-def test_a_row_whose_cells_fail_is_left_out_and_named(plates, shared, call, tmp_path):
+def test_a_row_whose_cells_fail_is_left_out_and_named(specks, settings, call, tmp_path):
     """A network of two levels is refused when its cell is run."""
     called = call(
-        "compare", plates, "--out", tmp_path / "out", "--strategies", "random", "--row",
-        "flat:network.width=[8, 8]", "--steps", 20, *shared(),
+        "compare", specks, "--out", tmp_path / "out", "--strategies", "random", "--row",
+        "flat:network.width=[8, 8]", "--steps", 20, *settings(),
     )  # fmt: skip
     assert called.code == 1
     assert "flat, seed 0, fold 0 failed" in called.out

@@ -11,8 +11,8 @@ from rareseg.study.rows import make_rows
 
 
 @pytest.fixture(scope="module")
-def fingerprint(plates):
-    return inspect_dataset(open_dataset(plates))
+def fingerprint(specks):
+    return inspect_dataset(open_dataset(specks))
 
 
 def design(fingerprint, rows=("random", "hard"), texts=(), *, seeds=2, folds=1, **values):
@@ -58,8 +58,8 @@ def test_of_several_folds_each_tests_other_cases_and_groups_stay_whole(fingerpri
             assert of_group.setdefault(case.group or case.id, roles[case.id]) == roles[case.id]
 
 
-def test_data_are_told_by_what_they_hold_not_by_where_they_lie(fingerprint, plates, tmp_path):
-    shutil.copytree(plates, tmp_path / "copy")
+def test_data_are_told_by_what_they_hold_not_by_where_they_lie(fingerprint, specks, tmp_path):
+    shutil.copytree(specks, tmp_path / "copy")
     copied = inspect_dataset(open_dataset(tmp_path / "copy"))
     assert data_hash(copied) == data_hash(fingerprint)
     first = next((tmp_path / "copy").rglob("plate*.png"))

@@ -67,15 +67,15 @@ def postgres(tmp_path_factory):
 
 
 @pytest.fixture
-def start(plates, shared, postgres, tmp_path):
+def start(specks, settings, postgres, tmp_path):
     """Start a worker with a folder of its own; all are ended with the test."""
     workers: list[subprocess.Popen] = []
 
     def begin(name: str, *arguments: object) -> subprocess.Popen:
         words = [
-            "compare", plates, "--out", tmp_path / name, "--storage", postgres, "--name", "table",
+            "compare", specks, "--out", tmp_path / name, "--storage", postgres, "--name", "table",
             "--strategies", "random,balanced,hard", "--seeds", "2", "--steps", "150",
-            *shared(), *arguments,
+            *settings(), *arguments,
         ]  # fmt: skip
         worker = subprocess.Popen(
             [sys.executable, "-c", WORKER, *map(str, words)],
@@ -140,9 +140,9 @@ def test_three_workers_and_one_killed_in_mid_cell(start, postgres, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_machine_with_other_data_is_refused(start, postgres, plates, tmp_path):
+def test_a_machine_with_other_data_is_refused(start, postgres, specks, tmp_path):
     assert start("first", "--name", "data").wait(240) == 0
-    shutil.copytree(plates, tmp_path / "other")
+    shutil.copytree(specks, tmp_path / "other")
     next((tmp_path / "other").rglob("plate*.png")).unlink()
     worker = subprocess.run(
         [

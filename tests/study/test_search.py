@@ -24,9 +24,9 @@ def trials(out):
 
 
 @pytest.fixture(scope="module")
-def searched(plates, shared, call, tmp_path_factory):
+def searched(specks, settings, call, tmp_path_factory):
     out = tmp_path_factory.mktemp("searched") / "out"
-    called = call("search", plates, "--out", out, *SPACE, "--trials", 4, "--steps", 25, *shared())
+    called = call("search", specks, "--out", out, *SPACE, "--trials", 4, "--steps", 25, *settings())
     assert called.code == 0, called.err
     return out, called
 
@@ -60,10 +60,10 @@ def test_no_test_case_is_scored(searched):
         assert not (run / "scores" / "test.npz").exists()
 
 
-def test_the_same_seed_draws_the_same(searched, plates, shared, call, tmp_path):
+def test_the_same_seed_draws_the_same(searched, specks, settings, call, tmp_path):
     again = call(
-        "search", plates, "--out", tmp_path / "out", *SPACE, "--trials", 3, "--steps", 25,
-        *shared(), "--json",
+        "search", specks, "--out", tmp_path / "out", *SPACE, "--trials", 3, "--steps", 25,
+        *settings(), "--json",
     )  # fmt: skip
     assert again.code == 0, again.err
     drawn = [line["training.learning_rate"] for line in trials(tmp_path / "out")]
@@ -71,31 +71,32 @@ def test_the_same_seed_draws_the_same(searched, plates, shared, call, tmp_path):
     assert json.loads(again.out)["n_recorded"] == 3
 
 
-def test_called_again_with_more_trials_it_goes_on(searched, plates, shared, call):
+def test_called_again_with_more_trials_it_goes_on(searched, specks, settings, call):
     out, _ = searched
     before = trials(out)
-    called = call("search", plates, "--out", out, *SPACE, "--trials", 5, "--steps", 25, *shared())
+    called = call("search", specks, "--out", out, *SPACE, "--trials", 5, "--steps", 25, *settings())
     assert called.code == 0, called.err
     assert trials(out)[:4] == before
     assert len(trials(out)) == 5
-    other = call("search", plates, "--out", out, "--trials", 6, "--steps", 25, *shared())
+    other = call("search", specks, "--out", out, "--trials", 6, "--steps", 25, *settings())
     assert other.code == 1
     assert "space" in other.err
 
 
-def test_the_recipe_trains(searched, plates, call, tmp_path):
+def test_the_recipe_trains(searched, specks, call, tmp_path):
     out, _ = searched
-    called = call("train", plates, "--out", tmp_path / "run", "--recipe", out / "best.yaml")
+    called = call("train", specks, "--out", tmp_path / "run", "--recipe", out / "best.yaml")
     assert called.code == 0, called.err
     one = read_split(next((out / "trials").iterdir()) / "split.csv")
     assert read_split(tmp_path / "run" / "split.csv") == one
 
 
-def test_what_falls_behind_is_given_up(plates, shared, call, tmp_path):
+def test_what_falls_behind_is_given_up(specks, settings, call, tmp_path):
     """Most draws of this space learn nothing, so that some of those after the first end early."""
     called = call(
-        "search", plates, "--out", tmp_path / "out", "--range",
-        "training.learning_rate=1e-6..5e-2:log", "--trials", STARTUP + 5, "--steps", 24, *shared(),
+        "search", specks, "--out", tmp_path / "out", "--range",
+        "training.learning_rate=1e-6..5e-2:log", "--trials", STARTUP + 5, "--steps", 24,
+        *settings(),
     )  # fmt: skip
     assert called.code == 0, called.err
     states = [line["state"] for line in trials(tmp_path / "out")]
@@ -104,9 +105,9 @@ def test_what_falls_behind_is_given_up(plates, shared, call, tmp_path):
     assert "was given up: it fell behind the others" in called.out
 
 
-def test_the_draw_of_a_killed_worker_is_tried_again(searched, plates, shared, call, tmp_path):
+def test_the_draw_of_a_killed_worker_is_tried_again(searched, specks, settings, call, tmp_path):
     out = tmp_path / "out"
-    arguments = ("search", plates, "--out", out, *SPACE, "--steps", 25, *shared())
+    arguments = ("search", specks, "--out", out, *SPACE, "--steps", 25, *settings())
     assert call(*arguments, "--trials", 1).code == 0
     study = optuna.load_study(study_name="out", storage=f"sqlite:///{out / 'study.db'}")
     lost = study.ask()
@@ -120,11 +121,11 @@ def test_the_draw_of_a_killed_worker_is_tried_again(searched, plates, shared, ca
     assert drawn[1] == drawn[2]
 
 
-def test_regions_and_goals_that_are_none_are_refused(plates, shared, call, tmp_path):
+def test_regions_and_goals_that_are_none_are_refused(specks, settings, call, tmp_path):
     for arguments, word in (
         (("--region", "forground"), "did you mean 'foreground'"),
         (("--maximize", "dise"), "did you mean 'dice'"),
     ):
-        called = call("search", plates, "--out", tmp_path / "out", *arguments, *shared())
+        called = call("search", specks, "--out", tmp_path / "out", *arguments, *settings())
         assert called.code == 2
         assert word in called.err

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.options import AsJson, Data, GroupFrom, MissingMask, Out, Settings, data_options
+from rareseg.cli.options import (
+    Accelerator,
+    AsJson,
+    Data,
+    GroupFrom,
+    MissingMask,
+    Out,
+    Parallel,
+    RecipeFile,
+    Settings,
+    Steps,
+    Storage,
+    StudyName,
+    data_options,
+)
 from rareseg.cli.output import bar, print_json, print_line, say_to
 
 
@@ -36,29 +49,15 @@ def compare(
     folds: Annotated[
         int, typer.Option("--folds", min=1, help="1: the split; more: each fold is tested once.")
     ] = 1,
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Steps of each training, for every row.")
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="A recipe file that all rows share.")
-    ] = None,
+    steps: Steps = None,
+    recipe: RecipeFile = None,
     settings: Settings = None,
-    parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Trainings at a time on this machine.")
-    ] = 1,
-    storage: Annotated[
-        str | None,
-        typer.Option("--storage", metavar="URL", help="A database that several machines share."),
-    ] = None,
-    name: Annotated[
-        str,
-        typer.Option("--name", help="Of the comparison in that database; the folder's if empty."),
-    ] = "",
+    parallel: Parallel = 1,
+    storage: Storage = None,
+    name: StudyName = "",
     group_from: GroupFrom = None,
     missing_mask: MissingMask = "error",
-    accelerator: Annotated[
-        str, typer.Option("--accelerator", help="auto, cpu, cuda or mps.")
-    ] = "auto",
+    accelerator: Accelerator = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Train rows that differ in one thing on the same cases and steps; again: go on.
@@ -75,18 +74,18 @@ def compare(
     from rareseg.study.ground import Job
     from rareseg.study.rows import make_rows
 
-    chosen = [] if steps is None else [f"training.steps={steps}"]
+    job = Job(
+        data=data_options(data, group_from, missing_mask),
+        wishes=Wishes(recipe, _with_steps(settings, steps)),
+        storage=storage,
+        name=name,
+        parallel=parallel,
+        machine=Machine(accelerator),
+    )
     names = [part.strip() for part in strategies.split(",") if part.strip()]
     compared = compare_rows(
         Asked(
-            Job(
-                data=data_options(data, group_from, missing_mask),
-                wishes=Wishes(recipe, [*(settings or []), *chosen]),
-                storage=storage,
-                name=name,
-                parallel=parallel,
-                machine=Machine(accelerator),
-            ),
+            job,
             rows=make_rows(names, rows or []),
             seeds=seeds,
             folds=folds,
@@ -121,9 +120,7 @@ def search(
         typer.Option("--choice", metavar="KEY=A|B", help="A value to choose."),
     ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Recipes to try.")] = 30,
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Steps of each training.")
-    ] = None,
+    steps: Steps = None,
     maximize: Annotated[
         str, typer.Option("--maximize", help="dice, f-beta, youden, or cost, as `tune` takes it.")
     ] = "dice",
@@ -140,25 +137,14 @@ def search(
     region: Annotated[
         str | None, typer.Option("--region", help="One region; the mean over all if not given.")
     ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="A recipe file that all trials share.")
-    ] = None,
+    recipe: RecipeFile = None,
     settings: Settings = None,
-    parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Trainings at a time on this machine.")
-    ] = 1,
-    storage: Annotated[
-        str | None,
-        typer.Option("--storage", metavar="URL", help="A database that several machines share."),
-    ] = None,
-    name: Annotated[
-        str, typer.Option("--name", help="Of the search in that database; the folder's if empty.")
-    ] = "",
+    parallel: Parallel = 1,
+    storage: Storage = None,
+    name: StudyName = "",
     group_from: GroupFrom = None,
     missing_mask: MissingMask = "error",
-    accelerator: Annotated[
-        str, typer.Option("--accelerator", help="auto, cpu, cuda or mps.")
-    ] = "auto",
+    accelerator: Accelerator = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Search a recipe whose operating point reaches most on the select cases; again: go on.
@@ -173,17 +159,17 @@ def search(
     from rareseg.study.search import search as search_recipe
     from rareseg.study.space import make_space
 
-    chosen = [] if steps is None else [f"training.steps={steps}"]
+    job = Job(
+        data=data_options(data, group_from, missing_mask),
+        wishes=Wishes(recipe, _with_steps(settings, steps)),
+        storage=storage,
+        name=name,
+        parallel=parallel,
+        machine=Machine(accelerator),
+    )
     found = search_recipe(
         Wanted(
-            Job(
-                data=data_options(data, group_from, missing_mask),
-                wishes=Wishes(recipe, [*(settings or []), *chosen]),
-                storage=storage,
-                name=name,
-                parallel=parallel,
-                machine=Machine(accelerator),
-            ),
+            job,
             space=make_space(ranges or [], choices or []),
             goal=Goal(
                 maximize,  # type: ignore[arg-type]
@@ -210,3 +196,7 @@ def search(
         print_line(f"  {key}: {value}")
     print_line(f"All trials: {found.trials_csv}")
     print_line(f"What it is worth on cases that chose nothing: train with --recipe {found.recipe}")
+
+
+def _with_steps(settings: list[str] | None, steps: int | None) -> list[str]:
+    return [*(settings or []), *([] if steps is None else [f"training.steps={steps}"])]

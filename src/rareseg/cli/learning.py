@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.options import AsJson, Data, GroupFrom, MissingMask, Out, Settings, data_options
+from rareseg.cli.options import (
+    Accelerator,
+    AsJson,
+    Data,
+    GroupFrom,
+    MissingMask,
+    Out,
+    RecipeFile,
+    Settings,
+    data_options,
+)
 from rareseg.cli.output import bar, print_json, print_line, say_to, show, show_fingerprint
 from rareseg.errors import ProblemsError
 
@@ -82,9 +92,7 @@ def preview(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE.png", help="The picture.", show_default=False)
     ],
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="A recipe file, complete or partial.")
-    ] = None,
+    recipe: RecipeFile = None,
     settings: Settings = None,
     patches: Annotated[int, typer.Option("--patches", help="Originals to show.")] = 6,
     seed: Annotated[int, typer.Option("--seed", help="Another seed shows others.")] = 0,
@@ -123,9 +131,7 @@ def train(
         Path | None,
         typer.Option("--out", help="Folder of the run; 'NAME-run' beside you where not given."),
     ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="A recipe file, complete or partial.")
-    ] = None,
+    recipe: RecipeFile = None,
     settings: Settings = None,
     budget: Annotated[
         str | None, typer.Option("--budget", help="Time for everything, such as 20min or 2h.")
@@ -136,9 +142,7 @@ def train(
     ] = None,
     group_from: GroupFrom = None,
     missing_mask: MissingMask = "error",
-    accelerator: Annotated[
-        str, typer.Option("--accelerator", help="auto, cpu, cuda or mps.")
-    ] = "auto",
+    accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option("--devices", min=1, help="Devices on each node.")] = 1,
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines.")] = 1,
     as_json: AsJson = False,

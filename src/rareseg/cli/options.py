@@ -73,6 +73,24 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set a value.")
 ]
 
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="A recipe file, complete or partial.")
+]
+Accelerator = Annotated[str, typer.Option("--accelerator", help="auto, cpu, cuda or mps.")]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Steps of each training; planned if not given.")
+]
+Parallel = Annotated[
+    int, typer.Option("--parallel", min=1, help="Trainings at a time on this machine.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="A database that several machines share."),
+]
+StudyName = Annotated[
+    str, typer.Option("--name", help="What it is called in that database; as --out if empty.")
+]
+
 
 def data_options(data: Path, group_from: str | None, missing_mask: str) -> DataOptions:
     """Return how the data is to be opened; raise UsageError for an unknown word."""
