@@ -111,9 +111,8 @@ def helpers(job: Job, work: Callable[..., None], *arguments: object) -> Iterator
     ``work`` is a function of a module, called with ``arguments``.
     """
     context = multiprocessing.get_context("spawn")
-    others = [
-        context.Process(target=work, args=arguments, daemon=True) for _ in range(job.parallel - 1)
-    ]
+    # No daemons: those may have no workers of their own, as training.workers asks for.
+    others = [context.Process(target=work, args=arguments) for _ in range(job.parallel - 1)]
     for other in others:
         other.start()
     try:
