@@ -102,6 +102,9 @@ def test_what_falls_behind_is_given_up(specks, settings, call, tmp_path):
     states = [line["state"] for line in trials(tmp_path / "out")]
     assert states[:STARTUP] == ["recorded"] * STARTUP
     assert "given up" in states[STARTUP:]
+    assert all(
+        (li["value"] == "") == (li["state"] == "given up") for li in trials(tmp_path / "out")
+    )
     assert "was given up: it fell behind the others" in called.out
 
 

@@ -298,7 +298,8 @@ def _write_trials(path: Path, trials: Sequence[FrozenTrial], keys: Sequence[str]
                 (
                     trial.number + 1,
                     _STATES.get(trial.state, trial.state.name.lower()),
-                    "" if trial.value is None else trial.value,
+                    # Of what was given up Optuna keeps the last validation, which is another thing.
+                    trial.value if trial.state == TrialState.COMPLETE else "",
                     *(trial.params.get(key, "") for key in keys),
                     attributes.get("seconds", ""),
                     attributes.get("error", ""),
