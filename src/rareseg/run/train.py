@@ -178,11 +178,18 @@ def _fit_into(seconds: float, started: float, learner: Learner, say: Say) -> Pre
     networks = max(1, run.recipe.split.folds)
     chosen_on = len(run.folds) or len(run.cases("select"))
     shown = networks * (len(run.cases("test")) + 2 * TRAIN_SAMPLE)
+    to_score = chosen_on + shown
+    if recipe.training.cascade is not None:
+        # Both stages score those cases, and the first one twice what the second learns from.
+        folds = recipe.training.cascade.folds
+        to_score += (
+            folds * to_score + 2 * len(run.cases("train")) + folds * len(run.cases("select"))
+        )
     budget = plan_steps(
         seconds,
         step_seconds=networks * step_seconds,
         case_seconds=case_seconds,
-        cases_to_score=chosen_on + shown,
+        cases_to_score=to_score,
         gone=gone,
     )
     say(f"{budget.steps} steps fit into the budget ({step_seconds:.3f} s a step)")
