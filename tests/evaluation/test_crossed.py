@@ -126,6 +126,30 @@ class TestContest:
         assert (alarm.best, alarm.winner) == ("quiet", "quiet")
         assert alarm.entries[1].value == 0.0
 
+    def test_silence_is_best_at_nothing(self):
+        """It raises no alarm, since it finds nothing."""
+
+        def with_recall(dice, recall, alarm):
+            lines = [
+                Headline(f"p{i}", "spot", None, {"dice": dice, "lesion recall": recall})
+                for i in range(12)
+            ]
+            lines += [Headline(f"n{i}", "spot", None, {"false alarm": alarm}) for i in range(12)]
+            return {"0.5": [lines, lines]}
+
+        rows = {
+            "loud": with_recall(0.6, 1.0, 1.0),
+            "mute": with_recall(0.0, 0.0, 0.0),
+            "calm": with_recall(0.5, 0.9, 0.5),
+        }
+        found = {column.measure: column for column in hold_contest(rows)}
+        assert found["false alarm"].silent == {"mute"}
+        assert found["false alarm"].best == "calm"
+        assert found["false alarm"].winner == "calm"
+        assert found["dice"].winner == "loud"
+        only = hold_contest({"mute": rows["mute"], "dumb": rows["mute"]})
+        assert {(column.best, column.winner) for column in only} == {("", "")}
+
     def test_one_row_alone_wins_nothing(self):
         [column] = hold_contest({"a": runs(self.VALUES)})
         assert (column.best, column.winner) == ("a", "")

@@ -2,13 +2,14 @@
 
 Every row has the same cases and seeds. A row is the winner of a column only where the paired
 interval of its difference to every other row excludes 0, at a confidence that holds for all of
-these intervals together.
+these intervals together. A row that finds no lesion at all takes no part: it raises no alarms
+either, and is better than nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rareseg.errors import ScoreError
@@ -23,6 +24,9 @@ MEASURES: Mapping[str, bool] = {
     "false positive components": False,
 }
 """What is compared, and whether more of it is better."""
+
+FOUND = "lesion recall"
+"""The measure by which a row is silent."""
 
 CONFIDENCE = 0.95
 
@@ -45,7 +49,8 @@ class Entry:
 class Column:
     """One measure of one region at one cut, in all rows.
 
-    ``winner`` is "" where no row is better than every other beyond chance.
+    ``winner`` is "" where no row is better than every other beyond chance. ``silent`` rows find no
+    lesion of the region at this cut, in any case under any seed.
     """
 
     cut: str
@@ -53,11 +58,16 @@ class Column:
     measure: str
     entries: tuple[Entry, ...]
     winner: str
+    silent: frozenset[str] = frozenset()
 
     @property
     def best(self) -> str:
-        """The row with the best mean, or "" where none is defined."""
-        found = [entry for entry in self.entries if is_defined(entry.value)]
+        """The row with the best mean, or "" where none is defined or none finds anything."""
+        found = [
+            entry
+            for entry in self.entries
+            if is_defined(entry.value) and entry.row not in self.silent
+        ]
         sign = 1.0 if MEASURES[self.measure] else -1.0
         ranked = sorted(found, key=lambda entry: -sign * _number(entry.value))
         return ranked[0].row if ranked else ""
@@ -78,10 +88,15 @@ def hold_contest(runs: Mapping[str, Mapping[str, Runs]], *, seed: int = 0) -> tu
         lines = runs[rows[0]][cut][0]
         groups = {line.case_id: line.group for line in lines}
         for region in dict.fromkeys(line.region for line in lines):
+            silent = frozenset(
+                row for row in rows if _finds_nothing(_values(runs[row][cut], region, FOUND))
+            )
             for measure in MEASURES:
                 values = {row: _values(runs[row][cut], region, measure) for row in rows}
                 if values[rows[0]][0]:
-                    columns.append(_column(cut, region, measure, values, groups, seed=seed))
+                    columns.append(
+                        _column(cut, region, measure, values, groups, silent=silent, seed=seed)
+                    )
     return tuple(columns)
 
 
@@ -99,6 +114,7 @@ def contest_record(columns: Sequence[Column]) -> list[dict[str, Any]]:
             "difference": _difference_record(entry.against),
             "best": entry.row == column.best,
             "winner": entry.row == column.winner,
+            "silent": entry.row in column.silent,
         }
         for column in columns
         for entry in column.entries
@@ -112,6 +128,7 @@ def _column(
     values: Mapping[str, BySeed],
     groups: Mapping[str, str | None],
     *,
+    silent: frozenset[str],
     seed: int,
 ) -> Column:
     rows = list(values)
@@ -133,12 +150,13 @@ def _column(
                 None if row == rows[0] else against,
             )
         )
-    column = Column(cut, region, measure, tuple(entries), "")
-    best, others = column.best, [row for row in rows if row != column.best]
+    column = Column(cut, region, measure, tuple(entries), "", silent)
+    best = column.best
+    others = [row for row in rows if row != best and row not in silent]
     # Bonferroni: all intervals of the best row hold together with the confidence of one.
     together = 1.0 - (1.0 - CONFIDENCE) / max(1, len(others))
-    wins = bool(others) and all(compare(best, other, together).differs for other in others)
-    return Column(cut, region, measure, tuple(entries), best if wins else "")
+    wins = bool(best and others) and all(compare(best, other, together).differs for other in others)
+    return replace(column, winner=best if wins else "")
 
 
 def _values(runs: Runs, region: str, measure: str) -> list[dict[str, float]]:
@@ -150,6 +168,12 @@ def _values(runs: Runs, region: str, measure: str) -> list[dict[str, float]]:
         }
         for lines in runs
     ]
+
+
+def _finds_nothing(recalls: BySeed) -> bool:
+    """Whether cases hold lesions, and none is found."""
+    found = [recall for values in recalls for recall in values.values()]
+    return bool(found) and not any(found)
 
 
 def _number(value: Value) -> float:

@@ -85,7 +85,7 @@ def compare_crossed(
     low: Value
     high: Value
     if len(sizes) < 2:
-        low = high = Undefined("an interval needs two groups or more")
+        low = high = Undefined("one group alone")
     elif not (two - one).any():
         # Every resample would be 0 too, which is no knowledge of other cases.
         low = high = Undefined("no case differs")

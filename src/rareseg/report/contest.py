@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from rareseg.data.files import atomic_write
@@ -12,7 +13,7 @@ from rareseg.evaluation.values import is_defined
 from rareseg.report.content import CasePicture
 from rareseg.report.page import asset, environment
 from rareseg.report.pictures import errors_uri, image_uri, reference_uri
-from rareseg.report.wording import difference, interval, percent, quantity, score
+from rareseg.report.wording import count, difference, interval, percent, quantity, score
 
 TITLES = {
     "dice": "Dice, positive cases",
@@ -59,6 +60,7 @@ class EntryView:
     change: str
     best: bool
     winner: bool
+    silent: bool
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,11 @@ def write_contest(path: Path, content: ContestContent) -> None:
 
 
 def table_views(columns: tuple[Column, ...]) -> tuple[TableView, ...]:
-    """Return one table for every region and cut."""
-    keys = dict.fromkeys((column.region, column.cut) for column in columns)
+    """Return one table for every region and cut, those of a region after each other."""
+    regions = dict.fromkeys(column.region for column in columns)
+    cuts = dict.fromkeys(column.cut for column in columns)
     views = []
-    for region, cut in keys:
+    for region, cut in product(regions, cuts):
         own = [c for c in columns if (c.region, c.cut) == (region, cut)]
         views.append(
             TableView(
@@ -108,7 +111,8 @@ def table_views(columns: tuple[Column, ...]) -> tuple[TableView, ...]:
                 region=region,
                 titles=tuple(TITLES[column.measure] for column in own),
                 behind=tuple(
-                    f"{c.entries[0].n_cases:,} in {c.entries[0].n_groups:,} groups" for c in own
+                    f"{c.entries[0].n_cases:,} in {count(c.entries[0].n_groups, 'group')}"
+                    for c in own
                 ),
                 lines=tuple(
                     (entry.row, tuple(_view(column, k) for column in own))
@@ -125,7 +129,10 @@ def contest_lines(columns: tuple[Column, ...]) -> list[str]:
     for table in table_views(columns):
         head = ["", *table.titles]
         body = [
-            [name, *(f"{e.text}{'*' if e.winner else ''} {e.change}".rstrip() for e in entries)]
+            [
+                f"{name} (finds nothing)" if any(e.silent for e in entries) else name,
+                *(f"{e.text}{'*' if e.winner else ''} {e.change}".rstrip() for e in entries),
+            ]
             for name, entries in table.lines
         ]
         widths = [max(len(row[k]) for row in [head, *body]) for k in range(len(head))]
@@ -145,6 +152,7 @@ def _view(column: Column, number: int) -> EntryView:
         change=_change(column.measure, entry),
         best=entry.row == column.best,
         winner=entry.row == column.winner,
+        silent=entry.row in column.silent,
     )
 
 
