@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 import rareseg.study.board as boards
 import rareseg.study.storage as storages
-from rareseg.errors import RunError, UsageError
+from rareseg.errors import RunError, UsageError, WorkError
 from rareseg.study.board import Board, Counts
-from rareseg.study.storage import SharedStudy
+from rareseg.study.storage import SharedStudy, reached
 
 IDENTITY = {"code": "c", "data": "d", "rows": {"random": {"training": {"steps": 5}}}}
 KEYS = ("a", "b", "c")
@@ -147,5 +148,17 @@ def test_a_comparison_of_something_else_is_refused_by_name(url, changed, named):
 def test_a_storage_that_cannot_be_used_is_refused_in_a_sentence(storage, word):
     with pytest.raises(UsageError, match=word) as caught:
         SharedStudy(storage, "table")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_storage_that_is_lost_in_mid_work_is_a_sentence():
+    with (
+        pytest.raises(
+            WorkError, match=r"cannot be reached any more .* again when it can"
+        ) as caught,
+        reached("postgresql+psycopg://me:secret@127.0.0.1/db"),
+    ):
+        raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -6,10 +6,14 @@ import csv
 import json
 import math
 import statistics
+from contextlib import contextmanager
 
 import pytest
 
+from rareseg.data import files
+from rareseg.errors import WorkError
 from rareseg.run.folder import read_split
+from rareseg.study import compare
 
 ROWS = ("--strategies", "random,balanced", "--row", "focal:loss.name=focal")
 
@@ -179,3 +183,39 @@ def test_a_row_whose_cells_fail_is_left_out_and_named(specks, settings, call, tm
     assert {line["row"] for line in table(tmp_path / "out")} == {"random"}
     page = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
     assert "flat, seed 0, fold 0 failed, so that its row is not shown" in page
+
+
+def test_a_disk_that_fills_in_mid_cell_costs_that_cell_alone(
+    specks, settings, call, tmp_path, monkeypatch
+):
+    """The others are recorded; called again with room, the cell is trained and the row shown."""
+    full = iter([True])
+    run_cell = compare.run_cell
+
+    def filling(cell, *arguments, **options):
+        if cell.row == "balanced" and next(full, False):
+            monkeypatch.setattr(files, "naming", no_room)
+        try:
+            return run_cell(cell, *arguments, **options)
+        finally:
+            monkeypatch.setattr(files, "naming", naming)
+
+    @contextmanager
+    def no_room(path):
+        raise WorkError(f"{path} could not be written (No space left on device); make room.")
+        yield
+
+    naming = files.naming
+    monkeypatch.setattr(compare, "run_cell", filling)
+    arguments = (
+        "compare", specks, "--out", tmp_path / "out", "--strategies", "random,balanced,hard",
+        "--steps", 20, *settings(),
+    )  # fmt: skip
+    called = call(*arguments)
+    assert called.code == 1
+    assert "balanced, seed 0, fold 0 failed" in called.out
+    assert "No space left on device" in called.out
+    assert {line["row"] for line in table(tmp_path / "out")} == {"random", "hard"}
+    again = call(*arguments)
+    assert again.code == 0, again.err
+    assert {line["row"] for line in table(tmp_path / "out")} == {"random", "balanced", "hard"}

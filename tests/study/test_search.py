@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from rareseg.recipe import read_recipe
 from rareseg.run.folder import read_split
+from rareseg.study import search
 from rareseg.study.search import STARTUP
 
 SPACE = (
@@ -122,6 +123,29 @@ def test_the_draw_of_a_killed_worker_is_tried_again(searched, specks, settings, 
     assert [line["state"] for line in lines] == ["recorded", "failed", "recorded"]
     drawn = [(line["training.learning_rate"], line["loss.name"]) for line in lines]
     assert drawn[1] == drawn[2]
+
+
+def test_a_worker_that_was_taken_for_killed_goes_on_with_another_draw(
+    specks, settings, call, tmp_path, monkeypatch
+):
+    """As a laptop that slept: the trial that it was at is failed while it trains."""
+    learned = search.learn
+
+    def slept(*arguments, **options):
+        study = optuna.load_study(study_name="out", storage=f"sqlite:///{tmp_path}/out/study.db")
+        running = [trial for trial in study.trials if trial.state == TrialState.RUNNING]
+        if len(study.trials) == 1:
+            study.tell(running[0].number, state=TrialState.FAIL)
+        return learned(*arguments, **options)
+
+    monkeypatch.setattr(search, "learn", slept)
+    called = call(
+        "search", specks, "--out", tmp_path / "out", *SPACE, "--trials", 1, "--steps", 25,
+        *settings(),
+    )  # fmt: skip
+    assert called.code == 0, called.err
+    assert "was taken over by another worker" in called.out
+    assert [line["state"] for line in trials(tmp_path / "out")] == ["failed", "recorded"]
 
 
 def test_regions_and_goals_that_are_none_are_refused(specks, settings, call, tmp_path):

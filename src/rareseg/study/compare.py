@@ -30,7 +30,7 @@ from rareseg.study.cell import CHOSEN, HALF, CellResult, Mask, run_cell
 from rareseg.study.design import Cell, Design, make_design
 from rareseg.study.ground import Ground, Job, find_ground, helpers, settle
 from rareseg.study.rows import Row
-from rareseg.study.storage import SharedStudy
+from rareseg.study.storage import SharedStudy, reached
 
 NOTE = "compare.json"
 POLL = 5.0
@@ -79,9 +79,10 @@ def compare(
         f"{count(len(work.cells), 'cell')}: {count(len(work.design.rows), 'row')}, "
         f"{count(asked.seeds, 'seed')}, {count(asked.folds, 'fold')}"
     )
-    with helpers(asked.job, _help, asked, out):
-        _work(work, track, say)
-    return _conclude(work, out, say)
+    with reached(asked.job.place(out)[0]):
+        with helpers(asked.job, _help, asked, out):
+            _work(work, track, say)
+        return _conclude(work, out)
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _do(work: _Work, taken: Taken, track: Track, say: Say) -> None:
         say(f"{cell.title} was recorded by another worker")
 
 
-def _conclude(work: _Work, out: Path, say: Say) -> Comparison:
+def _conclude(work: _Work, out: Path) -> Comparison:
     """Write the table and the page of what is recorded."""
     records = work.board.results()
     results = {key: CellResult.from_dict(record) for key, record in records.items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from rareseg.data.files import atomic_write
@@ -25,7 +26,7 @@ from rareseg.study.design import Roles, code_hash, data_hash, make_design
 from rareseg.study.ground import Ground, Job, find_ground, helpers, settle
 from rareseg.study.rows import Row
 from rareseg.study.space import Space
-from rareseg.study.storage import SharedStudy
+from rareseg.study.storage import SharedStudy, reached
 from rareseg.training.plan import plan_recipe
 
 NOTE = "search.json"
@@ -90,9 +91,10 @@ def search(wanted: Wanted, out: Path | str, *, track: Track = silent, say: Say =
     if wanted.trials < 1:
         raise UsageError(f"--trials is {wanted.trials}; give 1 or more.")
     work = _prepare(wanted, out, track)
-    with helpers(wanted.job, _help, wanted, out):
-        _work(work, track, say)
-    return _conclude(work)
+    with reached(wanted.job.place(out)[0]):
+        with helpers(wanted.job, _help, wanted, out):
+            _work(work, track, say)
+        return _conclude(work)
 
 
 @dataclass(frozen=True)
@@ -195,24 +197,35 @@ def _do(work: _Work, trial: optuna.Trial, track: Track, say: Say) -> None:
         with shared.alive(trial):
             value = _train(work, trial, track)
     except _GivenUpError:
-        _tell(work, trial, None, TrialState.PRUNED)
+        _tell(work, trial, TrialState.PRUNED)
         say(f"trial {trial.number + 1} was given up: it fell behind the others")
+    except UpdateFinishedTrialError:
+        # This worker was silent for so long that it counted as killed.
+        say(f"trial {trial.number + 1} was taken over by another worker")
     except RaresegError as error:
-        trial.set_user_attr("error", str(error))
-        _tell(work, trial, None, TrialState.FAIL)
+        _tell(work, trial, TrialState.FAIL, error=str(error))
         say(f"trial {trial.number + 1} failed: {error}")
     except BaseException:
-        _tell(work, trial, None, TrialState.FAIL)
+        _tell(work, trial, TrialState.FAIL)
         raise
     else:
-        trial.set_user_attr("seconds", time.monotonic() - started)
-        _tell(work, trial, value, TrialState.COMPLETE)
+        seconds = time.monotonic() - started
+        _tell(work, trial, TrialState.COMPLETE, value=value, seconds=seconds)
         say(f"trial {trial.number + 1}: {value:.3f} on the select cases")
 
 
-def _tell(work: _Work, trial: optuna.Trial, value: float | None, state: TrialState) -> None:
+def _tell(
+    work: _Work,
+    trial: optuna.Trial,
+    state: TrialState,
+    *,
+    value: float | None = None,
+    **attributes: object,
+) -> None:
     with work.shared.lock():
         if not work.shared.is_over(trial):
+            for name, content in attributes.items():
+                trial.set_user_attr(name, content)
             work.shared.study.tell(trial, value, state=state)
 
 

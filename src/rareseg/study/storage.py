@@ -17,13 +17,14 @@ from typing import Any
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from rareseg.errors import RunError, UsageError
+from rareseg.errors import RunError, UsageError, WorkError
 
 HEARTBEAT = 15
 """Seconds between two signs of life of a worker."""
@@ -66,7 +67,13 @@ class SharedStudy:
                     pruner=pruner,
                     load_if_exists=True,
                 )
-        except (SQLAlchemyError, NoSuchModuleError, ArgumentError, ImportError) as error:
+        except (
+            SQLAlchemyError,
+            StorageInternalError,
+            NoSuchModuleError,
+            ArgumentError,
+            ImportError,
+        ) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(
                 f"The storage {_without_password(url)} cannot be used ({reason}); give one that "
@@ -133,6 +140,19 @@ class SharedStudy:
             started = trial.datetime_start
             if "alive" not in trial.user_attrs and started is not None and started < latest:
                 self.study.tell(trial.number, state=TrialState.FAIL)
+
+
+@contextmanager
+def reached(url: str) -> Iterator[None]:
+    """Turn a storage that is lost in the middle of the work into a :class:`WorkError`."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise WorkError(
+            f"The storage {_without_password(url)} cannot be reached any more "
+            f"({str(error).splitlines()[0]}); what was recorded stays, so call the same command "
+            "again when it can."
+        ) from error
 
 
 def set_pieces(set_attribute: Callable[[str, Any], None], name: str, content: str) -> None:
