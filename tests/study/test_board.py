@@ -16,7 +16,7 @@ from rareseg.errors import RunError, UsageError, WorkError
 from rareseg.study.board import Board, Counts
 from rareseg.study.storage import SharedStudy, reached
 
-IDENTITY = {"code": "c", "data": "d", "rows": {"random": {"training": {"steps": 5}}}}
+IDENTITY = {"code": "c", "data": "d", "shared": {"training": {"steps": 5}}}
 KEYS = ("a", "b", "c")
 
 
@@ -28,7 +28,7 @@ def url(tmp_path):
 def open_board(url, keys, *, name="table", identity=IDENTITY):
     shared = SharedStudy(url, name)
     shared.require(identity)
-    return Board(shared, keys)
+    return Board(shared, {key: {"key": key} for key in keys})
 
 
 def trials(url):
@@ -112,6 +112,36 @@ def test_a_cell_that_failed_waits_for_the_next_call(url):
     assert again.errors() == {}
 
 
+def test_more_cells_can_be_asked_for_and_are_taken_by_whoever_comes(url):
+    few, more = open_board(url, ("a",)), open_board(url, KEYS)
+    assert few.counts() == Counts(1, 0, 0, 0)
+    for _ in KEYS:
+        taken = few.take()
+        assert taken.content == {"key": taken.key}
+        assert few.record(taken, {"cell": taken.key}, 0.5)
+    assert few.results() == {"a": {"cell": "a"}}
+    assert more.counts() == Counts(0, 0, 3, 0)
+    assert set(more.results()) == set(KEYS)
+
+
+def test_a_cell_that_others_asked_for_is_hung_up_again_with_its_content(url):
+    open_board(url, KEYS)
+    few = open_board(url, ("a",))
+    lost = [few.take() for _ in KEYS]
+    few._shared.study.tell(lost[2].trial, state=TrialState.FAIL)  # as a silent heartbeat does
+    again = few.take()
+    assert (again.key, again.content) == ("c", {"key": "c"})
+
+
+def test_what_is_known_by_name_can_be_added_to_and_not_changed(url):
+    shared = SharedStudy(url, "table")
+    shared.extend("rows", {"random": {"steps": 5}})
+    shared.extend("rows", {"random": {"steps": 5}, "hard": {"steps": 5}})
+    with pytest.raises(RunError, match=r"rows.hard.steps 5, not 6"):
+        SharedStudy(url, "table").extend("rows", {"hard": {"steps": 6}})
+    shared.extend("rows", {"balanced": {"steps": 7}})
+
+
 def test_a_worker_that_was_asked_to_stop_gives_its_cell_back_at_once(url):
     board = open_board(url, ("a",))
     board.release(board.take())
@@ -123,8 +153,8 @@ def test_a_worker_that_was_asked_to_stop_gives_its_cell_back_at_once(url):
     [
         ({"code": "e"}, "code c, not e; use the same version"),
         ({"data": "e"}, "data d, not e; use the same data"),
-        ({"rows": {"random": {"training": {"steps": 6}}}}, "rows.random.training.steps 5, not 6"),
-        ({"rows": {}}, "rows.random.training.steps 5, not nothing"),
+        ({"shared": {"training": {"steps": 6}}}, "shared.training.steps 5, not 6"),
+        ({"shared": {}}, "shared.training.steps 5, not nothing"),
     ],
 )
 def test_a_comparison_of_something_else_is_refused_by_name(url, changed, named):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import statistics
 from contextlib import contextmanager
 
@@ -119,10 +120,24 @@ def test_what_was_begun_otherwise_is_refused_by_name(compared, specks, settings,
     out, _ = compared
     called = call("compare", specks, "--out", out, *ROWS, "--seeds", 2, "--steps", 31, *settings())
     assert called.code == 1
-    assert "training.steps 30, not 31" in called.err
-    called = call("compare", specks, "--out", out, *ROWS, "--seeds", 1, "--steps", 30, *settings())
+    assert "shared.training.steps 30, not 31" in called.err
+    other = ("--strategies", "random", "--row", "focal:loss.name=tversky", "--steps", 30)
+    called = call("compare", specks, "--out", out, *other, *settings())
     assert called.code == 1
-    assert "seeds" in called.err
+    assert "rows.focal.loss.name focal, not tversky" in called.err
+
+
+def test_rows_can_be_added_and_left_out(compared, specks, settings, call, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(compared[0], out)
+    before = {run.name for run in cells(out)}
+    called = call(
+        "compare", specks, "--out", out, "--strategies", "random,negatives", "--steps", 30,
+        *settings(),
+    )  # fmt: skip
+    assert called.code == 0, called.err
+    assert len({run.name for run in cells(out)} - before) == 1
+    assert list(dict.fromkeys(line["row"] for line in table(out))) == ["random", "negatives"]
 
 
 def test_two_folds_test_every_case_once(specks, settings, call, tmp_path):

@@ -19,6 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rareseg.study.storage import PIECE, SharedStudy, joined, set_pieces
 
+CONTENT = "content"
+"""The attribute that says what is to be done in a cell."""
+
 MOST_TRIES = 5
 """Times that a cell is tried whose workers are killed."""
 
@@ -35,21 +38,23 @@ class Counts:
 
 @dataclass(frozen=True)
 class Taken:
-    """A cell that this worker took from the board."""
+    """A cell that this worker took from the board, with what was hung up of it."""
 
     key: str
+    content: Mapping[str, Any]
     trial: optuna.Trial
 
 
 class Board:
     """The cells of one comparison in a database that all workers reach.
 
-    ``keys`` are those of the cells, in the order in which they are to be tried. Cells that failed
-    with an error are hung up anew.
+    ``cells`` lead from the key of each cell that is asked for, in the order in which they are to be
+    tried, to plain values that say what is to be done. Others may have hung up more: those are
+    taken as well, and count nowhere here. Cells that failed with an error are hung up anew.
     """
 
-    def __init__(self, shared: SharedStudy, keys: Sequence[str]) -> None:
-        self.keys = tuple(keys)
+    def __init__(self, shared: SharedStudy, cells: Mapping[str, Mapping[str, Any]]) -> None:
+        self.cells = dict(cells)
         self._shared = shared
         with self._shared.lock():
             self._hang_up(again=True)
@@ -61,7 +66,9 @@ class Board:
             if not self._shared.trials(TrialState.WAITING):
                 return None
             trial = self._shared.ask()
-            return Taken(trial.user_attrs["cell"], trial)
+            content = joined(trial.user_attrs, CONTENT)
+            assert content is not None, "cells are hung up with their content"
+            return Taken(trial.user_attrs["cell"], json.loads(content), trial)
 
     def alive(self, taken: Taken) -> AbstractContextManager[None]:
         """Tell the board that the worker lives, until the block is left."""
@@ -92,9 +99,9 @@ class Board:
                 self._hang_up()
 
     def counts(self) -> Counts:
-        """Return how far the comparison is."""
+        """Return how far the cells are that are asked for."""
         by_cell = self._by_cell()
-        states = [{trial.state for trial in trials} for trials in by_cell.values()]
+        states = [{trial.state for trial in by_cell[key]} for key in self.cells]
         recorded = sum(TrialState.COMPLETE in own for own in states)
         running = sum(
             TrialState.RUNNING in own and TrialState.COMPLETE not in own for own in states
@@ -103,12 +110,13 @@ class Board:
             TrialState.WAITING in own and not own & {TrialState.RUNNING, TrialState.COMPLETE}
             for own in states
         )
-        return Counts(waiting, running, recorded, len(self.keys) - recorded - running - waiting)
+        return Counts(waiting, running, recorded, len(self.cells) - recorded - running - waiting)
 
     def errors(self) -> dict[str, str]:
         """Return by cell why those that failed did."""
-        found = {}
-        for key, trials in self._by_cell().items():
+        found, by_cell = {}, self._by_cell()
+        for key in self.cells:
+            trials = by_cell[key]
             if trials and all(trial.state == TrialState.FAIL for trial in trials):
                 found[key] = trials[-1].user_attrs.get(
                     "error", f"its workers were killed {len(trials)} times"
@@ -121,9 +129,11 @@ class Board:
         return {trial.user_attrs["cell"] for trial in done}
 
     def results(self) -> dict[str, dict[str, Any]]:
-        """Return the results of all recorded cells, by key."""
+        """Return the results of the recorded cells that are asked for, by key."""
         found: dict[str, dict[str, Any]] = {}
         for trial in self._shared.trials(TrialState.COMPLETE):
+            if trial.user_attrs["cell"] not in self.cells:
+                continue
             packed = joined(trial.user_attrs, "result")
             assert packed is not None, "a cell is told after its result was kept"
             found[trial.user_attrs["cell"]] = json.loads(_unpacked(packed))
@@ -141,12 +151,21 @@ class Board:
                 continue
             failed = any("error" in trial.user_attrs for trial in trials)
             if not trials or again or (not failed and len(trials) < MOST_TRIES):
-                self._shared.study.enqueue_trial({}, user_attrs={"cell": key})
+                self._shared.study.enqueue_trial({}, user_attrs=self._attributes(key, trials))
+
+    def _attributes(self, key: str, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+        """Return what is hung up of a cell: its content, or that of an earlier try."""
+        attributes: dict[str, Any] = {"cell": key}
+        content = json.dumps(self.cells[key]) if key in self.cells else None
+        content = content or joined(trials[-1].user_attrs, CONTENT)
+        assert content is not None, "cells are hung up with their content"
+        set_pieces(attributes.__setitem__, CONTENT, content)
+        return attributes
 
     def _by_cell(self) -> dict[str, list[FrozenTrial]]:
-        found: dict[str, list[FrozenTrial]] = {key: [] for key in self.keys}
+        found: dict[str, list[FrozenTrial]] = {key: [] for key in self.cells}
         for trial in self._shared.trials():
-            found[trial.user_attrs["cell"]].append(trial)
+            found.setdefault(trial.user_attrs["cell"], []).append(trial)
         return found
 
 

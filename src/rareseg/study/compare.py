@@ -67,8 +67,8 @@ def compare(
     """Train and judge every cell, and write ``table.csv``, ``table.json`` and ``compare.html``.
 
     Called again on the same ``out``, or on other machines with the same storage, it goes on with
-    what is left. Returns when every cell is recorded or has failed; rows with a failed cell are
-    left out of the table. Raises :class:`UsageError` and
+    what is left; rows and seeds can be added. Returns when every cell is recorded or has failed;
+    rows with a failed cell are left out of the table. Raises :class:`UsageError` and
     :class:`~rareseg.errors.RecipeError` for what cannot be compared, :class:`RunError` where the
     comparison was begun with other settings, code or data, or where no row is whole, and as
     :func:`rareseg.run.train.train`.
@@ -112,10 +112,11 @@ def _prepare(asked: Asked, out: Path, track: Track) -> _Work:
         declared=ground.declared(),
     )
     shared.require(design.identity())
-    ground.build(design.recipes[design.rows[0]], track)
+    shared.extend("rows", design.named_recipes())
+    ground.build(design.base, track)
     cells = {cell.key: cell for cell in design.cells()}
-    shown = _shown(ground.fingerprint, design)
-    return _Work(design, cells, ground, Board(shared, list(cells)), out, shown)
+    board = Board(shared, {key: cell.to_dict() for key, cell in cells.items()})
+    return _Work(design, cells, ground, board, out, _shown(ground.fingerprint, design))
 
 
 def _shown(fingerprint: Fingerprint, design: Design) -> tuple[str, ...]:
@@ -157,9 +158,11 @@ def _work(work: _Work, track: Track, say: Say) -> None:
 
 def _do(work: _Work, taken: Taken, track: Track, say: Say) -> None:
     """Run one cell and put its result on the board, or why there is none."""
-    cell = work.cells[taken.key]
-    done = work.board.counts().recorded
-    say(f"cell {done + 1} of {len(work.cells)}: {cell.title}")
+    cell = Cell.from_dict(taken.content)
+    if cell.key in work.cells:
+        say(f"cell {work.board.counts().recorded + 1} of {len(work.cells)}: {cell.title}")
+    else:
+        say(f"a cell that others ask for: {cell.title}")
     shown = work.shown if (cell.seed, cell.fold) == (work.design.seeds[0], 0) else ()
     try:
         with work.board.alive(taken):
@@ -188,11 +191,7 @@ def _conclude(work: _Work, out: Path) -> Comparison:
     """Write the table and the page of what is recorded."""
     records = work.board.results()
     results = {key: CellResult.from_dict(record) for key, record in records.items()}
-    errors = {
-        work.cells[key].title: reason
-        for key, reason in work.board.errors().items()
-        if key in work.cells
-    }
+    errors = {work.cells[key].title: reason for key, reason in work.board.errors().items()}
     whole = [row for row in work.design.rows if _of_row(work, row) <= set(results)]
     if not whole:
         first = next(iter(errors.items()), ("no cell", "nothing was recorded"))

@@ -46,15 +46,26 @@ class Cell:
         """What the cell is called."""
         return f"{self.row}, seed {self.seed}, fold {self.fold}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**vars(self), "recipe": self.recipe.model_dump(mode="json")}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Cell:
+        """Return the cell that :meth:`to_dict` wrote."""
+        return cls(**{**record, "recipe": make_recipe(record["recipe"])})
+
 
 @dataclass(frozen=True)
 class Design:
     """A comparison as it is asked for.
 
-    ``recipes`` lead from a row's name to its recipe, seed aside; ``roles`` give the role of every
-    case, fold by fold. ``data`` and ``code`` are hashes.
+    ``base`` is the recipe that all rows depart from, ``recipes`` lead from a row's name to its own,
+    seed aside; ``roles`` give the role of every case, fold by fold. ``data`` and ``code`` are
+    hashes.
     """
 
+    base: Recipe
     recipes: Mapping[str, Recipe]
     seeds: tuple[int, ...]
     roles: tuple[Roles, ...]
@@ -80,22 +91,28 @@ class Design:
         return differences(self.recipes[self.rows[0]], self.recipes[row])
 
     def identity(self) -> dict[str, Any]:
-        """Return plain values that are equal for machines which work on the same comparison."""
+        """Return plain values that are equal for all who work on the same comparison.
+
+        Rows and seeds are not among them: more can be asked for later.
+        """
         return {
             "code": self.code,
             "torch": torch.__version__,
             "data": self.data,
-            "seeds": list(self.seeds),
             "folds": len(self.roles),
             "split": _digest([sorted(roles.items()) for roles in self.roles]),
-            "rows": {row: recipe.model_dump(mode="json") for row, recipe in self.recipes.items()},
+            "shared": self.base.model_dump(mode="json"),
         }
+
+    def named_recipes(self) -> dict[str, Any]:
+        """Return the recipe of every row as plain values."""
+        return {row: recipe.model_dump(mode="json") for row, recipe in self.recipes.items()}
 
     def _cell(self, row: str, seed: int, fold: int) -> Cell:
         values = merge(self.recipes[row].model_dump(), {"training": {"seed": seed}})
         recipe = make_recipe(values)
-        parts = [self.identity() | {"rows": {}, "seeds": [], "folds": 0}, fold]
-        return Cell(row, seed, fold, recipe, _digest([*parts, recipe.model_dump(mode="json")]))
+        parts = [self.identity(), fold, recipe.model_dump(mode="json")]
+        return Cell(row, seed, fold, recipe, _digest(parts))
 
 
 def make_design(
@@ -119,15 +136,16 @@ def make_design(
     recipes = {
         row.name: plan_recipe(fingerprint, merge(shared, row.settings)).recipe for row in rows
     }
-    first = next(iter(recipes.values()))
-    if first.split.folds:
+    base = plan_recipe(fingerprint, shared).recipe
+    if base.split.folds:
         raise UsageError(
             "split.folds trains several networks in one run; compare with --folds instead."
         )
     return Design(
+        base=base,
         recipes=recipes,
-        seeds=tuple(range(first.training.seed, first.training.seed + seeds)),
-        roles=tuple(_roles(fingerprint, first, folds, declared)),
+        seeds=tuple(range(base.training.seed, base.training.seed + seeds)),
+        roles=tuple(_roles(fingerprint, base, folds, declared)),
         data=data_hash(fingerprint),
         code=code_hash(),
     )

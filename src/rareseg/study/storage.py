@@ -97,6 +97,21 @@ class SharedStudy:
         if begun != asked:
             raise RunError(_refusal(self.name, begun, asked))
 
+    def extend(self, what: str, values: Mapping[str, Any]) -> None:
+        """Add plain ``values`` to those known as ``what``.
+
+        Raises :class:`RunError` where one of them is known as another, naming the difference.
+        """
+        asked = json.loads(json.dumps(values))
+        with self.lock():
+            known = json.loads(joined(self.study.user_attrs, what) or "{}")
+            begun = {name: value for name, value in known.items() if name in asked}
+            common = {name: value for name, value in asked.items() if name in known}
+            if begun != common:
+                raise RunError(_refusal(self.name, {what: begun}, {what: common}))
+            if len(begun) < len(asked):
+                set_pieces(self.study.set_user_attr, what, json.dumps({**known, **asked}))
+
     def ask(self, distributions: Mapping[str, Any] | None = None) -> optuna.Trial:
         """Return a trial that waits, else a new one, now this worker's; call it under the lock."""
         with quiet():
