@@ -182,6 +182,26 @@ def test_a_storage_that_cannot_be_used_is_refused_in_a_sentence(storage, word):
     assert "\n" not in str(caught.value)
 
 
+def test_a_heart_goes_on_beating_when_the_storage_comes_back(url, monkeypatch):
+    monkeypatch.setattr(storages, "HEARTBEAT", 0.05)
+    board = open_board(url, ("a",))
+    storage, beats = board._shared._storage, []
+
+    def record(trial_id):
+        beats.append(trial_id)
+        if len(beats) == 1:
+            raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
+
+    taken = board.take()
+    monkeypatch.setattr(storage, "record_heartbeat", record)
+    with board.alive(taken):
+        for _ in range(100):
+            if len(beats) > 2:
+                break
+            time.sleep(0.05)
+    assert len(beats) > 2
+
+
 def test_a_storage_that_is_lost_in_mid_work_is_a_sentence():
     with (
         pytest.raises(

@@ -33,7 +33,7 @@ GRACE = 4 * HEARTBEAT
 """Seconds of silence after which a worker counts as killed."""
 
 PIECE = 30_000
-"""Characters of a long text in one attribute; MySQL's hold 65,535 bytes."""
+"""Characters of a long text in one attribute, which some databases keep short."""
 
 Lock = Callable[[], AbstractContextManager[object]]
 
@@ -127,7 +127,10 @@ class SharedStudy:
 
         def beat() -> None:
             while not over.wait(HEARTBEAT):
-                self._storage.record_heartbeat(trial._trial_id)
+                try:
+                    self._storage.record_heartbeat(trial._trial_id)
+                except (SQLAlchemyError, StorageInternalError):
+                    continue  # it may come back; if not, the work itself says so
 
         thread = Thread(target=beat, daemon=True)
         thread.start()
