@@ -10,6 +10,7 @@ from rareseg.errors import BundleError, RecipeError
 from rareseg.prediction.networks import NETWORKS, build_network
 from rareseg.prediction.transfer import begin_with, read_weights, transfer, weights_file
 from rareseg.recipe import NetworkSection
+from rareseg.report.origin import beginning_sentences
 
 
 def network(name: str = "dynunet", *, channels: int = 1, classes: int = 2, seed: int = 0, **more):
@@ -42,7 +43,9 @@ def test_the_same_network_is_taken_over_whole(name, tmp_path):
     assert same(earlier.state_dict(), new.state_dict())
     assert (found.unlike, found.absent, found.unused) == ({}, (), ())
     total = len({id(t) for t in new.state_dict(keep_vars=True).values()})
-    assert found.describe() == (f"begins with {total} of its {total} tensors from a",)
+    assert beginning_sentences(found.to_dict()) == (
+        f"begins with {total} of its {total} tensors from a",
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -93,7 +96,7 @@ def test_what_only_one_side_has_is_named(tmp_path):
     found = transfer(path, network("dynunet", seed=1), source="a")
     assert found.absent == ("bottleneck.conv1.conv.weight",)
     assert found.unused == ("head.weight",)
-    said = " ".join(found.describe())
+    said = " ".join(beginning_sentences(found.to_dict()))
     assert "bottleneck.conv1.conv.weight" in said
     assert "head.weight" in said
     record = found.to_dict()

@@ -1,5 +1,6 @@
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -68,11 +69,25 @@ def test_data_are_told_by_what_they_hold_not_by_where_they_lie(fingerprint, spec
     assert data_hash(with_less) != data_hash(fingerprint)
 
 
+def test_the_last_digits_of_a_sum_make_no_other_data(fingerprint):
+    first = fingerprint.cases[0]
+
+    def shifted(by):
+        channel = replace(first.intensities[0], mean=first.intensities[0].mean * (1 + by))
+        case = replace(first, intensities=(channel,))
+        return replace(fingerprint, cases=(case, *fingerprint.cases[1:]))
+
+    assert data_hash(shifted(1e-14)) == data_hash(fingerprint)
+    assert data_hash(shifted(1e-3)) != data_hash(fingerprint)
+
+
 def test_what_cannot_be_compared_is_refused(fingerprint):
     with pytest.raises(UsageError, match="no cell"):
         design(fingerprint, seeds=0)
     with pytest.raises(UsageError, match="compare with --folds"):
         design(fingerprint, split={"folds": 3})
+    with pytest.raises(UsageError, match="No case has the role test"):
+        design(fingerprint, split={"train": 0.7, "select": 0.3, "test": 0.0})
     declared = {fingerprint.cases[0].id: "test"}
     with pytest.raises(UsageError, match="leaves one fold"):
         design(fingerprint, folds=2, declared=declared)

@@ -62,15 +62,6 @@ class Cascade:
         return joined
 
 
-def describe_cascade(cascade: Cascade) -> tuple[str, ...]:
-    """Return sentences about what the first stage leaves to the second, which is the ceiling."""
-    return tuple(
-        f"Stage one finds {recall:.1%} of the foreground voxels of the {role} cases in "
-        f"{cascade.kept[role]:.1%} of all; what it leaves out no later step can find."
-        for role, recall in cascade.recalls.items()
-    )
-
-
 def found_within(
     foreground: NDArray[np.float32], threshold: float, margin: int
 ) -> NDArray[np.bool_]:

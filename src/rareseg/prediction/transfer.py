@@ -8,7 +8,7 @@ from the other.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,21 +52,14 @@ class Transfer:
             "unlike": dict(self.unlike),
             "absent": list(self.absent),
             "unused": list(self.unused),
-            "sentences": list(self.describe()),
         }
 
-    def describe(self) -> tuple[str, ...]:
-        """Return sentences about what was taken over and what was not."""
-        total = len(self.weights) + len(self.unlike) + len(self.absent)
-        lines = [f"begins with {len(self.weights)} of its {total} tensors from {self.source}"]
-        if self.unlike:
-            shapes = [f"{name} ({shape})" for name, shape in self.unlike.items()]
-            lines.append(f"of another shape there, so begun anew: {_listed(shapes)}")
-        if self.absent:
-            lines.append(f"not there, so begun anew: {_listed(self.absent)}")
-        if self.unused:
-            lines.append(f"there, but of no use here: {_listed(self.unused)}")
-        return tuple(lines)
+
+def listed(names: Collection[str]) -> str:
+    """Return the first names, and how many more there are."""
+    shown = list(names)[:SHOWN]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def weights_file(path: Path) -> Path:
@@ -134,7 +127,7 @@ def transfer(file: Path, network: torch.nn.Module, *, source: str) -> Transfer:
     if not weights:
         raise RecipeError(
             f"training.initial_weights is {source}, of which nothing fits the network: it holds "
-            f"{_listed(list(found))} where {_listed(list(own))} are needed; choose network.name "
+            f"{listed(found)} where {listed(own)} are needed; choose network.name "
             "and network.width as they were there."
         )
     shared = [n for n in own if n not in weights and names[n] in found]
@@ -204,12 +197,6 @@ def _same(own: Tensor, other: Tensor | None) -> bool:
 
 def _shape(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "one number"
-
-
-def _listed(names: Mapping[str, str] | list[str] | tuple[str, ...]) -> str:
-    shown = list(names)[:SHOWN]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _digest(file: Path) -> str:

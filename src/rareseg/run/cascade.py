@@ -30,13 +30,13 @@ from rareseg.evaluation.scores import score_regions
 from rareseg.prediction.bundle import Bundle, join_members
 from rareseg.prediction.cascade import (
     Cascade,
-    describe_cascade,
     first_stage_classes,
     found_within,
 )
 from rareseg.prediction.predictor import score_array
 from rareseg.progress import Track
 from rareseg.recipe import CascadeSettings, Recipe, make_recipe, merge
+from rareseg.report.origin import stage_sentences
 from rareseg.run.learner import Learner
 from rareseg.run.prepare import Lesson, Machine, PreparedRun, Say
 from rareseg.training.fit import Heard
@@ -66,7 +66,7 @@ def learn_cascade(
     folder = run.folder.stage(2)
     with fabric.rank_zero_first():
         store, cascade = _second_store(run, first, threshold, settings, folder / "store", track)
-    for sentence in describe_cascade(cascade):
+    for sentence in stage_sentences(cascade):
         say(sentence)
     lesson = Lesson(
         train=store.subset(case.id for case in run.cases("train")),

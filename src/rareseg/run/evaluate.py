@@ -27,7 +27,6 @@ from rareseg.evaluation.scorecard import (
 from rareseg.evaluation.storage import load_table, save_table
 from rareseg.evaluation.values import is_defined
 from rareseg.prediction.bundle import Bundle, load_bundle
-from rareseg.prediction.cascade import describe_cascade
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.content import (
@@ -39,6 +38,7 @@ from rareseg.report.content import (
     find_leakage,
     role_counts,
 )
+from rareseg.report.origin import beginning_sentences, stage_sentences
 from rareseg.report.page import write_report
 from rareseg.report.pictures import choose_shots
 from rareseg.report.summary import short_scorecard
@@ -251,7 +251,6 @@ def _content(
     if bundle.cascade is not None:
         training = folder.stage(2)
     delivered = bundle.trained.get("delivered")
-    beginning = bundle.trained.get("initial_weights") or {}
     return ReportContent(
         title=title,
         scorecards=tuple(scorecards),
@@ -270,8 +269,8 @@ def _content(
         history=History(
             read_table(training / "steps.csv"), read_table(training / "validations.csv")
         ),
-        beginning=tuple(beginning.get("sentences", ())),
-        stages=() if bundle.cascade is None else describe_cascade(bundle.cascade),
+        beginning=beginning_sentences(bundle.trained.get("initial_weights") or {}),
+        stages=stage_sentences(bundle.cascade),
         composition=None if delivered is None else Composition.from_dict(delivered),
         mining=read_record(training / RECORD),
         select_table=load_table(select) if select.is_file() else None,

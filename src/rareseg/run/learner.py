@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from rareseg.prediction.networks import build_network, deepest
 from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
 from rareseg.prediction.transfer import Transfer, begin_with
 from rareseg.progress import Track
+from rareseg.report.origin import beginning_sentences
 from rareseg.run.beginning import initial_weights, read_beginning, write_beginning
 from rareseg.run.prepare import Lesson, Machine, PreparedRun, Say
 from rareseg.run.scoring import score_all
@@ -32,6 +34,8 @@ from rareseg.sampling.sampler import PatchSampler
 from rareseg.training.fit import Fitted, Heard, Validate, fit
 from rareseg.training.losses import Loss, make_loss
 from rareseg.training.presence import WithPresence, without_presence
+
+T = TypeVar("T")
 
 
 class Learner:
@@ -98,7 +102,7 @@ class Learner:
     def learn(self, track: Track, say: Say, heard: Heard) -> Fitted:
         """Train to the last step, from wherever the run stands."""
         if self.beginning is not None:
-            for line in self.beginning.describe():
+            for line in beginning_sentences(self.beginning.to_dict()):
                 say(line)
             if self.fabric.is_global_zero:
                 write_beginning(self.lesson.folder, self.beginning)
@@ -236,11 +240,11 @@ def choose_cases(store: Store, most: int) -> list[int]:
     positive = [row for row, held in enumerate(holds) if held]
     negative = [row for row, held in enumerate(holds) if not held]
     of_positive = max(min(len(positive), most // 2), min(len(positive), most - len(negative)))
-    return sorted(_spread(positive, of_positive) + _spread(negative, most - of_positive))
+    return sorted(evenly(positive, of_positive) + evenly(negative, most - of_positive))
 
 
-def _spread(rows: Sequence[int], most: int) -> list[int]:
-    """Return at most ``most`` of the rows, at even distances."""
-    if len(rows) <= most:
-        return list(rows)
-    return [rows[int(place)] for place in np.linspace(0, len(rows) - 1, most)] if most else []
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """Return at most ``most`` of the items, at even distances."""
+    if len(items) <= most:
+        return list(items)
+    return [items[int(place)] for place in np.linspace(0, len(items) - 1, most)] if most else []

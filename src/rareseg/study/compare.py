@@ -23,6 +23,7 @@ from rareseg.report.content import CasePicture
 from rareseg.report.contest import ContestContent, PictureRow, write_contest
 from rareseg.report.pictures import Shot, take_picture
 from rareseg.report.wording import count
+from rareseg.run.learner import evenly
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import read_labels
 from rareseg.study.board import Board, Taken
@@ -125,18 +126,8 @@ def _shown(fingerprint: Fingerprint, design: Design) -> tuple[str, ...]:
     positive = sorted((c for c in test if c.is_positive), key=lambda c: (sum(c.voxels[1:]), c.id))
     negative = [case for case in test if not case.is_positive]
     few = min(len(negative), SHOWN // 3)
-    return tuple(
-        case.id
-        for pool, count in ((positive, SHOWN - few), (negative, few))
-        for case in (pool[int(k)] for k in _spread(len(pool), count))
-    )
-
-
-def _spread(length: int, count: int) -> list[int]:
-    """Return ``count`` indices at even distances, or all of them."""
-    if count >= length:
-        return list(range(length))
-    return [int(place) for place in np.linspace(0, length - 1, count)]
+    shown = evenly(positive, SHOWN - few) + evenly(negative, few)
+    return tuple(case.id for case in shown)
 
 
 def _help(asked: Asked, out: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -141,11 +141,18 @@ def make_design(
         raise UsageError(
             "split.folds trains several networks in one run; compare with --folds instead."
         )
+    roles = _roles(fingerprint, base, folds, declared)
+    for role in ("select", "test"):
+        if any(role not in own.values() for own in roles):
+            raise UsageError(
+                f"No case has the role {role}, and without it rows cannot be told apart; give "
+                f"split.{role} a share, or some cases that role."
+            )
     return Design(
         base=base,
         recipes=recipes,
         seeds=tuple(range(base.training.seed, base.training.seed + seeds)),
-        roles=tuple(_roles(fingerprint, base, folds, declared)),
+        roles=tuple(roles),
         data=data_hash(fingerprint),
         code=code_hash(),
     )
@@ -153,8 +160,19 @@ def make_design(
 
 def data_hash(fingerprint: Fingerprint) -> str:
     """Return a hash of what the data hold; neither paths nor times of files count."""
-    facts = [vars(case) for case in fingerprint.cases]
+    facts = [_rounded(asdict(case)) for case in fingerprint.cases]
     return _digest([facts, fingerprint.classes.to_dict()])
+
+
+def _rounded(content: Any) -> Any:
+    """Leave six digits of every float: sums differ in the last ones between processors."""
+    if isinstance(content, float):
+        return f"{content:.6g}"
+    if isinstance(content, Mapping):
+        return {key: _rounded(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_rounded(value) for value in content]
+    return content
 
 
 @cache
