@@ -140,6 +140,33 @@ def test_rows_can_be_added_and_left_out(compared, specks, settings, call, tmp_pa
     assert list(dict.fromkeys(line["row"] for line in table(out))) == ["random", "negatives"]
 
 
+def test_a_candidate_is_held_against_the_others(compared, specks, settings, call, tmp_path):
+    """Of what was trained before: a claim is a question, not another comparison."""
+    out = tmp_path / "out"
+    shutil.copytree(compared[0], out)
+    called = call(
+        "compare", specks, "--out", out, *ROWS, "--seeds", 2, "--steps", 30, "--candidate", "focal",
+        "--margin", 0.05, *settings(),
+    )  # fmt: skip
+    assert called.code == 0, called.err
+    assert len(cells(out)) == 6
+    claims = json.loads((out / "table.json").read_text(encoding="utf-8"))["claims"]
+    assert [claim["cut"] for claim in claims] == ["0.5", "chosen point"]
+    assert all(claim["rivals"] == ["random", "balanced"] for claim in claims)
+    said = [line for line in called.out.splitlines() if line.startswith("focal ")]
+    assert len(said) == 2
+    assert all(
+        ("may replace" in line) == claim["holds"] for line, claim in zip(said, claims, strict=True)
+    )
+    assert "focal" in (out / "compare.html").read_text(encoding="utf-8").split("<h2>")[0]
+    by_row = {(x["cut"], x["region"], x["measure"], x["row"]): x["value"] for x in table(out)}
+    for claim in claims:
+        for held in claim["held"]:
+            place = (claim["cut"], held["region"], held["measure"])
+            expected = float(by_row[*place, "focal"]) - float(by_row[*place, held["rival"]])
+            assert held["difference"] == pytest.approx(expected)
+
+
 def test_two_folds_test_every_case_once(specks, settings, call, tmp_path):
     called = call(
         "compare", specks, "--out", tmp_path / "out", "--strategies", "random", "--folds", 2,
@@ -176,6 +203,9 @@ def test_two_processes_share_the_cells(specks, settings, call, compared, tmp_pat
             "storage",
         ),
         (("--strategies", "random", "--set", "split.folds=3"), 2, "--folds"),
+        (("--strategies", "random,hard", "--candidate", "had"), 2, "did you mean 'hard'"),
+        (("--strategies", "random", "--candidate", "random"), 2, "two or more"),
+        (("--strategies", "random,hard", "--candidate", "hard", "--margin", "2"), 2, "--margin"),
     ],
 )
 def test_what_cannot_be_compared_is_a_sentence(

@@ -49,6 +49,13 @@ def compare(
     folds: Annotated[
         int, typer.Option("--folds", min=1, help="1: the split; more: each fold is tested once.")
     ] = 1,
+    candidate: Annotated[
+        str,
+        typer.Option("--candidate", help="A row: may it replace all others, in every column?"),
+    ] = "",
+    margin: Annotated[
+        float, typer.Option("--margin", help="By how much the candidate may be worse.")
+    ] = 0.01,
     steps: Steps = None,
     recipe: RecipeFile = None,
     settings: Settings = None,
@@ -67,7 +74,7 @@ def compare(
     """
     import json
 
-    from rareseg.report.contest import contest_lines
+    from rareseg.report.contest import claim_sentence, contest_lines
     from rareseg.run.prepare import Machine, Wishes
     from rareseg.study.compare import Asked
     from rareseg.study.compare import compare as compare_rows
@@ -89,6 +96,8 @@ def compare(
             rows=make_rows(names, rows or []),
             seeds=seeds,
             folds=folds,
+            candidate=candidate,
+            margin=margin,
         ),
         out,
         track=bar,
@@ -100,6 +109,8 @@ def compare(
     else:
         for line in contest_lines(compared.columns):
             print_line(line)
+        for claim in compared.claims:
+            print_line(claim_sentence(claim))
         print_line(f"Page: {compared.page.resolve()}")
     if compared.errors:
         raise typer.Exit(1)

@@ -88,16 +88,33 @@ def hold_contest(runs: Mapping[str, Mapping[str, Runs]], *, seed: int = 0) -> tu
         lines = runs[rows[0]][cut][0]
         groups = {line.case_id: line.group for line in lines}
         for region in dict.fromkeys(line.region for line in lines):
-            silent = frozenset(
-                row for row in rows if _finds_nothing(_values(runs[row][cut], region, FOUND))
-            )
+            silent = silent_rows({row: own[cut] for row, own in runs.items()}, region)
             for measure in MEASURES:
-                values = {row: _values(runs[row][cut], region, measure) for row in rows}
+                values = {row: values_by_seed(runs[row][cut], region, measure) for row in rows}
                 if values[rows[0]][0]:
                     columns.append(
                         _column(cut, region, measure, values, groups, silent=silent, seed=seed)
                     )
     return tuple(columns)
+
+
+def values_by_seed(runs: Runs, region: str, measure: str) -> list[dict[str, float]]:
+    """Return for each seed the measure of every case that has it."""
+    return [
+        {
+            line.case_id: _number(line.values[measure])
+            for line in lines
+            if line.region == region and measure in line.values
+        }
+        for lines in runs
+    ]
+
+
+def silent_rows(runs: Mapping[str, Runs], region: str) -> frozenset[str]:
+    """Return the rows that find no lesion of a region, though there are some, under any seed."""
+    return frozenset(
+        row for row, own in runs.items() if _finds_nothing(values_by_seed(own, region, FOUND))
+    )
 
 
 def contest_record(columns: Sequence[Column]) -> list[dict[str, Any]]:
@@ -157,17 +174,6 @@ def _column(
     together = 1.0 - (1.0 - CONFIDENCE) / max(1, len(others))
     wins = bool(best and others) and all(compare(best, other, together).differs for other in others)
     return replace(column, winner=best if wins else "")
-
-
-def _values(runs: Runs, region: str, measure: str) -> list[dict[str, float]]:
-    return [
-        {
-            line.case_id: _number(line.values[measure])
-            for line in lines
-            if line.region == region and measure in line.values
-        }
-        for lines in runs
-    ]
 
 
 def _finds_nothing(recalls: BySeed) -> bool:

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from rareseg.data.files import atomic_write
+from rareseg.evaluation.claim import Claim
 from rareseg.evaluation.contest import MEASURES, Column, Entry
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import CasePicture
@@ -43,6 +44,7 @@ class ContestContent:
 
     title: str
     columns: tuple[Column, ...]
+    claims: tuple[Claim, ...]
     departures: Mapping[str, tuple[str, ...]]
     steps: Mapping[str, int]
     n_seeds: int
@@ -82,6 +84,7 @@ def write_contest(path: Path, content: ContestContent) -> None:
         .render(
             content=content,
             tables=table_views(content.columns),
+            claims=[claim_sentence(claim) for claim in content.claims],
             pictures=[
                 (
                     row,
@@ -143,6 +146,36 @@ def contest_lines(columns: tuple[Column, ...]) -> list[str]:
         ]
     lines.append("(difference to the first row, with its interval; * better than every other row)")
     return [line.rstrip() for line in lines]
+
+
+def claim_sentence(claim: Claim) -> str:
+    """Say whether the candidate may replace its rivals, and if not, where it fails."""
+    columns = claim.columns()
+    where = f"at {claim.cut}" if claim.cut == "0.5" else "at each one's chosen point"
+    said = {
+        outcome: [
+            f"{measure} of {region}" for (region, measure), own in columns.items() if own == outcome
+        ]
+        for outcome in ("better", "not worse", "open", "worse")
+    }
+    rivals = " and ".join(claim.rivals) if len(claim.rivals) < 3 else "every other row"
+    if claim.holds:
+        return (
+            f"{claim.candidate} may replace {rivals} {where}: in none of "
+            f"{count(len(columns), 'column')} is it worse by more than {claim.margin:g}, and it is "
+            f"better in {', '.join(said['better'])}."
+        )
+    reasons = []
+    if said["worse"]:
+        reasons.append(f"it is worse in {', '.join(said['worse'])}")
+    if said["open"]:
+        reasons.append(
+            f"{count(len(said['open']), 'column')} of {len(columns)} cannot be told "
+            f"({', '.join(said['open'])}): more seeds or cases would"
+        )
+    if not reasons:
+        reasons.append("it is better in no column")
+    return f"{claim.candidate} is not shown to replace {rivals} {where}: {'; '.join(reasons)}."
 
 
 def _view(column: Column, number: int) -> EntryView:

@@ -14,7 +14,8 @@ import numpy as np
 from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint
 from rareseg.data.formats import read_image
-from rareseg.errors import RaresegError, RunError
+from rareseg.errors import RaresegError, RunError, UsageError, nearest
+from rareseg.evaluation.claim import Claim, claim_record, hold_claim
 from rareseg.evaluation.contest import Column, Runs, contest_record, hold_contest
 from rareseg.evaluation.scores import region_references
 from rareseg.progress import Track, silent
@@ -43,19 +44,41 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Asked:
-    """What a comparison is asked for: rows, and how many times each is trained."""
+    """What a comparison is asked for: rows, and how many times each is trained.
+
+    ``candidate`` is a row that may replace all others if it is not worse than any of them by more
+    than ``margin`` in any column, and better in one; "" asks nothing of the kind.
+    """
 
     job: Job
     rows: tuple[Row, ...]
     seeds: int = 1
     folds: int = 1
+    candidate: str = ""
+    margin: float = 0.01
+
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.rows]
+        if self.candidate and (self.candidate not in names or len(names) < 2):
+            raise UsageError(
+                f"--candidate {self.candidate!r} is to be held against the other rows"
+                f"{nearest(self.candidate, names)}; the rows are {', '.join(names)}: name one of "
+                "two or more."
+            )
+        if not 0.0 <= self.margin <= 1.0:
+            raise UsageError(f"--margin is {self.margin:g}; it must lie between 0 and 1.")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison and where it was written. ``errors`` lead from failed cells to why."""
+    """A finished comparison and where it was written. ``errors`` lead from failed cells to why.
+
+    ``claims`` are about the candidate, one for each cut; none where none was asked for, or where
+    a row is missing.
+    """
 
     columns: tuple[Column, ...]
+    claims: tuple[Claim, ...]
     table_csv: Path
     table_json: Path
     page: Path
@@ -83,7 +106,7 @@ def compare(
     with reached(asked.job.place(out)[0]):
         with helpers(asked.job, _help, asked, out):
             _work(work, track, say)
-        return _conclude(work, out)
+        return _conclude(work, asked)
 
 
 @dataclass(frozen=True)
@@ -178,8 +201,9 @@ def _do(work: _Work, taken: Taken, track: Track, say: Say) -> None:
         say(f"{cell.title} was recorded by another worker")
 
 
-def _conclude(work: _Work, out: Path) -> Comparison:
+def _conclude(work: _Work, asked: Asked) -> Comparison:
     """Write the table and the page of what is recorded."""
+    out = work.out
     records = work.board.results()
     results = {key: CellResult.from_dict(record) for key, record in records.items()}
     errors = {work.cells[key].title: reason for key, reason in work.board.errors().items()}
@@ -193,13 +217,20 @@ def _conclude(work: _Work, out: Path) -> Comparison:
         row: {cut: _by_seed(work, results, row, cut) for cut in (HALF, CHOSEN)} for row in whole
     }
     columns = hold_contest(runs)
+    claims: tuple[Claim, ...] = ()
+    if asked.candidate and not errors:
+        claims = tuple(
+            hold_claim(runs, asked.candidate, cut=cut, margin=asked.margin)
+            for cut in (HALF, CHOSEN)
+        )
     comparison = Comparison(
-        columns, out / "table.csv", out / "table.json", out / "compare.html", errors
+        columns, claims, out / "table.csv", out / "table.json", out / "compare.html", errors
     )
     _write_tables(comparison, work.design, whole)
     content = ContestContent(
         title=f"{work.ground.dataset.root.name}: {', '.join(whole)}",
         columns=columns,
+        claims=claims,
         departures={row: tuple(work.design.departures(row)) for row in whole},
         steps={row: work.design.recipes[row].training.steps for row in whole},
         n_seeds=len(work.design.seeds),
@@ -242,6 +273,7 @@ def _write_tables(comparison: Comparison, design: Design, rows: Sequence[str]) -
         "seeds": list(design.seeds),
         "folds": len(design.roles),
         "table": lines,
+        "claims": [claim_record(claim) for claim in comparison.claims],
         "errors": dict(comparison.errors),
     }
     with atomic_write(comparison.table_json) as temporary:

@@ -1,0 +1,162 @@
+"""Is there a way of sampling that wins every column? Candidates are chosen, and one is confirmed.
+
+Every data set is divided once, by groups, into a part for development and a part that is kept
+aside. On the first, every row is trained fold by fold and candidates are chosen by eye and table;
+on the second the one that was chosen is held against random, balanced and hard examples, once, with
+seeds that no earlier training had. The built-in set is drawn anew for it. Resumable: call it again.
+
+    python benchmarks/every_column.py development --sets lumps,hippocampus --out results
+    python benchmarks/every_column.py confirmation --candidate hard_half --out results
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import rareseg as rs
+from rareseg.data.fingerprint import inspect_dataset
+from rareseg.data.splits import make_split
+from rareseg.run.folder import DataOptions
+from rareseg.run.prepare import Wishes
+from rareseg.study.compare import Asked, compare
+from rareseg.study.ground import Job
+from rareseg.study.rows import make_rows
+
+RIVALS = ("random", "balanced", "hard")
+CANDIDATES = {
+    "decoupled": "sampling.strategy=decoupled",
+    "hard_half": "sampling.strategy=hard,mining.hard_share=0.5",
+    "hard_wrong_only": "sampling.strategy=hard,mining.confidence=0",
+    "hard_quarter": "sampling.strategy=hard,mining.hard_share=0.25",
+    "half_wrong": "sampling.strategy=hard,mining.hard_share=0.5,mining.confidence=0",
+    "half_then_natural": (
+        "sampling.phases=[{strategy: hard, until: 0.8}, {strategy: random, until: 1}],"
+        "mining.hard_share=0.5"
+    ),
+    "negatives": "sampling.strategy=negatives",
+}
+FRESH = 100
+"""The first seed of the confirmation."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one data set is trained, in development and in confirmation."""
+
+    shared: tuple[str, ...]
+    folds: int
+    seeds: int
+    fresh_seeds: int
+
+
+SETS = {
+    "lumps": Setting(
+        (
+            "sampling.patch_size=[64, 64]",
+            "sampling.batch_size=16",
+            "network.width=[16, 32, 64]",
+            "training.steps=600",
+        ),
+        folds=1,
+        seeds=3,
+        fresh_seeds=5,
+    ),
+    "hippocampus": Setting(
+        ("network.width=[16, 32, 64]", "training.steps=400", "training.validations=1"),
+        folds=3,
+        seeds=1,
+        fresh_seeds=3,
+    ),
+    "magnetic-tile": Setting(
+        ("training.steps=600", "training.validations=2"), folds=3, seeds=1, fresh_seeds=3
+    ),
+}
+ASIDE = {"train": 0.5, "select": 0.15, "test": 0.35}
+"""The roles of a real data set; what is tested here is what development never sees."""
+
+
+def divided(name: str, source: Path, out: Path) -> tuple[Path, Path]:
+    """Return the manifests for development and for confirmation, written once."""
+    folder = out / name
+    paths = folder / "development" / "manifest.csv", folder / "confirmation" / "manifest.csv"
+    if all(path.is_file() for path in paths):
+        return paths
+    dataset = rs.open_dataset(source / name)
+    fingerprint = inspect_dataset(dataset)
+    roles = make_split(fingerprint, shares=ASIDE, seed=2026)
+    development = [case for case in dataset.cases if roles[case.id] != "test"]
+    for path, cases in zip(paths, (development, dataset.cases), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record = {
+            "labels": dict(dataset.labels or {}),
+            "regions": {k: list(v) for k, v in (dataset.regions or {}).items()},
+        }
+        if record["labels"]:
+            (path.parent / "dataset.json").write_text(json.dumps(record), encoding="utf-8")
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            head = ["id", "image", "mask", "group"]
+            writer.writerow(head if path == paths[0] else [*head, "split"])
+            for case in cases:
+                mask = "empty" if case.mask is None else str(case.mask.resolve())
+                line = [case.id, str(case.images[0].resolve()), mask, case.group or ""]
+                writer.writerow(line if path == paths[0] else [*line, roles[case.id]])
+    return paths
+
+
+def lumps(out: Path) -> tuple[Path, Path]:
+    """Return the built-in set for development and the one that is drawn anew to confirm."""
+    paths = out / "lumps" / "development", out / "lumps" / "confirmation"
+    drawn = rs.LumpsSettings(images=300, seed=5), rs.LumpsSettings(images=800, seed=2026)
+    for path, settings in zip(paths, drawn, strict=True):
+        if not (path / "dataset.json").is_file():
+            rs.write_lumps(path, settings)
+    return paths
+
+
+def shares(name: str, stage: str) -> tuple[str, ...]:
+    """Return the split's settings: as many learn from lumps in both stages, more are tested."""
+    if name != "lumps":
+        return ("split.train=0.65", "split.select=0.2", "split.test=0.15")
+    if stage == "development":
+        return ("split.train=0.5", "split.select=0.2", "split.test=0.3")
+    return ("split.train=0.2", "split.select=0.1", "split.test=0.7")
+
+
+def main() -> None:
+    """Train what is left to train, and print where the tables are."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stage", choices=("development", "confirmation"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("RARESEG_DATA", ".")))
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--candidates", "--candidate", default=",".join(CANDIDATES))
+    parser.add_argument("--parallel", type=int, default=2)
+    given = parser.parse_args()
+    for name in given.sets.split(","):
+        setting = SETS[name]
+        paths = lumps(given.out) if name == "lumps" else divided(name, given.data, given.out)
+        confirms = given.stage == "confirmation"
+        rows = make_rows(RIVALS, [f"{c}:{CANDIDATES[c]}" for c in given.candidates.split(",")])
+        first_seed = ("training.seed=" + str(FRESH),) if confirms else ()
+        job = Job(
+            DataOptions(str(paths[confirms])),
+            wishes=Wishes(settings=(*setting.shared, *shares(name, given.stage), *first_seed)),
+            parallel=given.parallel,
+        )
+        asked = Asked(
+            job,
+            rows,
+            seeds=setting.fresh_seeds if confirms else setting.seeds,
+            folds=1 if confirms else setting.folds,
+        )
+        compare(asked, given.out / name / f"{given.stage}-table", say=print)
+
+
+if __name__ == "__main__":
+    main()
