@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +111,15 @@ def settle(job: Job, overrides: Overrides) -> dict[str, dict[str, Any]]:
 def helpers(job: Job, work: Callable[..., None], *arguments: object) -> Iterator[None]:
     """Run ``work`` in all processes but this one; they end with the block, or at once if it fails.
 
-    ``work`` is a function of a module, called with ``arguments``.
+    ``work`` is a function of a module, called with ``arguments``. None outlives this process, even
+    where it is killed: nobody would see what they do.
     """
     context = multiprocessing.get_context("spawn")
     # No daemons: those may have no workers of their own, as training.workers asks for.
-    others = [context.Process(target=work, args=arguments) for _ in range(job.parallel - 1)]
+    others = [
+        context.Process(target=_with_parent, args=(work, arguments))
+        for _ in range(job.parallel - 1)
+    ]
     for other in others:
         other.start()
     try:
@@ -123,3 +130,16 @@ def helpers(job: Job, work: Callable[..., None], *arguments: object) -> Iterator
         raise
     for other in others:
         other.join()
+
+
+def _with_parent(work: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    """Do the work, and die with the process that asked for it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "called in a process of its own"
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        signal.raise_signal(signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+    work(*arguments)
