@@ -5,6 +5,9 @@ steps, network and cases, over a few seeds, by `rareseg compare`, and judged on 
 that neither training nor choosing a point has seen. Resumable: call it again.
 
     python benchmarks/when_does_it_help.py --out results [--steps 300] [--seeds 3] [--parallel 2]
+
+It writes the maps, and `worlds.json`, from which `inspect` and `plan` advise (a copy of it is
+src/rareseg/training/worlds.json).
 """
 
 from __future__ import annotations
@@ -61,6 +64,20 @@ class World:
     settings: rs.SpecksSettings
 
     @property
+    def title(self) -> str:
+        """What advice calls it."""
+        kind = TITLES[self.knob].split(" (")[0]
+        turned = f"{self.value:.3g}" if self.value >= 1 else f"{self.value:.2g}"
+        if self.knob.endswith("_share"):
+            turned = f"{100 * self.value:.3g} %"
+        if self.settings != BASE:
+            return f"specks with {turned} {kind}"
+        return (
+            f"specks with {100 * BASE.foreground_share:.3g} % foreground in positive images, "
+            f"{BASE.empty_share:.0%} of {BASE.images} images empty"
+        )
+
+    @property
     def name(self) -> str:
         """A folder's name."""
         return "base" if self.settings == BASE else f"{self.knob}-{self.value:g}"
@@ -99,6 +116,29 @@ def reached(table: list[dict], strategy: str, measure: str) -> dict[str, Any]:
         for line in table
         if (line["cut"], line["row"], line["measure"]) == ("chosen point", strategy, measure)
     )
+
+
+def write_worlds(
+    path: Path, found: list[tuple[World, list[dict]]], *, steps: int, seeds: int
+) -> None:
+    """Write what advice is read from: the knobs that a fingerprint shows, each world once."""
+    records: dict[str, dict] = {}
+    for world, table in found:
+        if world.knob not in ("foreground_share", "empty_share", "images"):
+            continue
+        settings = world.settings
+        records[world.name] = {
+            "title": world.title,
+            "likeness": {
+                "foreground": settings.foreground_share,
+                "empty": settings.empty_share,
+                "images": settings.images,
+            },
+            "dice": {name: reached(table, name, "dice")["value"] for name in STRATEGIES},
+            "alarms": {name: reached(table, name, "false alarm")["value"] for name in STRATEGIES},
+        }
+    record = {"steps": steps, "seeds": seeds, "worlds": list(records.values())}
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def draw(path: Path, found: list[tuple[World, list[dict]]], measure: str, title: str) -> None:
@@ -173,6 +213,7 @@ def main() -> None:
                 f"| {world.knob} | {world.value:g} | {name} | {dice['value']:.2f} | {against} | "
                 f"{100 * alarm['value']:.0f} % |"
             )
+    write_worlds(given.out / "worlds.json", found, steps=given.steps, seeds=given.seeds)
     about = f"{given.steps} steps, {given.seeds} seeds, at each one's chosen point"
     draw(given.out / "dice.svg", found, "dice", f"Dice of positive images: {about}")
     draw(given.out / "alarms.svg", found, "false alarm", f"False alarms: {about}")

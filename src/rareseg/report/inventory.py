@@ -8,15 +8,19 @@ from typing import Any
 from rareseg.data.fingerprint import Fingerprint
 from rareseg.report.content import DataFacts, data_facts
 from rareseg.report.wording import count, percent
+from rareseg.training.advice import advise
 
 
 def inventory_lines(fingerprint: Fingerprint) -> list[str]:
-    """Return plain lines: extent, classes with their skew, regions, warnings, problems."""
+    """Return plain lines: extent, classes with their skew, regions, warnings, problems, advice."""
     lines: list[str] = []
     if fingerprint.cases:
         lines += _facts(data_facts(fingerprint))
     lines += [f"! {warning}" for warning in fingerprint.warnings]
     lines += [f"x {problem}" for problem in fingerprint.problems]
+    advice = advise(fingerprint)
+    if advice:
+        lines.append(f"? {advice}")
     if not fingerprint.problems:
         lines.append("+ nothing stands in the way of training")
     return lines
@@ -32,6 +36,7 @@ def inventory_record(fingerprint: Fingerprint) -> dict[str, Any]:
         ],
         "warnings": list(fingerprint.warnings),
         "problems": list(fingerprint.problems),
+        "advice": advise(fingerprint),
     }
 
 

@@ -22,6 +22,7 @@ from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.networks import stride
 from rareseg.prediction.transfer import bundle_of, weights_file
 from rareseg.recipe import NetworkSection, Overrides, Recipe, check_values, make_recipe
+from rareseg.training.advice import cite
 
 LARGEST_WINDOW_2D = 320
 """Side in pixels up to which a whole image is one training window."""
@@ -284,14 +285,16 @@ def _plan_strategy(draft: _Draft, fingerprint: Fingerprint) -> None:
             "sampling.strategy",
             "negatives",
             f"{empty} of {len(cases)} images ({share:.0%}) hold nothing: half of the windows "
-            "hold foreground, its classes in equal shares, half hold none",
+            f"hold foreground, its classes in equal shares, half hold none"
+            + cite(fingerprint, "negatives"),
         )
         draft.choose("sampling.positive_share", 0.5, "as many windows with foreground as without")
     else:
         draft.choose(
             "sampling.strategy",
             "balanced",
-            "nearly every image holds foreground: every class gets an equal share of the centres",
+            "nearly every image holds foreground: every class gets an equal share of the centres"
+            + cite(fingerprint, "balanced"),
         )
 
 
