@@ -140,6 +140,27 @@ class TestManifest:
         assert "did you mean 'test'" in split
         assert "b.png has no mask" in mask
 
+    def test_masks_of_annotators(self, tmp_path):
+        self.write(
+            tmp_path,
+            "id,image,mask,mask_ann,mask_bo\n"
+            "one,a.png,a_mask.png,a_mask.png,b_mask.png\n"
+            "two,b.png,empty,empty,\n",
+        )
+        one, two = open_dataset(tmp_path).cases
+        assert one.annotations == (
+            ("ann", tmp_path / "a_mask.png"),
+            ("bo", tmp_path / "b_mask.png"),
+        )
+        assert two.annotations == (("ann", None),)  # ann drew nothing, bo did not look
+
+    @pytest.mark.parametrize("missing", ["error", "negative"])
+    def test_what_annotators_drew_is_no_mask_and_not_nothing_either(self, tmp_path, missing):
+        self.write(tmp_path, "id,image,mask_a\none,a.png,a_mask.png\n")
+        dataset = open_dataset(tmp_path, missing_mask=missing)
+        assert "rareseg consensus" in dataset.problems[0]
+        assert dataset.cases[0].annotations == (("a", tmp_path / "a_mask.png"),)
+
     def test_a_manifest_of_a_header_alone_is_a_problem(self, tmp_path):
         self.write(tmp_path, "id,image,mask\n")
         assert "holds no images" in open_dataset(tmp_path).problems[0]

@@ -53,8 +53,7 @@ def open_dataset(
     else:
         root, listing = Path(), Listing("cases", tuple(data))
     problems = list(listing.problems)
-    if missing_mask == "error":
-        problems += _missing_masks(listing, root)
+    problems += _missing_masks(listing, root, told=missing_mask == "negative")
     cases = listing.cases
     if group_from is not None:
         cases, unmatched = _grouped(cases, group_from)
@@ -125,14 +124,28 @@ def _list(root: Path) -> Listing:
     raise DataError(f"{root} holds {holds}; give {_LAYOUTS}.")
 
 
-def _missing_masks(listing: Listing, root: Path) -> list[str]:
-    images = {case.id: case.images for case in listing.cases}
-    return [
-        f"{images[name][0] if images[name] else root} has no mask; add it, or say that images "
-        "without a mask hold nothing (--missing-mask negative, or a negatives/ folder, or the "
-        "word 'empty' in a manifest)."
-        for name in listing.missing
-    ]
+def _missing_masks(listing: Listing, root: Path, *, told: bool) -> list[str]:
+    """Return a problem for each image without a mask, unless it is told that those hold nothing.
+
+    What annotators looked at is never taken to hold nothing.
+    """
+    cases = {case.id: case for case in listing.cases}
+    problems = []
+    for name in listing.missing:
+        case = cases[name]
+        file = case.images[0] if case.images else root
+        if case.annotations:
+            problems.append(
+                f"{file} has masks of annotators alone; make one mask of them with `rareseg "
+                "consensus`, or name one in a manifest's column mask."
+            )
+        elif not told:
+            problems.append(
+                f"{file} has no mask; add it, or say that images without a mask hold nothing "
+                "(--missing-mask negative, or a negatives/ folder, or the word 'empty' in a "
+                "manifest)."
+            )
+    return problems
 
 
 def _grouped(cases: Sequence[Case], pattern: str) -> tuple[tuple[Case, ...], list[str]]:

@@ -139,13 +139,16 @@ def content_hash(dataset: Dataset) -> str:
     declared = [dataset.labels, dataset.regions, dataset.ignore_value]
     digest.update(json.dumps(declared, sort_keys=True).encode())
     for case in dataset.cases:
-        digest.update(json.dumps([case.id, case.group, case.role, case.mask is None]).encode())
-        for path in (*case.images, *((case.mask,) if case.mask else ())):
+        drawn = [(name, mask is None) for name, mask in case.annotations]
+        about = [case.id, case.group, case.role, case.mask is None, *([drawn] if drawn else [])]
+        digest.update(json.dumps(about).encode())
+        masks = [mask for mask in (case.mask, *dict(case.annotations).values()) if mask]
+        for path in (*case.images, *masks):
             for file in sorted(path.iterdir()) if path.is_dir() else (path,):
                 within = file.is_relative_to(dataset.root)
                 name = file.relative_to(dataset.root) if within else file.absolute()
-                about = file.stat() if file.exists() else None
-                stamp = (about.st_size, about.st_mtime_ns) if about else None
+                stat = file.stat() if file.exists() else None
+                stamp = (stat.st_size, stat.st_mtime_ns) if stat else None
                 digest.update(json.dumps([name.as_posix(), stamp]).encode())
     return digest.hexdigest()
 

@@ -21,6 +21,7 @@ from rareseg.errors import DataError, nearest
 
 _CHANNEL = re.compile(r"(?P<id>.+)_(?P<channel>\d{4})")
 _IMAGE_COLUMN = re.compile(r"image(_\d+)?")
+_ANNOTATOR_COLUMN = re.compile(r"mask_(.+)")
 _ROLE_WORDS: Mapping[str, Role] = {
     **{role: role for role in ROLES},
     "training": "train",
@@ -143,7 +144,9 @@ def open_manifest(path: Path) -> Listing:
     """Read a manifest: columns id, image (or image_0, image_1, …), mask, optional group and split.
 
     Paths are relative to the manifest. The word ``empty`` as mask says that the image holds
-    nothing. A ``dataset.json`` beside the manifest may declare labels and regions.
+    nothing. Columns mask_NAME are the masks of an annotator called NAME, empty where that one did
+    not look; beside them the column mask may be absent. A ``dataset.json`` beside the manifest may
+    declare labels and regions.
 
     Raises:
         DataError: unreadable, or a column is missing.
@@ -157,7 +160,7 @@ def open_manifest(path: Path) -> Listing:
     for needed, present in (
         ("id", "id" in columns),
         ("image", bool(image_columns)),
-        ("mask", "mask" in columns),
+        ("mask", "mask" in columns or any(map(_ANNOTATOR_COLUMN.fullmatch, columns))),
     ):
         if rows and not present:
             raise DataError(
@@ -200,10 +203,14 @@ def _manifest_case(
     images = tuple(path.parent / row[name] for name in image_columns if row[name])
     if not images:
         problems.append(f"{path}, line {line}, names no image for {row['id']}; fill the column.")
-    mask = None
-    is_missing = row["mask"] == ""
-    if row["mask"] not in ("", EMPTY):
-        mask = path.parent / row["mask"]
+    given = row.get("mask", "")
+    is_missing = given == ""
+    mask = None if given in ("", EMPTY) else path.parent / given
+    annotations = tuple(
+        (found[1], None if value == EMPTY else path.parent / value)
+        for name, value in row.items()
+        if value and (found := _ANNOTATOR_COLUMN.fullmatch(name))
+    )
     word = row.get("split", "").lower()
     role = _ROLE_WORDS.get(word)
     if word and role is None:
@@ -211,7 +218,8 @@ def _manifest_case(
             f"{path}, line {line}, gives {row['id']} the split '{word}'; allowed are "
             f"{', '.join(ROLES)}{nearest(word, ROLES)}."
         )
-    return Case(row["id"], images, mask, row.get("group") or None, role), is_missing, problems
+    case = Case(row["id"], images, mask, row.get("group") or None, role, annotations)
+    return case, is_missing, problems
 
 
 def _some(names: Sequence[str]) -> str:

@@ -66,13 +66,18 @@ class Mask:
 
 @dataclass(frozen=True)
 class Case:
-    """One image with its mask. ``mask`` is ``None`` where the image is known to hold nothing."""
+    """One image with its mask. ``mask`` is ``None`` where the image is known to hold nothing.
+
+    ``annotations`` are masks that several annotators drew: name and file, ``None`` for one who
+    looked and drew nothing. They are compared and united; the mask is what is learnt from.
+    """
 
     id: str
     images: tuple[Path, ...]
     mask: Path | None
     group: str | None = None
     role: Role | None = None
+    annotations: tuple[tuple[str, Path | None], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Are the labels and the split to be trusted?"""
