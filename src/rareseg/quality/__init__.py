@@ -1,1 +1,1 @@
-"""Are the labels and the split to be trusted?"""
+"""Whether labels and split are to be trusted: audit, agreement of annotators, suspects."""
