@@ -21,6 +21,7 @@ from pathlib import Path
 import rareseg as rs
 from rareseg.data.fingerprint import inspect_dataset
 from rareseg.data.splits import make_split
+from rareseg.report.contest import claim_sentence, contest_lines
 from rareseg.run.folder import DataOptions
 from rareseg.run.prepare import Wishes
 from rareseg.study.compare import Asked, compare
@@ -154,8 +155,11 @@ def main() -> None:
             rows,
             seeds=setting.fresh_seeds if confirms else setting.seeds,
             folds=1 if confirms else setting.folds,
+            candidate=given.candidates.split(",")[0] if confirms else "",
         )
-        compare(asked, given.out / name / f"{given.stage}-table", say=print)
+        found = compare(asked, given.out / name / f"{given.stage}-table", say=print)
+        for line in (*contest_lines(found.columns), *map(claim_sentence, found.claims)):
+            print(line)
 
 
 if __name__ == "__main__":

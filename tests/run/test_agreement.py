@@ -185,16 +185,22 @@ def volumes(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids=["2D", "3D"])
+@pytest.fixture(
+    scope="module",
+    params=[(2, 80, None), (3, 40, None), (3, 120, "{folds: 2, margin: 2}")],
+    ids=["2D", "3D", "3D in two stages"],
+)
 def predicted(request, volumes, call, settings, tmp_path_factory):
     """A folder with a run on the volumes, and its predictions for all of them."""
     out = tmp_path_factory.mktemp("nested")
+    dimension, steps, cascade = request.param
     options = settings(
-        data__dimension=request.param,
+        data__dimension=dimension,
         data__target_spacing=[2.2, 1.1, 1.1],
-        sampling__patch_size=[16, 16] if request.param == 2 else [8, 16, 16],
-        training__steps=80 if request.param == 2 else 40,
+        sampling__patch_size=[16, 16] if dimension == 2 else [8, 16, 16],
+        training__steps=steps,
         training__validations=1,
+        **({} if cascade is None else {"training__cascade": cascade}),
     )
     trained = call("train", volumes, "--out", out / "run", *options)
     assert trained.code == 0, trained.err
