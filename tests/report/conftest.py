@@ -21,9 +21,14 @@ from rareseg.decision.operating_point import (
     default_point,
 )
 from rareseg.evaluation.cases import CaseResult, measure_case
-from rareseg.evaluation.component_table import ComponentTable, components_of_regions
+from rareseg.evaluation.component_table import (
+    ComponentTable,
+    components_of_regions,
+    grid_with,
+)
 from rareseg.evaluation.confusion import confuse
 from rareseg.evaluation.details import detail_case
+from rareseg.evaluation.openings import levels_of, open_levels
 from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.scores import ScoreTable, region_references, region_scores, score_regions
 from rareseg.prediction.predictor import class_map
@@ -35,6 +40,7 @@ from rareseg.report.content import (
     find_leakage,
     role_counts,
 )
+from rareseg.report.explorer import offered_cuts
 from rareseg.report.pictures import choose_shots, take_picture
 from rareseg.report.verdict import judge
 from rareseg.sampling.composition import Composition
@@ -164,10 +170,11 @@ def closely(
 ) -> dict[str, object]:
     """What is measured closely: components, surfaces and the confusion of classes."""
     components, details, confusions = [], [], []
+    grid = grid_with(point.threshold for point in points.values())
     for case in cases:
         about = {"case_id": case.id, "group": case.group, "role": case.role}
         arrays = (case.probabilities, case.labels, classes)
-        components += components_of_regions(*arrays, **about).rows
+        components += components_of_regions(*arrays, **about, grid=grid).rows
         scores = region_scores(case.probabilities, classes)
         references = region_references(case.labels, classes)
         masks = {region: apply_point(scores[region], points[region]) for region in classes.regions}
@@ -178,10 +185,30 @@ def closely(
         predicted = class_map(case.probabilities, masks, classes)
         confusions.append(confuse(predicted, case.labels, classes.names))
     return {
-        "components": ComponentTable(tuple(components)),
+        "components": ComponentTable(tuple(components), grid),
         "details": tuple(details),
         "confusion": reduce(add, confusions),
     }
+
+
+def draw_cases(
+    seed: int = 0,
+    *,
+    n_test: int = 24,
+    n_select: int = 24,
+    classes: Classes = TWO_CLASSES,
+    side: int = 96,
+    grouped: bool = True,
+    name: str = "plate",
+) -> list[Scored]:
+    """Draw the cases of a content: 12 that were learnt from, some to choose on, some to test."""
+    rng = np.random.default_rng(seed)
+    draw: list[tuple[Role, int]] = [("train", 12), ("select", n_select), ("test", n_test)]
+    return [
+        draw_case(rng, 1000 * k + i, role, classes, side, grouped, name)
+        for k, (role, n) in enumerate(draw)
+        for i in range(n)
+    ]
 
 
 def build_content(
@@ -196,13 +223,16 @@ def build_content(
     title: str = "Specks",
 ) -> ReportContent:
     """Run synthetic cases through the real scores, decision and scorecard."""
+    cases = draw_cases(
+        seed,
+        n_test=n_test,
+        n_select=n_select,
+        classes=classes,
+        side=side,
+        grouped=grouped,
+        name=name,
+    )
     rng = np.random.default_rng(seed)
-    draw = [("train", 12), ("select", n_select), ("test", n_test)]
-    cases = [
-        draw_case(rng, 1000 * k + i, role, classes, side, grouped, name)
-        for k, (role, n) in enumerate(draw)
-        for i in range(n)
-    ]
     select = [case for case in cases if case.role == "select"]
     test = [case for case in cases if case.role == "test"]
     select_table, table = table_of(select, classes), table_of(test, classes)
@@ -218,11 +248,15 @@ def build_content(
     )
     roles = {case.id: case.role for case in cases}
     by_id = {case.id: case for case in test}
+    close = closely(test, classes, usable)
+    cuts = {region: offered_cuts(close["components"], region, points[region]) for region in points}
     pictures = []
     for shot in choose_shots(results):
         case = by_id[shot.case_id]
         scores = region_scores(case.probabilities, classes)[shot.region]
         members = classes.regions[shot.region]
+        offered = cuts[shot.region]
+        reached = levels_of(scores, np.array(offered.thresholds, np.float32))
         pictures.append(
             take_picture(
                 shot,
@@ -230,6 +264,7 @@ def build_content(
                 np.isin(case.labels, members),
                 apply_point(scores, usable[shot.region]),
                 group=case.group,
+                levels=open_levels(reached, offered.sizes),
             )
         )
     steps = np.arange(1, 601)
@@ -247,7 +282,7 @@ def build_content(
         table=table,
         select_table=select_table,
         results=results,
-        **closely(test, classes, usable),
+        **close,
         data=data_facts(fingerprint),
         roles=role_counts(fingerprint.cases, roles),
         recipe=Recipe(),
@@ -286,3 +321,9 @@ def make_content() -> Callable[..., ReportContent]:
 @pytest.fixture(scope="session")
 def one_class() -> Classes:
     return ONE_CLASS
+
+
+@pytest.fixture(scope="session")
+def test_cases() -> list[Scored]:
+    """The test cases behind ``content``."""
+    return [case for case in draw_cases() if case.role == "test"]

@@ -10,7 +10,7 @@ from rareseg.errors import WorkError
 from rareseg.report.page import render, write_report
 from rareseg.report.tables import case_table
 
-VOID = {"meta", "link", "img", "br", "i"}
+VOID = {"meta", "link", "img", "br", "i", "input"}
 
 
 class Reader(HTMLParser):
@@ -105,13 +105,22 @@ def test_pictures_have_texts_for_those_who_do_not_see_them(content, reader):
 
 def test_figures_are_json_under_the_names_that_the_plots_ask_for(page):
     asked = re.findall(r'data-figure="([^"]+)"', page)
-    found = dict(
-        re.findall(r'<script type="application/json" id="([^"]+)">(.*?)</script>', page, re.DOTALL)
+    cuts = [f"{key}-explorer" for key in re.findall(r'data-explorer="([^"]+)"', page)]
+    painted = re.findall(r'data-live="([^"]+)"', page)
+    records = re.findall(
+        r'<script type="application/json" id="([^"]+)">(.*?)</script>', page, re.DOTALL
     )
+    found = dict(records)
     assert len(asked) == len(set(asked))
-    assert set(asked) == set(found)
-    for text in found.values():
-        assert {"data", "layout"} == set(json.loads(text))
+    assert len(records) == len(found)
+    assert {*asked, *cuts, *painted} == set(found)
+    for name in asked:
+        assert {"data", "layout"} == set(json.loads(found[name]))
+
+
+def test_no_two_places_have_one_id(page):
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
 
 
 def test_every_case_has_its_row_in_every_region(content, page):

@@ -65,10 +65,10 @@ def test_unseen_cases_certify_and_the_bundle_keeps_what_they_stand_for(run, unse
     assert bundle.points[region] == kept.point
     assert bundle.certificates[region] == (kept.statement,)
     assert said == [describe_promise(kept)]
-    (line,) = statement_lines(bundle, run / "bundle", device="cpu")
+    ((line,),) = statement_lines(bundle, run / "bundle", device="cpu").values()
     assert line.startswith(f"certificate for {region}: share of its voxels that is missed")
     other = replace(bundle, precision="bf16" if bundle.precision == "32" else "32")
-    (line,) = statement_lines(other, run / "bundle", device="cpu")
+    ((line,),) = statement_lines(other, run / "bundle", device="cpu").values()
     assert line.startswith(f"void (precision was {bundle.precision} and is now {other.precision})")
 
 
@@ -88,7 +88,7 @@ def test_a_point_chosen_anew_loses_its_certificate(run, unseen):
     save_points(run / "bundle", {region: replace(kept.point, threshold=0.75)})
     bundle = load_bundle(run / "bundle")
     assert bundle.certificates[region] == (kept.statement,)
-    assert statement_lines(bundle, run / "bundle", device="cpu") == ()
+    assert statement_lines(bundle, run / "bundle", device="cpu") == {}
 
 
 def test_too_few_groups_are_told_so_and_stay_unused(run, unseen):

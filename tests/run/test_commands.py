@@ -267,6 +267,23 @@ class TestJson:
         assert "out of reach" in never["foreground"]["found"]["infeasible"]
         call("tune", run)
 
+    def test_tune_by_hand(self, run, call):
+        cut = ("--threshold", "0.25", "--smallest-component", "4", "--gate", "0.6")
+        found = json.loads(call("tune", run, *cut, "--json").out)["foreground"]["found"]
+        assert (found["threshold"], found["smallest_component"]) == (0.25, 4)
+        assert found["gate"] == pytest.approx(0.6)
+        assert found["objective"] == "set by hand"
+        assert 0.0 <= found["mean_dice"] <= 1.0
+        for more, says in (
+            (("--maximize", "youden"), "set the cut itself"),
+            (("--max-false-alarm-rate", "0.1"), "set the cut itself"),
+            (("--smallest-component", "search"), "searches nothing"),
+        ):
+            refused(call("tune", run, "--threshold", "0.25", *more), says, code=2)
+        refused(call("tune", run, "--gate", "0.25"), "--threshold", code=2)
+        refused(call("tune", run, "--threshold", "2"), "between 0 and 1", code=2)
+        call("tune", run)
+
     def test_predict(self, finished, specks, call, tmp_path):
         image = sorted((specks / "images").iterdir())[0]
         called = call("predict", finished, image, "--out", tmp_path / "masks", "--json")

@@ -26,6 +26,7 @@ from rareseg.errors import UsageError
 
 GOAL, LIMITS = "What to reach", "Limits, on the select cases"
 PROMISES = "Promises, for cases yet to come"
+BY_HAND = "By hand, as the report's sliders say it"
 
 if TYPE_CHECKING:
     from rareseg.decision.guarantees import Promise
@@ -91,6 +92,16 @@ def tune(
             metavar="VOXELS|search", help="Remove smaller components.", rich_help_panel=GOAL
         ),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", help="Cut here; nothing is searched.", rich_help_panel=BY_HAND),
+    ] = None,
+    gate: Annotated[
+        float | None,
+        typer.Option(
+            "--gate", help="Nothing is on in images that stay below.", rich_help_panel=BY_HAND
+        ),
+    ] = None,
     max_false_negative_rate: Annotated[
         float | None,
         typer.Option(
@@ -150,7 +161,8 @@ def tune(
 
     Threshold, smallest component and image-level gate are searched together; what could be had
     instead is shown. A promise (--max-...) moves the point to where it holds for new cases, or says
-    how many cases it would need. With --probabilities another tool's scores are cut.
+    how many cases it would need. With --probabilities another tool's scores are cut. With
+    --threshold the cut is yours.
     """
     from rareseg.decision.operating_point import Infeasible, make_goal
     from rareseg.run.certify import certify
@@ -188,6 +200,16 @@ def tune(
         false_alarm_rate=false_alarms,
     )
     rule, say = Rule.of(goal, _sizes(smallest_component)), say_to(as_json)
+    if threshold is not None or gate is not None:
+        if threshold is None or promise is not None or goal != make_goal():
+            raise UsageError(
+                "--threshold and --gate set the cut itself; give --threshold, and leave out what "
+                "is to be maximised, limited or promised."
+            )
+        if smallest_component == "search":
+            raise UsageError("--threshold searches nothing; give --smallest-component a number.")
+        size = int(smallest_component or 0)
+        rule = Rule.by_hand(threshold, smallest=size, gate=gate or 0.0)
     if promise is None:
         if outside is not None and out is not None:
             choices = tune_outside(outside, out, rule=rule, region=region, track=bar, say=say)

@@ -7,7 +7,7 @@ lesions, smallest components and image-level gates is read from it without the v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -149,6 +149,15 @@ class ComponentTable(CaseTable[CaseComponents]):
                 f"that is: {float(edges[nearest_level])!r}."
             )
         return nearest_level
+
+
+def grid_with(thresholds: Iterable[float]) -> tuple[int, ...]:
+    """Return the usual grid with such of ``thresholds`` in it as are edges of bins."""
+    edges = bin_edges()
+    own = {bin_of(threshold) for threshold in thresholds if 0.0 < threshold < 1.0}
+    known = {float(edges[k]) for k in GRID}
+    more = {k for k in own if 0 < k < N_BINS and float(edges[k]) not in known}
+    return tuple(sorted({*GRID, *more}))
 
 
 def require_grid(grid: tuple[int, ...]) -> None:

@@ -132,6 +132,8 @@ class CasePicture:
 
     ``image`` is (y, x) or (y, x, 3) uint8, ``reference`` and ``prediction`` (y, x) bool; ``plane``
     is the slice's index from 0, None for a photograph. ``caption`` says why it is shown.
+    ``levels`` (size, y, x) uint8 are how many thresholds of the report's grid each pixel is on at,
+    for each smallest component that the page offers; 0 where nothing counts.
     """
 
     case_id: str
@@ -143,6 +145,7 @@ class CasePicture:
     reference: NDArray[np.bool_]
     prediction: NDArray[np.bool_]
     plane: int | None = None
+    levels: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,8 @@ class ReportContent:
     that the points were chosen on. ``beginning`` says which earlier weights the network began with,
     ``stages`` what the first of two left to the second.
     ``train_dice`` is the mean dice on a sample of positive training
-    cases, by region. ``priority`` is what the user said matters; ``comparisons`` hold each region
+    cases, by region. ``promises`` lead from a region to what is promised of its point.
+    ``priority`` is what the user said matters; ``comparisons`` hold each region
     against the earlier evaluation named ``against``. What is empty or None is left out of the page.
     ``verdicts`` come from :func:`rareseg.report.verdict.judge`.
 
@@ -198,6 +202,7 @@ class ReportContent:
     against: str = ""
     comparisons: Mapping[str, tuple[PairedComparison, ...]] = field(default_factory=dict)
     verdicts: tuple[Sentence, ...] = ()
+    promises: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         labels = [label for label, _ in self.scorecards]

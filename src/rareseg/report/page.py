@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from rareseg.data.files import atomic_write
-from rareseg.decision.operating_point import Infeasible, OperatingPoint
+from rareseg.decision.operating_point import BY_HAND, Infeasible, OperatingPoint
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.values import format_value, is_defined
 from rareseg.report.closely import comparison_rows, confusion_view, detail_rows
@@ -25,6 +26,7 @@ from rareseg.report.delivered import (
     seen_sentences,
 )
 from rareseg.report.detection import detection_figures
+from rareseg.report.explorer import explorer_record, picture_record
 from rareseg.report.figures import Figure, MissingFigure
 from rareseg.report.learning import training_figures
 from rareseg.report.pictures import errors_uri, image_uri, reference_uri
@@ -32,16 +34,24 @@ from rareseg.report.strata import StratumTable, stratum_tables
 from rareseg.report.tables import CaseTable, case_table, recipe_sections
 from rareseg.report.wording import count, percent, score, size, threshold
 
+SCRIPTS = ("cuts.js", "paint.js", "explorer.js", "page.js")
+"""In the order in which they build on each other."""
+
 
 @dataclass(frozen=True)
 class PictureView:
-    """A picture with its data URIs and the counts of its whole case, where they are known."""
+    """A picture with its data URIs and the counts of its whole case, where they are known.
+
+    ``live`` is what the script paints other cuts from, found by ``key``; None where it cannot.
+    """
 
     picture: CasePicture
     image: str
     reference: str
     errors: str
     result: CaseResult | None
+    key: str
+    live: dict[str, Any] | None
 
     @property
     def right(self) -> int:
@@ -74,6 +84,7 @@ class RegionView:
     figures: tuple[Figure | MissingFigure, ...]
     details: tuple[tuple[str, ...], ...]
     comparison: tuple[tuple[str, ...], ...]
+    explorer: dict[str, Any] | None
     pictures: tuple[PictureView, ...]
     cases: CaseTable
     n_ignored: int
@@ -109,7 +120,7 @@ def render(content: ReportContent) -> str:
             recipe=recipe_sections(content.recipe, content.reasons) if content.recipe else (),
             voxel=_voxel(content),
             css=asset("page.css"),
-            script=asset("page.js"),
+            scripts=[asset(name) for name in SCRIPTS],
             plotly=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own file, not a user's text
         )
     )
@@ -121,6 +132,7 @@ def _region(content: ReportContent, number: int, name: str) -> RegionView:
     results = content.results_of(name)
     result_of = {result.case_id: result for result in results}
     point = content.points.get(name)
+    explorer = explorer_record(content, name)
     return RegionView(
         name=name,
         key=f"region-{number}",
@@ -140,6 +152,7 @@ def _region(content: ReportContent, number: int, name: str) -> RegionView:
             volumes=_voxel(content) == "voxel",
             unit="pixels" if any(result.size_unit == "pixels" for result in results) else "mm",
         ),
+        explorer=explorer,
         pictures=tuple(
             PictureView(
                 picture,
@@ -147,9 +160,10 @@ def _region(content: ReportContent, number: int, name: str) -> RegionView:
                 reference_uri(picture),
                 errors_uri(picture),
                 result_of.get(picture.case_id),
+                f"region-{number}-picture-{k}",
+                None if explorer is None else picture_record(picture, explorer["cases"]),
             )
-            for picture in content.pictures
-            if picture.region == name
+            for k, picture in enumerate(p for p in content.pictures if p.region == name)
         ),
         cases=case_table(results, voxel=_voxel(content)),
         n_ignored=main.n_ignored,
@@ -180,7 +194,9 @@ def environment() -> Environment:
         value=lambda value: format_value(value, 2),
         value_percent=lambda value: percent(value) if is_defined(value) else str(value),
     )
-    environment.globals.update(count=count, is_figure=lambda item: isinstance(item, Figure))
+    environment.globals.update(
+        by_hand=BY_HAND, count=count, is_figure=lambda item: isinstance(item, Figure)
+    )
     return environment
 
 

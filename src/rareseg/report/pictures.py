@@ -101,10 +101,11 @@ def take_picture(
     *,
     group: str | None = None,
     plane: int | None = None,
+    levels: Bytes | None = None,
 ) -> CasePicture:
     """Return the picture of a case; of a volume the slice with most errors, else most foreground.
 
-    ``plane`` is another slice.
+    ``plane`` is another slice. ``levels`` (size, Z, Y, X) are those of the cuts that are offered.
 
     ``image`` is (C, Z, Y, X) of any number type, ``reference`` and ``prediction`` (Z, Y, X) bool.
     Three-channel photographs keep their colours; otherwise the first channel is shown, as it is
@@ -123,6 +124,7 @@ def take_picture(
         reference=reference[plane],
         prediction=prediction[plane],
         plane=plane if len(reference) > 1 else None,
+        levels=None if levels is None else levels[:, plane],
     )
 
 

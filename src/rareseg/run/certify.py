@@ -199,8 +199,10 @@ def promise_record(result: Kept | Infeasible) -> dict[str, Any]:
     }
 
 
-def statement_lines(bundle: Bundle, folder: Path, *, device: str | torch.device) -> tuple[str, ...]:
-    """Return what is promised of the points of a bundle, as used on ``device``; one line each.
+def statement_lines(
+    bundle: Bundle, folder: Path, *, device: str | torch.device
+) -> dict[str, tuple[str, ...]]:
+    """Return by region what is promised of the points of a bundle, as used on ``device``.
 
     A statement that another arithmetic or other weights void says so; statements about points that
     are no longer used are left out.
@@ -213,14 +215,17 @@ def lines_about(
     points: Mapping[str, OperatingPoint],
     certificates: Mapping[str, Sequence[Statement]],
     now: Mapping[str, Any],
-) -> tuple[str, ...]:
+) -> dict[str, tuple[str, ...]]:
     """Return the lines of :func:`statement_lines` under the arithmetic ``now``."""
-    return tuple(
-        f"{check_arithmetic(statement, point, now)}."
+    lines = {
+        name: tuple(
+            f"{check_arithmetic(statement, point, now)}."
+            for statement in certificates.get(name, ())
+            if _speaks_of(statement, point)
+        )
         for name, point in points.items()
-        for statement in certificates.get(name, ())
-        if _speaks_of(statement, point)
-    )
+    }
+    return {name: own for name, own in lines.items() if own}
 
 
 def arithmetic_of(bundle: Bundle, weights: str, device: str | torch.device) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from rareseg.report.content import (
     find_leakage,
     role_counts,
 )
+from rareseg.report.explorer import all_cuts
 from rareseg.report.origin import beginning_sentences, stage_sentences
 from rareseg.report.page import write_report
 from rareseg.report.pictures import choose_shots
@@ -55,7 +56,7 @@ from rareseg.run.folder import (
 )
 from rareseg.run.pictures import draw_pictures
 from rareseg.run.prepare import read_reasons
-from rareseg.run.scoring import Points, Scored, score_all
+from rareseg.run.scoring import Points, Scored, grid_of, score_all
 from rareseg.sampling.composition import Composition
 from rareseg.training.journal import read_table
 from rareseg.training.mining import RECORD, read_record
@@ -69,6 +70,9 @@ FOLD_PURPOSES: Mapping[Role, str] = {
     "the scores of the one that it had not seen.",
 }
 """What the roles' cases were used for in cross-validation."""
+
+Promises = Mapping[str, tuple[str, ...]]
+"""What is promised of the points in use, line by line, by region."""
 
 TRAIN_SAMPLE = 24
 """How many training cases are scored beside the test cases, to see overfitting."""
@@ -133,7 +137,8 @@ def evaluate(
         scored,
     )
     content = asked.answer(content)
-    return _write(out, content, predictor, dataset.cases, _promises(folder, bundle, device), track)
+    promises = statement_lines(bundle, folder.bundle, device=device)
+    return _write(out, content, predictor, dataset.cases, promises, track)
 
 
 def evaluate_run(
@@ -178,7 +183,8 @@ def _evaluate_own(
     content = _content(folder.root.name, folder, bundle, fingerprint, roles, scored)
     content = asked.answer(content)
     content = replace(content, train_dice=_train_dice(predictor, train_cases, fingerprint, track))
-    return _write(out, content, predictor, cases, _promises(folder, bundle, device), track)
+    promises = statement_lines(bundle, folder.bundle, device=device)
+    return _write(out, content, predictor, cases, promises, track)
 
 
 def _score(predictor: Predictor, cases: Sequence[Case], role: Role | None, track: Track) -> Scored:
@@ -191,6 +197,7 @@ def _score(predictor: Predictor, cases: Sequence[Case], role: Role | None, track
         role=role,
         points=(shown_points(bundle), halves),
         closely=True,
+        grid=grid_of(shown_points(bundle)),
         track=track,
         doing="scoring test cases",
     )
@@ -283,21 +290,28 @@ def _write(
     content: ReportContent,
     predictor: Predictor,
     cases: Sequence[Case],
-    promises: Sequence[Sentence],
+    promises: Promises,
     track: Track,
 ) -> Evaluation:
     """Draw pictures and write the files."""
     points = shown_points(predictor.bundle)
     shots = choose_shots(content.results)
-    pictures = draw_pictures(predictor, cases, shots, points, track=track)
+    cuts = all_cuts(content)
+    pictures = draw_pictures(predictor, cases, shots, points, cuts=cuts, track=track)
     return write_evaluation(out, replace(content, pictures=pictures), promises)
 
 
 def write_evaluation(
-    out: Path, content: ReportContent, promises: Sequence[Sentence] = ()
+    out: Path, content: ReportContent, promises: Promises, more: Sequence[Sentence] = ()
 ) -> Evaluation:
-    """Judge, and write the tables, the scorecards and the page."""
-    content = replace(content, verdicts=(*judge(content), *promises))
+    """Judge, and write the tables, the scorecards and the page.
+
+    ``promises`` are lines about the points by region, ``more`` sentences for the verdict.
+    """
+    said = (*judge(content), *promise_sentences(promises), *more)
+    content = replace(
+        content, verdicts=said, promises={name: " ".join(own) for name, own in promises.items()}
+    )
     evaluation = Evaluation(content, out / "cases.csv", out / "scorecard.json", out / "report.html")
     write_cases_csv(evaluation.cases_csv, content.results)
     write_details_csv(out / "details.csv", content.details)
@@ -306,14 +320,7 @@ def write_evaluation(
     return evaluation
 
 
-def _promises(
-    folder: RunFolder, bundle: Bundle, device: str | torch.device
-) -> tuple[Sentence, ...]:
-    """Return what is promised of the points in use, and whether it holds here."""
-    return promise_sentences(statement_lines(bundle, folder.bundle, device=device))
-
-
-def promise_sentences(lines: Sequence[str]) -> tuple[Sentence, ...]:
+def promise_sentences(promises: Promises) -> tuple[Sentence, ...]:
     """Return lines about promises as the report's sentences."""
     return tuple(
         Sentence(
@@ -322,6 +329,7 @@ def promise_sentences(lines: Sequence[str]) -> tuple[Sentence, ...]:
             "A certificate rests on cases that nothing else has seen and holds for the arithmetic "
             "that scored them; an estimate rests on cases that had a say in the choice.",
         )
+        for lines in promises.values()
         for line in lines
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from rareseg.report.content import (
     find_leakage,
     role_counts,
 )
+from rareseg.report.explorer import all_cuts
 from rareseg.report.pictures import choose_shots
 from rareseg.run.asked import Asked
 from rareseg.run.certify import lines_about, shared_cases
@@ -28,7 +29,6 @@ from rareseg.run.evaluate import (
     CHOSEN,
     HALF,
     Evaluation,
-    promise_sentences,
     write_evaluation,
 )
 from rareseg.run.folder import RunFolder, read_split, require_free
@@ -90,7 +90,7 @@ def evaluate_outside(
         opened, cases, role=role, points=(chosen, half), track=track, doing="reading scores"
     )
     content = _content(outside, opened, decided, scored, points)
-    shots = choose_shots(content.results)
+    shots, cuts = choose_shots(content.results), all_cuts(content)
     names = {shot.case_id for shot in shots}
     pictures: dict[tuple[str, str], CasePicture] = {}
     shown = [case for case in cases if case.id in names]
@@ -98,10 +98,12 @@ def evaluate_outside(
         for part, classes in read_case(opened, case):
             for shot in shots:
                 if shot.case_id == case.id and shot.region in classes.regions:
-                    pictures[shot.case_id, shot.region] = take_shot(shot, part, classes, chosen)
+                    pictures[shot.case_id, shot.region] = take_shot(
+                        shot, part, classes, chosen, cuts.get(shot.region)
+                    )
     drawn = tuple(pictures[shot.case_id, shot.region] for shot in shots)
-    sentences = (*promise_sentences(_statement_lines(decided)), PROVENANCE)
-    return write_evaluation(out, replace(asked.answer(content), pictures=drawn), sentences)
+    content = replace(asked.answer(content), pictures=drawn)
+    return write_evaluation(out, content, _statement_lines(decided), (PROVENANCE,))
 
 
 def _role(opened: OpenedOutside, ids: Sequence[str], points: Path | None) -> Role | None:
@@ -163,8 +165,8 @@ def _content(
     )
 
 
-def _statement_lines(decided: OutsidePoints | None) -> tuple[str, ...]:
-    """Return what is promised of the points in use, one line each."""
+def _statement_lines(decided: OutsidePoints | None) -> Mapping[str, tuple[str, ...]]:
+    """Return what is promised of the points in use, line by line."""
     if decided is None:
-        return ()
+        return {}
     return lines_about(decided.points, decided.certificates, ARITHMETIC)

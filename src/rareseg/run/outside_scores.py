@@ -20,11 +20,20 @@ from rareseg.data.probabilities import (
 )
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError, ProblemsError, ScoreError, nearest
+from rareseg.evaluation.component_table import GRID
 from rareseg.evaluation.scores import ScoreTable, region_references
 from rareseg.progress import Track, silent
 from rareseg.report.content import find_leakage
 from rareseg.run.folder import DataOptions, read_split
-from rareseg.run.scoring import COUNTERS, Points, Scored, ScoredCase, count_case, merge_scored
+from rareseg.run.scoring import (
+    COUNTERS,
+    Points,
+    Scored,
+    ScoredCase,
+    count_case,
+    grid_of,
+    merge_scored,
+)
 from rareseg.run.scoring import read_labels as read_class_indices
 
 _LOWEST_TOP = np.float32(1.0) / np.float32(255.0)
@@ -135,14 +144,17 @@ def score_outside(
 ) -> Scored:
     """Return everything that is counted in the cases, from their files.
 
+    Components are counted at the thresholds of the first of ``points`` too.
+
     Raises :class:`ProblemsError` that names every file which cannot be used, and
     :class:`ScoreError` where the files hold no scores as a whole.
     """
+    grid = grid_of(points[0]) if points else GRID
 
     def count(case: Case) -> Scored | str:
         try:
             parts = [
-                count_case(scored, classes, role=role, points=points, closely=True)
+                count_case(scored, classes, role=role, points=points, closely=True, grid=grid)
                 for scored, classes in read_case(opened, case)
             ]
         except (DataError, ScoreError) as error:

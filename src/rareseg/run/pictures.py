@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
 
 from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.decision.operating_point import apply_point
+from rareseg.evaluation.openings import levels_of, open_levels
 from rareseg.evaluation.scores import region_references, region_scores
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.content import CasePicture
+from rareseg.report.explorer import Cuts
 from rareseg.report.pictures import Shot, take_picture
 from rareseg.run.scoring import Points, ScoredCase, score_each
+
+NO_CUTS: Mapping[str, Cuts | None] = MappingProxyType({})
 
 
 def draw_pictures(
@@ -20,13 +27,19 @@ def draw_pictures(
     shots: Sequence[Shot],
     points: Points,
     *,
+    cuts: Mapping[str, Cuts | None] = NO_CUTS,
     track: Track = silent,
 ) -> tuple[CasePicture, ...]:
-    """Return the pictures of ``shots``, in their order; each case is scored once."""
+    """Return the pictures of ``shots``, in their order; each case is scored once.
+
+    ``cuts`` are those that a reader may try, by region.
+    """
     names = {shot.case_id for shot in shots}
     shown = [case for case in cases if case.id in names]
     taken = {
-        (shot.case_id, shot.region): take_shot(shot, scored, predictor.bundle.classes, points)
+        (shot.case_id, shot.region): take_shot(
+            shot, scored, predictor.bundle.classes, points, cuts.get(shot.region)
+        )
         for scored in score_each(predictor, shown, track=track, doing="drawing pictures")
         for shot in shots
         if shot.case_id == scored.case.id
@@ -34,11 +47,23 @@ def draw_pictures(
     return tuple(taken[shot.case_id, shot.region] for shot in shots)
 
 
-def take_shot(shot: Shot, scored: ScoredCase, classes: Classes, points: Points) -> CasePicture:
-    """Return the picture of one scored case."""
+def take_shot(
+    shot: Shot, scored: ScoredCase, classes: Classes, points: Points, cuts: Cuts | None = None
+) -> CasePicture:
+    """Return the picture of one scored case, with its masks at all ``cuts``."""
     reference = region_references(scored.labels, classes)[shot.region]
     scores = region_scores(scored.probabilities, classes)[shot.region]
-    prediction = apply_point(scores, points[shot.region]) & (reference != IGNORE)
+    counts = reference != IGNORE
+    prediction = apply_point(scores, points[shot.region]) & counts
+    levels = None
+    if cuts is not None:
+        reached = levels_of(scores, np.array(cuts.thresholds, np.float32))
+        levels = open_levels(reached, cuts.sizes) * counts
     return take_picture(
-        shot, scored.image.array, reference == 1, prediction, group=scored.case.group
+        shot,
+        scored.image.array,
+        reference == 1,
+        prediction,
+        group=scored.case.group,
+        levels=levels,
     )

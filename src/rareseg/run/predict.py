@@ -60,7 +60,8 @@ def predict(
     for region in bundle.classes.regions:
         point = bundle.points.get(region)
         say(describe(point) if point else f"{region}: no operating point was chosen; left out.")
-    for line in statement_lines(bundle, folder.bundle, device=device):
+    promises = statement_lines(bundle, folder.bundle, device=device)
+    for line in (line for lines in promises.values() for line in lines):
         say(line)
     cases = open_images(Path(images), channels=bundle.trained["files_per_case"])
     _require_other_place(out, cases)

@@ -18,7 +18,13 @@ from rareseg.data.records import Case, Classes, Image, Role
 from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.errors import DataError, ReadError
 from rareseg.evaluation.cases import CaseResult, measure_case
-from rareseg.evaluation.component_table import ComponentTable, components_of_regions
+from rareseg.evaluation.component_table import (
+    GRID,
+    ComponentTable,
+    components_of_regions,
+    grid_with,
+    merge_components,
+)
 from rareseg.evaluation.confusion import Confusion, confuse
 from rareseg.evaluation.details import CaseDetails, detail_case
 from rareseg.evaluation.scores import (
@@ -104,21 +110,28 @@ def score_all(
     role: Role | None,
     points: Sequence[Points] = (),
     closely: bool = False,
+    grid: tuple[int, ...] = GRID,
     track: Track = silent,
     doing: str = "scoring",
 ) -> Scored:
     """Return the tables of ``cases``, and one tuple of results for each of ``points``.
 
-    Points for regions that the model does not have are left out. Cases are counted while the next
-    ones are predicted; beside the tables, what is held does not grow with their number.
+    Components are counted at the thresholds of ``grid``. Points for regions that the model does not
+    have are left out. Cases are counted while the next ones are predicted; beside the tables, what
+    is held does not grow with their number.
     """
     classes = predictor.bundle.classes
     work = Parallel(COUNTERS, prefer="threads", return_as="generator", pre_dispatch=COUNTERS)
     parts = work(
-        delayed(count_case)(scored, classes, role=role, points=points, closely=closely)
+        delayed(count_case)(scored, classes, role=role, points=points, closely=closely, grid=grid)
         for scored in score_each(predictor, cases, track=track, doing=doing)
     )
     return merge_scored(list(parts), n_points=len(points))
+
+
+def grid_of(points: Points) -> tuple[int, ...]:
+    """Return the usual grid of thresholds with those of ``points`` in it."""
+    return grid_with(point.threshold for point in points.values())
 
 
 def merge_scored(parts: Sequence[Scored], *, n_points: int) -> Scored:
@@ -129,7 +142,7 @@ def merge_scored(parts: Sequence[Scored], *, n_points: int) -> Scored:
         results=tuple(
             tuple(result for part in parts for result in part.results[k]) for k in range(n_points)
         ),
-        components=ComponentTable(tuple(row for part in parts for row in part.components.rows)),
+        components=merge_components(*(part.components for part in parts)),
         details=tuple(row for part in parts for row in part.details),
         confusion=reduce(add, confusions) if confusions else None,
     )
@@ -142,6 +155,7 @@ def count_case(
     role: Role | None,
     points: Sequence[Points] = (),
     closely: bool = False,
+    grid: tuple[int, ...] = GRID,
 ) -> Scored:
     """Return everything that is counted in one case."""
     about = _About(case_id=scored.case.id, group=scored.case.group, role=role)
@@ -170,7 +184,7 @@ def count_case(
     )
     if not closely:
         return Scored(table, results)
-    components = components_of_regions(*arrays, **about, spacing=geometry.spacing)
+    components = components_of_regions(*arrays, **about, spacing=geometry.spacing, grid=grid)
     if not masks:
         return Scored(table, results, components)
     nothing = np.zeros(scored.labels.shape, np.bool_)

@@ -13,12 +13,15 @@ import torch
 from rareseg.data.files import atomic_write
 from rareseg.data.records import Case, Role
 from rareseg.decision.operating_point import (
+    BY_HAND,
     Choice,
+    Frontier,
     FrontierPoint,
     Goal,
     Infeasible,
     OperatingPoint,
     choose_with_frontier,
+    fixed_point,
 )
 from rareseg.errors import UsageError, nearest
 from rareseg.evaluation.component_storage import load_components, save_components
@@ -39,10 +42,16 @@ Chosen = Mapping[str, OperatingPoint | Infeasible]
 
 @dataclass(frozen=True)
 class Rule:
-    """What is maximised, and over which smallest components; see :func:`tune`."""
+    """What is maximised, and over which smallest components; see :func:`tune`.
+
+    With ``threshold`` nothing is searched: the cut is this one, with ``gate`` and the one smallest
+    component that is given.
+    """
 
     goal: Goal
     smallest: tuple[int, ...] | Literal["search"] | None = None
+    threshold: float | None = None
+    gate: float = 0.0
 
     @classmethod
     def of(cls, maximize: str | Goal, smallest: Sequence[int] | str | None = None) -> Rule:
@@ -56,9 +65,25 @@ class Rule:
             return cls(goal)
         return cls(goal, "search" if isinstance(smallest, str) else tuple(smallest))
 
+    @classmethod
+    def by_hand(cls, threshold: float, *, smallest: int = 0, gate: float = 0.0) -> Rule:
+        """Return the rule that takes a cut as it is given."""
+        return cls(Goal("dice"), (smallest,), threshold, gate)
+
     def choose(self, tables: tuple[ScoreTable, ComponentTable], region: str) -> Choice:
         """Choose the point of one region, from scores or where needed from components."""
         scores, components = tables
+        if self.threshold is not None:
+            assert isinstance(self.smallest, tuple), "made by by_hand"
+            found = fixed_point(
+                scores,
+                components,
+                region=region,
+                threshold=self.threshold,
+                smallest_component=self.smallest[0],
+                gate=self.gate,
+            )
+            return Choice(found, Frontier())
         if self.smallest is None and not self.goal.needs_components:
             return choose_with_frontier(scores, region=region, maximize=self.goal)
         sizes = (0,) if self.smallest is None else self.smallest
@@ -207,7 +232,7 @@ def describe_choice(choice: Choice) -> list[str]:
     """Return what was chosen, and one line for every point of the frontier."""
     found = choice.found
     lines = [describe(found)]
-    if isinstance(found, OperatingPoint):
+    if isinstance(found, OperatingPoint) and found.objective != BY_HAND:
         lines.append(f"  the largest value: {format_value(found.value)} for {found.objective}")
         lines += [f"  {_frontier_line(point)}" for point in choice.frontier.points]
     return lines

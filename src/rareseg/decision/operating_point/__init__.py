@@ -12,6 +12,7 @@ from rareseg.decision.operating_point.choose import (
     choose_with_frontier,
     usual_sizes,
 )
+from rareseg.decision.operating_point.fixed import BY_HAND, fixed_point
 from rareseg.decision.operating_point.frontier import Frontier, FrontierPoint
 from rareseg.decision.operating_point.goals import (
     LEVELS,
@@ -29,6 +30,7 @@ from rareseg.decision.operating_point.point import (
 )
 
 __all__ = [
+    "BY_HAND",
     "LEVELS",
     "LIMITS",
     "OBJECTIVES",
@@ -45,6 +47,7 @@ __all__ = [
     "choose_operating_point",
     "choose_with_frontier",
     "default_point",
+    "fixed_point",
     "make_goal",
     "usual_sizes",
 ]

@@ -97,7 +97,7 @@ def choose_with_frontier(
     goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
     _require_possible(goal, table, smallest)
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
-    role = _only_role(rows, region)
+    role = only_role(rows, region)
     problem = _pose(table, rows, goal, smallest)
     if isinstance(problem, str):
         return Choice(Infeasible(region, problem), Frontier())
@@ -261,7 +261,7 @@ def _require_possible(goal: Goal, table: Table, smallest: Sequence[int] | None) 
         )
 
 
-def _only_role(rows: Sequence[Row], region: str) -> Role | None:
+def only_role(rows: Sequence[Row], region: str) -> Role | None:
     """Return the role that all rows share."""
     roles = {row.role for row in rows}
     if len(roles) > 1:

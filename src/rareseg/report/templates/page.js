@@ -28,8 +28,15 @@
       font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: colour("ink") },
       hoverlabel: { font: { size: 12.5 } },
     };
+    // The last trace is where the reader's own cut lies.
+    if (Explorer.marked(element.dataset.figure))
+      figure.data.push({
+        type: "scatter", mode: "markers", x: [null], y: [null], hoverinfo: "skip",
+        marker: { color: "rgba(0,0,0,0)", size: 15, symbol: "circle", line: { width: 3, color: colour("ink") } },
+      });
     Plotly.react(element, figure.data, layout, { displayModeBar: false, responsive: true });
     element.dataset.drawn = "yes";
+    Explorer.follow(element);
   };
 
   // A curve is drawn when it comes near the screen: the page opens at once, however many there are.
@@ -97,4 +104,6 @@
   };
   for (const button of document.querySelectorAll(".cases th button"))
     button.addEventListener("click", () => sort(button.closest("th")));
+
+  Explorer.start();
 })();

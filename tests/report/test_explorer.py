@@ -1,0 +1,307 @@
+"""The page's own arithmetic, in a real browser, against masks that are cut and measured."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rareseg.data.records import Classes
+from rareseg.decision.operating_point import OperatingPoint, apply_point
+from rareseg.evaluation.cases import measure_case
+from rareseg.evaluation.scorecard import make_scorecard
+from rareseg.evaluation.scores import region_references, region_scores
+from rareseg.evaluation.values import is_defined
+from rareseg.report.explorer import explorer_record, offered_cuts, picture_record, to_screen
+from rareseg.report.page import write_report
+
+TWO_CLASSES = Classes(
+    ("background", "pit", "crack"), (0, 1, 2), {"foreground": (1, 2), "pit": (1,), "crack": (2,)}
+)
+"""Those of ``content``."""
+
+WIDTHS = {"desk": (1280, 900), "phone": (390, 844)}
+
+
+def test_cuts_hold_the_chosen_point_and_the_grid(content):
+    for region in content.regions:
+        cuts = offered_cuts(content.components, region, content.points[region])
+        assert np.float32(cuts.chosen.threshold) in np.float32(cuts.thresholds)
+        assert cuts.chosen.smallest_component in cuts.sizes
+        assert 0.5 in cuts.thresholds
+        assert list(cuts.sizes) == sorted(set(cuts.sizes))
+    assert offered_cuts(content.components, "absent", None) is None
+
+
+def test_nothing_to_explore_without_components(content):
+    assert explorer_record(replace(content, components=None), "foreground") is None
+
+
+def test_a_picture_of_another_case_is_not_painted(content):
+    picture = content.pictures[0]
+    assert picture_record(picture, [picture.case_id]) is not None
+    assert picture_record(picture, ["another"]) is None
+    assert picture_record(replace(picture, levels=None), [picture.case_id]) is None
+
+
+def test_large_pictures_shrink_and_keep_every_voxel():
+    layers = np.zeros((2, 901, 450), np.uint8)
+    layers[0, 900, 449] = 7
+    small = to_screen(layers)
+    assert max(small.shape[1:]) <= 400
+    assert small[0, -1, -1] == 7
+    assert small[0].sum() == 7
+    assert not small[1].any()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    path = next((path for path in found if path), None)
+    if path is None:
+        pytest.skip("no chromium is installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(content, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    promised = dict.fromkeys(content.regions, "certified: at most 10 % of images alarm.")
+    write_report(path, replace(content, promises=promised))
+    return path
+
+
+@pytest.fixture
+def open_page(chromium, report):
+    """Open the report; at the end nothing may have gone wrong, and no host been asked."""
+    pages, wrong = [], []
+
+    def opened(width: str = "desk", *, dark: bool = False, path: Path = report):
+        w, h = WIDTHS[width]
+        context = chromium.new_context(
+            viewport={"width": w, "height": h}, color_scheme="dark" if dark else "light"
+        )
+        page = context.new_page()
+        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "request",
+            lambda r: (
+                None if r.url.startswith(("file:", "data:", "blob:")) else wrong.append(r.url)
+            ),
+        )
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-explorers=ready]")
+        pages.append(context)
+        return page
+
+    yield opened
+    for context in pages:
+        context.close()
+    assert wrong == []
+
+
+def scorecard_at(cases, region, point):
+    results = []
+    for case in cases:
+        scores = region_scores(case.probabilities, TWO_CLASSES)[region]
+        reference = region_references(case.labels, TWO_CLASSES)[region]
+        results.append(
+            measure_case(
+                apply_point(scores, point),
+                reference,
+                case_id=case.id,
+                point=point,
+                top_score=float(scores.max()),
+                role=case.role,
+                group=case.group,
+            )
+        )
+    return make_scorecard(results, resamples=10).region(region), results
+
+
+def move(page, key, control, value):
+    page.evaluate(
+        """([key, control, value]) => {
+          const section = document.querySelector(`[data-explorer="${key}"]`);
+          const one = section.querySelector(`[data-control="${control}"]`);
+          one.value = value; one.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        [key, control, str(value)],
+    )
+
+
+def shown(page, key):
+    """Return what the table says here, by its rows in order, None for undefined."""
+    values = page.eval_on_selector_all(
+        f'[data-explorer="{key}"] .now tbody tr:not(.stratum) td:nth-child(2)',
+        "cells => cells.map(cell => cell.dataset.value)",
+    )
+    return [None if value == "" else float(value) for value in values]
+
+
+def test_every_number_is_what_an_evaluation_counts_there(open_page, content, test_cases):
+    """Over 20 thresholds, sizes and gates in turn, in each of three regions."""
+    page = open_page()
+    assert len(content.regions) == 3
+    for number, region in enumerate(content.regions):
+        key = f"region-{number}"
+        record = explorer_record(content, region)
+        gates = sorted({0.0, *record["thresholds"], record["chosen"]["gate"]})
+        levels = np.linspace(2, len(record["thresholds"]) - 3, 22).round().astype(int)
+        for turn, level in enumerate(levels):
+            size = turn % len(record["sizes"])
+            gate = 0 if turn % 3 else min(level + 4, len(gates) - 1)
+            for control, value in (("threshold", level), ("size", size), ("gate", gate)):
+                move(page, key, control, value)
+            point = OperatingPoint(
+                region,
+                record["thresholds"][level],
+                gate=gates[gate],
+                smallest_component=record["sizes"][size],
+            )
+            card, results = scorecard_at(test_cases, region, point)
+            counts = [result.counts for result in results]
+            expected = [
+                card.positives.dice, card.positives.iou, card.positives.precision,
+                card.positives.recall, card.positives.found, card.negatives.false_alarm_rate,
+                card.negatives.groups_with_alarm, card.negatives.false_positive_size,
+                card.lesions.recall, card.lesions.false_positives_per_case,
+            ]  # fmt: skip
+            values = [e.value if is_defined(e.value) else None for e in expected]
+            values += [sum(getattr(c, name) for c in counts) for name in ("tp", "fp", "fn", "tn")]
+            values.append(sum(c.fp + c.fn for c in counts) / len(counts))
+            assert shown(page, key) == pytest.approx(values, abs=1e-12), (region, point)
+
+
+def test_masks_follow_the_sliders_pixel_by_pixel(open_page, content, test_cases):
+    page = open_page()
+    by_id = {case.id: case for case in test_cases}
+    for number, region in enumerate(content.regions):
+        key = f"region-{number}"
+        page.locator('[role="tab"]').nth(number).click()
+        record = explorer_record(content, region)
+        own = [picture for picture in content.pictures if picture.region == region]
+        for level in np.linspace(4, len(record["thresholds"]) - 6, 7).round().astype(int):
+            move(page, key, "gate", 0)
+            move(page, key, "size", level % len(record["sizes"]))
+            move(page, key, "threshold", level)
+            for k, picture in enumerate(own):
+                place = page.locator(f'[data-live="{key}-picture-{k}"]')
+                place.scroll_into_view_if_needed()
+                case = by_id[picture.case_id]
+                point = OperatingPoint(
+                    region,
+                    record["thresholds"][level],
+                    smallest_component=record["sizes"][level % len(record["sizes"])],
+                )
+                mask = apply_point(region_scores(case.probabilities, TWO_CLASSES)[region], point)[0]
+                expected = {
+                    "right": int((mask & picture.reference).sum()),
+                    "wrong": int((mask & ~picture.reference).sum()),
+                    "missed": int((~mask & picture.reference).sum()),
+                }
+                page.wait_for_function(
+                    """([key, expected]) => {
+                      const canvas = document.querySelector(`[data-live="${key}"] canvas`);
+                      return canvas && Object.entries(expected).every(
+                        ([name, value]) => canvas.dataset[name] === String(value));
+                    }""",
+                    arg=[f"{key}-picture-{k}", expected],
+                    timeout=10_000,
+                )
+
+
+def test_the_keyboard_moves_the_cut_and_a_reader_hears_it(open_page):
+    page = open_page()
+    slider = page.locator('[data-explorer="region-0"] [data-control="threshold"]')
+    slider.focus()
+    before = slider.get_attribute("aria-valuetext")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") != before
+    page.wait_for_function(
+        "document.querySelector('[data-explorer=\"region-0\"] [role=status]').textContent"
+        ".includes('dice')"
+    )
+
+
+def test_a_promise_is_of_its_own_cut_alone(open_page):
+    page = open_page()
+    promise = page.locator('[data-explorer="region-0"] .promise')
+    assert "certified" in promise.inner_text()
+    move(page, "region-0", "threshold", 5)
+    assert "No promise covers this cut" in promise.inner_text()
+    page.locator('[data-explorer="region-0"] [data-jump="chosen"]').click()
+    assert "certified" in promise.inner_text()
+
+
+def test_the_mark_on_each_curve_is_where_the_cut_is(open_page, content):
+    page = open_page()
+    page.locator('[data-explorer="region-0"] [data-jump="half"]').click()
+    for name in ("threshold", "precision_recall", "roc", "froc"):
+        plot = page.locator(f'[data-figure="region-0-{name}"]')
+        plot.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "figure => document.querySelector(`[data-figure='${figure}']`).dataset.here",
+            arg=f"region-0-{name}",
+        )
+        here = json.loads(plot.get_attribute("data-here"))
+        drawn = page.evaluate(
+            """figure => { const plot = document.querySelector(`[data-figure='${figure}']`);
+              return plot.data.filter(t => (t.mode || "") === "markers")
+                .map(t => [t.name || "", t.x[0], t.y[0]]); }""",
+            f"region-0-{name}",
+        )
+        if name in ("precision_recall", "roc"):
+            usual = next(mark for mark in drawn if mark[0] == "threshold 0.5")
+            assert [here["x"], here["y"]] == pytest.approx(usual[1:], abs=1e-4)
+        if name == "threshold":
+            assert here["x"] == pytest.approx(0.0)
+
+
+def test_least_cost_is_the_least_of_all(open_page, content):
+    page = open_page()
+    section = page.locator('[data-explorer="region-1"]')
+    page.locator('[role="tab"]').nth(1).click()
+    section.locator('[data-cost="negative"]').fill("20")
+    section.locator('[data-cost="level"]').select_option("lesion")
+    section.locator('[data-jump="cheapest"]').click()
+    found = shown(page, "region-1")[-1]
+    record = explorer_record(content, "pit")
+    others = []
+    for level in range(0, len(record["thresholds"]), 9):
+        for size in range(len(record["sizes"])):
+            move(page, "region-1", "threshold", level)
+            move(page, "region-1", "size", size)
+            others.append(shown(page, "region-1")[-1])
+    assert found <= min(others)
+
+
+def test_the_command_names_the_cut(open_page, content):
+    page = open_page()
+    move(page, "region-0", "threshold", 40)
+    text = page.locator('[data-explorer="region-0"] .command').inner_text()
+    record = explorer_record(content, "foreground")
+    assert text.startswith("rareseg tune Specks --region foreground --threshold ")
+    assert float(text.split("--threshold ")[1].split()[0]) == record["thresholds"][40]
+
+
+@pytest.mark.parametrize("width", list(WIDTHS))
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_is_wider_than_the_screen_and_axe_finds_no_serious_fault(open_page, width, dark):
+    page = open_page(width, dark=dark)
+    assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width][0]
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page).response["violations"]
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], [n["html"][:120] for n in v["nodes"][:3]]) for v in serious] == []
