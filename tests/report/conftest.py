@@ -251,7 +251,7 @@ def build_content(
     close = closely(test, classes, usable)
     cuts = {region: offered_cuts(close["components"], region, points[region]) for region in points}
     pictures = []
-    for shot in choose_shots(results):
+    for shot in choose_shots(results, close["details"]):
         case = by_id[shot.case_id]
         scores = region_scores(case.probabilities, classes)[shot.region]
         members = classes.regions[shot.region]

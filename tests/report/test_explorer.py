@@ -296,6 +296,30 @@ def test_the_command_names_the_cut(open_page, content):
     assert float(text.split("--threshold ")[1].split()[0]) == record["thresholds"][40]
 
 
+def test_pictures_and_cases_can_be_narrowed_and_saved(open_page, content):
+    page = open_page()
+    gallery = page.locator("#region-0 [data-gallery]")
+    pictures = [p for p in content.pictures if p.region == "foreground"]
+    visible = page.locator("#region-0 .picture:visible")
+    gallery.locator('[data-filter="stratum"]').select_option("negative")
+    assert visible.count() == sum(p.stratum == "negative" for p in pictures) > 0
+    gallery.locator('[data-filter="stratum"]').select_option("")
+    gallery.locator('[data-filter="why"]').select_option("worst")
+    assert visible.count() == sum(p.caption == "worst" for p in pictures) > 0
+    gallery.locator('[data-filter="why"]').select_option("")
+    gallery.locator('[data-filter="name"]').fill(pictures[0].case_id.upper())
+    assert visible.count() == 1
+    assert f"1 of {len(pictures)}" in gallery.locator('[role="status"]').inner_text()
+
+    page.locator("#region-0 [data-table] input").fill("plate-2000")
+    assert page.locator("#region-0 .cases tbody tr:visible").count() == 1
+    with page.expect_download() as waiting:
+        page.locator("#region-0 [data-save]").click()
+    lines = Path(waiting.value.path()).read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("plate-2000,")
+
+
 @pytest.mark.parametrize("width", list(WIDTHS))
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_is_wider_than_the_screen_and_axe_finds_no_serious_fault(open_page, width, dark):

@@ -1,11 +1,14 @@
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from rareseg.data.records import Geometry
 from rareseg.evaluation.cases import CaseResult
+from rareseg.evaluation.details import detail_case
 from rareseg.evaluation.lesions import LesionMatch
 from rareseg.evaluation.metrics import Counts
 from rareseg.report.content import CasePicture
@@ -59,6 +62,23 @@ def test_shots_are_the_worst_median_best_and_the_worst_alarms():
         ("p8", "best"),
         ("p7", "best"),
     ]
+
+
+def test_missed_lesions_and_borders_that_are_off_are_shown_for_themselves():
+    results = [result(f"p{k}", 50 + k, 0, 10) for k in range(8)]
+    lost = LesionMatch((40, 6, 3), (0, 5, 0), (), ())
+    results[5] = replace(results[5], lesions=lost)
+    near, far = np.zeros((2, 1, 30, 30), bool)
+    near[0, 5:9, 5:9] = True
+    far[0, 5:9, 20:24] = True
+    about = {"region": "r", "geometry": Geometry()}
+    details = [
+        detail_case(far if k == 6 else near, near, case_id=f"p{k}", **about) for k in range(8)
+    ]
+    shots = {shot.case_id: shot.caption for shot in choose_shots(results, details, each=1)}
+    assert shots["p5"] == "missed lesion"
+    assert shots["p6"] == "worst border"
+    assert shots["p0"] == "worst"
 
 
 def test_no_case_is_shown_twice_and_clean_negatives_are_not():

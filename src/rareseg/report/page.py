@@ -54,6 +54,12 @@ class PictureView:
     live: dict[str, Any] | None
 
     @property
+    def smallest_lesion(self) -> str:
+        """The voxels of the case's smallest lesion, "" where there is none."""
+        sizes = () if self.result is None else self.result.lesions.sizes
+        return str(min(sizes)) if sizes else ""
+
+    @property
     def right(self) -> int:
         """Voxels shown that are rightly predicted."""
         return int((self.picture.reference & self.picture.prediction).sum())

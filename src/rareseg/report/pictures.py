@@ -19,7 +19,8 @@ from scipy import ndimage
 
 from rareseg.data.components import label_components
 from rareseg.evaluation.cases import CaseResult, Stratum
-from rareseg.evaluation.values import is_defined
+from rareseg.evaluation.details import CaseDetails
+from rareseg.evaluation.values import Undefined, is_defined
 from rareseg.report.content import CasePicture
 
 Bools = NDArray[np.bool_]
@@ -48,6 +49,8 @@ RING = 7
 MOST_RINGS = 40
 
 
+NOT_MEASURED = Undefined("surfaces were not measured")
+
 READABLE = 64
 """8-bit images that span as many grey values are shown as they are."""
 
@@ -62,12 +65,17 @@ class Shot:
     caption: str
 
 
-def choose_shots(results: Sequence[CaseResult], *, each: int = 2) -> tuple[Shot, ...]:
-    """Return the worst, median and best positive cases by dice and the worst false alarms.
+def choose_shots(
+    results: Sequence[CaseResult], details: Sequence[CaseDetails] = (), *, each: int = 2
+) -> tuple[Shot, ...]:
+    """Return the cases that went wrong in one way or another, and some that did not.
 
-    ``each`` of each kind and region, at most; the worst come first, no case comes twice in a
-    region, and negative cases without an alarm are not shown.
+    Per region at most ``each`` with the least dice, the largest false alarms, the largest lesions
+    missed as a whole, and by ``details`` the borders that are furthest off; then those of median
+    and of most dice. No case comes twice in a region, and negative cases without an alarm are not
+    shown.
     """
+    far = {(case.region, case.case_id): case.surfaces.hausdorff_95_mm for case in details}
     shots: list[Shot] = []
     for region in dict.fromkeys(result.region for result in results):
         own = [result for result in results if result.region == region]
@@ -77,10 +85,19 @@ def choose_shots(results: Sequence[CaseResult], *, each: int = 2) -> tuple[Shot,
         alarms = sorted(
             (result for result in own if result.false_alarm), key=lambda result: -result.counts.fp
         )
+        missed = sorted((r for r in ranked if _missed(r)), key=lambda r: -_missed(r))
+        off = {
+            r.case_id: value
+            for r in ranked
+            if is_defined(value := far.get((region, r.case_id), NOT_MEASURED))
+        }
+        borders = sorted((r for r in ranked if r.case_id in off), key=lambda r: -off[r.case_id])
         middle = max(0, (len(ranked) - each) // 2)
         kinds = (
             ("worst", ranked[:each]),
             ("worst false alarm", alarms[:each]),
+            ("missed lesion", missed[:each]),
+            ("worst border", borders[:each]),
             ("median", ranked[middle : middle + each]),
             ("best", ranked[-each:][::-1]),
         )
@@ -174,6 +191,12 @@ def errors_uri(picture: CasePicture) -> str:
 def _dice_and_size(result: CaseResult) -> tuple[float, int]:
     dice = result.metric("dice")
     return (dice if is_defined(dice) else 0.0), -result.counts.fn
+
+
+def _missed(result: CaseResult) -> int:
+    """Return the voxels of the largest lesion that is missed as a whole, 0 for none."""
+    lesions = zip(result.lesions.sizes, result.lesions.found, strict=True)
+    return max((size for size, found in lesions if not found), default=0)
 
 
 def _telling_plane(reference: Bools, prediction: Bools) -> int:

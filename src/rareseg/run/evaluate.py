@@ -295,7 +295,7 @@ def _write(
 ) -> Evaluation:
     """Draw pictures and write the files."""
     points = shown_points(predictor.bundle)
-    shots = choose_shots(content.results)
+    shots = choose_shots(content.results, content.details)
     cuts = all_cuts(content)
     pictures = draw_pictures(predictor, cases, shots, points, cuts=cuts, track=track)
     return write_evaluation(out, replace(content, pictures=pictures), promises)

@@ -90,7 +90,7 @@ def evaluate_outside(
         opened, cases, role=role, points=(chosen, half), track=track, doing="reading scores"
     )
     content = _content(outside, opened, decided, scored, points)
-    shots, cuts = choose_shots(content.results), all_cuts(content)
+    shots, cuts = choose_shots(content.results, content.details), all_cuts(content)
     names = {shot.case_id for shot in shots}
     pictures: dict[tuple[str, str], CasePicture] = {}
     shown = [case for case in cases if case.id in names]

@@ -105,5 +105,52 @@
   for (const button of document.querySelectorAll(".cases th button"))
     button.addEventListener("click", () => sort(button.closest("th")));
 
+  // Pictures by what went wrong, by stratum, lesion size and name.
+  for (const filters of document.querySelectorAll("[data-gallery]")) {
+    const pictures = [...filters.nextElementSibling.querySelectorAll(".picture")];
+    const wanted = Object.fromEntries(
+      [...filters.querySelectorAll("[data-filter]")].map((one) => [one.dataset.filter, one]));
+    const apply = () => {
+      let left = 0;
+      for (const picture of pictures) {
+        const { dataset } = picture;
+        const small = wanted.smallest.value === "" ||
+          (dataset.smallest !== "" && Number(dataset.smallest) <= Number(wanted.smallest.value));
+        const on = small && (!wanted.why.value || dataset.why === wanted.why.value) &&
+          (!wanted.stratum.value || dataset.stratum === wanted.stratum.value) &&
+          dataset.name.toLowerCase().includes(wanted.name.value.toLowerCase());
+        picture.hidden = !on;
+        left += on;
+      }
+      filters.querySelector('[role="status"]').textContent = `${left} of ${pictures.length} shown`;
+    };
+    filters.hidden = pictures.length < 3;
+    Object.values(wanted).forEach((one) => one.addEventListener("input", apply));
+  }
+
+  // The table of cases: narrowed by name, and saved as it stands.
+  for (const filters of document.querySelectorAll("[data-table]")) {
+    const table = filters.nextElementSibling.querySelector("table");
+    const wanted = filters.querySelector("input");
+    filters.hidden = false;
+    wanted.addEventListener("input", () => {
+      for (const row of table.tBodies[0].rows) {
+        const names = [...row.cells].slice(0, 2).map((cell) => cell.textContent).join(" ");
+        row.hidden = !names.toLowerCase().includes(wanted.value.toLowerCase());
+      }
+    });
+    filters.querySelector("[data-save]").addEventListener("click", () => {
+      const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+      const value = (cell) => quoted(cell.dataset.key ?? cell.textContent.trim());
+      const rows = [table.tHead.rows[0], ...[...table.tBodies[0].rows].filter((row) => !row.hidden)];
+      const text = rows.map((row) => [...row.cells].map(value).join(",")).join("\n") + "\n";
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+      link.download = "cases.csv";
+      link.click();
+      URL.revokeObjectURL(link.href);
+    });
+  }
+
   Explorer.start();
 })();
