@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from rareseg.data.records import Classes
 from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.evaluation.cases import measure_case
+from rareseg.evaluation.openings import levels_of, open_levels
 from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.scores import region_references, region_scores
 from rareseg.evaluation.values import is_defined
 from rareseg.report.explorer import explorer_record, offered_cuts, picture_record, to_screen
 from rareseg.report.page import write_report
+from rareseg.report.pictures import Shot, take_picture
 
 TWO_CLASSES = Classes(
     ("background", "pit", "crack"), (0, 1, 2), {"foreground": (1, 2), "pit": (1,), "crack": (2,)}
@@ -191,7 +194,7 @@ def test_masks_follow_the_sliders_pixel_by_pixel(open_page, content, test_cases)
         page.locator('[role="tab"]').nth(number).click()
         record = explorer_record(content, region)
         own = [picture for picture in content.pictures if picture.region == region]
-        for level in np.linspace(4, len(record["thresholds"]) - 6, 7).round().astype(int):
+        for level in np.linspace(4, len(record["thresholds"]) - 6, 5).round().astype(int):
             move(page, key, "gate", 0)
             move(page, key, "size", level % len(record["sizes"]))
             move(page, key, "threshold", level)
@@ -279,7 +282,7 @@ def test_least_cost_is_the_least_of_all(open_page, content):
     found = shown(page, "region-1")[-1]
     record = explorer_record(content, "pit")
     others = []
-    for level in range(0, len(record["thresholds"]), 9):
+    for level in range(0, len(record["thresholds"]), 25):
         for size in range(len(record["sizes"])):
             move(page, "region-1", "threshold", level)
             move(page, "region-1", "size", size)
@@ -294,6 +297,48 @@ def test_the_command_names_the_cut(open_page, content):
     record = explorer_record(content, "foreground")
     assert text.startswith("rareseg tune Specks --region foreground --threshold ")
     assert float(text.split("--threshold ")[1].split()[0]) == record["thresholds"][40]
+
+
+def test_the_slices_of_a_volume_follow_both_sliders(open_page, content, tmp_path):
+    rng = np.random.default_rng(3)
+    scores = ndimage.gaussian_filter(rng.random((9, 40, 40)), 2)
+    scores = ((scores - scores.min()) / np.ptp(scores)).astype(np.float32)
+    reference = scores > 0.6
+    cuts = offered_cuts(content.components, "foreground", content.points["foreground"])
+    levels = open_levels(levels_of(scores, np.array(cuts.thresholds, np.float32)), cuts.sizes)
+    shot = Shot(content.pictures[0].case_id, "foreground", "positive", "worst")
+    image = (255 * scores[np.newaxis]).astype(np.uint8)
+    picture = take_picture(shot, image, reference, scores > 0.5, levels=levels, most_slices=9)
+    assert [one.plane for one in picture.slices] == list(range(9))
+    path = tmp_path / "volume.html"
+    write_report(path, replace(content, pictures=(picture,)))
+    page = open_page(path=path)
+    stack = page.locator(".slices input")
+    stack.scroll_into_view_if_needed()
+    for plane, level in ((1, 40), (7, 40), (7, 70), (4, 20)):
+        page.evaluate(
+            """([plane]) => { const one = document.querySelector(".slices input");
+              one.value = plane; one.dispatchEvent(new Event("input")); }""",
+            [plane],
+        )
+        move(page, "region-0", "gate", 0)
+        move(page, "region-0", "size", 1)
+        move(page, "region-0", "threshold", level)
+        stack.scroll_into_view_if_needed()
+        point = OperatingPoint(
+            "foreground", cuts.thresholds[level], smallest_component=cuts.sizes[1]
+        )
+        mask = apply_point(scores, point)[plane]
+        expected = [(mask & reference[plane]).sum(), (mask & ~reference[plane]).sum()]
+        page.wait_for_function(
+            """([right, wrong]) => {
+              const canvas = document.querySelector("[data-live] canvas");
+              return canvas && canvas.dataset.right === right && canvas.dataset.wrong === wrong;
+            }""",
+            arg=[str(number) for number in expected],
+            timeout=10_000,
+        )
+        assert f"Slice {plane}." in page.locator(".plane").inner_text()
 
 
 def test_pictures_and_cases_can_be_narrowed_and_saved(open_page, content):

@@ -19,6 +19,7 @@ from rareseg.report.pictures import (
     errors_uri,
     image_uri,
     reference_uri,
+    slices_each,
     take_picture,
 )
 
@@ -62,6 +63,24 @@ def test_shots_are_the_worst_median_best_and_the_worst_alarms():
         ("p8", "best"),
         ("p7", "best"),
     ]
+
+
+def test_slices_lie_evenly_over_what_is_shown_and_hold_the_telling_one():
+    reference, prediction = np.zeros((2, 40, 8, 8), bool)
+    reference[10:31, 2:5, 2:5] = True
+    prediction[10:31, 2:5, 2:5] = True
+    prediction[17, 2:5, 2:5] = False
+    image = np.zeros((1, 40, 8, 8), np.uint8)
+    shot = Shot("a", "r", "positive", "worst")
+    taken = take_picture(shot, image, reference, prediction, most_slices=5)
+    planes = [one.plane for one in taken.slices]
+    assert taken.plane == 17
+    assert 17 in planes
+    assert planes == sorted(planes)
+    assert (planes[0], planes[-1], len(planes)) == (9, 31, 5)
+    assert take_picture(shot, image, reference, prediction).slices == ()
+    assert slices_each((40, 240, 240), 30) == 2
+    assert slices_each((40, 9000, 9000), 30) == 1
 
 
 def test_missed_lesions_and_borders_that_are_off_are_shown_for_themselves():

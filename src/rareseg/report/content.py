@@ -133,7 +133,8 @@ class CasePicture:
     ``image`` is (y, x) or (y, x, 3) uint8, ``reference`` and ``prediction`` (y, x) bool; ``plane``
     is the slice's index from 0, None for a photograph. ``caption`` says why it is shown.
     ``levels`` (size, y, x) uint8 are how many thresholds of the report's grid each pixel is on at,
-    for each smallest component that the page offers; 0 where nothing counts.
+    for each smallest component that the page offers; 0 where nothing counts. ``slices`` are slices
+    of the same volume in their order, this one among them; none of a photograph.
     """
 
     case_id: str
@@ -146,6 +147,7 @@ class CasePicture:
     prediction: NDArray[np.bool_]
     plane: int | None = None
     levels: NDArray[np.uint8] | None = None
+    slices: tuple[CasePicture, ...] = ()
 
 
 @dataclass(frozen=True)

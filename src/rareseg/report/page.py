@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -52,12 +53,33 @@ class PictureView:
     result: CaseResult | None
     key: str
     live: dict[str, Any] | None
+    slices: tuple[PictureView, ...] = ()
 
     @property
     def smallest_lesion(self) -> str:
         """The voxels of the case's smallest lesion, "" where there is none."""
         sizes = () if self.result is None else self.result.lesions.sizes
         return str(min(sizes)) if sizes else ""
+
+    @property
+    def stack(self) -> dict[str, Any] | None:
+        """The slices beside each other for the script, and the number of the one that is shown."""
+        if not self.slices:
+            return None
+        return {
+            "shown": [one.picture.plane for one in self.slices].index(self.picture.plane),
+            "slices": [
+                {
+                    "plane": one.picture.plane,
+                    "image": one.image,
+                    "reference": one.reference,
+                    "errors": one.errors,
+                    "live": one.live,
+                    "counts": [one.right, one.wrong, one.missed],
+                }
+                for one in self.slices
+            ],
+        }
 
     @property
     def right(self) -> int:
@@ -160,19 +182,31 @@ def _region(content: ReportContent, number: int, name: str) -> RegionView:
         ),
         explorer=explorer,
         pictures=tuple(
-            PictureView(
+            _picture(
                 picture,
-                image_uri(picture),
-                reference_uri(picture),
-                errors_uri(picture),
                 result_of.get(picture.case_id),
                 f"region-{number}-picture-{k}",
-                None if explorer is None else picture_record(picture, explorer["cases"]),
+                [] if explorer is None else explorer["cases"],
             )
             for k, picture in enumerate(p for p in content.pictures if p.region == name)
         ),
         cases=case_table(results, voxel=_voxel(content)),
         n_ignored=main.n_ignored,
+    )
+
+
+def _picture(
+    picture: CasePicture, result: CaseResult | None, key: str, cases: Sequence[str]
+) -> PictureView:
+    return PictureView(
+        picture,
+        image_uri(picture),
+        reference_uri(picture),
+        errors_uri(picture),
+        result,
+        key,
+        picture_record(picture, cases),
+        tuple(_picture(one, result, f"{key}-slice-{one.plane}", cases) for one in picture.slices),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ Bytes = NDArray[np.uint8]
 
 LONGEST = 400
 """Pixels of the longer side of a picture."""
+
+MOST_PIXELS = 4_000_000
+"""Of all slices of a page together: a few megabytes."""
 
 CLEAR, CASING, DRAWN, RIGHT, WRONG, MISSED, RIGHT_FILL, WRONG_FILL = range(8)
 PALETTE = (
@@ -119,10 +122,12 @@ def take_picture(
     group: str | None = None,
     plane: int | None = None,
     levels: Bytes | None = None,
+    most_slices: int = 1,
 ) -> CasePicture:
     """Return the picture of a case; of a volume the slice with most errors, else most foreground.
 
     ``plane`` is another slice. ``levels`` (size, Z, Y, X) are those of the cuts that are offered.
+    Of a volume there are up to ``most_slices`` slices beside it, evenly over where anything is.
 
     ``image`` is (C, Z, Y, X) of any number type, ``reference`` and ``prediction`` (Z, Y, X) bool.
     Three-channel photographs keep their colours; otherwise the first channel is shown, as it is
@@ -131,18 +136,29 @@ def take_picture(
     """
     if plane is None:
         plane = _telling_plane(reference, prediction)
-    return CasePicture(
-        case_id=shot.case_id,
-        group=group,
-        region=shot.region,
-        stratum=shot.stratum,
-        caption=shot.caption,
-        image=_as_bytes(image[:, plane]),
-        reference=reference[plane],
-        prediction=prediction[plane],
-        plane=plane if len(reference) > 1 else None,
-        levels=None if levels is None else levels[:, plane],
-    )
+
+    def take(at: int) -> CasePicture:
+        return CasePicture(
+            case_id=shot.case_id,
+            group=group,
+            region=shot.region,
+            stratum=shot.stratum,
+            caption=shot.caption,
+            image=_as_bytes(image[:, at], like=image[:, plane]),
+            reference=reference[at],
+            prediction=prediction[at],
+            plane=at if len(reference) > 1 else None,
+            levels=None if levels is None else levels[:, at],
+        )
+
+    planes = _planes_around(reference | prediction, plane, most_slices)
+    slices = tuple(take(at) for at in planes) if len(planes) > 1 else ()
+    return replace(take(plane), slices=slices)
+
+
+def slices_each(shape: tuple[int, ...], pictures: int) -> int:
+    """Return how many slices of a volume (Z, Y, X) a page of so many pictures can hold."""
+    return max(1, MOST_PIXELS // max(1, pictures * shape[-2] * shape[-1]))
 
 
 def image_uri(picture: CasePicture) -> str:
@@ -206,14 +222,31 @@ def _telling_plane(reference: Bools, prediction: Bools) -> int:
     return int(np.argmax(score)) if score.any() else len(reference) // 2
 
 
-def _as_bytes(plane: NDArray[Any]) -> Bytes:
-    """Return (y, x) or, of three uint8 channels, (y, x, 3) uint8 of a slice (C, y, x)."""
+def _planes_around(shown: Bools, plane: int, most: int) -> list[int]:
+    """Return slices, ascending, ``plane`` among them, evenly over those that show anything."""
+    occupied = np.flatnonzero(shown.any(axis=(1, 2)))
+    low, high = (occupied[0], occupied[-1]) if len(occupied) else (0, len(shown) - 1)
+    low, high = max(0, min(int(low), plane) - 1), min(len(shown) - 1, max(int(high), plane) + 1)
+    count = min(most, high - low + 1)
+    if count <= 1:
+        return [plane]
+    even = np.unique(np.linspace(low, high, count).round().astype(int))
+    nearest = int(np.argmin(np.abs(even - plane)))
+    even[nearest] = plane
+    return [int(at) for at in np.unique(even)]
+
+
+def _as_bytes(plane: NDArray[Any], *, like: NDArray[Any]) -> Bytes:
+    """Return (y, x) or, of three uint8 channels, (y, x, 3) uint8 of a slice (C, y, x).
+
+    Its range of grey values is that of the slice ``like``.
+    """
     if len(plane) == 3 and plane.dtype == np.uint8:
         return np.asarray(np.moveaxis(plane, 0, -1), np.uint8)
-    values: NDArray[np.float32] = np.nan_to_num(plane[0].astype(np.float32))
-    low, high = np.percentile(values, [0.5, 99.5])
+    low, high = np.percentile(np.nan_to_num(like[0].astype(np.float32)), [0.5, 99.5])
     if plane.dtype == np.uint8 and high - low >= READABLE:
         return np.asarray(plane[0], np.uint8)
+    values: NDArray[np.float32] = np.nan_to_num(plane[0].astype(np.float32))
     scaled = (values - low) / max(float(high - low), 1e-6)
     return np.asarray(np.clip(255.0 * scaled + 0.5, 0.0, 255.0), np.uint8)
 

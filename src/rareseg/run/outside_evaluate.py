@@ -99,7 +99,7 @@ def evaluate_outside(
             for shot in shots:
                 if shot.case_id == case.id and shot.region in classes.regions:
                     pictures[shot.case_id, shot.region] = take_shot(
-                        shot, part, classes, chosen, cuts.get(shot.region)
+                        shot, part, classes, chosen, cuts.get(shot.region), beside=len(shots)
                     )
     drawn = tuple(pictures[shot.case_id, shot.region] for shot in shots)
     content = replace(asked.answer(content), pictures=drawn)

@@ -15,7 +15,7 @@ from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.content import CasePicture
 from rareseg.report.explorer import Cuts
-from rareseg.report.pictures import Shot, take_picture
+from rareseg.report.pictures import Shot, slices_each, take_picture
 from rareseg.run.scoring import Points, ScoredCase, score_each
 
 NO_CUTS: Mapping[str, Cuts | None] = MappingProxyType({})
@@ -38,7 +38,12 @@ def draw_pictures(
     shown = [case for case in cases if case.id in names]
     taken = {
         (shot.case_id, shot.region): take_shot(
-            shot, scored, predictor.bundle.classes, points, cuts.get(shot.region)
+            shot,
+            scored,
+            predictor.bundle.classes,
+            points,
+            cuts.get(shot.region),
+            beside=len(shots),
         )
         for scored in score_each(predictor, shown, track=track, doing="drawing pictures")
         for shot in shots
@@ -48,9 +53,18 @@ def draw_pictures(
 
 
 def take_shot(
-    shot: Shot, scored: ScoredCase, classes: Classes, points: Points, cuts: Cuts | None = None
+    shot: Shot,
+    scored: ScoredCase,
+    classes: Classes,
+    points: Points,
+    cuts: Cuts | None = None,
+    *,
+    beside: int = 1,
 ) -> CasePicture:
-    """Return the picture of one scored case, with its masks at all ``cuts``."""
+    """Return the picture of one scored case, with its masks at all ``cuts``.
+
+    ``beside`` is how many pictures share the page, by which a volume shows more or fewer slices.
+    """
     reference = region_references(scored.labels, classes)[shot.region]
     scores = region_scores(scored.probabilities, classes)[shot.region]
     counts = reference != IGNORE
@@ -66,4 +80,5 @@ def take_shot(
         prediction,
         group=scored.case.group,
         levels=levels,
+        most_slices=slices_each(scored.labels.shape, beside),
     )

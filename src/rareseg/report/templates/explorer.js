@@ -1,4 +1,44 @@
 "use strict";
+// The slices of volumes: image, reference and mask follow the slider.
+const Stacks = (() => {
+  const opened = new Map();
+  const of = (key) => {
+    if (!opened.has(key))
+      opened.set(key, JSON.parse(document.getElementById(`${key}-stack`).textContent));
+    return opened.get(key);
+  };
+  const start = () => {
+    for (const place of document.querySelectorAll("[data-stack]")) {
+      const key = place.dataset.stack, figure = place.closest("figure");
+      const slider = place.querySelector("input"), output = place.querySelector("output");
+      const live = figure.querySelector("[data-live]");
+      const show = () => {
+        const number = Number(slider.value), slice = of(key).slices[number];
+        figure.style.setProperty("--image", `url(${slice.image})`);
+        const [drawn, painted] = [...figure.querySelectorAll(".panel")].slice(1);
+        drawn.querySelector("img").src = slice.reference;
+        const still = painted.querySelector("img");
+        if (still) still.src = slice.errors;
+        output.textContent = slice.plane;
+        figure.querySelector(".plane").textContent = `Slice ${slice.plane}. `;
+        const [right, wrong, missed] = slice.counts;
+        if (still) figure.querySelector(".painted").textContent =
+          `${right} right, ${wrong} wrong, ${missed} missed in this slice.`;
+        if (live) {
+          live.dataset.slice = number;
+          live.dispatchEvent(new Event("slice"));
+        }
+      };
+      slider.value = of(key).shown;
+      output.textContent = of(key).slices[of(key).shown].plane;
+      if (live) live.dataset.slice = of(key).shown;
+      slider.addEventListener("input", show);
+      place.hidden = false;
+    }
+  };
+  return { of, start };
+})();
+
 // The controls of a region's cut, and everything on the page that follows them.
 const Explorer = (() => {
   const explorers = new Map(); // by the key of a region's panel
@@ -99,12 +139,22 @@ const Explorer = (() => {
     };
 
     const pictures = [...panel.querySelectorAll("[data-live]")].map((place) => ({
-      place, caption: place.closest("figure").querySelector(".painted"), near: false, opened: null,
+      place, caption: place.closest("figure").querySelector(".painted"), near: false,
     }));
+    // A photograph has one record, a volume one for each slice; each is opened when it is needed.
+    const records = new Map();
+    const recordOf = (picture) => {
+      const { live, slice } = picture.place.dataset;
+      const name = slice === undefined ? live : `${live} ${slice}`;
+      if (!records.has(name))
+        records.set(name, Paint.open(slice === undefined
+          ? JSON.parse(document.getElementById(live).textContent)
+          : Stacks.of(live).slices[Number(slice)].live));
+      return records.get(name);
+    };
     const repaint = async (picture) => {
       if (!picture.near || !self.moved) return;
-      picture.opened ??= Paint.open(JSON.parse(document.getElementById(picture.place.dataset.live).textContent));
-      const content = await picture.opened;
+      const content = await recordOf(picture);
       const shown = record.tops[content.case] >= self.cut.gate;
       const found = Paint.outcomes(content, self.cut, shown);
       let canvas = picture.place.querySelector("canvas");
@@ -131,7 +181,10 @@ const Explorer = (() => {
         repaint(picture);
       }
     }, { rootMargin: "200px" });
-    pictures.forEach((picture) => watcher.observe(picture.place));
+    for (const picture of pictures) {
+      watcher.observe(picture.place);
+      picture.place.addEventListener("slice", () => repaint(picture));
+    }
 
     const status = section.querySelector('[role="status"]');
     let saying = 0;
@@ -241,6 +294,7 @@ const Explorer = (() => {
   const marked = (figure) => /^region-\d+-(threshold|precision_recall|roc|froc)$/.test(figure);
 
   const start = async () => {
+    Stacks.start();
     if (typeof DecompressionStream === "undefined") return; // an old browser keeps the still page
     for (const section of document.querySelectorAll("[data-explorer]")) await make(section);
     document.querySelectorAll('.plot[data-drawn="yes"]').forEach(follow);
