@@ -14,8 +14,10 @@ from torch.optim.swa_utils import AveragedModel
 from rareseg.data.arrays import store_from_arrays
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import build_network
+from rareseg.progress import silent
 from rareseg.recipe import Recipe, TrainingSection, make_recipe
 from rareseg.sampling.sampler import PatchSampler
+from rareseg.training.checked import Checked
 from rareseg.training.fit import (
     Fitted,
     fit,
@@ -153,7 +155,15 @@ class Sluggish(PatchSampler):
 
 
 def run(
-    store, folder: Path, recipe: Recipe, scores, *, keep=None, sampler=PatchSampler, said=None
+    store,
+    folder: Path,
+    recipe: Recipe,
+    scores,
+    *,
+    keep=None,
+    sampler=PatchSampler,
+    said=None,
+    track=silent,
 ) -> Fitted:
     """Train with validations that give ``scores`` in turn; ``keep`` takes the validated weights.
 
@@ -163,11 +173,11 @@ def run(
     network = build_network(recipe.network, dimension=2, channels=1, classes=2)
     answers = iter(scores)
 
-    def validate(scored: torch.nn.Module) -> float:
+    def validate(scored: torch.nn.Module) -> Checked:
         assert not scored.training
         if keep is not None:
             keep.append(copy.deepcopy(scored.state_dict()))
-        return next(answers)
+        return Checked(next(answers))
 
     return fit(
         network,
@@ -178,7 +188,23 @@ def run(
         folder,
         fabric=Fabric(accelerator="cpu", devices=1),
         report=lambda line: None if said is None else said.append(line),
+        track=track,
     )
+
+
+def test_the_bar_tells_of_loss_and_strata_as_they_come(store, tmp_path):
+    told = []
+
+    def track(items, description, total, *, note):
+        assert note() == ""  # nothing is known yet
+        for item in items:
+            yield item
+            told.append(note())
+
+    recipe = recipe_with(steps=48, validations=2)
+    run(store, tmp_path, recipe, [0.3, 0.4], track=track)
+    assert told[5] == ""
+    assert told[25].startswith("loss 0.") or told[25].startswith("loss 1.")
 
 
 def same(left, right) -> bool:

@@ -13,6 +13,7 @@ from rareseg.prediction.networks import build_network
 from rareseg.recipe import make_recipe
 from rareseg.sampling.mined import nothing_mined
 from rareseg.sampling.sampler import PatchSampler
+from rareseg.training.checked import Checked
 from rareseg.training.checkpoint import load_state
 from rareseg.training.fit import fit
 from rareseg.training.losses import make_loss
@@ -57,7 +58,7 @@ def train(store, folder, make_predict, **sections):
             mining=recipe.mining,
             steps=recipe.training.steps,
         ),
-        lambda network: 0.0,
+        lambda network: Checked(0.0),
         recipe,
         folder,
         fabric=Fabric(accelerator="cpu", devices=1),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rareseg.errors import ProblemsError, RaresegError
+from rareseg.progress import nothing
 
 if TYPE_CHECKING:
     from rareseg.data.fingerprint import Fingerprint
@@ -18,17 +19,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def bar(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Draw a progress bar on standard error while the items pass."""
+def bar(
+    items: Iterable[T], description: str, total: int, *, note: Callable[[], str] = nothing
+) -> Iterator[T]:
+    """Draw a progress bar on standard error while the items pass, with what ``note`` says."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Note(ProgressColumn):
+        """Asked anew whenever the bar is drawn."""
+
+        def render(self, task: Task) -> Text:
+            return Text(note(), style="dim")
 
     bar = Progress(
         TextColumn("{task.description:<38}"),
@@ -37,6 +49,7 @@ def bar(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        Note(),
         console=Console(stderr=True),
         redirect_stdout=False,
     )

@@ -15,9 +15,7 @@ from rareseg.data.records import IGNORE
 from rareseg.data.store import Store
 from rareseg.decision.operating_point import default_point
 from rareseg.errors import RecipeError
-from rareseg.evaluation.metrics import checkpoint_score
 from rareseg.evaluation.scores import ScoreTable, score_regions
-from rareseg.evaluation.values import is_defined
 from rareseg.prediction.bundle import Bundle
 from rareseg.prediction.networks import build_network, deepest
 from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
@@ -31,6 +29,7 @@ from rareseg.sampling.augment import window_for
 from rareseg.sampling.mined import nothing_mined
 from rareseg.sampling.mining import Predict, mine
 from rareseg.sampling.sampler import PatchSampler
+from rareseg.training.checked import Checked, check
 from rareseg.training.fit import Fitted, Heard, Validate, fit
 from rareseg.training.losses import Loss, make_loss
 from rareseg.training.presence import WithPresence, without_presence
@@ -133,10 +132,9 @@ class Learner:
         store = self.lesson.validate
         chosen = choose_cases(store, self.recipe.training.validation_cases)
 
-        def validate(network: torch.nn.Module) -> float:
+        def validate(network: torch.nn.Module) -> Checked:
             rows = [row for case in chosen for row in self._score(network, store, case).rows]
-            value = checkpoint_score(ScoreTable(tuple(rows)))
-            return value if is_defined(value) else 0.0
+            return check(ScoreTable(tuple(rows)))
 
         return validate
 

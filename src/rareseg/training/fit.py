@@ -27,14 +27,15 @@ from rareseg.sampling.augment import augment
 from rareseg.sampling.loading import PatchLoader
 from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.training.budget import seconds_per_call
+from rareseg.training.checked import Checked
 from rareseg.training.checkpoint import State, load_state, save_state
 from rareseg.training.journal import Journal, describe_waiting
 from rareseg.training.losses import Loss, training_loss
 from rareseg.training.mining import MakePredict, mine_round
 from rareseg.training.presence import WithPresence
 
-Validate = Callable[[torch.nn.Module], float]
-"""Scores whole select cases with a network; higher is better."""
+Validate = Callable[[torch.nn.Module], Checked]
+"""Looks at whole select cases with a network; a higher score is better."""
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -77,6 +78,21 @@ class _Progress:
         return self.waited / total if total else 0.0
 
 
+@dataclass
+class _Live:
+    """What the progress bar says beside the steps; the select cases speak at each validation."""
+
+    loss: float = math.nan
+    waiting: float = 0.0
+    strata: str = ""
+
+    def line(self) -> str:
+        if math.isnan(self.loss):
+            return ""
+        waits = f"waiting {self.waiting:.0%}" if self.waiting >= 0.01 else ""
+        return " · ".join(part for part in (f"loss {self.loss:.3f}", self.strata, waits) if part)
+
+
 def fit(
     network: torch.nn.Module,
     loss: Loss,
@@ -101,6 +117,7 @@ def fit(
     settings = recipe.training
     loop = _Loop(network, loss, recipe, fabric)
     progress = loop.restore(load_state(folder / "last.pt"), sampler)
+    live = _Live()
     saved_at = time.monotonic()
     checkpoints = set(validation_steps(settings))
     batches = _epochs(PatchLoader(sampler, workers=settings.workers))
@@ -109,7 +126,7 @@ def fit(
         # A run that was killed after it had stopped early has nothing left to learn.
         over = bool(settings.patience) and progress.since_best >= settings.patience
         remaining = range(progress.step, progress.step if over else settings.steps)
-        for step in track(remaining, "training", len(remaining)):
+        for step in track(remaining, "training", len(remaining), note=live.line):
             if sampler.mining_due:
                 assert make_predict is not None, "a sampler that mines needs predictions"
                 mined_with = loop.average.module
@@ -123,6 +140,7 @@ def fit(
             progress.waited += waited
             progress.worked += time.perf_counter() - started - waited
             if fabric.is_global_zero and (progress.step % LOG_EVERY == 0):
+                live.loss, live.waiting = float(value), progress.waiting_share
                 journal.step(
                     progress.step,
                     loss=float(value),
@@ -133,7 +151,7 @@ def fit(
                 )
             stop = False
             if progress.step in checkpoints:
-                stop = loop.validate(validate, progress, folder, journal, report)
+                stop, live.strata = loop.validate(validate, progress, folder, journal, report)
                 heard(progress.step, progress.last_score)
                 advice = describe_waiting(progress.waiting_share, workers=settings.workers)
                 if advice and not advised:
@@ -335,12 +353,15 @@ class _Loop:
         folder: Path,
         journal: Journal,
         report: Callable[[str], None],
-    ) -> bool:
-        """Score the averaged weights, keep them if they are the best; says whether to stop."""
-        score = 0.0
+    ) -> tuple[bool, str]:
+        """Score the averaged weights, keep them if they are the best.
+
+        Returns whether to stop, and what the select cases say.
+        """
+        checked = Checked(0.0)
         if self.fabric.is_global_zero:
-            score = validate(self.average.module.eval())
-        score = float(self.fabric.broadcast(score))
+            checked = validate(self.average.module.eval())
+        score = float(self.fabric.broadcast(checked.score))
         progress.last_score = score
         better = score > progress.best_score
         progress.since_best = 0 if better else progress.since_best + 1
@@ -355,6 +376,9 @@ class _Loop:
                 save_state(folder / "best.pt", {"weights": weights, "step": progress.step})
             journal.validation(progress.step, score=score, best=progress.best_score)
             mark = "the best so far" if better else f"best {progress.best_score:.3f}"
-            report(f"step {progress.step}: average precision {score:.3f} on select ({mark})")
+            strata = f"; {checked.strata}" if checked.strata else ""
+            report(
+                f"step {progress.step}: average precision {score:.3f} on select ({mark}){strata}"
+            )
         patience = self.settings.patience
-        return bool(patience) and progress.since_best >= patience
+        return bool(patience) and progress.since_best >= patience, checked.strata
