@@ -104,6 +104,7 @@ class TestByHand:
         ignoring[1] = 255
         (case,) = measure(HAND[0], HAND[1], ignoring)
         assert case.votes.counts == (18, 0, 3, 3)
+        assert case.near.voxels == case.votes.voxels == 24
         assert case.lesions[0].voxels == 4
 
     def test_a_size_of_volumes_is_in_cubic_millimetres(self):

@@ -193,6 +193,18 @@ class TestPhotographs:
         dataset = open_dataset(tmp_path / "near" / "agreed")
         assert inspect_dataset(dataset, jobs=1).problems == ()
 
+    def test_so_does_one_that_goes_up_from_a_link(self, photos, call, tmp_path):
+        (tmp_path / "deep" / "down").mkdir(parents=True)
+        data = tmp_path / "deep" / "data"
+        shutil.move(photos, data)
+        shutil.move(data / "photos", tmp_path / "deep" / "photos")
+        text = (data / "manifest.csv").read_text(encoding="utf-8")
+        (data / "manifest.csv").write_text(text.replace("photos/", "../photos/"))
+        (tmp_path / "link").symlink_to(data)
+        assert call("consensus", tmp_path / "link", "--out", tmp_path / "agreed").code == 0
+        (first, *_) = open_dataset(tmp_path / "agreed").cases
+        assert first.images[0].samefile(tmp_path / "deep" / "photos" / "one.jpg")
+
     def test_the_order_of_threads_changes_nothing(self, photos, tmp_path):
         for jobs in (1, 4):
             write_consensus(open_annotations(photos), tmp_path / str(jobs), jobs=jobs)
@@ -263,11 +275,12 @@ class TestClasses:
         odd = odd.copy()
         odd[0, 0] = 2
         data = save_photos(tmp_path / "data", {"one": [two, two, odd]})
-        self.declare(data, labels={"background": 0, "spot": 1, "dust": 2})
+        labels = {"background": 0, "spot": 1, "dust": 2}
+        self.declare(data, labels=labels, regions={"any": [1, 2], "dirt": [2]})
         called = call("consensus", data, "--out", tmp_path / "agreed")
         assert "No consensus mask holds dust" in called.out
         dataset = open_dataset(tmp_path / "agreed")
-        assert dict(dataset.labels) == {"spot": 1}
+        assert (dict(dataset.labels), dict(dataset.regions)) == ({"spot": 1}, {"any": (1,)})
         assert inspect_dataset(dataset, jobs=1).problems == ()
 
     def test_a_declared_ignore_stays_and_is_kept_whatever_is_asked(self, call, tmp_path, read):
