@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import SimpleITK as sitk
 
-from rareseg.data.dataset import open_dataset, open_images
+from rareseg.data.dataset import open_annotations, open_dataset, open_images
 from rareseg.data.records import Case
 from rareseg.errors import DataError, UsageError
 
@@ -160,6 +160,23 @@ class TestManifest:
         dataset = open_dataset(tmp_path, missing_mask=missing)
         assert "rareseg consensus" in dataset.problems[0]
         assert dataset.cases[0].annotations == (("a", tmp_path / "a_mask.png"),)
+
+    def test_annotations_are_opened_without_a_mask_of_their_own(self, tmp_path):
+        self.write(tmp_path, "id,image,mask_a\none,a.png,a_mask.png\ntwo,b.png,\n")
+        dataset = open_annotations(tmp_path)
+        assert dataset.problems == ()
+        assert [len(case.annotations) for case in dataset.cases] == [1, 0]
+        assert open_annotations(tmp_path, group_from="(o).").cases[0].group == "o"
+
+    def test_other_problems_of_annotations_stay(self, tmp_path):
+        self.write(tmp_path, "id,image,mask_a\none,a.png,a_mask.png\none,b.png,empty\n")
+        (problem,) = open_annotations(tmp_path).problems
+        assert "the id 'one' to 2 cases" in problem
+
+    def test_a_data_set_that_nobody_annotated_has_no_annotations_to_open(self, tmp_path):
+        self.write(tmp_path, "id,image,mask\none,a.png,a_mask.png\n")
+        with pytest.raises(DataError, match=f"{tmp_path} names no masks of annotators.*mask_NAME"):
+            open_annotations(tmp_path)
 
     def test_a_manifest_of_a_header_alone_is_a_problem(self, tmp_path):
         self.write(tmp_path, "id,image,mask\n")

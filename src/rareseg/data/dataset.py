@@ -46,14 +46,46 @@ def open_dataset(
         DataError: the path does not exist, has no known layout, or what describes it is broken.
         UsageError: ``group_from`` is no regular expression, has no group or matches no id.
     """
+    root, listing = _listed(data)
+    unlabelled = _missing_masks(listing, root, told=missing_mask == "negative")
+    return _assembled(root, listing, group_from, unlabelled)
+
+
+def open_annotations(
+    data: Path | str | Sequence[Case], *, group_from: str | None = None
+) -> Dataset:
+    """List the cases of a data set for what its annotators drew; reads no pixels.
+
+    As :func:`open_dataset`, but a case without a mask of its own is no problem: that mask is what
+    is still to be made, and a case that nobody has looked at yet has no annotations.
+
+    Raises:
+        DataError: as :func:`open_dataset`, and where no case has annotations.
+        UsageError: as :func:`open_dataset`.
+    """
+    root, listing = _listed(data)
+    if not any(case.annotations for case in listing.cases):
+        raise DataError(
+            f"{data if isinstance(data, (str, Path)) else 'The data set'} names no masks of "
+            "annotators; give a manifest.csv with a column mask_NAME for each of them (the word "
+            "'empty' where one looked and drew nothing)."
+        )
+    return _assembled(root, listing, group_from, [])
+
+
+def _listed(data: Path | str | Sequence[Case]) -> tuple[Path, Listing]:
+    """Return the folder that a data set stands in, and what its layout lists."""
     if isinstance(data, (str, Path)):
         root = Path(data)
-        listing = _list(root)
-        root = root if root.is_dir() else root.parent
-    else:
-        root, listing = Path(), Listing("cases", tuple(data))
-    problems = list(listing.problems)
-    problems += _missing_masks(listing, root, told=missing_mask == "negative")
+        return (root if root.is_dir() else root.parent), _list(root)
+    return Path(), Listing("cases", tuple(data))
+
+
+def _assembled(
+    root: Path, listing: Listing, group_from: str | None, unlabelled: Sequence[str]
+) -> Dataset:
+    """Make the data set of a listing; ``unlabelled`` are the problems of masks that are missing."""
+    problems = [*listing.problems, *unlabelled]
     cases = listing.cases
     if group_from is not None:
         cases, unmatched = _grouped(cases, group_from)

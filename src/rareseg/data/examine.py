@@ -72,7 +72,7 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
         return None, tuple(problems)
     z, y, x = image.array.shape[1:]
     if mask is not None:
-        misfit = _misfit(case, image, mask)
+        misfit = find_misfit(case, image, mask)
         if misfit:
             return None, (*problems, misfit)
     examined = Examined(
@@ -164,8 +164,8 @@ def _not_finite(case: Case, array: NDArray[np.generic]) -> list[str]:
     return problems
 
 
-def _misfit(case: Case, image: Image, mask: Mask) -> str | None:
-    """Say how a mask does not fit on its image, with the remedy."""
+def find_misfit(case: Case, image: Image, mask: Mask) -> str | None:
+    """Say how a case's mask does not fit on its image, with the remedy; ``None`` where it does."""
     shape, drawn = image.array.shape[1:], mask.array.shape
     if shape != drawn:
         remedy = "export the mask on its image's grid"

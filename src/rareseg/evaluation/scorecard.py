@@ -297,19 +297,22 @@ def scorecard_to_json(scorecard: Scorecard) -> dict[str, Any]:
 
     An undefined value is ``{"undefined": reason}``.
     """
-    plain = _plain(scorecard)
+    plain = plain_record(scorecard)
     assert isinstance(plain, dict)
     return plain
 
 
-def _plain(node: object) -> Any:
-    """Return records as dictionaries and tuples as lists, to any depth."""
+def plain_record(node: object) -> Any:
+    """Return records as dictionaries and tuples as lists, to any depth, as JSON takes them.
+
+    An undefined value is ``{"undefined": reason}``.
+    """
     if isinstance(node, Undefined):
         return {"undefined": node.reason}
     if is_dataclass(node) and not isinstance(node, type):
-        return {field.name: _plain(getattr(node, field.name)) for field in fields(node)}
+        return {field.name: plain_record(getattr(node, field.name)) for field in fields(node)}
     if isinstance(node, tuple | list):
-        return [_plain(item) for item in node]
+        return [plain_record(item) for item in node]
     return node
 
 
