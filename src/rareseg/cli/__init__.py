@@ -13,7 +13,8 @@ import sys
 import rareseg.cli.learning  # isort: skip
 import rareseg.cli.deciding  # isort: skip
 import rareseg.cli.scoring  # isort: skip
-import rareseg.cli.comparing  # noqa: F401 - importing registers the commands
+import rareseg.cli.comparing  # isort: skip
+import rareseg.cli.reviewing  # noqa: F401 - importing registers the commands
 from rareseg.cli.app import app
 from rareseg.cli.output import complain
 from rareseg.errors import RaresegError
