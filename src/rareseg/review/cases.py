@@ -44,8 +44,14 @@ class LookedAt:
 class Cases:
     """Cases by id, read and predicted on demand; the last few stay in memory."""
 
-    def __init__(self, cases: Sequence[Case], predictions: Predictions) -> None:
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        predictions: Predictions,
+        channel_names: Sequence[str] = (),
+    ) -> None:
         self._cases = {case.id: case for case in cases}
+        self.channel_names = tuple(channel_names)
         self.predictions = predictions
         self._held: OrderedDict[str, LookedAt] = OrderedDict()
         self._lock = Lock()

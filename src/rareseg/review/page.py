@@ -11,8 +11,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rareseg.review.decisions import Verdict
+
 LOOK = ("rareseg.report", "page.css")
 """The reports' style sheet: the page has their colours, in the light and in the dark."""
+
+MEANINGS: Mapping[Verdict, str] = {
+    "accept label": "it is right as it is",
+    "accept prediction": "inside the frame, what is drawn or predicted as the region becomes what "
+    "is predicted",
+    "exclude case": "the whole case is left out",
+    "ignore region": "inside the frame, what is drawn or predicted as the region counts nowhere",
+    "unsure": "no vote; the item is listed as open",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ def render_page(about: Mapping[str, Any], token: str, reviewer: str) -> Page:
     )
     html = environment.get_template("review.html.j2").render(
         about=about,
+        meanings=MEANINGS,
         start={"token": token, "reviewer": reviewer, **about},
         nonce=nonce,
         css=_asset(*LOOK) + _asset("rareseg.review", "review.css"),

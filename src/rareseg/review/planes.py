@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,9 @@ def frame_of(shape: tuple[int, ...], box: Box) -> Frame:
     return Frame(starts[0], starts[1], sizes[0], sizes[1], 1)
 
 
-def describe_case(looked: LookedAt, item: Suspect, classes: Classes) -> dict[str, Any]:
+def describe_case(
+    looked: LookedAt, item: Suspect, classes: Classes, names: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what the page needs to know before it asks for a slice, as plain values.
 
     ``channels`` come in the order in which they are offered: ``low`` and ``high`` are what the
@@ -66,7 +69,7 @@ def describe_case(looked: LookedAt, item: Suspect, classes: Classes) -> dict[str
     for number, (limits, window) in enumerate(
         zip(looked.ranges.tolist(), looked.windows.tolist(), strict=True)
     ):
-        name = f"channel {number + 1}"
+        name = names[number] if number < len(names) else f"channel {number + 1}"
         channels.append(_channel(number, name, kind, tuple(limits), tuple(window)))
     return {
         "shape": list(array.shape[1:]),
@@ -77,7 +80,6 @@ def describe_case(looked: LookedAt, item: Suspect, classes: Classes) -> dict[str
         "plane": plane_of(looked, item, classes),
         "drawn": _held(looked.labels, item, classes),
         "predicted": _held(looked.predicted, item, classes),
-        "by": "",
     }
 
 

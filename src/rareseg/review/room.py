@@ -112,7 +112,7 @@ class Room:
         return {
             "item": {**asdict(item), "position": self._positions[item.id] + 1},
             "case": {
-                **describe_case(looked, item, self.bundle.classes),
+                **describe_case(looked, item, self.bundle.classes, self.cases.channel_names),
                 "by": predictions.by(item.case_id),
                 "role": predictions.roles[item.case_id],
             },
@@ -143,6 +143,7 @@ class Room:
 
     def decide(self, item_id: str, reviewer: str, verdict: str, note: str) -> dict[str, Any]:
         """Store a decision; what is returned is on the disk."""
+        reviewer = checked_name(reviewer)
         decision = self.decisions.record(
             self._item(item_id), reviewer=reviewer, verdict=verdict, note=note, seen=self.seen
         )
@@ -151,6 +152,7 @@ class Room:
 
     def undo(self, reviewer: str) -> dict[str, Any]:
         """Take the reviewer's last decision back; ``item`` is None where there is none."""
+        reviewer = checked_name(reviewer)
         item = self.decisions.undo(reviewer)
         standing = self.decisions.standing()
         return {"item": item, "progress": self._progress(standing, reviewer)}

@@ -103,15 +103,15 @@
     const { item, case: shown } = detail;
     sessionStorage.setItem("item", id);
     at("item-title").textContent = `${item.kind[0].toUpperCase()}${item.kind.slice(1)} in ${item.case_id}`;
-    const where = [`${item.position.toLocaleString("en")} of ${start.total.toLocaleString("en")}`, `region ${item.region}`, `score ${item.score.toFixed(2)}`];
+    const where = [`${item.position.toLocaleString("en")} of ${start.total.toLocaleString("en")}`, `region ${item.region}`, `score ${item.score.toFixed(2)}`, `${shown.role} case`];
     if (item.group) where.push(`group ${item.group}`);
     if (item.aside) where.push("mining had set voxels of it aside");
     at("item-where").textContent = where.join(" · ");
-    at("item-reason").textContent = item.reason;
+    const careful = shown.role === "test" ? " A test case: accepting a prediction moves the truth towards this model." : "";
+    at("item-reason").textContent = item.reason + careful;
     at("fact-drawn").textContent = counts(shown.drawn);
     at("fact-predicted").textContent = counts(shown.predicted);
     at("fact-by").textContent = shown.by;
-    at("fact-role").textContent = shown.role === "test" ? "test: accepting the prediction moves the truth towards this model" : shown.role;
     showVerdict();
     if (other) {
       say("");
@@ -282,6 +282,10 @@
     }
     [state.x, state.y] = [(x0 + x1) / 2, (y0 + y1) / 2];
     state.scale = Math.min(OUTERMOST, stage.width / Math.max(1, x1 - x0), stage.height / Math.max(1, (y1 - y0) * aspect()));
+    // No more black beside the picture than there has to be.
+    const within = (centre, length, seen) => (length <= seen ? length / 2 : Math.min(length - seen / 2, Math.max(seen / 2, centre)));
+    state.x = within(state.x, frame.width, stage.width / state.scale);
+    state.y = within(state.y, frame.height, stage.height / state.scale / aspect());
     draw();
   };
   const zoom = (factor, at_x = null, at_y = null) => {

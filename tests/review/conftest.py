@@ -1,0 +1,124 @@
+"""A run of two folds on specks whose labels hold planted faults, and suspects that name them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from scipy import ndimage
+
+from rareseg.quality.suspect import Suspect, save_suspects
+from rareseg.review.opening import open_room
+from rareseg.review.server import TOKEN_HEADER, ReviewServer
+
+
+def erase_and_invent(masks: Path) -> list[Suspect]:
+    """Take a speck out of some masks and draw one into others; returns where."""
+    suspects = []
+    for number, path in enumerate(sorted(masks.iterdir())):
+        mask = np.asarray(PIL.Image.open(path)).copy()
+        found, count = ndimage.label(mask, np.ones((3, 3)))
+        if count:
+            y, x = ndimage.find_objects(found)[0]
+            mask[found == 1] = 0
+            kind, reason = "missed lesion", "it was erased"
+        elif number % 4 == 0:
+            y, x = slice(20, 27), slice(30, 36)
+            mask[y, x] = 255
+            kind, reason = "spurious label", "it was invented"
+        else:
+            continue
+        if not mask.any() and kind == "missed lesion":
+            continue  # of the only speck nothing is taken, so that the case stays positive
+        PIL.Image.fromarray(mask).save(path)
+        box = ((0, 1), (y.start, y.stop), (x.start, x.stop))
+        voxels = (y.stop - y.start) * (x.stop - x.start)
+        name = f"{kind.split()[0]}-{path.stem}"
+        group = path.stem.split("_")[0]
+        suspects.append(
+            Suspect(name, path.stem, group, "foreground", kind, 0.9, box, voxels, 0, reason)
+        )
+    return suspects
+
+
+@pytest.fixture(scope="session")
+def trained(specks, call, settings, tmp_path_factory) -> Path:
+    """A folder with data/, run/ (two folds, suspects.json); nobody changes it."""
+    place = tmp_path_factory.mktemp("review")
+    shutil.copytree(specks, place / "data")
+    suspects = erase_and_invent(place / "data" / "masks")
+    called = call(
+        "train", place / "data", "--out", place / "run", "--folds", 2, *settings(training__steps=40)
+    )
+    assert called.code == 0, called.err
+    save_suspects(place / "run" / "suspects.json", suspects)
+    return place
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Path:
+    """A copy of the run without decisions; its data stay where they are."""
+    shutil.copytree(trained / "run", tmp_path / "run", ignore=shutil.ignore_patterns("store"))
+    return tmp_path / "run"
+
+
+@dataclass
+class Client:
+    """Talks to a server as a browser would, or as one should not."""
+
+    server: ReviewServer
+
+    def ask(self, method: str, path: str, *, body=None, **headers) -> tuple[int, bytes, dict]:
+        """Send one request; the right token goes along unless ``token`` says otherwise."""
+        given = {TOKEN_HEADER: headers.pop("token", self.server.token)}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        given = {name: value for name, value in given.items() if value is not None}
+        connection = HTTPConnection("127.0.0.1", self.server.server_address[1], timeout=60)
+        try:
+            connection.request(method, path, body=body, headers=given)
+            answer = connection.getresponse()
+            return answer.status, answer.read(), dict(answer.headers)
+        finally:
+            connection.close()
+
+    def get(self, path: str):
+        status, body, _ = self.ask("GET", path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def post(self, path: str, content: object) -> tuple[int, dict]:
+        body = json.dumps(content)
+        status, answer, _ = self.ask("POST", path, body=body, Content_Type="application/json")
+        return status, json.loads(answer)
+
+
+@pytest.fixture
+def serve():
+    """Serve a room in this process, for as long as the test runs."""
+    running = []
+
+    def begin(room, **options) -> Client:
+        server = ReviewServer(room, **options)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        running.append((server, thread, room))
+        return Client(server)
+
+    yield begin
+    for server, thread, room in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        room.decisions.close()
+
+
+@pytest.fixture
+def client(run, serve) -> Client:
+    return serve(open_room(run))
