@@ -25,18 +25,16 @@ def erase_and_invent(masks: Path) -> list[Suspect]:
     for number, path in enumerate(sorted(masks.iterdir())):
         mask = np.asarray(PIL.Image.open(path)).copy()
         found, count = ndimage.label(mask, np.ones((3, 3)))
-        if count:
+        if count > 1 and number % 2 == 0:
             y, x = ndimage.find_objects(found)[0]
             mask[found == 1] = 0
             kind, reason = "missed lesion", "it was erased"
-        elif number % 4 == 0:
+        elif not count and number % 3 == 0:
             y, x = slice(20, 27), slice(30, 36)
             mask[y, x] = 255
             kind, reason = "spurious label", "it was invented"
         else:
             continue
-        if not mask.any() and kind == "missed lesion":
-            continue  # of the only speck nothing is taken, so that the case stays positive
         PIL.Image.fromarray(mask).save(path)
         box = ((0, 1), (y.start, y.stop), (x.start, x.stop))
         voxels = (y.stop - y.start) * (x.stop - x.start)
@@ -55,7 +53,13 @@ def trained(specks, call, settings, tmp_path_factory) -> Path:
     shutil.copytree(specks, place / "data")
     suspects = erase_and_invent(place / "data" / "masks")
     called = call(
-        "train", place / "data", "--out", place / "run", "--folds", 2, *settings(training__steps=40)
+        "train",
+        place / "data",
+        "--out",
+        place / "run",
+        "--folds",
+        2,
+        *settings(training__steps=150),
     )
     assert called.code == 0, called.err
     save_suspects(place / "run" / "suspects.json", suspects)

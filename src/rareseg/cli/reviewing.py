@@ -32,6 +32,7 @@ def review(
     The page answers this machine alone, and nobody without the link. Decisions are kept in the
     run's folder; no source file is changed.
     """
+    import threading
     import webbrowser
 
     from rareseg.review.decisions import checked_name
@@ -56,7 +57,8 @@ def review(
             print_line(f"{len(room.items.items)} items; Ctrl-C ends, and nothing decided is lost.")
             print_line(server.link)
         if browser:
-            webbrowser.open(server.link)
+            # A browser in the terminal ends when it is closed, and would be waited for.
+            threading.Thread(target=webbrowser.open, args=(server.link,), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:

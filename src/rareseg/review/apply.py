@@ -237,11 +237,7 @@ def _write_manifest(path: Path, cases: Sequence[Case], roles: Mapping[str, Role]
 def _named(mask: Path | None) -> str:
     if mask is None:
         return EMPTY
-    return (
-        mask.as_posix()
-        if mask.parts[0] == "masks" and len(mask.parts) == 2
-        else str(mask.resolve())
-    )
+    return str(mask.resolve()) if mask.is_absolute() else mask.as_posix()
 
 
 def _declared(dataset: Dataset, classes: Classes, *, ignores: bool) -> dict[str, Any]:

@@ -54,17 +54,26 @@ class Cases:
         self.channel_names = tuple(channel_names)
         self.predictions = predictions
         self._held: OrderedDict[str, LookedAt] = OrderedDict()
+        self._reading: dict[str, Lock] = {}
         self._lock = Lock()
 
     def look(self, case_id: str) -> LookedAt:
-        """Return a case; raises what reading and predicting it raise."""
+        """Return a case; raises what reading and predicting it raise.
+
+        Who asks for a case that is held does not wait while another one is read.
+        """
         with self._lock:
-            if case_id not in self._held:
-                self._held[case_id] = read_case(self._cases[case_id], self.predictions)
-            self._held.move_to_end(case_id)
-            while len(self._held) > 1 and self.nbytes > MOST_BYTES:
-                self._held.popitem(last=False)
-            return self._held[case_id]
+            reading = self._reading.setdefault(case_id, Lock())
+        with reading:
+            looked = self._held.get(case_id)
+            if looked is None:
+                looked = read_case(self._cases[case_id], self.predictions)
+            with self._lock:
+                self._held[case_id] = looked
+                self._held.move_to_end(case_id)
+                while len(self._held) > 1 and self.nbytes > MOST_BYTES:
+                    self._held.popitem(last=False)
+            return looked
 
     @property
     def nbytes(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,9 @@ _KNOWN_AS: Mapping[Role, str] = {
     "certify": "the model, which had not seen this case",
     "test": "the model, which had not seen this case",
 }
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile say of a file that is missing, cut off or no archive."""
 
 
 class Predictions:
@@ -113,6 +117,6 @@ def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
             classes: NDArray[np.uint8] = kept["classes"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except _DAMAGED:
         return None
     return classes if classes.shape == shape and classes.dtype == np.uint8 else None

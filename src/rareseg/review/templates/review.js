@@ -38,6 +38,16 @@
     }
   };
 
+  // What opens items goes one after the other. A verdict is for what is seen, so that none is taken
+  // while something else is about to be shown.
+  let turn_of = Promise.resolve(), waiting = 0;
+  const busy = (by) => { waiting += by; document.querySelector("main").setAttribute("aria-busy", String(waiting > 0)); };
+  const inTurn = (work) => (...given) => {
+    busy(1);
+    turn_of = turn_of.then(() => work(...given)).finally(() => busy(-1));
+    return turn_of;
+  };
+
   // ---- the list, a page at a time
   const showProgress = ({ total, decided, differ }) => {
     at("progress").max = Math.max(1, total);
@@ -58,7 +68,7 @@
       const mine = part("mine", row.mine || "");
       if (row.differs) { mine.classList.add("differs"); mine.textContent = `≠ ${row.mine}`; mine.title = "others said something else"; }
       button.append(mine);
-      button.addEventListener("click", () => open(row.id));
+      button.addEventListener("click", () => choose(row.id));
       const line = document.createElement("li");
       line.append(button);
       return line;
@@ -77,16 +87,24 @@
     for (const button of at("list").querySelectorAll("button")) {
       const on = button.dataset.id === state.item;
       button.toggleAttribute("aria-current", on);
-      if (on) { button.setAttribute("aria-current", "true"); button.scrollIntoView({ block: "nearest" }); }
+      if (!on) continue;
+      button.setAttribute("aria-current", "true");
+      // The list alone moves; the page stays where the reader is.
+      const row = button.getBoundingClientRect(), box = at("list").getBoundingClientRect();
+      at("list").scrollTop += Math.max(0, row.bottom - box.bottom) - Math.max(0, box.top - row.top);
     }
   };
-  const list = async (query) => showList(await get("/api/items", { ...filter(), ...query }));
+  const list = async (query) => {
+    const found = showList(await get("/api/items", { ...filter(), ...query }));
+    await showAgreement();
+    return found;
+  };
   const showAgreement = async () => {
     const found = await get("/api/agreement", {});
     const number = (value) => (typeof value === "number" ? value.toFixed(2) : `undefined (${value.undefined})`);
     at("agreement").textContent = found.reviewers.length < 2
       ? "Shown when a second reviewer has decided."
-      : `${found.reviewers.join(", ")}: ${found.n_items} items decided by all; the same was said of ${typeof found.share === "number" ? `${(100 * found.share).toFixed(0)} %` : number(found.share)}; ${found.method} ${number(found.kappa)}.`;
+      : `${found.reviewers.join(", ")}: ${found.n_items} item${found.n_items === 1 ? "" : "s"} decided by all; the same was said of ${typeof found.share === "number" ? `${(100 * found.share).toFixed(0)} %` : number(found.share)}; ${found.method} ${number(found.kappa)}.`;
   };
 
   // ---- one item
@@ -133,6 +151,7 @@
     if (at("list").querySelector(`[data-id="${CSS.escape(id)}"]`)) markCurrent(); else await list({ around: id });
     lookAhead();
   });
+  const choose = inTurn((id) => open(id));
   // The next item's case is read and predicted while this one is looked at.
   const lookAhead = attempt(async () => {
     const { id } = await get("/api/neighbour", { ...filter(), item: state.item });
@@ -142,18 +161,20 @@
     const { mine, was, others, n_others: many } = state.detail;
     for (const button of document.querySelectorAll("[data-verdict]"))
       button.setAttribute("aria-pressed", String(mine !== null && button.dataset.verdict === mine.verdict));
-    const told = others.map((one) => `${one.reviewer}: ${one.verdict}${one.note ? ` (${one.note})` : ""}`).join(" · ");
+    const told = others.map((one) => `${one.reviewer} said “${one.verdict}”${one.note ? ` (${one.note})` : ""}`).join(" · ");
     at("others").textContent = was ? `You said “${was.verdict}” of an earlier prediction; decide anew.`
-      : mine === null && many ? `${many} other${many > 1 ? "s have" : " has"} decided; shown after you did.` : told ? `Others — ${told}` : "";
+      : mine === null && many ? `${many} other${many > 1 ? "s have" : " has"} decided; shown after you did.` : told;
   };
-  const step = attempt(async (back) => {
+  const step = inTurn(attempt(async (back) => {
     const { id } = await get("/api/neighbour", { ...filter(), item: state.item || "", ...(back ? { back: "yes" } : {}) });
     if (id) { await open(id); return true; }
     say(back ? "This is the first item of the list." : "This was the last item of the list.");
     return false;
-  });
-  const decide = attempt(async (verdict) => {
-    if (!state.item) return;
+  }));
+  const decide = (verdict) => {
+    if (waiting) say("Not saved: the next item was about to be shown."); else if (state.item) saveVerdict(verdict);
+  };
+  const saveVerdict = inTurn(attempt(async (verdict) => {
     const { id: item, position, kind } = { ...state.detail.item };
     const saved = await post("/api/decisions", { item, reviewer: state.reviewer, verdict, note: at("note").value });
     showProgress(saved.progress);
@@ -161,18 +182,16 @@
     await list({ around: id || item });
     await (id ? open(id) : open(item));
     say(`Saved: ${verdict}, for item ${position} (${kind}).${id ? "" : " This was the last item of the list."}`, "good");
-    await showAgreement();
-  });
-  const undo = attempt(async () => {
+  }));
+  const undo = inTurn(attempt(async () => {
     const { item, progress } = await post("/api/undo", { reviewer: state.reviewer });
     showProgress(progress);
     if (item) {
       await list({ around: item });
-      if (start.total) await open(item);
-      await showAgreement();
+      await open(item);
     }
     say(item ? "Your last decision was taken back." : "There is no decision of yours to take back.", item ? "good" : "");
-  });
+  }));
 
   // ---- the slice: pixels through the window, outlines as paths along the voxels' edges
   const channel = () => state.detail.case.channels[state.channel];
@@ -254,22 +273,24 @@
     context.imageSmoothingQuality = "high";
     context.drawImage(state.picture, 0, 0);
     const pixel = ratio / sx, { label, prediction, ignored } = state.outlines;
-    const stroke = (path, colour, width, dash = []) => {
-      context.lineCap = "butt";
-      context.setLineDash([]);
-      context.strokeStyle = CASING; context.lineWidth = (width + 2) * pixel; context.stroke(path);
-      context.setLineDash(dash.map((length) => length * pixel));
-      context.strokeStyle = colour; context.lineWidth = width * pixel; context.stroke(path);
-    };
-    stroke(ignored, "#98a2aa", 1, [2, 3]);
-    if (at("show-label").checked) stroke(label, LABEL, 2);
-    if (at("show-prediction").checked) stroke(prediction, PREDICTION, 2, [6, 4]);
+    const lines = [[ignored, "#98a2aa", 1, [2, 3]]];
+    if (at("show-label").checked) lines.push([label, LABEL, 2, []]);
+    if (at("show-prediction").checked) lines.push([prediction, PREDICTION, 2, [6, 4]]);
     const { item, case: shown } = state.detail, [[z0, z1], [y0, y1], [x0, x1]] = item.box, { frame } = shown;
     if (at("show-frame").checked && item.kind !== "worst case" && state.plane >= z0 && state.plane < z1) {
       const path = new Path2D(), margin = 4 * pixel;
       path.rect((x0 - frame.x) / frame.step - margin, (y0 - frame.y) / frame.step - margin, (x1 - x0) / frame.step + 2 * margin, (y1 - y0) / frame.step + 2 * margin);
-      stroke(path, "#ffffff", 1.2, [2, 3]);
+      lines.push([path, "#ffffff", 1.2, [2, 3]]);
     }
+    const stroke = (path, colour, width, dash) => {
+      context.setLineDash(dash.map((length) => length * pixel));
+      context.strokeStyle = colour;
+      context.lineWidth = width * pixel;
+      context.stroke(path);
+    };
+    // Dark edges first: where label and prediction run together, both colours are seen.
+    for (const [path, , width] of lines) stroke(path, CASING, width + 2, []);
+    for (const line of lines) stroke(...line);
     at("zoom-value").textContent = `${state.scale >= 10 ? state.scale.toFixed(0) : state.scale.toFixed(1)}×`;
   };
   const zoomTo = (box) => {
@@ -403,23 +424,22 @@
   on("channel", "change", () => setChannel(Number(at("channel").value)));
   on("page-back", "click", attempt(() => list({ offset: Math.max(0, state.offset - 50) })));
   on("page-on", "click", attempt(() => list({ offset: state.offset + 50 })));
-  for (const id of ["kind", "shown"]) on(id, "change", attempt(async () => {
+  for (const id of ["kind", "shown"]) on(id, "change", inTurn(attempt(async () => {
     const found = await list({ around: state.item || "" });
     if (found.rows.length && !found.rows.some((row) => row.id === state.item)) await open(found.rows[0].id);
-  }));
+  })));
   for (const button of document.querySelectorAll("[data-verdict]")) button.addEventListener("click", () => decide(button.dataset.verdict));
   on("help-open", "click", () => at("help").showModal());
 
   // ---- who reviews: asked once for each tab, so that two can work beside each other
-  const begin = attempt(async () => {
+  const begin = inTurn(attempt(async () => {
     at("who").textContent = `Reviewer: ${state.reviewer}`;
-    await showAgreement();
     const last = sessionStorage.getItem("item");
     const found = await list(last ? { around: last } : {});
     if (last && (state.item = null, await get("/api/item", { id: last, reviewer: state.reviewer }).catch(() => null))) await open(last);
     else if (found.rows.length) await open((found.rows.find((row) => !row.mine) || found.rows[0]).id);
     if (document.activeElement === document.body) stage.focus({ preventScroll: true });
-  });
+  }));
   const askName = () => { at("name").value = state.reviewer; at("name-dialog").showModal(); };
   on("name-form", "submit", () => {
     const name = at("name").value.trim().replace(/\s+/g, " ");
