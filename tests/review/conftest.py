@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import SimpleITK as sitk
 from scipy import ndimage
 
 from rareseg.quality.suspect import Suspect, save_suspects
@@ -63,6 +64,55 @@ def trained(specks, call, settings, tmp_path_factory) -> Path:
     )
     assert called.code == 0, called.err
     save_suspects(place / "run" / "suspects.json", suspects)
+    return place
+
+
+def write_volumes(data: Path) -> None:
+    """Eight turned volumes of two channels, two classes within each other, annotators' masks."""
+    rng = np.random.default_rng(8)
+    rows = ["id,image_0,image_1,mask,group,mask_ada,mask_bo"]
+    for number in range(8):
+        drawn = np.zeros((6, 20, 24), np.uint8)
+        if number < 6:
+            drawn[1:5, 5:14, 6:17] = 1
+            drawn[2:4, 8:12, 9:14] = 4
+        noise = rng.normal(0, 20, (2, *drawn.shape))
+        noise[:, drawn > 0] += 100
+        noise[1, drawn == 4] += 100
+        for name, array in (
+            (f"a{number}", noise[0]),
+            (f"b{number}", noise[1]),
+            (f"m{number}", drawn),
+        ):
+            kind = np.uint8 if name[0] == "m" else np.int16
+            image = sitk.GetImageFromArray(array.astype(kind))
+            image.SetSpacing((0.9, 1.1, 2.5))
+            image.SetOrigin((10.0, -20.0, 5.0))
+            image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+            data.mkdir(exist_ok=True)
+            sitk.WriteImage(image, str(data / f"{name}.nii.gz"))
+        mask = f"m{number}.nii.gz" if number < 7 else "empty"
+        rows.append(f"v{number},a{number}.nii.gz,b{number}.nii.gz,{mask},p{number},{mask},empty")
+    (data / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    labels = {"background": 0, "oedema": 1, "core": 4}
+    regions = {"whole": [1, 4], "core": [4]}
+    about = {"labels": labels, "regions": regions, "channel_names": {"0": "FLAIR", "1": "T1"}}
+    (data / "dataset.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def volumes(call, settings, tmp_path_factory) -> Path:
+    """A folder with data/ and run/ of volumes; four steps, since nothing need be learnt."""
+    place = tmp_path_factory.mktemp("volumes")
+    write_volumes(place / "data")
+    few = settings(
+        data__dimension=3,
+        sampling__patch_size=[8, 16, 16],
+        sampling__batch_size=2,
+        training__steps=4,
+    )
+    called = call("train", place / "data", "--out", place / "run", *few)
+    assert called.code == 0, called.err
     return place
 
 

@@ -20,8 +20,6 @@ from rareseg.review.decisions import Decisions
 from rareseg.review.predictions import Predictions
 from rareseg.run.folder import open_run, read_split
 
-RNG = np.random.default_rng(8)
-
 
 def digest(*roots: Path) -> dict[str, str]:
     return {
@@ -262,49 +260,9 @@ def test_data_that_changed_since_are_refused(run, trained, say, tmp_path):
         apply_review(run, tmp_path / "new")
 
 
-def write_volumes(data: Path) -> None:
-    """Eight turned volumes of two channels, two classes within each other, annotators' masks."""
-    rows = ["id,image_0,image_1,mask,group,mask_ada,mask_bo"]
-    for number in range(8):
-        drawn = np.zeros((6, 20, 24), np.uint8)
-        if number < 6:
-            drawn[1:5, 5:14, 6:17] = 1
-            drawn[2:4, 8:12, 9:14] = 4
-        noise = RNG.normal(0, 20, (2, *drawn.shape))
-        noise[:, drawn > 0] += 100
-        noise[1, drawn == 4] += 100
-        for name, array in (
-            (f"a{number}", noise[0]),
-            (f"b{number}", noise[1]),
-            (f"m{number}", drawn),
-        ):
-            kind = np.uint8 if name[0] == "m" else np.int16
-            image = sitk.GetImageFromArray(array.astype(kind))
-            image.SetSpacing((0.9, 1.1, 2.5))
-            image.SetOrigin((10.0, -20.0, 5.0))
-            image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
-            data.mkdir(exist_ok=True)
-            sitk.WriteImage(image, str(data / f"{name}.nii.gz"))
-        mask = f"m{number}.nii.gz" if number < 7 else "empty"
-        rows.append(f"v{number},a{number}.nii.gz,b{number}.nii.gz,{mask},p{number},{mask},empty")
-    (data / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    labels = {"background": 0, "oedema": 1, "core": 4}
-    regions = {"whole": [1, 4], "core": [4]}
-    about = {"labels": labels, "regions": regions, "channel_names": {"0": "FLAIR", "1": "T1"}}
-    (data / "dataset.json").write_text(json.dumps(about), encoding="utf-8")
-
-
-def test_volumes_voxel_by_voxel_with_their_geometry(call, settings, tmp_path):
-    data, run, new = tmp_path / "data", tmp_path / "run", tmp_path / "new"
-    write_volumes(data)
-    small = settings(
-        data__dimension=3,
-        sampling__patch_size=[8, 16, 16],
-        sampling__batch_size=2,
-        training__steps=4,
-    )
-    called = call("train", data, "--out", run, *small)
-    assert called.code == 0, called.err
+def test_volumes_voxel_by_voxel_with_their_geometry(volumes, tmp_path):
+    data, new = volumes / "data", tmp_path / "new"
+    run = Path(shutil.copytree(volumes / "run", tmp_path / "run"))
     folder = open_run(run)
     predictions = Predictions(folder, run / "review" / "predictions")
     dataset = open_dataset(data)

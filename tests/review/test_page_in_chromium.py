@@ -254,6 +254,34 @@ def test_everything_can_be_reached_with_the_tab_key(client, tab):
     assert unnamed == []
 
 
+def test_slices_and_channels_of_a_volume_by_keys(volumes, serve, tab, tmp_path):
+    run = shutil.copytree(volumes / "run", tmp_path / "run", ignore=shutil.ignore_patterns("store"))
+    client = serve(open_room(run))
+    page = tab(client.server.link)
+    name_oneself(page, "Ada")
+    begun = int(page.locator("#slice-value").inner_text().split()[0])
+    up = begun < 6
+    page.keyboard.press("ArrowUp" if up else "ArrowDown")
+    expect(page.locator("#slice-value")).to_have_text(f"{begun + (1 if up else -1)} of 6")
+    for _ in range(9):
+        page.keyboard.press("ArrowDown")
+    expect(page.locator("#slice-value")).to_have_text("1 of 6")
+    expect(page.locator("#picture")).to_have_attribute(
+        "aria-label", re.compile(r"slice 1 of 6: 0 pixels drawn")
+    )
+    first = page.locator("#picture").screenshot()
+    page.keyboard.press("c")
+    expect(page.locator("#channel")).to_have_value("1")
+    assert page.locator("#channel option").all_inner_texts() == ["FLAIR", "T1"]
+    for _ in range(100):
+        if page.locator("#picture").screenshot() != first:
+            break
+        page.wait_for_timeout(100)
+    else:
+        pytest.fail("another channel looks the same")
+    assert standing(client) == {}
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_on_wide_and_narrow_screens(client, tab, width, scheme):
