@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from rareseg.data.records import IGNORE
 from rareseg.quality.suspect import Suspect, save_suspects
 from rareseg.review.opening import open_room
 from rareseg.review.server import TOKEN_HEADER, ReviewServer
@@ -45,6 +46,40 @@ def erase_and_invent(masks: Path) -> list[Suspect]:
             Suspect(name, path.stem, group, "foreground", kind, 0.9, box, voxels, 0, reason)
         )
     return suspects
+
+
+def components(mask: np.ndarray) -> list[set]:
+    found, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    return [set(map(tuple, np.argwhere(found == number))) for number in range(1, count + 1)]
+
+
+def stake_by_hand(labels: np.ndarray, predicted: np.ndarray, members, box) -> np.ndarray:
+    """Voxels (z, y, x) of the components that lie in a box for at least half, and of partners."""
+    drawn, seen = (components(np.isin(array, members)) for array in (labels, predicted))
+
+    def inside(voxel):
+        return all(low <= at < high for at, (low, high) in zip(voxel, box, strict=True))
+
+    def for_the_most_part(part):
+        return 2 * sum(map(inside, part)) >= len(part)
+
+    cores = [[part for part in side if for_the_most_part(part)] for side in (drawn, seen)]
+    about = set().union(*cores[0], *cores[1])
+    for side, others in ((drawn, cores[1]), (seen, cores[0])):
+        core = set().union(*others)
+        about |= set().union(*(part for part in side if part & core))
+    if not about:
+        about = {voxel for part in (*drawn, *seen) for voxel in part if inside(voxel)}
+    stake = np.zeros(labels.shape, bool)
+    for voxel in about:
+        stake[voxel] = True
+    return stake & (labels != IGNORE)
+
+
+@pytest.fixture(scope="session")
+def at_stake():
+    """What is at stake, once more: with sets of voxels and scipy's components."""
+    return stake_by_hand
 
 
 @pytest.fixture(scope="session")

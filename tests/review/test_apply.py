@@ -80,7 +80,7 @@ def reviewed(run, trained, say, tmp_path):
     return items, applied, tmp_path / "new"
 
 
-def test_photographs_voxel_by_voxel(reviewed, run, trained):
+def test_photographs_voxel_by_voxel(reviewed, run, trained, at_stake):
     items, applied, new = reviewed
     masks = trained / "data" / "masks"
     accepted = items["accept prediction"].case_id
@@ -88,9 +88,8 @@ def test_photographs_voxel_by_voxel(reviewed, run, trained):
     assert predicted.any()
     assert np.array_equal(plain(new / "masks" / f"{accepted}.png"), np.where(predicted, 255, 0))
     ignored = items["ignore region"]
-    drawn, inside = plain(masks / f"{ignored.case_id}.png"), np.zeros((64, 64), bool)
-    inside[tuple(slice(*side) for side in ignored.box[1:])] = True
-    concerned = inside & ((drawn > 0) | (predicted_of(run, ignored.case_id)[0] > 0))
+    drawn, seen = plain(masks / f"{ignored.case_id}.png"), predicted_of(run, ignored.case_id)
+    concerned = at_stake((drawn > 0)[None].astype(np.uint8), seen, (1,), ignored.box)[0]
     expected = np.where(concerned, 254, drawn)  # 255 is the foreground's own value
     assert concerned.any()
     assert np.array_equal(plain(new / "masks" / f"{ignored.case_id}.png"), expected)
@@ -309,14 +308,13 @@ def test_volumes_voxel_by_voxel_with_their_geometry(volumes, tmp_path):
         drawn, source = on_the_grid(case.mask)
         flip = turned(case)
         expected = drawn[flip].copy()
-        own, inside = values[predicted[case.id]], np.zeros(expected.shape, bool)
-        inside[tuple(slice(*side) for side in box)] = True
+        own = values[predicted[case.id]]
+        # Each lies in the frame for the most part, or overlaps what does: whole components.
         if case.id == "v0":
-            concerned = inside & ((expected > 0) | (own > 0))
+            concerned = (expected > 0) | (own > 0)
             expected[concerned] = own[concerned]
         else:
-            concerned = inside & ((expected == 4) | (own == 4))
-            expected[concerned] = 255
+            expected[(expected == 4) | (own == 4)] = 255
         written, image = on_the_grid(new / "masks" / f"{case.id}.nii.gz")
         assert (written != drawn).any()
         assert np.array_equal(written[flip], expected)

@@ -7,6 +7,7 @@ from rareseg.data.records import IGNORE, Case, Classes, Geometry, Image
 from rareseg.quality.suspect import Suspect
 from rareseg.review.cases import LookedAt, _range_and_window
 from rareseg.review.planes import (
+    AT_STAKE,
     COLOUR,
     DRAWN,
     IGNORED,
@@ -19,6 +20,7 @@ from rareseg.review.planes import (
     pixels_of,
     plane_of,
 )
+from rareseg.review.stakes import Stakes
 
 RNG = np.random.default_rng(2)
 CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"whole": (1, 2), "b": (2,)})
@@ -34,6 +36,11 @@ def looked_at(array: np.ndarray, labels=None, predicted=None) -> LookedAt:
         nothing if predicted is None else predicted,
         np.array(ranges),
         np.array(windows),
+        Stakes(
+            nothing if labels is None else labels,
+            nothing if predicted is None else predicted,
+            CLASSES,
+        ),
     )
 
 
@@ -76,19 +83,23 @@ def test_masks_say_what_is_drawn_predicted_and_ignored_of_the_region():
     labels = RNG.choice([0, 1, 2, IGNORE], (3, 6, 5)).astype(np.uint8)
     predicted = RNG.choice([0, 1, 2], (3, 6, 5)).astype(np.uint8)
     looked = looked_at(np.zeros((1, 3, 6, 5), np.uint8), labels, predicted)
-    sent = masks_of(looked, Frame(1, 2, 4, 3, 1), plane=1, region="b", classes=CLASSES)
+    stake = RNG.random((3, 6, 5)) < 0.5
+    sent = masks_of(looked, Frame(1, 2, 4, 3, 1), stake, plane=1, region="b", classes=CLASSES)
     bits = np.frombuffer(sent, np.uint8).reshape(4, 3)
     cut = np.s_[1, 1:5, 2:5]
     assert np.array_equal((bits & DRAWN) > 0, labels[cut] == 2)
     assert np.array_equal((bits & PREDICTED) > 0, predicted[cut] == 2)
     assert np.array_equal((bits & IGNORED) > 0, labels[cut] == IGNORE)
+    assert np.array_equal((bits & AT_STAKE) > 0, stake[cut])
 
 
 def test_where_pixels_are_left_out_no_speck_is_lost():
     labels = np.zeros((1, 10, 11), np.uint8)
     labels[0, 5, 7] = 1
     looked = looked_at(np.zeros((1, 1, 10, 11), np.uint8), labels)
-    sent = masks_of(looked, Frame(0, 0, 4, 4, 3), plane=0, region="whole", classes=CLASSES)
+    nothing = np.zeros(labels.shape, bool)
+    frame = Frame(0, 0, 4, 4, 3)
+    sent = masks_of(looked, frame, nothing, plane=0, region="whole", classes=CLASSES)
     bits = np.frombuffer(sent, np.uint8).reshape(4, 4)
     assert np.argwhere(bits & DRAWN).tolist() == [[1, 2]]
 
@@ -131,14 +142,17 @@ def test_a_worst_case_opens_where_most_is_wrong_and_a_suspect_where_it_lies():
     assert plane_of(looked, item(box, plane=2), CLASSES) == 2
 
 
-def test_the_classes_inside_the_box_are_counted():
+def test_the_classes_at_stake_are_counted():
     labels, predicted = np.zeros((2, 1, 6, 6), np.uint8)
     labels[0, :2, :3] = 1
     predicted[0, 1:4, 2:5] = 2
     looked = looked_at(np.zeros((3, 1, 6, 6), np.uint8), labels, predicted)
-    about = describe_case(looked, item(((0, 1), (1, 3), (0, 4))), CLASSES, ("red",))
-    assert about["drawn"] == {"a": 3}
-    assert about["predicted"] == {"b": 4}
+    place = item(((0, 1), (0, 3), (0, 4)))
+    stake = looked.stakes.of(place)
+    about = describe_case(looked, place, stake, CLASSES, ("red",))
+    assert about["drawn"] == {"a": 6}
+    assert about["predicted"] == {"b": 9}
+    assert about["changes"] == 14
     assert [channel["name"] for channel in about["channels"]] == [
         "colour",
         "red",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rareseg.data.formats import read_image
 from rareseg.data.records import Case, Image
 from rareseg.review.predictions import Predictions
+from rareseg.review.stakes import Stakes
 from rareseg.run.scoring import read_labels
 
 MOST_BYTES = 512 * 2**20
@@ -25,7 +26,7 @@ class LookedAt:
     """One case in memory: ``image``, and class indices (z, y, x) ``labels`` and ``predicted``.
 
     ``ranges`` (channel, 2) float64 are the smallest and the largest finite value of each channel,
-    ``windows`` what a viewer begins with.
+    ``windows`` what a viewer begins with. ``stakes`` says what a verdict on an item is about.
     """
 
     case: Case
@@ -34,11 +35,13 @@ class LookedAt:
     predicted: NDArray[np.uint8]
     ranges: NDArray[np.float64]
     windows: NDArray[np.float64]
+    stakes: Stakes
 
     @property
     def nbytes(self) -> int:
         """The bytes that it holds."""
-        return int(self.image.array.nbytes + self.labels.nbytes + self.predicted.nbytes)
+        # Beside label and prediction lie the components of both, of four bytes a voxel.
+        return int(self.image.array.nbytes + 10 * self.labels.nbytes)
 
 
 class Cases:
@@ -87,7 +90,8 @@ def read_case(case: Case, predictions: Predictions) -> LookedAt:
     labels = read_labels(case, predictions.bundle.classes, image)
     predicted = predictions.of(case.id, image)
     ranges, windows = zip(*map(_range_and_window, image.array), strict=True)
-    return LookedAt(case, image, labels, predicted, np.array(ranges), np.array(windows))
+    stakes = Stakes(labels, predicted, predictions.bundle.classes)
+    return LookedAt(case, image, labels, predicted, np.array(ranges), np.array(windows), stakes)
 
 
 def _range_and_window(

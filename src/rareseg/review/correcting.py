@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.errors import RunError
-from rareseg.quality.suspect import Suspect
 from rareseg.review.settling import Settled
+from rareseg.review.stakes import Stakes
 
 Labels = NDArray[np.uint8]
 
@@ -27,44 +26,21 @@ class Corrected:
     changed: dict[str, int]
 
 
-def concerned(
-    labels: Labels, predicted: Labels, item: Suspect, classes: Classes
-) -> NDArray[np.bool_]:
-    """Return the voxels (z, y, x) that a verdict on an item is about.
-
-    Those inside its box that label or prediction give to its region; voxels that were ignored
-    before never are. Raises :class:`RunError` where the box does not lie in the case.
-    """
-    if any(
-        not 0 <= low < high <= side
-        for (low, high), side in zip(item.box, labels.shape, strict=True)
-    ):
-        raise RunError(
-            f"'{item.id}' lies outside of its case '{item.case_id}', whose shape is "
-            f"{labels.shape}; find suspects again and review them."
-        )
-    members = np.asarray(classes.regions[item.region])
-    box = tuple(slice(low, high) for low, high in item.box)
-    about = np.zeros(labels.shape, np.bool_)
-    about[box] = np.isin(labels[box], members) | np.isin(predicted[box], members)
-    about &= labels != IGNORE
-    return about
-
-
 def correct_labels(
     labels: Labels, predicted: Labels, settled: Sequence[Settled], classes: Classes
 ) -> Corrected:
     """Return a case's labels after its items' verdicts.
 
-    "accept prediction" gives the voxels concerned the predicted class, "ignore region" ``IGNORE``,
+    "accept prediction" gives the voxels at stake the predicted class, "ignore region" ``IGNORE``,
     "accept label" what was drawn. Larger places come first, so that a verdict on a smaller place
     inside them stands; of equal places ignoring wins over the label, and that over the prediction.
     """
+    stakes = Stakes(labels, predicted, classes)
     corrected = labels.copy()
     source = np.full(labels.shape, -1, np.int32)  # which verdict a voxel has its label from
     ordered = sorted(settled, key=_largest_first)
     for number, one in enumerate(ordered):
-        about = concerned(labels, predicted, one.item, classes)
+        about = stakes.of(one.item)
         if one.verdict == "accept prediction":
             corrected[about] = predicted[about]
         elif one.verdict == "ignore region":

@@ -18,10 +18,9 @@ LOOK = ("rareseg.report", "page.css")
 
 MEANINGS: Mapping[Verdict, str] = {
     "accept label": "it is right as it is",
-    "accept prediction": "inside the frame, what is drawn or predicted as the region becomes what "
-    "is predicted",
+    "accept prediction": "what is at stake, the tinted place, becomes what is predicted",
     "exclude case": "the whole case is left out",
-    "ignore region": "inside the frame, what is drawn or predicted as the region counts nowhere",
+    "ignore region": "what is at stake counts nowhere",
     "unsure": "no vote; the item is listed as open",
 }
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from rareseg.data.records import IGNORE, Classes
 from rareseg.quality.suspect import Box, Suspect
 from rareseg.review.cases import LookedAt
+from rareseg.review.stakes import Bools
 
 LARGEST = 4096
 """Pixels of a side that are sent at most; more are cut around the item, or reduced."""
 
-DRAWN, PREDICTED, IGNORED = 1, 2, 4
+DRAWN, PREDICTED, IGNORED, AT_STAKE = 1, 2, 4, 8
 """The bits of a pixel of the masks."""
 
 COLOUR = -1
@@ -53,12 +54,13 @@ def frame_of(shape: tuple[int, ...], box: Box) -> Frame:
 
 
 def describe_case(
-    looked: LookedAt, item: Suspect, classes: Classes, names: Sequence[str] = ()
+    looked: LookedAt, item: Suspect, stake: Bools, classes: Classes, names: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return what the page needs to know before it asks for a slice, as plain values.
 
     ``channels`` come in the order in which they are offered: ``low`` and ``high`` are what the
     smallest and largest sent number stand for, ``from`` and ``to`` the window to begin with.
+    ``drawn`` and ``predicted`` count the classes at stake, and ``changes`` the voxels that differ.
     """
     array, geometry = looked.image.array, looked.image.geometry
     frame = frame_of(array.shape[1:], item.box)
@@ -78,8 +80,9 @@ def describe_case(
         "frame": vars(frame),
         "channels": channels,
         "plane": plane_of(looked, item, classes),
-        "drawn": _held(looked.labels, item, classes),
-        "predicted": _held(looked.predicted, item, classes),
+        "drawn": _held(looked.labels[stake], classes),
+        "predicted": _held(looked.predicted[stake], classes),
+        "changes": int((looked.labels[stake] != looked.predicted[stake]).sum()),
     }
 
 
@@ -119,15 +122,19 @@ def pixels_of(looked: LookedAt, frame: Frame, *, plane: int, channel: int) -> by
     return numbers.tobytes()
 
 
-def masks_of(looked: LookedAt, frame: Frame, *, plane: int, region: str, classes: Classes) -> bytes:
-    """Return one uint8 a pixel, row by row: the bits drawn, predicted and ignored of a region.
+def masks_of(
+    looked: LookedAt, frame: Frame, stake: Bools, *, plane: int, region: str, classes: Classes
+) -> bytes:
+    """Return one uint8 a pixel, row by row: the bits drawn, predicted, ignored and at stake.
 
-    Where pixels are left out, a bit is on if it is for any of those that one stands for.
+    ``stake`` is (z, y, x). Where pixels are left out, a bit is on if it is for any of those that
+    one stands for.
     """
     labels, members = looked.labels[plane], np.asarray(classes.regions[region])
     bits = np.isin(labels, members) * np.uint8(DRAWN)
     bits |= np.isin(looked.predicted[plane], members) * np.uint8(PREDICTED)
     bits |= (labels == IGNORE) * np.uint8(IGNORED)
+    bits |= stake[plane] * np.uint8(AT_STAKE)
     if frame.step > 1:
         for axis in (0, 1):
             places = np.arange(0, bits.shape[axis], frame.step)
@@ -160,8 +167,7 @@ def _channel(
     }
 
 
-def _held(array: NDArray[np.uint8], item: Suspect, classes: Classes) -> dict[str, int]:
-    """Return how many voxels of each class of foreground lie in the item's box."""
-    inside = array[tuple(slice(low, high) for low, high in item.box)]
-    counts = np.bincount(inside.ravel(), minlength=classes.count)
+def _held(indices: NDArray[np.uint8], classes: Classes) -> dict[str, int]:
+    """Return how many voxels each class of foreground has among some."""
+    counts = np.bincount(indices, minlength=classes.count)
     return {name: int(counts[k]) for k, name in enumerate(classes.names) if k > 0 and counts[k] > 0}

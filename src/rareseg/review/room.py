@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from rareseg.errors import UsageError
 from rareseg.evaluation.values import value_to_json
 from rareseg.quality.suspect import Suspect
 from rareseg.review.agreement import measure_agreement
-from rareseg.review.cases import Cases
+from rareseg.review.cases import Cases, LookedAt
 from rareseg.review.decisions import VERDICTS, Decision, Decisions, Verdict, checked_name
 from rareseg.review.items import Items
 from rareseg.review.planes import describe_case, frame_of, masks_of, pixels_of
+from rareseg.review.stakes import Bools
 
 PAGE = 50
 """Items of the list that are sent at a time."""
@@ -50,6 +53,7 @@ class Room:
         self._positions = {item.id: place for place, item in enumerate(items.items)}
         self.bundle = cases.predictions.bundle
         self.seen = cases.predictions.digest
+        self._last_stake: tuple[str, Bools] = ("", np.zeros((0, 0, 0), np.bool_))
 
     def about(self) -> dict[str, Any]:
         """Return what does not change while the page is open."""
@@ -112,7 +116,13 @@ class Room:
         return {
             "item": {**asdict(item), "position": self._positions[item.id] + 1},
             "case": {
-                **describe_case(looked, item, self.bundle.classes, self.cases.channel_names),
+                **describe_case(
+                    looked,
+                    item,
+                    self._stake(looked, item),
+                    self.bundle.classes,
+                    self.cases.channel_names,
+                ),
                 "by": predictions.by(item.case_id),
                 "role": predictions.roles[item.case_id],
             },
@@ -137,8 +147,9 @@ class Room:
                 f"slices and {channels} channels, counted from 0."
             )
         frame = frame_of(looked.image.array.shape[1:], item.box)
+        stake, classes = self._stake(looked, item), self.bundle.classes
         return pixels_of(looked, frame, plane=plane, channel=channel) + masks_of(
-            looked, frame, plane=plane, region=item.region, classes=self.bundle.classes
+            looked, frame, stake, plane=plane, region=item.region, classes=classes
         )
 
     def decide(self, item_id: str, reviewer: str, verdict: str, note: str) -> dict[str, Any]:
@@ -167,6 +178,14 @@ class Room:
             "kappa": value_to_json(found.kappa),
             "method": found.method,
         }
+
+    def _stake(self, looked: LookedAt, item: Suspect) -> Bools:
+        """Return what is at stake; that of the last item is kept, for its other slices."""
+        name, stake = self._last_stake
+        if name != item.id:
+            stake = looked.stakes.of(item)
+            self._last_stake = (item.id, stake)
+        return stake
 
     def _item(self, item_id: str) -> Suspect:
         if item_id not in self._positions:

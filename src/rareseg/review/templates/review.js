@@ -2,8 +2,8 @@
 (() => {
   const start = JSON.parse(document.getElementById("start").textContent);
   const at = (id) => document.getElementById(id);
-  const DRAWN = 1, PREDICTED = 2, IGNORED = 4;
-  const LABEL = "#f0e442", PREDICTION = "#56b4e9", CASING = "rgba(8, 10, 12, 0.75)";
+  const DRAWN = 1, PREDICTED = 2, IGNORED = 4, AT_STAKE = 8;
+  const LABEL = "#f0e442", PREDICTION = "#56b4e9", CASING = "rgba(8, 10, 12, 0.75)", TINT = 0x48a779cc;
   const OUTERMOST = 64;
 
   // What the page knows: the item, its slices as bytes, and how they are looked at.
@@ -129,6 +129,7 @@
     at("item-reason").textContent = item.reason + careful;
     at("fact-drawn").textContent = counts(shown.drawn);
     at("fact-predicted").textContent = counts(shown.predicted);
+    at("fact-changes").textContent = `${shown.changes.toLocaleString("en")} voxels`;
     at("fact-by").textContent = shown.by;
     showVerdict();
     if (other) {
@@ -212,6 +213,7 @@
     const { height, width } = state.detail.case.frame;
     const masks = new Uint8Array(bytes, bytes.byteLength - height * width);
     state.bytes = bytes;
+    state.tint = tint(masks);
     state.outlines = { label: outline(masks, DRAWN), prediction: outline(masks, PREDICTED), ignored: outline(masks, IGNORED) };
     const planes = state.detail.case.shape[0];
     at("slice").value = plane;
@@ -240,6 +242,14 @@
     context.putImageData(data, 0, 0);
     state.picture = canvas;
     draw();
+  };
+  const tint = (masks) => {
+    const { height, width } = state.detail.case.frame, canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [width, height];
+    const context = canvas.getContext("2d"), data = context.createImageData(width, height), to = new Uint32Array(data.data.buffer);
+    for (let k = 0; k < masks.length; k++) if (masks[k] & AT_STAKE) to[k] = TINT;
+    context.putImageData(data, 0, 0);
+    return canvas;
   };
   const outline = (masks, bit) => {
     const { height, width } = state.detail.case.frame, path = new Path2D();
@@ -272,6 +282,7 @@
     context.imageSmoothingEnabled = state.scale < 1;
     context.imageSmoothingQuality = "high";
     context.drawImage(state.picture, 0, 0);
+    if (at("show-frame").checked) context.drawImage(state.tint, 0, 0);
     const pixel = ratio / sx, { label, prediction, ignored } = state.outlines;
     const lines = [[ignored, "#98a2aa", 1, [2, 3]]];
     if (at("show-label").checked) lines.push([label, LABEL, 2, []]);
