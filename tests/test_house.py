@@ -161,15 +161,19 @@ def test_kernels_let_other_threads_run_and_start_none_of_their_own():
     assert not any("prange" in text for text in texts)
 
 
+def name_of(command) -> str:
+    return command.name or command.callback.__name__
+
+
 def test_every_command_has_an_example():
     from rareseg.cli import app
 
     assert [
         command.callback.__name__
         for command in app.registered_commands
-        if not (command.epilog or "").startswith(f"Example: rareseg {command.callback.__name__} ")
+        if not (command.epilog or "").startswith(f"Example: rareseg {name_of(command)} ")
     ] == []
-    assert {command.callback.__name__ for command in app.registered_commands} == {
+    assert {name_of(command) for command in app.registered_commands} == {
         "demo",
         "inspect",
         "plan",
@@ -182,4 +186,6 @@ def test_every_command_has_an_example():
         "consensus",
         "predict",
         "evaluate",
+        "review",
+        "apply-review",
     }

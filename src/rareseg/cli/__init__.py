@@ -14,7 +14,8 @@ import rareseg.cli.learning  # isort: skip
 import rareseg.cli.deciding  # isort: skip
 import rareseg.cli.scoring  # isort: skip
 import rareseg.cli.comparing  # isort: skip
-import rareseg.cli.annotators  # noqa: F401 - importing registers the commands
+import rareseg.cli.annotators  # isort: skip
+import rareseg.cli.reviewing  # noqa: F401 - importing registers the commands
 from rareseg.cli.app import app
 from rareseg.cli.output import complain
 from rareseg.errors import RaresegError

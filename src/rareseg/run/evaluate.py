@@ -115,15 +115,16 @@ def evaluate(
     asked = asked or Asked()
     require_free(out)
     dataset = options.open()
-    bundle = load_bundle(folder.bundle)
+    bundle = _with_ignore(load_bundle(folder.bundle), dataset)
     same_path = str(Path(options.path).resolve()) == read_about(folder)["path"]
     # A copy of the data, or their manifest, is the same data at another path.
     if same_path or content_hash(dataset) == bundle.trained["data"]:
         return _evaluate_own(folder, dataset, out=out, asked=asked, device=device, track=track)
     asked.require_same_cases(dataset.cases)
     fingerprint = inspect_dataset(dataset, track=track)
-    # Data of their own need not hold a positive: false alarms can be measured on empty images.
-    problems = [p for p in fingerprint.problems if "has no positive case" not in p]
+    # Data of their own need not hold a positive, nor each class: alarms can be measured on them.
+    lacking = ("has no positive case", "which no mask holds")
+    problems = [p for p in fingerprint.problems if not any(words in p for words in lacking)]
     if problems:
         raise ProblemsError(problems)
     predictor = Predictor(bundle, device=device)
@@ -332,6 +333,14 @@ def promise_sentences(promises: Promises) -> tuple[Sentence, ...]:
         for lines in promises.values()
         for line in lines
     )
+
+
+def _with_ignore(bundle: Bundle, dataset: Dataset) -> Bundle:
+    """Return the bundle with the ignored value that the data declare, where it is no class."""
+    value = dataset.ignore_value
+    if value is None or value in bundle.classes.values:
+        return bundle
+    return replace(bundle, classes=replace(bundle.classes, ignore_value=value))
 
 
 def shown_points(bundle: Bundle) -> Points:

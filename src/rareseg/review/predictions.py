@@ -1,0 +1,122 @@
+"""What the model makes of a case, by whichever of its networks had not seen it, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rareseg.data.files import atomic_write
+from rareseg.data.records import Image, Role
+from rareseg.decision.operating_point import apply_point
+from rareseg.errors import DataError, ReadError
+from rareseg.evaluation.scores import region_scores
+from rareseg.prediction.bundle import Bundle, load_bundle, split_members, weights_digest
+from rareseg.prediction.predictor import Predictor, class_map
+from rareseg.run.evaluate import shown_points
+from rareseg.run.folder import RunFolder, read_folds, read_split
+
+_KNOWN_AS: Mapping[Role, str] = {
+    "train": "the model, which learnt from this very case and so agrees with its label more than "
+    "with others",
+    "select": "the model, whose operating points were chosen on this case among others",
+    "certify": "the model, which had not seen this case",
+    "test": "the model, which had not seen this case",
+}
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile say of a file that is missing, cut off or no archive."""
+
+
+class Predictions:
+    """The run's class maps at its operating points, one case at a time.
+
+    A case that folds were learnt from is predicted by the network that had not seen it; any other
+    by the whole bundle. What was predicted is kept in ``folder``, and is the same when it is asked
+    for again. ``digest`` names networks and points: with others, other masks were seen.
+    """
+
+    def __init__(self, run: RunFolder, folder: Path, *, device: str | torch.device = "cpu") -> None:
+        self.bundle: Bundle = load_bundle(run.bundle)
+        self.points = shown_points(self.bundle)
+        self.device = device
+        self.roles = read_split(run.split)
+        has_folds = run.folds.is_file() and self.bundle.cascade is None
+        self.folds = read_folds(run.folds) if has_folds else {}
+        about = {
+            "weights": weights_digest(run.bundle),
+            "points": {region: point.to_dict() for region, point in self.points.items()},
+            "folds": self.folds,
+        }
+        text = json.dumps(about, sort_keys=True)
+        self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.folder = folder / self.digest
+        self._predictors: dict[int | None, Predictor] = {}
+        self._lock = Lock()
+
+    def of(self, case_id: str, image: Image) -> NDArray[np.uint8]:
+        """Return the class indices (z, y, x) that the model gives a case, on its original grid.
+
+        Raises :class:`DataError` where the model cannot take the image.
+        """
+        path = self.folder / f"{case_id}.npz"
+        with self._lock:
+            known = _read(path, image.array.shape[1:])
+            if known is not None:
+                return known
+            predicted = self._predict(case_id, image)
+            with atomic_write(path) as temporary:
+                np.savez_compressed(temporary, classes=predicted)
+            return predicted
+
+    def by(self, case_id: str) -> str:
+        """Say who predicts a case, and whether it had seen it."""
+        if case_id in self.folds:
+            return f"the network of fold {self.folds[case_id] + 1}, which had not seen this case"
+        if self.folds:
+            return f"the mean of {self.bundle.members} networks, none of which had seen this case"
+        return _KNOWN_AS[self.roles[case_id]]
+
+    def _predict(self, case_id: str, image: Image) -> NDArray[np.uint8]:
+        try:
+            probabilities = self._predictor(self.folds.get(case_id)).probabilities(image)
+        except ReadError:
+            raise
+        except DataError as error:
+            raise DataError(f"case '{case_id}': {error}") from error
+        classes = self.bundle.classes
+        nothing = np.zeros(probabilities.shape[1:], np.bool_)
+        masks = {
+            region: apply_point(score, self.points[region]) if region in self.points else nothing
+            for region, score in region_scores(probabilities, classes).items()
+        }
+        return class_map(probabilities, masks, classes)
+
+    def _predictor(self, fold: int | None) -> Predictor:
+        """Return the network of a fold, or the whole bundle; each is built once."""
+        if fold not in self._predictors:
+            bundle = self.bundle
+            if fold is not None:
+                member = sorted(set(self.folds.values())).index(fold)
+                bundle = replace(bundle, weights=split_members(bundle)[member], members=1)
+            self._predictors[fold] = Predictor(bundle, device=self.device)
+        return self._predictors[fold]
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """Return what was kept, or None where it is absent or damaged and must be made again."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            classes: NDArray[np.uint8] = kept["classes"]
+    except _DAMAGED:
+        return None
+    return classes if classes.shape == shape and classes.dtype == np.uint8 else None
