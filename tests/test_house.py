@@ -179,6 +179,7 @@ def test_every_command_has_an_example():
         "calibrate",
         "compare",
         "search",
+        "suspects",
         "predict",
         "evaluate",
     }

@@ -13,6 +13,7 @@ import sys
 import rareseg.cli.learning  # isort: skip
 import rareseg.cli.deciding  # isort: skip
 import rareseg.cli.scoring  # isort: skip
+import rareseg.cli.suspecting  # isort: skip
 import rareseg.cli.comparing  # noqa: F401 - importing registers the commands
 from rareseg.cli.app import app
 from rareseg.cli.output import complain
