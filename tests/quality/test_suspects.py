@@ -10,7 +10,8 @@ import pytest
 from rareseg.data.records import IGNORE, Classes
 from rareseg.decision.operating_point import OperatingPoint, default_point
 from rareseg.errors import ScoreError
-from rareseg.quality.sightings import Aside, Sighting, see_case
+from rareseg.quality.places import Aside, Sighting
+from rareseg.quality.sightings import see_case
 from rareseg.quality.suspects import judge
 
 ONE = Classes(("background", "lesion"), (0, 1), {"lesion": (1,)})
@@ -122,7 +123,7 @@ def test_a_class_that_the_model_calls_otherwise_is_named_once():
     swapped[0, :30][top] = 2
     [found] = look(predict(labels, count=3), swapped, TWO)
     assert (found.kind, found.region, found.voxels) == ("wrong class", "b", top.sum())
-    assert "says 'a'" in found.reason
+    assert "calls it 'a'" in found.reason
     assert found.score > 0.7
 
 
@@ -168,7 +169,7 @@ def test_regions_within_each_other_name_a_fault_by_the_outermost_that_has_it():
     assert "'shell' is drawn here" in lacking.reason
     [beyond] = look(predict(flat, count=3), labels, NESTED, among=among)
     assert (beyond.kind, beyond.region) == ("wrong class", "core")
-    assert "says 'shell'" in beyond.reason
+    assert "calls it 'shell'" in beyond.reason
 
 
 def test_a_small_and_a_large_lesion_are_ranked_by_how_sure_the_model_is():
@@ -339,7 +340,7 @@ def test_volumes_are_measured_in_millimetres():
     assert missed.box[0] == (4, 7)
     [drawn] = [s for s in odd if s.side == "drawn"]
     # The radius of the ball of that volume in mm, less what the coarse axis rounds.
-    assert drawn.reach_mm == pytest.approx(np.cbrt(3 * drawn.voxels * 5 / 4 / np.pi) / 3)
+    assert drawn.reach == pytest.approx(np.cbrt(3 * drawn.voxels * 5 / 4 / np.pi) / 3)
     # A step of one coarse slice moves it further than one of one voxel in the plane.
     moved = []
     for axis in (0, 2):

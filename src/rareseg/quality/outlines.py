@@ -28,11 +28,12 @@ class Moved:
     """``share`` in [0, 1] of a band about the outline lies on the other side of the prediction's.
 
     0: the outlines are one. 1: the prediction's lies a whole band off, all along, to one side.
-    ``reach_mm`` is how far the band goes to either side.
+    Of what does, ``among`` lies where label and prediction both hold some foreground, so that they
+    differ about the class; 0 where nothing does.
     """
 
     share: float
-    reach_mm: float
+    among: float
 
 
 def band_reach(voxels: int, spacing: Spacing, *, flat: bool) -> float:
@@ -55,6 +56,7 @@ def measure_moved(
     scores: NDArray[np.float32],
     theirs: Bools,
     counts: Bools,
+    foreground: Bools,
     *,
     cut: float,
     reach_mm: float,
@@ -64,7 +66,8 @@ def measure_moved(
 
     All arrays are (Z, Y, X), of a box that reaches at least ``reach_mm`` beyond the lesion or to
     the image's edge. ``theirs`` are the voxels of predicted components that touch the lesion;
-    where ``counts`` is False (ignored, or of another lesion) nothing is said. A voxel on the wrong
+    where ``counts`` is False (ignored, or of another lesion) nothing is said; ``foreground`` is
+    what label and prediction both hold to be some class. A voxel on the wrong
     side counts by how far its score is from the cut, 0 at it and 1 at 0 or 1. The sum is held
     against half of the band, which is what lies on one side of an outline. Without a band voxel
     that counts the share is 0.
@@ -76,5 +79,10 @@ def measure_moved(
     drawn, shown = lesion[band], theirs[band]
     lacking = np.clip((cut - p[drawn]) / max(cut, LEAST), 0.0, 1.0)
     beyond = np.clip((p[shown & ~drawn] - cut) / max(1.0 - cut, LEAST), 0.0, 1.0)
-    half = len(p) / 2.0
-    return Moved(min(1.0, float(lacking.sum() + beyond.sum()) / half) if half else 0.0, reach_mm)
+    wrong = np.zeros(len(p))
+    wrong[drawn] = lacking
+    wrong[shown & ~drawn] = beyond
+    total = float(wrong.sum())
+    if total == 0.0:
+        return Moved(0.0, 0.0)
+    return Moved(min(1.0, 2.0 * total / len(p)), float(wrong[foreground[band]].sum()) / total)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 
 from rareseg.data.records import Classes
-from rareseg.quality.sightings import SEEN, Sighting
+from rareseg.quality.places import MOST, SEEN, Sighting
 from rareseg.quality.suspect import Kind, Suspect
-from rareseg.quality.usual import Others, Units, measure_units, spread_of_similar
+from rareseg.quality.usual import FEW, Others, Units, measure_units, spread_of_similar
 
 LEAST_SCORE = 0.05
 """What scores less is not listed."""
@@ -39,9 +40,11 @@ def judge(
     """
     found: list[tuple[Sighting, Suspect]] = []
     for region in classes.regions:
-        own = [sighting for sighting in sightings if sighting.region == region]
+        own = [s for s in sightings if s.region == region and s.side != "named"]
         found += _Region(own).suspects()
-    kept = _outermost([pair for pair in found if pair[1].score >= LEAST_SCORE], classes)
+    for pair in permutations(classes.names[1:], 2):
+        found += _misnamed([s for s in sightings if (s.other, s.says) == pair])
+    kept = unexplained([pair for pair in found if pair[1].score >= LEAST_SCORE], classes)
     told = [
         replace(suspect, reason=_complete(suspect.reason, sighting, ensemble))
         for sighting, suspect in kept
@@ -64,16 +67,20 @@ class _Region:
     """The components of one region in all cases."""
 
     def __init__(self, sightings: Sequence[Sighting]) -> None:
-        self.drawn = [sighting for sighting in sightings if sighting.side == "drawn"]
-        self.predicted = [sighting for sighting in sightings if sighting.side == "predicted"]
+        self.drawn = [s for s in sightings if s.side == "drawn"]
+        # What lies on another class is no false alarm either: it is judged by its name.
+        self.predicted = [
+            s for s in sightings if s.side == "predicted" and (s.met >= SEEN or s.other is None)
+        ]
         self.units = {
             scorer: measure_units([s for s in self.drawn if s.scorer == scorer], self.drawn)
             for scorer in {sighting.scorer for sighting in sightings}
         }
         sizes = np.array([sighting.voxels for sighting in self.drawn], np.int64)
         nothing = np.zeros(len(sizes))
-        self.seen = Others(sizes, _flags(s.met >= SEEN for s in self.drawn), nothing)
-        self.named = Others(sizes, _flags(s.other is None for s in self.drawn), nothing)
+        self.seen = Others(
+            sizes, _flags(s.met >= SEEN or bool(s.other) for s in self.drawn), nothing
+        )
         self.hits = Others(
             np.array([sighting.voxels for sighting in self.predicted], np.int64),
             _flags(s.met >= SEEN for s in self.predicted),
@@ -86,9 +93,8 @@ class _Region:
     def suspects(self) -> Iterator[tuple[Sighting, Suspect]]:
         """Yield what is suspected, with its sighting."""
         for index, sighting in enumerate(self.drawn):
-            if sighting.other is not None:
-                yield self._misnamed(index)
-            elif sighting.met < SEEN:
+            # What is seen as another class is not unseen, and is judged by its name.
+            if sighting.met < SEEN and sighting.other is None:
                 yield self._spurious(index)
         yield from self._moved()
         for index, sighting in enumerate(self.predicted):
@@ -109,58 +115,69 @@ class _Region:
     def _missed(self, index: int) -> tuple[Sighting, Suspect]:
         it = self.predicted[index]
         share = self.hits.share(index, as_sure=True)
-        about = f"where it is as sure of about this size, {_percent(share)} of the places are drawn"
-        if it.other is not None:
-            assert it.against is not None, "only where there are other classes can one be drawn"
-            score = share * sure(it.against / self._unit(it).named)
-            reason = (
-                f"'{it.other}' is drawn here, but the model says '{it.region}' ({_show(it.score)}, "
-                f"cut at {_show(it.cut)}); {about}"
-            )
-            return it, _suspect(it, "wrong class", score, reason)
         score = share * sure(it.odds / self._unit(it).present)
-        drawn = f"only {_percent(it.met)} of this is drawn" if it.met else "Nothing is drawn here"
+        drawn = f"Only {_percent(it.met)} of this is drawn" if it.met else "Nothing is drawn here"
         reason = (
             f"{drawn}, but the model gives '{it.region}' {_show(it.score)} (cut at "
-            f"{_show(it.cut)}); {about}"
+            f"{_show(it.cut)}); where it is as sure of about this size, {_percent(share)} of the "
+            "places are drawn"
         )
-        return it, _suspect(it, "missed lesion", score, reason[0].upper() + reason[1:])
-
-    def _misnamed(self, index: int) -> tuple[Sighting, Suspect]:
-        it = self.drawn[index]
-        assert it.against is not None, "another class is named only where there is one"
-        share = self.named.share(index)
-        score = share * sure(it.against / self._unit(it).named)
-        times = float(np.exp(min(it.against, 20.0)))
-        reason = (
-            f"'{it.region}' is drawn here, but the model says '{it.other}', to which it gives "
-            f"{times:.3g} times as much; it agrees on {_percent(share)} of the other drawn ones "
-            "of about this size"
-        )
-        return it, _suspect(it, "wrong class", score, reason)
+        return it, _suspect(it, "missed lesion", score, reason)
 
     def _moved(self) -> Iterator[tuple[Sighting, Suspect]]:
         """Yield outlines that are moved much further than others of the network usually are."""
-        for scorer in sorted(self.units):
-            seen = [s for s in self.drawn if s.scorer == scorer and s.other is None]
-            pairs = [(s, s.moved) for s in seen if s.moved is not None]
-            shares = np.array([moved for _, moved in pairs], np.float64)
-            sizes = np.array([s.voxels for s, _ in pairs], np.int64)
-            for index, (it, moved) in enumerate(pairs):
-                if moved < LEAST_MOVED:
-                    continue
-                usual, spread = spread_of_similar(shares, sizes, index)
-                known = np.isfinite(usual)
-                beyond = moved - (usual if known else LEAST_MOVED)
-                times = beyond / max(LEAST_SPREAD, spread if known else 0.0)
-                score = float(-np.expm1(-max(0.0, times - 1.0) / 3.0))
-                reason = (
-                    f"The model's outline of '{it.region}' lies {_percent(moved)} of a band of "
-                    f"±{it.reach_mm:.3g} mm beside the drawn one"
-                )
-                if known:
-                    reason += f", where {_percent(usual)} is usual for about this size"
-                yield it, _suspect(it, "wrong boundary", score, reason)
+        seen = [sighting for sighting in self.drawn if sighting.other is None]
+        for it, moved, usual, score in _beyond_usual(seen):
+            kind: Kind = "wrong class" if it.among >= MOST else "wrong boundary"
+            about = ", mostly about what is drawn as another class" if it.among >= MOST else ""
+            reason = (
+                f"The model's outline of '{it.region}' lies {_percent(moved)} of a band of "
+                f"±{it.reach:.2g} voxels beside the drawn one{about}"
+            )
+            if usual is not None:
+                reason += f"; {_percent(usual)} is usual for about this size"
+            yield it, _suspect(it, kind, score, reason)
+
+
+def _misnamed(places: Sequence[Sighting]) -> Iterator[tuple[Sighting, Suspect]]:
+    """Yield where much more of a class is called another than usually is; of two classes."""
+    for it, moved, usual, score in _beyond_usual(places):
+        if it.met:
+            continue
+        reason = (
+            f"'{it.other}' is drawn here, but the model calls it '{it.says}' "
+            f"({_percent(it.score)} of what it gives to all foreground); "
+            f"{_percent(moved)} of the '{it.other}' of this lesion speaks for '{it.says}'"
+        )
+        if usual is not None:
+            reason += f", where {_percent(usual)} is usual"
+        yield it, _suspect(it, "wrong class", score, reason)
+
+
+def _beyond_usual(
+    sightings: Sequence[Sighting],
+) -> Iterator[tuple[Sighting, float, float | None, float]]:
+    """Yield those moved clearly, with how far, what is usual for the size (or None) and a score.
+
+    The score is 1 − e^(−(t − 1)/3), where t is how many spreads the share lies beyond the median of
+    those of the same network (of all, where it has no more than :data:`FEW`) and of similar
+    breadth; 0 up to t = 1.
+    """
+    pairs = [(s, s.moved) for s in sightings if s.moved is not None]
+    for scorer in sorted({sighting.scorer for sighting, _ in pairs}):
+        own = [pair for pair in pairs if pair[0].scorer == scorer]
+        asked = own if len(own) > FEW else own + [p for p in pairs if p[0].scorer != scorer]
+        shares = np.array([moved for _, moved in asked], np.float64)
+        sizes = np.array([s.breadth for s, _ in asked], np.int64)
+        for index, (it, moved) in enumerate(own):
+            if moved < LEAST_MOVED:
+                continue
+            usual, spread = spread_of_similar(shares, sizes, index)
+            known = bool(np.isfinite(usual))
+            beyond = moved - (usual if known else LEAST_MOVED)
+            times = beyond / max(LEAST_SPREAD, spread if known else 0.0)
+            score = float(-np.expm1(-max(0.0, times - 1.0) / 3.0))
+            yield it, moved, usual if known else None, score
 
 
 def _flags(values: Iterator[bool]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -193,44 +210,47 @@ def _complete(reason: str, it: Sighting, ensemble: str | None) -> str:
     return reason + "."
 
 
-def _outermost(
+def unexplained(
     found: Sequence[tuple[Sighting, Suspect]], classes: Classes
 ) -> list[tuple[Sighting, Suspect]]:
-    """Leave out what is suspected again in a region within another, or from the other side.
+    """Leave out what another suspect of the same case explains.
 
-    A wrong class of a drawn component says what one of the predicted component there would repeat.
+    A lesion that is missed, spurious or misplaced is so in every region within as well, and parts
+    of a misplaced one lie on other parts. So what is suspected in a region within another one
+    leaves where the outer is suspected there of the same, or of a wrong boundary, unless that is
+    less than half as suspicious; and of several wrong classes, or a wrong boundary and a wrong
+    class, at one place of one region the most suspicious stays.
     """
-    at: dict[tuple[str, Kind], list[tuple[Sighting, Suspect]]] = {}
-    for pair in found:
-        at.setdefault((pair[1].case_id, pair[1].kind), []).append(pair)
-
-    def repeats(it: Sighting, other: Sighting) -> bool:
-        if not _covers(other, it):
-            return False
-        if it.side == other.side:
-            own, theirs = set(classes.regions[it.region]), set(classes.regions[other.region])
-            return own < theirs
-        return it.side == "predicted"
-
+    by_case: dict[str, list[Suspect]] = {}
+    for _, suspect in found:
+        by_case.setdefault(suspect.case_id, []).append(suspect)
     return [
-        (it, suspect)
-        for it, suspect in found
-        if not any(
-            other is not it
-            and repeats(it, other)
-            and (suspect.kind == "wrong class" or it.side == other.side)
-            for other, _ in at[suspect.case_id, suspect.kind]
-        )
+        (sighting, suspect)
+        for sighting, suspect in found
+        if not any(_explains(other, suspect, classes) for other in by_case[suspect.case_id])
     ]
 
 
-def _covers(outer: Sighting, inner: Sighting) -> bool:
-    """Tell whether at least half of one box lies in another."""
-    common, whole = 1, 1
-    for (low, high), (start, end) in zip(outer.box, inner.box, strict=True):
+def _explains(other: Suspect, it: Suspect, classes: Classes) -> bool:
+    own, theirs = set(classes.regions[it.region]), set(classes.regions[other.region])
+    if own < theirs and other.score >= 0.5 * it.score:
+        shared = _shared(other, it)
+        moved = other.kind == "wrong boundary" and shared > 0.0
+        return moved or (other.kind == it.kind and shared >= MOST)
+    kinds = {it.kind, other.kind}
+    about_class = "wrong class" in kinds and kinds <= {"wrong boundary", "wrong class"}
+    if other is not it and about_class and own & theirs:
+        return (other.score, other.id) > (it.score, it.id) and _shared(other, it) >= MOST
+    return False
+
+
+def _shared(first: Suspect, second: Suspect) -> float:
+    """Return the share of the smaller of two boxes that lies in the other."""
+    common = own = other = 1
+    for (low, high), (start, end) in zip(first.box, second.box, strict=True):
         common *= max(0, min(high, end) - max(low, start))
-        whole *= end - start
-    return 2 * common >= whole
+        own, other = own * (high - low), other * (end - start)
+    return common / min(own, other)
 
 
 def _show(score: float) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from rareseg.quality.sightings import SEEN, Sighting
+from rareseg.quality.places import SEEN, Sighting
 
 Floats = NDArray[np.float64]
 
@@ -42,17 +42,16 @@ MOST_COMPARED = 2000
 class Units:
     """How far one network's log-odds usually lie from the cut in one region, all above 0.
 
-    ``present`` of the drawn lesions that it sees, above; ``absent`` of the ground around drawn
-    lesions, below; ``named``: how far it usually prefers the right class to all others.
+    ``present`` of what it sees where it is drawn, above; ``absent`` of the ground around drawn
+    lesions, below.
     """
 
     present: float
     absent: float
-    named: float
 
 
 def measure_units(own: Sequence[Sighting], everyone: Sequence[Sighting]) -> Units:
-    """Return the units of a network from its sightings of drawn lesions of one region.
+    """Return the units of a network from its sightings of what is drawn, of one region or class.
 
     Medians, so that the few lesions whose labels are wrong do not matter. ``everyone`` are the
     sightings of all networks, which are asked where there are fewer than :data:`FEW` of its own.
@@ -65,7 +64,6 @@ def measure_units(own: Sequence[Sighting], everyone: Sequence[Sighting]) -> Unit
     return Units(
         present=usual(_present(own), _present(everyone)),
         absent=usual(_absent(own), _absent(everyone)),
-        named=usual(_named(own), _named(everyone)),
     )
 
 
@@ -75,10 +73,6 @@ def _present(sightings: Sequence[Sighting]) -> list[float]:
 
 def _absent(sightings: Sequence[Sighting]) -> list[float]:
     return [-odds for s in sightings if (odds := s.ground_odds) is not None and odds < 0]
-
-
-def _named(sightings: Sequence[Sighting]) -> list[float]:
-    return [-s.against for s in sightings if s.against is not None and s.against < 0]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from rareseg.errors import DataError, ReadError, RunError
 from rareseg.prediction.bundle import Bundle, load_bundle, split_members, weights_digest
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
-from rareseg.quality.sightings import Aside, Sighting, see_case
+from rareseg.quality.places import Aside, Sighting
+from rareseg.quality.sightings import see_case
 from rareseg.quality.suspect import Suspect, save_suspects
 from rareseg.quality.suspects import judge
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_folds, read_split
@@ -72,10 +73,9 @@ def find_suspects(
     folder = open_run(Path(run))
     bundle = load_bundle(folder.bundle)
     dataset = DataOptions(**read_about(folder)).open()
-    plan = _plan(folder, dataset, bundle)
+    plan = plan_scorers(folder, dataset, bundle)
     scope = _scope(plan, n_cases=len(dataset.cases))
     say(scope)
-    classes = bundle.classes
     kept = _Kept(folder.root / "scores" / "sightings.jsonl", _key(folder, bundle, dataset))
     for scorer, (predictor_bundle, cases) in plan.items():
         left = [case for case in cases if case.id not in kept.cases]
@@ -85,18 +85,22 @@ def find_suspects(
         predictor = Predictor(predictor_bundle, device=device)
         for scored in score_each(predictor, left, track=track, doing=f"looking with {scorer}"):
             kept.add(scored.case.id, _see(scored, bundle, scorer, aside))
-    suspects = judge(kept.sightings, classes, ensemble=ENSEMBLE)
+    in_folds = len(plan) > (ENSEMBLE in plan)
+    suspects = judge(kept.sightings, bundle.classes, ensemble=ENSEMBLE if in_folds else None)
     file = folder.root / "suspects.json"
     save_suspects(file, suspects)
     return Found(suspects, file, scope)
 
 
-_Plan = Mapping[str, tuple[Bundle, Sequence[Case]]]
+Scorers = Mapping[str, tuple[Bundle, Sequence[Case]]]
 """By scorer: its model, and the cases that it is to look at."""
 
 
-def _plan(folder: RunFolder, dataset: Dataset, bundle: Bundle) -> _Plan:
-    """Say who looks at which case: never a network that learned from it."""
+def plan_scorers(folder: RunFolder, dataset: Dataset, bundle: Bundle) -> Scorers:
+    """Say who looks at which case: never a network that learned from it.
+
+    Raises :class:`RunError` where nobody may look at any.
+    """
     roles = read_split(folder.split)
     folds = read_folds(folder.folds) if folder.folds.is_file() else {}
     numbers = sorted(set(folds.values()))
@@ -120,7 +124,7 @@ def _plan(folder: RunFolder, dataset: Dataset, bundle: Bundle) -> _Plan:
     return plan
 
 
-def _scope(plan: _Plan, *, n_cases: int) -> str:
+def _scope(plan: Scorers, *, n_cases: int) -> str:
     """Return one sentence about which cases are looked at, and by whom."""
     by_all = len(plan[ENSEMBLE][1]) if ENSEMBLE in plan else 0
     n_folds = len(plan) - (ENSEMBLE in plan)
