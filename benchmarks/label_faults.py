@@ -63,6 +63,10 @@ from rareseg.run.train import train
 
 IMAGES, SIDE = 120, 256
 SIDES = {"specks": (1024, 4096), "look-alikes": (), "lumps": (1024,)}
+STEPS = {"specks": 250, "look-alikes": 250, "lumps": 400}
+LUMPS_CONTRAST = 3.0
+"""At the usual 1.5 a network of so few steps does not tell the parts apart."""
+
 FEW = 12
 """Cases that are looked at in larger surroundings."""
 
@@ -115,8 +119,11 @@ def make_world(world: str, folder: Path, contrast: float) -> Path:
         write_specks(folder / "clean", specks)
         plant_faults(folder / "clean", spoiled, FaultSettings(seed=1))
     elif world == "lumps":
-        write_lumps(folder / "clean", LumpsSettings(images=IMAGES, size=SIDE, seed=11))
-        rates = FaultSettings(missed=0.08, spurious=0.08, shifted=0.08, swapped=0.25, seed=1)
+        write_lumps(
+            folder / "clean",
+            LumpsSettings(images=IMAGES, size=SIDE, contrast=LUMPS_CONTRAST, seed=11),
+        )
+        rates = FaultSettings(missed=0.08, spurious=0.08, shifted=0.08, swapped=0.2, seed=1)
         plant_faults(folder / "clean", spoiled, rates)
     else:
         write_specks(folder / "clean", specks)
@@ -299,7 +306,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("label-faults"))
     parser.add_argument("--worlds", default="specks,look-alikes,lumps")
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, help="of each network; those of STEPS if not given")
     parser.add_argument("--contrast", type=float, default=1.8, help="of specks; 2.5 is easy")
     options = parser.parse_args()
     peer = importlib.util.find_spec("cleanlab") is not None
@@ -310,7 +317,7 @@ def main() -> None:
     for world in options.worlds.split(","):
         folder = options.out / world
         spoiled = make_world(world, folder, options.contrast)
-        wishes = Wishes(settings=(*SETTINGS, f"training.steps={options.steps}"))
+        wishes = Wishes(settings=(*SETTINGS, f"training.steps={options.steps or STEPS[world]}"))
         train(spoiled, folder / "run", wishes=wishes, machine=Machine("cpu"), say=print)
         views, bundle = views_of(folder / "run", load_faults(spoiled / "faults.json"))
         few = [v for v in views if v.faults][: FEW - FEW // 3]

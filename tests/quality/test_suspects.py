@@ -172,6 +172,78 @@ def test_regions_within_each_other_name_a_fault_by_the_outermost_that_has_it():
     assert "calls it 'shell'" in beyond.reason
 
 
+def three_parts(seed):
+    """Lesions of a shell, a ring and a centre: classes 1, 2 and 3."""
+    labels = np.zeros((1, 96, 96), np.uint8)
+    for y in (25, 65):
+        x = 30 + 5 * (seed % 6)
+        for value, radius in ((1, 14), (2, 9), (3, 4)):
+            labels[disc(labels.shape, (0, y, x), radius)] = value
+    return labels
+
+
+PARTS = Classes(
+    ("background", "shell", "ring", "centre"),
+    (0, 1, 2, 3),
+    {"whole": (1, 2, 3), "core": (2, 3), "active": (2,)},
+)
+
+
+def confused(labels, *, seed, share=0.0):
+    """A model that calls some voxels of the ring, here and there, a shell."""
+    p = predict(labels, count=4, seed=seed)
+    swapped = (np.random.default_rng(seed).random(labels.shape) < share) & (labels == 2)
+    p[1][swapped], p[2][swapped] = p[2][swapped], p[1][swapped].copy()
+    return p
+
+
+def test_a_part_that_was_given_to_its_neighbour_is_found_within_the_lesion():
+    """It grows together with the part beside it: no component of its own is left."""
+    among = [
+        sighting
+        for seed in range(9)
+        for sighting in see_case(
+            confused(three_parts(seed), seed=seed),
+            three_parts(seed),
+            PARTS,
+            {},
+            case_id=f"fine {seed}",
+            scorer="fold 1",
+        )
+    ]
+    assert judge(among, PARTS) == ()
+    for true, drawn, region in ((3, 2, "active"), (1, 2, "core")):
+        labels = three_parts(0)
+        labels[0, :45][labels[0, :45] == true] = drawn
+        found = look(confused(three_parts(0), seed=0), labels, PARTS, among=among)
+        assert {suspect.kind for suspect in found} == {"wrong class"}
+        assert region in {suspect.region for suspect in found}
+        assert max(suspect.score for suspect in found) > 0.6
+
+
+def test_classes_that_the_model_often_confuses_are_rarely_suspected():
+    scores = []
+    for share in (0.0, 0.35):
+        among = [
+            sighting
+            for seed in range(9)
+            for sighting in see_case(
+                confused(three_parts(seed), seed=seed, share=share * (1 + seed % 3) / 2),
+                three_parts(seed),
+                PARTS,
+                {},
+                case_id=f"fine {seed}",
+                scorer="fold 1",
+            )
+        ]
+        labels = three_parts(0)
+        p = confused(labels, seed=99, share=0.45)
+        found = [s for s in look(p, labels, PARTS, among=among) if "'ring' is drawn" in s.reason]
+        scores.append(max((s.score for s in found if s.case_id == "odd"), default=0.0))
+    assert scores[0] > 0.7
+    assert scores[1] < scores[0] - 0.3
+
+
 def test_a_small_and_a_large_lesion_are_ranked_by_how_sure_the_model_is():
     radii = (1.8, 56.4)
     among = usual(size=224, radii=(1.8, 56.4, 4, 20))

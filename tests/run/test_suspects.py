@@ -13,7 +13,7 @@ import pytest
 from rareseg.data.faults import FaultSettings, plant_faults
 from rareseg.data.formats import read_image
 from rareseg.data.specks import SpecksSettings, write_specks
-from rareseg.errors import RunError
+from rareseg.errors import ReadError, RunError
 from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.predictor import Predictor
 from rareseg.quality.sightings import see_case
@@ -176,6 +176,31 @@ def test_what_mining_set_aside_is_noted(planted, found, tmp_path):
     again = {s.id: s for s in find_suspects(run).suspects}
     assert again[suspect.id] == replace(suspect, aside=True)
     assert again[other.id] == other
+
+
+def test_what_annotators_drew_is_told(planted, found, tmp_path):
+    run, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(planted[0], run)
+    shutil.copytree(planted[0].parent / "data", data)
+    with (data / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        rows = [
+            {**row, "mask_ann": row["mask"], "mask_bob": "empty"} for row in csv.DictReader(file)
+        ]
+    with (data / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    (run / "run.json").write_text(json.dumps({**about, "path": str(data)}), encoding="utf-8")
+    again = find_suspects(run).suspects
+    assert [(s.id, s.score) for s in again] == [(s.id, s.score) for s in found.suspects]
+    for suspect in again:
+        drawn = "0 of 2" if suspect.kind == "missed lesion" else "1 of 2"
+        assert f"{drawn} annotators drew it" in suspect.reason
+    (data / rows[0]["mask"]).write_bytes(b"no picture")
+    with pytest.raises(ReadError, match=r"masks"):
+        find_suspects(run)
+    assert load_suspects(run / "suspects.json") == again
 
 
 def test_the_command_says_what_was_found(planted, found, call):

@@ -253,4 +253,7 @@ class _Kept:
         if lines[0] != json.dumps({"key": key}):
             return
         for line in lines[1:-1]:  # the last one is empty, or was cut short
-            yield json.loads(line)
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return  # damaged: this case and those after it are looked at again
