@@ -7,7 +7,7 @@ neither its size nor that of the lesion changes what is said.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,25 +79,39 @@ def see_case(
     shown = np.zeros(labels.shape, np.bool_)
     for mask in masks.values():
         shown |= mask
-    blank = Sighting(case_id, group, "", scorer, "drawn", NOWHERE, 0, 0, 0, 0, 0.0, 0.0, 0.5)
+    blank = Sighting(
+        case_id=case_id,
+        group=group,
+        region="",
+        scorer=scorer,
+        side="drawn",
+        box=NOWHERE,
+        plane=0,
+        place=0,
+        voxels=0,
+        breadth=0,
+        met=0.0,
+        score=0.0,
+        cut=MOST,
+    )
     found = list(
         see_names(
             probabilities, labels, shown, classes, blank, annotations=annotations, aside=aside
         )
     )
+    foreground = shown & (labels != 0) & (labels != IGNORE)
     for region in classes.regions:
-        cut = points[region].threshold
-        about = replace(blank, region=region, cut=cut)
+        about = replace(blank, region=region, cut=points[region].threshold)
         view = _View(
-            region,
-            probabilities,
-            labels,
-            classes,
-            scores[region],
-            cut,
-            masks[region],
-            np.asarray(shown & (labels != 0) & (labels != IGNORE)),
-            spacing,
+            probabilities=probabilities,
+            labels=labels,
+            classes=classes,
+            members=classes.regions[region],
+            scores=scores[region],
+            cut=points[region].threshold,
+            predicted=label_components(masks[region]),
+            foreground=foreground,
+            spacing=spacing,
         )
         members = list(classes.regions[region])
         drew = [np.isin(annotation, members) for annotation in annotations]
@@ -123,42 +137,51 @@ def see_case(
     return tuple(found)
 
 
+@dataclass(frozen=True, eq=False)
 class _View:
-    """One region of one case: its scores, its cut and everything around it."""
+    """One region of one case: its classes, scores, cut and predicted components.
 
-    def __init__(
-        self,
-        region: str,
-        probabilities: NDArray[np.float32],
-        labels: NDArray[np.uint8],
-        classes: Classes,
-        scores: NDArray[np.float32],
-        cut: float,
-        mask: Bools,
-        foreground: Bools,
-        spacing: Spacing,
-    ) -> None:
-        self.probabilities, self.labels, self.classes = probabilities, labels, classes
-        self.scores, self.cut, self.spacing = scores, cut, spacing
-        self.foreground = foreground
-        self.flat = len(labels) == 1
-        self.finest = min(spacing[1:] if self.flat else spacing)
-        self.members = list(classes.regions[region])
-        self.others = [k for k in range(1, classes.count) if k not in self.members]
-        self.predicted, self.n_predicted = label_components(mask)
+    ``foreground`` is where label and prediction both hold some region.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    classes: Classes
+    members: tuple[int, ...]
+    scores: NDArray[np.float32]
+    cut: float
+    predicted: tuple[NDArray[np.uint32], int]
+    foreground: Bools
+    spacing: Spacing
+
+    @property
+    def others(self) -> list[int]:
+        """The classes of foreground that the region does not hold."""
+        return [k for k in range(1, self.classes.count) if k not in self.members]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the case is one slice."""
+        return len(self.labels) == 1
+
+    @property
+    def finest(self) -> float:
+        """The spacing of the finest axis that counts."""
+        return min(self.spacing[1:] if self.is_flat else self.spacing)
 
     def look(
         self, reference: NDArray[np.uint8], about: Sighting
     ) -> Iterator[tuple[Sighting, tuple[slice, ...], Bools]]:
         """Yield every component with its box and its mask within."""
+        predicted, n_predicted = self.predicted
         drawn, count = label_components(reference == 1)
         sizes = component_sizes(drawn, count)
         for index, box in enumerate(ndimage.find_objects(drawn, count), start=1):
             on = drawn[box] == index
-            sighting = self._common(about, box, on, np.asarray(self.predicted[box] > 0))
+            sighting = self._common(about, box, on, np.asarray(predicted[box] > 0))
             moved, among, reach = None, 0.0, None
             if sighting.met >= SEEN:
-                reach_mm = band_reach(int(sizes[index - 1]), self.spacing, flat=self.flat)
+                reach_mm = band_reach(int(sizes[index - 1]), self.spacing, flat=self.is_flat)
                 found = self._moved(drawn, index, box, reach_mm)
                 moved, among = found.share, found.among
                 reach = reach_mm / self.finest
@@ -168,8 +191,8 @@ class _View:
                 on,
             )
         counted = self.labels != IGNORE
-        for index, box in enumerate(ndimage.find_objects(self.predicted, self.n_predicted), 1):
-            whole = self.predicted[box] == index
+        for index, box in enumerate(ndimage.find_objects(predicted, n_predicted), start=1):
+            whole = predicted[box] == index
             on = whole & counted[box]
             if on.sum() < MOST * whole.sum():
                 continue
@@ -207,7 +230,7 @@ class _View:
         wide = self._grown(box, reach_mm)
         here = drawn[wide]
         lesion = here == index
-        theirs = self.predicted[wide]
+        theirs = self.predicted[0][wide]
         touching = np.unique(theirs[lesion & (theirs > 0)])
         return measure_moved(
             lesion,
@@ -223,7 +246,7 @@ class _View:
     def _ground(self, box: tuple[slice, ...]) -> float | None:
         """Return the median score of what is neither drawn nor predicted around a box."""
         wide = self._grown(box, AROUND * self.finest)
-        empty = (self.labels[wide] == 0) & (self.predicted[wide] == 0)
+        empty = (self.labels[wide] == 0) & (self.predicted[0][wide] == 0)
         return float(np.median(self.scores[wide][empty])) if empty.any() else None
 
     def _grown(self, box: tuple[slice, ...], reach_mm: float) -> tuple[slice, ...]:
