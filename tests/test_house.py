@@ -184,6 +184,7 @@ def test_every_command_has_an_example():
         "compare",
         "search",
         "consensus",
+        "suspects",
         "predict",
         "evaluate",
         "review",

@@ -15,6 +15,7 @@ import rareseg.cli.deciding  # isort: skip
 import rareseg.cli.scoring  # isort: skip
 import rareseg.cli.comparing  # isort: skip
 import rareseg.cli.annotators  # isort: skip
+import rareseg.cli.suspecting  # isort: skip
 import rareseg.cli.reviewing  # noqa: F401 - importing registers the commands
 from rareseg.cli.app import app
 from rareseg.cli.output import complain

@@ -1,0 +1,259 @@
+"""Find where the labels of a run's cases deserve a second look.
+
+Each case is scored by the network that had not seen it; what is seen of it is kept line by line in
+``scores/sightings.jsonl``, so that a killed search goes on where it stopped, and a repeated one
+reads it alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rareseg.data.files import atomic_write, naming
+from rareseg.data.fingerprint import content_hash
+from rareseg.data.formats import read_mask
+from rareseg.data.preprocess import class_indices
+from rareseg.data.records import Case, Classes, Dataset, Role
+from rareseg.data.store import open_store
+from rareseg.errors import DataError, ReadError, RunError
+from rareseg.prediction.bundle import Bundle, load_bundle, split_members, weights_digest
+from rareseg.prediction.predictor import Predictor
+from rareseg.progress import Track, silent
+from rareseg.quality.places import Aside, Sighting
+from rareseg.quality.sightings import see_case
+from rareseg.quality.suspect import Suspect, save_suspects
+from rareseg.quality.suspects import judge
+from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_folds, read_split
+from rareseg.run.prepare import Say, nobody
+from rareseg.run.scoring import ScoredCase, score_each
+from rareseg.training.mining import RECORD, read_record
+
+VERSION = 1
+"""Raised whenever sightings of the old kind could be misread."""
+
+ENSEMBLE = "all networks"
+"""The scorer of cases that no network learned from."""
+
+UNLEARNT: tuple[Role, ...] = ("select", "certify", "test")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found, the file that it stands in, and which cases it is about, in a sentence."""
+
+    suspects: tuple[Suspect, ...]
+    file: Path
+    scope: str
+
+
+def find_suspects(
+    run: Path | str,
+    *,
+    device: str | torch.device = "cpu",
+    track: Track = silent,
+    say: Say = nobody,
+) -> Found:
+    """Find suspects in the labels of a run's cases and write them to ``RUN/suspects.json``.
+
+    Of a run in folds every case is scored by the network that had not seen it, held-out test cases
+    by all together; of any other run only the cases that nothing was learnt from are scored, and
+    ``say`` is told so. Raises :class:`RunError` for a folder that is no finished run or has no case
+    that was not learnt from, :class:`ReadError` and :class:`DataError` for a case that cannot be
+    scored.
+    """
+    folder = open_run(Path(run))
+    bundle = load_bundle(folder.bundle)
+    dataset = DataOptions(**read_about(folder)).open()
+    plan = plan_scorers(folder, dataset, bundle)
+    scope = _scope(plan, n_cases=len(dataset.cases))
+    say(scope)
+    kept = _Kept(folder.root / "scores" / "sightings.jsonl", _key(folder, bundle, dataset))
+    for scorer, (predictor_bundle, cases) in plan.items():
+        left = [case for case in cases if case.id not in kept.cases]
+        if not left:
+            continue
+        aside = _set_aside(folder, {case.id for case in left})
+        predictor = Predictor(predictor_bundle, device=device)
+        for scored in score_each(predictor, left, track=track, doing=f"looking with {scorer}"):
+            kept.add(scored.case.id, _see(scored, bundle, scorer, aside))
+    in_folds = len(plan) > (ENSEMBLE in plan)
+    suspects = judge(kept.sightings, bundle.classes, ensemble=ENSEMBLE if in_folds else None)
+    file = folder.root / "suspects.json"
+    save_suspects(file, suspects)
+    return Found(suspects, file, scope)
+
+
+Scorers = Mapping[str, tuple[Bundle, Sequence[Case]]]
+"""By scorer: its model, and the cases that it is to look at."""
+
+
+def plan_scorers(folder: RunFolder, dataset: Dataset, bundle: Bundle) -> Scorers:
+    """Say who looks at which case: never a network that learned from it.
+
+    Raises :class:`RunError` where nobody may look at any.
+    """
+    roles = read_split(folder.split)
+    folds = read_folds(folder.folds) if folder.folds.is_file() else {}
+    numbers = sorted(set(folds.values()))
+    if folds and len(numbers) != bundle.members:
+        raise RunError(
+            f"{folder.folds} names {len(numbers)} folds, but {folder.bundle} holds "
+            f"{bundle.members} networks; copy the run again, or train into another --out."
+        )
+    plan: dict[str, tuple[Bundle, Sequence[Case]]] = {}
+    for number, weights in zip(numbers, split_members(bundle) if folds else (), strict=True):
+        own = [case for case in dataset.cases if folds.get(case.id) == number]
+        plan[f"fold {number + 1}"] = (replace(bundle, weights=weights, members=1), own)
+    unlearnt = [case for case in dataset.cases if roles.get(case.id) in UNLEARNT]
+    if unlearnt:
+        plan[ENSEMBLE] = (bundle, unlearnt)
+    if not plan:
+        raise RunError(
+            f"{folder.root} has no case that nothing was learnt from; train with --folds to have "
+            "every case scored by a network that has not seen it."
+        )
+    return plan
+
+
+def _scope(plan: Scorers, *, n_cases: int) -> str:
+    """Return one sentence about which cases are looked at, and by whom."""
+    by_all = len(plan[ENSEMBLE][1]) if ENSEMBLE in plan else 0
+    n_folds = len(plan) - (ENSEMBLE in plan)
+    if n_folds == 0:
+        return (
+            f"Of {n_cases} cases only the {by_all} that the network did not learn from are looked "
+            "at; train with --folds 5 to have every case looked at."
+        )
+    learnt = sum(len(cases) for scorer, (_, cases) in plan.items() if scorer != ENSEMBLE)
+    held_out = f", and {by_all} held-out cases by all {n_folds} together" if by_all else ""
+    return (
+        f"{learnt} cases are looked at, each by the one of {n_folds} networks that had not seen "
+        f"it{held_out}."
+    )
+
+
+def _see(
+    scored: ScoredCase,
+    bundle: Bundle,
+    scorer: str,
+    aside: Mapping[str, Sequence[tuple[Aside, tuple[int, ...]]]],
+) -> tuple[Sighting, ...]:
+    case, shape = scored.case, scored.labels.shape
+    return see_case(
+        scored.probabilities,
+        scored.labels,
+        bundle.classes,
+        bundle.points,
+        case_id=case.id,
+        scorer=scorer,
+        group=case.group,
+        spacing=scored.image.geometry.spacing,
+        annotations=_annotations(case, bundle.classes, shape),
+        aside=[_on_grid(note, grid, shape) for note, grid in aside.get(case.id, ())],
+    )
+
+
+def _annotations(case: Case, classes: Classes, shape: tuple[int, ...]) -> list[NDArray[np.uint8]]:
+    """Return what each annotator drew, as class indices; nothing where one drew nothing."""
+    drawn = []
+    for name, path in case.annotations:
+        if path is None:
+            drawn.append(np.zeros(shape, np.uint8))
+            continue
+        try:
+            labels = class_indices(read_mask(path).array, classes.values, classes.ignore_value)
+        except ReadError:
+            raise
+        except DataError as error:
+            raise DataError(f"case '{case.id}', annotator '{name}': {error}") from error
+        drawn.append(labels)
+    return drawn
+
+
+def _set_aside(
+    folder: RunFolder, cases: set[str]
+) -> dict[str, list[tuple[Aside, tuple[int, ...]]]]:
+    """Return what mining had set aside in these cases by the end, with the shape of its grid.
+
+    In a run in folds by any of the networks that learned from the case.
+    """
+    records = sorted(folder.training.glob(f"**/{RECORD}"))
+    suspects = [s for path in records for s in read_record(path).suspects if s.case in cases]
+    if not suspects or not (folder.store / "store.json").is_file():
+        return {}
+    table = open_store(folder.store).cases
+    shapes = dict(zip(table.ids, table.shape.tolist(), strict=True))
+    found: dict[str, list[tuple[Aside, tuple[int, ...]]]] = {}
+    for suspect in suspects:
+        note = Aside(suspect.box, suspect.true, suspect.predicted)
+        found.setdefault(suspect.case, []).append((note, tuple(shapes[suspect.case])))
+    return found
+
+
+def _on_grid(note: Aside, grid: Sequence[int], shape: Sequence[int]) -> Aside:
+    """Return a box of the store's grid on the image's own, which may be finer or coarser."""
+    z, y, x = (
+        (low * own // stored, -(-high * own // stored))
+        for (low, high), stored, own in zip(note.box, grid, shape, strict=True)
+    )
+    return replace(note, box=(z, y, x))
+
+
+def _key(folder: RunFolder, bundle: Bundle, dataset: Dataset) -> str:
+    """Return the hash of all that sightings depend on."""
+    points = {
+        region: (point.threshold, point.smallest_component)
+        for region, point in bundle.points.items()
+    }
+    parts = [VERSION, weights_digest(folder.bundle), sorted(points.items()), content_hash(dataset)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class _Kept:
+    """The sightings found so far, in a file that only grows: a key, then one line for each case.
+
+    A file of another key is begun anew; a line cut short by a kill is found anew.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path = path
+        self.sightings: list[Sighting] = []
+        self.cases: set[str] = set()
+        lines = list(self._read(key))
+        with atomic_write(path) as temporary:
+            text = "".join(json.dumps(line) + "\n" for line in ({"key": key}, *lines))
+            temporary.write_text(text, encoding="utf-8")
+        for line in lines:
+            self._take(line)
+
+    def add(self, case_id: str, sightings: Sequence[Sighting]) -> None:
+        """Keep the sightings of a case."""
+        line = {"case": case_id, "sightings": [asdict(sighting) for sighting in sightings]}
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._take(line)
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        self.cases.add(line["case"])
+        self.sightings += [Sighting.from_dict(values) for values in line["sightings"]]
+
+    def _read(self, key: str) -> Iterator[dict[str, Any]]:
+        if not self._path.is_file():
+            return
+        lines = self._path.read_text(encoding="utf-8").split("\n")
+        if lines[0] != json.dumps({"key": key}):
+            return
+        for line in lines[1:-1]:  # the last one is empty, or was cut short
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return  # damaged: this case and those after it are looked at again
