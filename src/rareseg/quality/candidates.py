@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rareseg.quality.portraits import F32, Portrait, Symmetry, reorder, symmetries
 
-NEIGHBOURS = 32
+NEIGHBOURS = 16
 """How many of the closest (case, symmetry) are looked at, for every case."""
 COMPONENTS = 64
 LEAST_CLOSE = 0.35

@@ -52,7 +52,7 @@ def find_look_alikes(
 
     Pairs within a group are among them. Cases that cannot be read, and those without structure,
     pair with nothing; photographs are never held against volumes. The same cases give the same
-    pairs. Each case is laid on the 32 whose spectra are closest, and every two cases that a chain
+    pairs. Each case is laid on the 16 whose spectra are closest, and every two cases that a chain
     of pairs links on each other, up to ``COMPLETED`` of them: a thousand copies of one picture are
     linked, but not every two of them are listed.
     """
@@ -136,7 +136,7 @@ def _among(
         (a, first), (b, second) = members[i], members[j]
         if fit.similarity >= least and a != b:
             words = _in_words(fit, first, second)
-            found.append(LookAlike(*sorted((a, b)), min(1.0, fit.similarity), words))
+            found.append(LookAlike(min(a, b), max(a, b), min(1.0, fit.similarity), words))
     return found
 
 
@@ -154,6 +154,8 @@ def _lay_all(
         if not work or work[-1][0] != i or len(work[-1][1]) == _TOGETHER:
             work.append((i, []))
         work[-1][1].append((j, symmetry))
+    if not work:
+        return
     calls = (
         delayed(lay)(portraits[i], [(portraits[j], s) for j, s in others], clear=least)
         for i, others in work
@@ -175,8 +177,8 @@ def _in_words(fit: Fit, first: Portrait, second: Portrait) -> str:
     if order != tuple(range(dimension)):
         words.append("turned by 90°" if len(turned) == 1 else "mirrored along a diagonal")
     elif dimension == 2 and round_:
-        names = {(0,): "mirrored top to bottom", (1,): "mirrored left to right"}
-        words.append(names.get(tuple(round_), "turned by 180°"))
+        mirrored = "mirrored top to bottom" if 0 in round_ else "mirrored left to right"
+        words.append("turned by 180°" if len(round_) == 2 else mirrored)
     elif round_:
         words.append("mirrored along " + " and ".join("zyx"[axis] for axis in sorted(round_)))
     if max(map(abs, fit.shift)) > 0.02 * max(first.picture.shape):

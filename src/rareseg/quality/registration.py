@@ -1,4 +1,4 @@
-"""Laying one portrait on another: how alike are two cases where they lie best?
+"""Laying one portrait on another, and how alike the two are where they lie best.
 
 Correlation is computed for all shifts at once by Fourier transforms and divided by how much of
 the two pictures then overlaps; at the best shift it is computed once more, exactly, over the
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from rareseg.quality.portraits import GRID, LONG, SHORTEST, F32, Portrait, Symmetry, resize
+from rareseg.quality.portraits import F32, GRID, SHORTEST, Portrait, Symmetry, resize
 from rareseg.quality.portraits import transform as apply_symmetry
 
 LEAST_OVERLAP = 0.5
@@ -26,6 +26,8 @@ SAME_SCALE = 1.3
 HINT = 0.25
 """From this correlation on, more scales are tried."""
 MORE_SCALES = (0.95, 1.05, 0.9, 1.1)
+FINER_SCALES = (0.975, 1.025)
+"""Tried last, around the best scale so far."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,18 @@ def lay(first: Portrait, others: Sequence[tuple[Portrait, Symmetry]], *, clear: 
     """Return how each of ``others``, given with its symmetry, lies best on the first.
 
     As they stand, and at the scale of their files where these are of about one size; where
-    neither reaches ``clear`` but something speaks for it, at a few scales around.
+    neither reaches ``clear`` but something speaks for it, photographs at a few scales around.
     """
     pictures = [apply_symmetry(other.values, symmetry) for other, symmetry in others]
     best = _at_scale(first.values, pictures, [1.0] * len(others))
     ratios = [other.extent / first.extent for other, _ in others]
     again = [k for k, r in enumerate(ratios) if 0.015 < abs(np.log(r)) < np.log(SAME_SCALE)]
     _improve(best, first.values, pictures, again, [ratios[k] for k in again])
-    for scale in MORE_SCALES if first.picture.ndim == 2 else ():
-        again = [k for k, found in enumerate(best) if HINT <= found[0] < clear]
-        _improve(best, first.values, pictures, again, [scale] * len(again))
+    if first.picture.ndim == 2:
+        for factor in (*MORE_SCALES, *FINER_SCALES):
+            again = [k for k, found in enumerate(best) if HINT <= found[0] < clear]
+            around = [best[k][2] if factor in FINER_SCALES else 1.0 for k in again]
+            _improve(best, first.values, pictures, again, [scale * factor for scale in around])
     fits = []
     for (similarity, reversed_, scale, shift), picture, (_, symmetry) in zip(
         best, pictures, others, strict=True
@@ -168,4 +172,3 @@ def _correlation(first: F32, other: F32, shift: tuple[int, ...]) -> float:
     there = other[tuple(slice(a + s, b + s) for a, b, s in zip(start, stop, shift, strict=True))]
     x, y = here - here.mean(), there - there.mean()
     return float(np.sum(x * y) / np.sqrt(np.sum(x * x) * np.sum(y * y) + 1e-12))
-
