@@ -25,6 +25,8 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageOps
 import SimpleITK as sitk  # noqa: N813 (as its own documentation does)
 from joblib.externals.loky import get_reusable_executor
 from scipy import ndimage
@@ -226,7 +228,23 @@ def chosen_on(group: str) -> bool:
     return int(hashlib.sha256(group.encode()).hexdigest(), 16) % 2 == 0
 
 
-def tiles(jobs: int) -> None:
+def draw_pairs(pairs: Sequence[LookAlike], dataset: Dataset, path: Path) -> None:
+    """Draw pairs, four in a row, each picture with its contrast spread."""
+    files = {case.id: case.images[0] for case in dataset.cases}
+    side = 150
+    sheet = PIL.Image.new("L", (4 * (2 * side + 20), -(-len(pairs) // 4) * (side + 24)), 255)
+    pen = PIL.ImageDraw.Draw(sheet)
+    for k, pair in enumerate(pairs):
+        x, y = k % 4 * (2 * side + 20), k // 4 * (side + 24)
+        for place, name in enumerate((pair.a, pair.b)):
+            picture = PIL.ImageOps.autocontrast(PIL.Image.open(files[name]).convert("L"), 1)
+            picture.thumbnail((side - 4, side - 4))
+            sheet.paste(picture, (x + place * side, y + 14))
+            pen.text((x + place * side, y), name[:24], fill=0)
+    sheet.save(path)
+
+
+def tiles(jobs: int, picture: Path | None) -> None:
     """Hold the pairs of magnetic-tile against its groups."""
     if not DATA:
         print("\nRARESEG_DATA is not set: magnetic-tile is left out.")
@@ -254,6 +272,9 @@ def tiles(jobs: int) -> None:
     print(f"\nPairs between groups (none less alike than {lowest:.2f}):")
     for (a, b), count in across.most_common():
         print(f"  {a} and {b}: {count}")
+    if picture:
+        least = {tuple(sorted((groups[p.a], groups[p.b]))): p for p in pairs}
+        draw_pairs([least[pair] for pair, _ in across.most_common()], dataset, picture)
     found = {(p.a, p.b) for p in pairs}
     missed = Counter(
         groups[a]
@@ -318,13 +339,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="planted,tiles,speed")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--count", type=int, default=10_000, help="photographs for speed")
+    parser.add_argument(
+        "--picture", type=Path, help="draws of each two groups of tiles the least alike pair here"
+    )
     options = parser.parse_args()
     for part in options.only.split(","):
         if part == "planted":
             planted(options.jobs)
         elif part == "tiles":
-            tiles(options.jobs)
+            tiles(options.jobs, options.picture)
         elif part == "speed":
             speed(options.jobs, options.count)
         else:
