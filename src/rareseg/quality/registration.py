@@ -23,7 +23,7 @@ FARTHEST = {2: 30, 3: 8}
 """The largest shift that is looked at, in pixels of a picture."""
 SAME_SCALE = 1.3
 """Files whose longest sides differ by less than this factor may be cut from one, not rescaled."""
-HINT = 0.25
+HINT = 0.15
 """From this correlation on, more scales are tried."""
 MORE_SCALES = (0.95, 1.05, 0.9, 1.1)
 FINER_SCALES = (0.975, 1.025)
