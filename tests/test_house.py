@@ -172,6 +172,7 @@ def test_every_command_has_an_example():
     assert {command.callback.__name__ for command in app.registered_commands} == {
         "demo",
         "inspect",
+        "audit",
         "plan",
         "preview",
         "train",

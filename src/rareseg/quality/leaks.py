@@ -213,7 +213,8 @@ def leak_findings(twins: Sequence[Twins], facts: Sequence[CaseFacts]) -> list[Fi
                 "differing-masks",
                 f"{counted(len(differing), 'pair')} of look-alikes, of {compared:,} compared, "
                 f"{'has' if len(differing) == 1 else 'have'} masks that differ "
-                f"({_pair(differing[0])}: {differing[0].difference}): see which is right, and draw the other again.",
+                f"({_pair(differing[0])}: {differing[0].difference}): see which is right, and draw "
+                "the other again.",
                 _sights(differing),
             )
         )
