@@ -1,9 +1,10 @@
 """Whether empty images show what lies around lesions, and training shows what tests hold.
 
-Tiles of background (see :mod:`rareseg.quality.backgrounds`) are points; a tile is *known* to others
-where one of them lies within a radius. The radius is what the data themselves give: within it lies,
-for nearly every tile of the others, a tile of another group of them. What is not known is gathered
-into kinds, of which only those that several groups share are worth a word.
+Tiles of background (see :mod:`rareseg.quality.backgrounds`) are points. A tile is *known* to other
+images where they have their part in its neighbourhood: among the nearest tiles of other groups, so
+many that ``EXPECTED`` of them should belong to those images if both showed the same, ``KNOWN`` or
+more do. What is not known is gathered into kinds, of which only those that several groups share are
+worth a word.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ Floats = NDArray[np.float32]
 LEAST_CASES = 5
 """Fewer cases on either side say nothing of variety."""
 LEAST_TILES = 20
-WITHIN = 97.5
-"""Per cent of the tiles of the others that lie within the radius of another group's tile."""
+EXPECTED, KNOWN = 12.0, 3
+"""Of as many neighbours of a kind as are expected, so few make a tile known."""
+MOST_NEIGHBOURS = 400
 LEAST_COVERED = 0.8
 """Below this share of known background, the empty images lack variety."""
 LEAST_KIND = 0.02
@@ -37,6 +39,8 @@ KIND_GROUPS = 4
 MOST_TILES = 40_000
 """Tiles of one side that are compared; of more, every so-manieth."""
 MOST_CLUSTERED = 2000
+SPREAD = 2.0
+"""A kind is as wide as so many neighbourhoods."""
 EXAMPLES = 4
 """Crops that are shown of each kind."""
 
@@ -82,6 +86,7 @@ class _Cloud:
     points: Floats
     case: NDArray[np.int64]
     group: NDArray[np.int64]
+    groups: tuple[str, ...]
     ids: tuple[str, ...]
     boxes: tuple[Box, ...]
 
@@ -196,13 +201,12 @@ def _coverage(
     asked, known = _cloud(of_facts, tiles), _cloud(by_facts, tiles)
     if min(len(asked.points), len(known.points)) < LEAST_TILES:
         return Coverage(of, by, Undefined("too little free background"), n_of, n_by)
-    radius = _radius(known)
-    if radius is None:
+    if len(np.unique(known.group)) < 2:
         return Coverage(of, by, Undefined(f"the {by} are of one group"), n_of, n_by)
-    distance, _ = spatial.cKDTree(known.points).query(asked.points)
-    new = np.flatnonzero(distance > radius)
+    theirs, radius = _neighbours(asked, known)
+    new = np.flatnonzero(theirs < KNOWN)
     kinds = _kinds(asked, new, radius)
-    order = new[np.argsort(-distance[new], kind="stable")]
+    order = new[np.argsort(theirs[new], kind="stable")]
     first = {int(asked.case[k]): int(k) for k in order[::-1]}
     examples = tuple(_crop(asked, k) for k in list(first.values())[::-1][: 2 * EXAMPLES])
     share = 1.0 - len(new) / len(asked.points)
@@ -222,28 +226,36 @@ def _cloud(facts: Sequence[CaseFacts], tiles: Mapping[str, Tiles]) -> _Cloud:
         points[keep],
         case[keep],
         group[keep],
+        tuple(groups),
         tuple(fact.id for fact in facts),
         tuple(boxes[k] for k in keep),
     )
 
 
-def _radius(cloud: _Cloud) -> float | None:
-    """Return the distance within which nearly every tile has a neighbour of another group."""
-    if len(np.unique(cloud.group)) < 2:
-        return None
-    tree = spatial.cKDTree(cloud.points)
-    nearest = np.full(len(cloud.points), np.inf)
-    asked, neighbours = np.arange(len(cloud.points)), 8
-    while len(asked):
-        count = min(neighbours, len(cloud.points))
-        distance, index = tree.query(cloud.points[asked], count)
-        other = cloud.group[index] != cloud.group[asked][:, None]
-        nearest[asked] = np.where(other, distance, np.inf).min(axis=1)
-        if count == len(cloud.points):
-            break
-        asked = asked[~other.any(axis=1)]
-        neighbours *= 4
-    return float(np.percentile(nearest, WITHIN))
+def _neighbours(asked: _Cloud, known: _Cloud) -> tuple[Floats, float]:
+    """Return how many neighbours of each tile of ``asked`` are of ``known``, and how far they lie.
+
+    Neighbours are of other groups. Their number is such that ``EXPECTED`` are if both show the
+    same; where fewer can be asked for, the count is scaled up. The distance is the median over
+    tiles of that to the farthest neighbour.
+    """
+    points = np.concatenate([asked.points, known.points])
+    names = {name: k for k, name in enumerate({*asked.groups, *known.groups})}
+    group = np.concatenate(
+        [[names[cloud.groups[k]] for k in cloud.group] for cloud in (asked, known)]
+    )
+    is_known = np.arange(len(points)) >= len(asked.points)
+    share = float(is_known.mean())
+    wanted = min(int(np.ceil(EXPECTED / share)), MOST_NEIGHBOURS, len(points) - 1)
+    largest = int(np.bincount(group).max())
+    tree = spatial.cKDTree(points)
+    distance, index = tree.query(asked.points, min(wanted + largest, len(points)))
+    other = group[index] != group[: len(asked.points), None]
+    near = other & (np.cumsum(other, axis=1) <= wanted)
+    counts = (near & is_known[index]).sum(axis=1)
+    farthest = np.where(near, distance, 0.0).max(axis=1)
+    scale = EXPECTED / np.maximum(near.sum(axis=1) * share, 1e-9)
+    return np.asarray(counts * scale, np.float32), float(np.median(farthest))
 
 
 def _kinds(cloud: _Cloud, new: NDArray[np.int64], radius: float) -> tuple[Kind, ...]:
@@ -254,7 +266,7 @@ def _kinds(cloud: _Cloud, new: NDArray[np.int64], radius: float) -> tuple[Kind, 
     some_new = new[:: -(-len(new) // MOST_CLUSTERED)]
     points = cloud.points[some_new]
     links = hierarchy.linkage(points, "average")
-    labels = hierarchy.fcluster(links, 2.0 * radius, "distance")
+    labels = hierarchy.fcluster(links, SPREAD * radius, "distance")
     kinds = []
     for label in np.unique(labels):
         members = some_new[labels == label]
