@@ -175,8 +175,10 @@ def test_an_empty_data_set_and_one_without_foreground_are_findings(
 
 
 def test_one_case_is_audited(specks_cases, write_cases, tmp_path):
-    said = found(write_cases(tmp_path / "d", positives(specks_cases)[:1]))
-    assert set(said) <= NOTES
+    data = write_cases(tmp_path / "d", positives(specks_cases)[:1])
+    assert set(found(data)) <= NOTES
+    skipped = audit_dataset(open_dataset(data), jobs=1).skipped
+    assert {"shifted-masks", "negatives-without-variety", "outlying-cases"} <= set(skipped)
 
 
 def test_files_that_cannot_be_read_are_findings_and_the_rest_is_looked_at(

@@ -57,7 +57,7 @@ def test_islands_holes_frames_and_cut_lesions_are_counted():
     assert names(found) == ["one-voxel-islands", "small-holes", "drawn-frames", "touching-border"]
     assert found[0].text.startswith("3 islands of one voxel among 8 lesions of usually 50 voxels")
     assert found[0].cases == ("c1", "c2")
-    assert found[3].text.startswith("1 of 8 lesions (12%)")
+    assert found[3].text.startswith("1 of 8 lesions (12 %)")
 
 
 def test_where_lesions_are_tiny_single_voxels_are_no_islands():

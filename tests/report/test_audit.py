@@ -92,6 +92,7 @@ def audit(*findings, cases=None, twins=()):
             Coverage("empty images", "positive images", Undefined("too few"), 1, 1),
         ),
         outlines=Misplaced({}, silent="too few cases have an outline"),
+        skipped={"shifted-masks": f"no outline {EVIL}"},
     )
 
 
@@ -154,7 +155,7 @@ def test_the_verdict_comes_first_and_the_worst_before_the_rest(everything):
             "Notes",
             "What the files hold",
         )
-    ]  # noqa: E501
+    ]
     assert places == sorted(places)
     assert "5 things must be fixed before training" in text
 
@@ -198,6 +199,14 @@ def test_undefined_is_said_with_its_reason(everything):
     text = " ".join(read(everything).texts)
     assert "is not known: too few." in text
     assert "could not be judged: too few cases have an outline" in text
+
+
+def test_what_could_not_be_looked_for_is_not_called_absent():
+    text = " ".join(read(render_audit(audit(), title="t", scenes={})).texts)
+    absent, _, rest = text.partition("Could not be looked for")
+    assert KINDS["flipped-masks"].title in absent
+    assert KINDS["shifted-masks"].title not in absent
+    assert KINDS["shifted-masks"].title in rest
 
 
 def test_tiny_places_are_shown_near_and_others_whole():

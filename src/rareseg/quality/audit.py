@@ -13,7 +13,7 @@ import numpy as np
 from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.records import Dataset, Role
-from rareseg.evaluation.values import Value, ratio, value_to_json
+from rareseg.evaluation.values import Undefined, Value, ratio, value_to_json
 from rareseg.progress import Track, silent
 from rareseg.quality.backgrounds import tile_side
 from rareseg.quality.finding import Finding, Severity, check_allowed, in_order
@@ -28,6 +28,7 @@ from rareseg.quality.leakage import LookAlike, find_look_alikes, propose_groups
 from rareseg.quality.leaks import Twins, group_findings, know_twins, leak_findings, plan_roles
 from rareseg.quality.looking import Looked, look_at
 from rareseg.quality.negatives import Coverage, measure_coverage, negative_findings
+from rareseg.quality.outliers import FROM as OUTLIERS_FROM
 from rareseg.quality.outliers import find_outliers
 from rareseg.quality.outlines import Misplaced, find_misplaced
 
@@ -70,7 +71,7 @@ class Audit:
     ``findings`` are in order, the worst first. ``twins`` are all pairs of look-alikes, also within
     a group; ``groups`` a proposal that keeps them together (case id to group). ``coverages`` say
     how far empty and other images know each other's background, ``outlines`` whether masks could
-    be held against edges.
+    be held against edges. ``skipped`` leads from findings that could not be looked for to why.
     """
 
     fingerprint: Fingerprint
@@ -80,6 +81,7 @@ class Audit:
     regions: tuple[RegionFacts, ...]
     coverages: tuple[Coverage, ...]
     outlines: Misplaced
+    skipped: Mapping[str, str]
 
     @property
     def stops(self) -> tuple[Finding, ...]:
@@ -95,6 +97,7 @@ class Audit:
         return {
             "must_be_fixed": len(self.stops),
             "findings": [_finding_record(finding) for finding in self.findings],
+            "not_looked_for": dict(self.skipped),
             "near_duplicates": [twin.to_dict() for twin in self.twins],
             "proposed_groups": dict(self.groups),
             "cases": len(self.fingerprint.cases),
@@ -175,6 +178,7 @@ def audit_dataset(
         regions=_regions(fingerprint, looked),
         coverages=coverages,
         outlines=outlines,
+        skipped=_skipped(sound, fingerprint, outlines, coverages),
     )
 
 
@@ -184,6 +188,33 @@ def _side(fingerprint: Fingerprint) -> int:
         return tile_side((1, 1, 1))
     z, y, x = np.median([fact.shape for fact in fingerprint.cases], axis=0).astype(int).tolist()
     return tile_side((z, y, x))
+
+
+def _skipped(
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    outlines: Misplaced,
+    coverages: Collection[Coverage],
+) -> dict[str, str]:
+    """Return what could not be looked for, and why: silence there is no good news."""
+    skipped: dict[str, str] = {}
+    if outlines.silent:
+        skipped |= dict.fromkeys(("flipped-masks", "shifted-masks"), outlines.silent)
+    (forward, *_) = coverages
+    if isinstance(forward.known, Undefined):
+        skipped["negatives-without-variety"] = forward.known.reason
+        if all(isinstance(coverage.known, Undefined) for coverage in coverages):
+            skipped["unseen-background"] = forward.known.reason
+    if len(fingerprint.cases) < OUTLIERS_FROM:
+        skipped["outlying-cases"] = f"fewer than {OUTLIERS_FROM} cases have no usual"
+    if not any(len(case.annotations) > 1 for case in dataset.cases):
+        skipped["class-by-one-annotator"] = "no case has masks of several annotators"
+    if dataset.regions is None:
+        skipped["parts-outside-their-whole"] = "no regions are declared"
+    if all(fact.role is None for fact in fingerprint.cases):
+        names = ("group-in-two-splits", "leak-across-splits")
+        skipped |= dict.fromkeys(names, "no split is declared")
+    return skipped
 
 
 def _as_pair(twin: Twins) -> LookAlike:

@@ -178,3 +178,8 @@ def some(names: Sequence[str], *, most: int = 3) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return ``1 case`` or ``1,234 cases``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def per_cent(share: float) -> str:
+    """Return a share in [0, 1] as ``12 %``."""
+    return f"{100 * share:.0f} %"

@@ -10,7 +10,7 @@ from rareseg.data.fingerprint import CaseFacts
 from rareseg.data.formats import read_mask
 from rareseg.data.records import Case, Classes, Dataset
 from rareseg.errors import ReadError
-from rareseg.quality.finding import Box, Finding, Sight, counted, some
+from rareseg.quality.finding import Box, Finding, Sight, counted, per_cent, some
 from rareseg.quality.looking import Looked
 from rareseg.quality.outlines import Misplaced
 from rareseg.quality.shapes import Shapes
@@ -32,7 +32,7 @@ def shape_findings(looked: Mapping[str, Looked]) -> list[Finding]:
     findings = []
     usual = sorted(shapes.usual_size for shapes in drawn.values() if shapes.usual_size)
     if usual and usual[len(usual) // 2] >= ISLAND_BESIDE:
-        islands = _sights(drawn, lambda s: s.n_islands, lambda s: s.islands, "island of one voxel")
+        islands = _sights(drawn, lambda s: s.n_islands, lambda s: s.islands, "island")
         if islands:
             number = sum(drawn[sight.case_id].n_islands for sight in islands)
             findings.append(
@@ -72,7 +72,7 @@ def shape_findings(looked: Mapping[str, Looked]) -> list[Finding]:
         findings.append(
             Finding(
                 "touching-border",
-                f"{cut:,} of {counted(lesions, 'lesion')} ({cut / lesions:.0%}), in "
+                f"{cut:,} of {counted(lesions, 'lesion')} ({per_cent(cut / lesions)}), in "
                 f"{counted(len(cases), 'case')}, reach the image's border: their sizes are those "
                 "of the part that is seen.",
                 tuple(Sight(name, counted(drawn[name].n_cut, "lesion")) for name in cases),

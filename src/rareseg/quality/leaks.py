@@ -140,7 +140,7 @@ def _compare(
         return "not compared", ""
     if identical:
         same = a.drawn == b.drawn
-        return ("same", "") if same else ("differ", "every pixel of the images is equal")
+        return ("same", "") if same else ("differ", "labelled differently")
     if a.miniature is None or b.miniature is None:
         return "not compared", ""
     compared = compare_masks(a.miniature, b.miniature, names)
@@ -282,5 +282,5 @@ def _sights(twins: Sequence[Twins]) -> tuple[Sight, ...]:
 
 
 def _note(twin: Twins) -> str:
-    alike = "identical" if twin.identical else f"similarity {twin.similarity:.2f}, {twin.how}"
+    alike = "identical" if twin.identical else f"similarity {twin.similarity:.3f}, {twin.how}"
     return f"{alike}; {twin.difference}" if twin.difference else alike

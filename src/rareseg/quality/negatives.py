@@ -21,7 +21,7 @@ from rareseg.data.fingerprint import CaseFacts
 from rareseg.data.records import Role
 from rareseg.evaluation.values import Undefined, Value
 from rareseg.quality.backgrounds import Tiles
-from rareseg.quality.finding import Box, Finding, Sight, counted, some
+from rareseg.quality.finding import Box, Finding, Sight, counted, per_cent, some
 
 Floats = NDArray[np.float32]
 
@@ -130,8 +130,8 @@ def negative_findings(facts: Sequence[CaseFacts], coverages: Sequence[Coverage])
         findings.append(
             Finding(
                 "negatives-without-variety",
-                f"The {forward.n_by:,} empty images know {forward.known:.0%} of the background "
-                f"of the {forward.n_of:,} positive ones: elsewhere the model learns from lesions "
+                f"The {forward.n_by:,} empty images know {per_cent(forward.known)} of the "
+                f"background of the {forward.n_of:,} positive ones: elsewhere the model learns from lesions "
                 "alone what is no lesion; add empty images like those shown, from other places "
                 "or groups.",
                 _crops(forward),
@@ -148,7 +148,7 @@ def negative_findings(facts: Sequence[CaseFacts], coverages: Sequence[Coverage])
         findings.append(
             Finding(
                 "unseen-background",
-                f"{noun} of background, {share:.0%} of that of the {coverage.of} "
+                f"{noun} of background, {per_cent(share)} of that of the {coverage.of} "
                 f"({counted(len(cases), 'case')}: {some(cases)}), "
                 f"{'occurs' if len(coverage.kinds) == 1 else 'occur'} in none of the "
                 f"{coverage.n_by:,} {coverage.by}; add such images there.",

@@ -195,7 +195,16 @@ def render_audit(audit: Audit, *, title: str, scenes: Mapping[str, Sequence[Scen
             voxel=voxel,
             verdict=verdict(audit),
             sections=[section for section in sections if section[2]],
-            unseen=[kind.title for name, kind in KINDS.items() if name not in found],
+            unseen=[
+                kind.title
+                for name, kind in KINDS.items()
+                if name not in found and name not in audit.skipped and kind.severity != "note"
+            ],
+            skipped=[
+                (KINDS[name].title, reason)
+                for name, reason in audit.skipped.items()
+                if name not in found
+            ],
             regions=[_region(region, voxel) for region in audit.regions] if facts else [],
             ranges=_ranges(facts, data) if data is not None else [],
             warnings=[w for w in audit.fingerprint.warnings if not _said_elsewhere(w, audit)],
