@@ -158,6 +158,17 @@ def test_a_written_manifest_unites_what_looks_alike(specks_cases, write_cases, t
     assert "look-alikes-across-groups" not in found(file)
 
 
+def test_a_missing_mask_never_becomes_an_empty_one(specks_cases, write_cases, tmp_path, call):
+    data = write_cases(tmp_path / "d", specks_cases)
+    rows = (data / "manifest.csv").read_text().replace("3_mask.png", "", 1)
+    (data / "manifest.csv").write_text(rows)
+    file = tmp_path / "grouped.csv"
+    done = call("audit", data, "--out", tmp_path / "o", "--write-manifest", file)
+    assert done.code == 1
+    assert "was not written" in done.out
+    assert not file.exists()
+
+
 def test_an_empty_data_set_and_one_without_foreground_are_findings(
     specks_cases, write_cases, tmp_path, call
 ):

@@ -53,6 +53,8 @@ def audit(
             print_line(line)
         if done.manifest is not None:
             print_line(f"Manifest with proposed groups: {done.manifest.resolve()}")
+        elif manifest is not None:
+            print_line(f"{manifest} was not written: mend what data-problems lists first.")
         print_line(f"Page: {done.page.resolve()}")
     if done.audit.stops:
         raise typer.Exit(1)

@@ -22,7 +22,11 @@ from rareseg.run.folder import DataOptions, require_free
 
 @dataclass(frozen=True, eq=False)
 class Audited:
-    """An audit and where it was written; ``manifest`` is ``None`` where none was wanted."""
+    """An audit and where it was written.
+
+    ``manifest`` is ``None`` where none was wanted, or where files have problems: a mask that is
+    missing would stand there as empty.
+    """
 
     audit: Audit
     page: Path
@@ -42,8 +46,9 @@ def audit(
     """Audit a data set into ``out``: ``audit.html`` and ``audit.json``; an earlier one is replaced.
 
     ``allow`` names findings that do not stop. ``manifest`` is written with groups that keep
-    look-alikes together. Raises OutputError where ``out`` holds anything else or the manifest
-    cannot be written there, UsageError for an unknown finding; all before any file is read.
+    look-alikes together, unless files have problems. Raises OutputError where ``out`` holds
+    anything else or the manifest cannot be written there, UsageError for an unknown finding; all
+    before any file is read.
     """
     check_allowed(allow)
     if not (out / "audit.json").is_file():
@@ -63,9 +68,9 @@ def audit(
     title = f"Audit of {Path(options.path).resolve().name}"
     write_audit(page, found, title=title, scenes=scenes)
     found.to_json(record)
-    if manifest is not None:
-        write_manifest(manifest, dataset, found.groups)
-    return Audited(found, page, record, manifest)
+    if manifest is None or found.fingerprint.problems:
+        return Audited(found, page, record, None)
+    return Audited(found, page, record, write_manifest(manifest, dataset, found.groups))
 
 
 def _scene(finding: str, sight: Sight, cases: Mapping[str, Case], classes: Classes) -> Scene:
