@@ -176,6 +176,7 @@ def test_every_command_has_an_example():
     assert {name_of(command) for command in app.registered_commands} == {
         "demo",
         "inspect",
+        "audit",
         "plan",
         "preview",
         "train",

@@ -11,6 +11,7 @@ import os
 import sys
 
 import rareseg.cli.learning  # isort: skip
+import rareseg.cli.auditing  # isort: skip
 import rareseg.cli.deciding  # isort: skip
 import rareseg.cli.scoring  # isort: skip
 import rareseg.cli.comparing  # isort: skip

@@ -1,0 +1,92 @@
+"""An audit as files: one page, one JSON, and a manifest with the proposed groups where wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rareseg.data.files import remove_leftovers
+from rareseg.data.manifest import check_manifest_place, write_manifest
+from rareseg.data.records import IGNORE, Case, Classes
+from rareseg.errors import DataError
+from rareseg.progress import Track, silent
+from rareseg.quality.audit import Audit, audit_dataset
+from rareseg.quality.finding import Sight, check_allowed
+from rareseg.quality.looking import read_case
+from rareseg.report.audit import Scene, Snapshot, scenes_wanted, take_snapshot, write_audit
+from rareseg.run.folder import DataOptions, require_free
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """An audit and where it was written.
+
+    ``manifest`` is ``None`` where none was wanted, or where files have problems: a mask that is
+    missing would stand there as empty.
+    """
+
+    audit: Audit
+    page: Path
+    record: Path
+    manifest: Path | None
+
+
+def audit(
+    options: DataOptions,
+    out: Path,
+    *,
+    allow: Collection[str] = (),
+    manifest: Path | None = None,
+    jobs: int = -1,
+    track: Track = silent,
+) -> Audited:
+    """Audit a data set into ``out``: ``audit.html`` and ``audit.json``; an earlier one is replaced.
+
+    ``allow`` names findings that do not stop. ``manifest`` is written with groups that keep
+    look-alikes together, unless files have problems. Raises OutputError where ``out`` holds
+    anything else or the manifest cannot be written there, UsageError for an unknown finding; all
+    before any file is read.
+    """
+    check_allowed(allow)
+    if not (out / "audit.json").is_file():
+        require_free(out)
+    dataset = options.open()
+    if manifest is not None:
+        check_manifest_place(manifest, dataset)
+    found = audit_dataset(dataset, allow=allow, jobs=jobs, track=track)
+    remove_leftovers(out)
+    cases = {case.id: case for case in dataset.cases}
+    wanted = scenes_wanted(found.findings)
+    scenes = {
+        name: [_scene(name, sight, cases, found.fingerprint.classes) for sight in sights]
+        for name, sights in track(wanted.items(), "Drawing the page", len(wanted))
+    }
+    page, record = out / "audit.html", out / "audit.json"
+    title = f"Audit of {Path(options.path).resolve().name}"
+    write_audit(page, found, title=title, scenes=scenes)
+    found.to_json(record)
+    if manifest is None or found.fingerprint.problems:
+        return Audited(found, page, record, None)
+    return Audited(found, page, record, write_manifest(manifest, dataset, found.groups))
+
+
+def _scene(finding: str, sight: Sight, cases: Mapping[str, Case], classes: Classes) -> Scene:
+    """Return the pictures of a sight, of those of its cases that can still be read."""
+    taken = [
+        _snapshot(finding, sight, cases[name], classes)
+        for name in (sight.case_id, sight.other)
+        if name in cases
+    ]
+    return Scene(sight.note, tuple(shot for shot in taken if shot is not None))
+
+
+def _snapshot(finding: str, sight: Sight, case: Case, classes: Classes) -> Snapshot | None:
+    try:
+        image, labels, _ = read_case(case, classes)
+    except DataError:
+        return None
+    drawn = np.asarray((labels > 0) & (labels != IGNORE), np.bool_)
+    return take_snapshot(finding, sight, case.id, case.group, image, drawn)
