@@ -5,6 +5,7 @@ A block that cannot run stands below a line ``<!-- not run: REASON -->``; those 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 import torch
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 START = ROOT / "docs" / "start.md"
 SHELL = ("", "sh", "bash", "console")
-OTHER_PROGRAMS = ("cd", "export", "git", "make", "pip", "python", "srun", "torchrun")
+OTHER_PROGRAMS = ("cd", "export", "git", "make", "pip", "python", "source", "srun", "torchrun")
 MOST_NOT_RUN = 3
 
 
@@ -106,11 +106,9 @@ def parse(words: list[str], *, whole: bool) -> tuple[str, dict[str, Any]]:
 
     A line that is not ``whole`` may leave out what it must have.
     """
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    above = click.Context(group, info_name="rareseg")
+    group: Any = typer.main.get_command(app)
+    above = group.context_class(group, info_name="rareseg")
     name, command, rest = group.resolve_command(above, list(words))
-    assert command is not None
     context = command.make_context(name, rest, parent=above, resilient_parsing=not whole)
     return str(name), context.params
 
@@ -161,14 +159,13 @@ def test_a_command_in_a_sentence_exists(page: str, found: str) -> None:
     [
         ("rareseg trian data/", "No such command"),
         ("rareseg train data/ --otu run", "No such option"),
-        ("rareseg predict run images/", "Missing option"),
-        ("rareseg train data/ --devices 0", "0 is not in the range"),
+        ("rareseg predict run images/", "Missing"),
+        ("rareseg train data/ --devices none", "none|integer"),
     ],
 )
 def test_a_command_line_that_does_not_exist_is_seen(line: str, complaint: str) -> None:
-    with pytest.raises(click.ClickException) as caught:
+    with pytest.raises(Exception, match=complaint):
         parse(words_of(line)[1:], whole=True)
-    assert complaint in caught.value.format_message()
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
@@ -260,6 +257,13 @@ def assumed(newcomer: Path, tmp_path: Path, monkeypatch) -> Iterator[dict[str, A
     here = shutil.copytree(newcomer, tmp_path / "here")
     monkeypatch.chdir(here)
     store = rs.build_store(rs.open_dataset("data/"), tmp_path / "cache")
+    endless = rs.PatchSampler.__iter__
+    # A sampler without an epoch never ends: its reader stops it, here after three batches.
+    monkeypatch.setattr(
+        rs.PatchSampler,
+        "__iter__",
+        lambda self: itertools.islice(endless(self), None if self.epoch_length else 3),
+    )
     rng = np.random.default_rng(0)
     references = {f"case{k}": rng.random((32, 32)) < 0.1 * (k % 2) for k in range(40)}
     probabilities = {
