@@ -207,8 +207,9 @@ def write_pngs(folder: Path, images: int, seed: int) -> Path:
     for case in rs.open_dataset(specks).cases:
         (image,) = case.images
         name = f"plate{seed}_{case.id}.png"
-        shutil.copy(image, folder / ("images" if case.mask else "negatives") / name)
-        if case.mask:
+        holds = case.mask is not None and np.asarray(Image.open(case.mask)).any()
+        shutil.copy(image, folder / ("images" if holds else "negatives") / name)
+        if case.mask and holds:
             shutil.copy(case.mask, folder / "masks" / name)
     shutil.rmtree(specks)
     return folder

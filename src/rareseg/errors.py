@@ -1,4 +1,6 @@
-"""Every error that rareseg raises on purpose::
+"""Every error that rareseg raises on purpose.
+
+::
 
     RaresegError
     ├── UsageError              the call is wrong                      exit code 2
