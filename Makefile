@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow check install clean
+.PHONY: demo test test-slow check docs install clean
 
 install: .venv/installed
 
@@ -23,10 +23,14 @@ test-slow: install
 	$(BIN)/pytest -m slow
 
 check: install
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples docs/conf.py
+	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Warnings are errors: a link that leads nowhere, a page that no table of contents names.
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
+
 clean:
-	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv demo site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

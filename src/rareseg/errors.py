@@ -1,5 +1,7 @@
 """Every error that rareseg raises on purpose.
 
+::
+
     RaresegError
     ├── UsageError              the call is wrong                      exit code 2
     │   ├── RecipeError         a recipe key or value is not allowed

@@ -53,6 +53,12 @@ class TestFolders:
         )
         assert open_dataset(str(folders)) == dataset
 
+    def test_negatives_may_stand_alone(self, tmp_path):
+        picture(tmp_path / "negatives" / "clean.png")
+        dataset = open_dataset(tmp_path)
+        assert dataset.cases == (Case("clean", (tmp_path / "negatives/clean.png",), None),)
+        assert (dataset.layout, dataset.problems) == ("folders", ())
+
     def test_negatives_have_no_mask_and_no_problem(self, folders):
         picture(folders / "negatives" / "clean.png")
         dataset = open_dataset(folders)

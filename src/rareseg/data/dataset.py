@@ -150,7 +150,7 @@ def _list(root: Path) -> Listing:
         entries = read_dataset_json(root).training
         is_decathlon = bool(entries) and any((root / str(e.get("image"))).exists() for e in entries)
         return open_decathlon(root) if is_decathlon else open_nnunet(root)
-    if (root / "images").is_dir():
+    if (root / "images").is_dir() or (root / "negatives").is_dir():
         return open_folders(root)
     holds = ", ".join(sorted(entry.name for entry in root.iterdir())[:5]) or "nothing"
     raise DataError(f"{root} holds {holds}; give {_LAYOUTS}.")

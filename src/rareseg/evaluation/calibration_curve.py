@@ -115,7 +115,7 @@ def score_sums(row: CaseScores) -> Floats:
 
 
 def expected_calibration_error(curve: CalibrationCurve) -> Value:
-    """Return Σ weight · |frequency − confidence|, in [0, 1] (Guo et al. 2017, eq. 3).
+    """Return ``Σ weight · |frequency − confidence|``, in [0, 1] (Guo et al. 2017, eq. 3).
 
     Undefined where no voxel counts. Where nearly all voxels are background with scores near 0 it is
     near 0 whatever the rest does: read it beside the curve in octaves.

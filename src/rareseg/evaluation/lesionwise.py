@@ -83,7 +83,7 @@ def brats_lesions(
     The reference is dilated by the 18-neighbourhood as often as the task says; reference voxels
     that one 26-connected component of the dilated mask holds are one lesion. A predicted
     26-connected component belongs to every lesion whose dilation it touches, and a lesion's dice
-    is 2·|P∩L| / (|P|+|L|) with P all components that belong to it. A component that touches no
+    is ``2·|P∩L| / (|P|+|L|)`` with P all components that belong to it. A component that touches no
     dilation is a false positive, whatever its size; a lesion of ``smallest_mm3`` or less counts
     nowhere, but what touches it is no false positive. Empty masks give no lesion. Raises
     ScoreError where shapes differ.

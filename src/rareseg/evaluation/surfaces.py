@@ -52,7 +52,7 @@ def measure_surfaces(
     Both are (Z, Y, X) or (Y, X); one slice is a plane, whose edges are those in the plane. The
     reference is bool, or uint8 with 0, 1 and IGNORE; ignored voxels are taken out of both masks.
     The 95 % Hausdorff distance is max(P₉₅ d(S→R), P₉₅ d(R→S)) with interpolated percentiles, the
-    normalised surface dice (|{d(S→R) ≤ τ}| + |{d(R→S) ≤ τ}|) / (|S| + |R|) (Nikolov et al.,
+    normalised surface dice ``(|{d(S→R) ≤ τ}| + |{d(R→S) ≤ τ}|) / (|S| + |R|)`` (Nikolov et al.,
     arXiv 1809.04430, on edge voxels as in Seidlitz et al., arXiv 2111.05408, eq. 1–3): MONAI's
     definitions. Raises ScoreError where shapes differ, UsageError for a negative tolerance.
     """

@@ -19,9 +19,9 @@ from rareseg.sampling.windows import Border, as_zyx
 class Batch:
     """B patches: ``images`` float32 and ``class_indices`` uint8, and their places.
 
-    Images are (B, C, *patch), class indices (B, *patch), ``IGNORE`` = 255. ``voxels`` (256,) counts
-    the indices, and ``with_foreground`` the patches that hold any foreground. ``number`` is k of
-    batch k.
+    Images are ``(B, C, *patch)``, class indices ``(B, *patch)``, ``IGNORE`` = 255. ``voxels``
+    (256,) counts the indices, and ``with_foreground`` the patches that hold any foreground.
+    ``number`` is k of batch k.
     """
 
     images: torch.Tensor

@@ -242,7 +242,7 @@ class PatchSampler:
         )
 
     def recount(self, batch: Batch, labels: torch.Tensor) -> None:
-        """Count ``labels`` (B, *patch) in place of those cut: what an augmentation left of them."""
+        """Count ``labels`` (B, patch) in place of those cut: what an augmentation left of them."""
         self._ledger.recount(
             self._program.phase_at(batch.number), batch.voxels, batch.with_foreground, labels
         )

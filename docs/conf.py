@@ -1,0 +1,64 @@
+"""How Sphinx makes the site of these pages: `make docs`, without any network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import rareseg
+from rareseg.recipe import Recipe
+
+project = "rareseg"
+author = "the rareseg developers"
+copyright = "the rareseg developers, Apache-2.0"  # noqa: A001 - Sphinx calls it so
+version = release = rareseg.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+
+# The table of contents names pages that other branches bring; tests hold it against what is there.
+suppress_warnings = ["toc.not_readable"]
+
+myst_heading_anchors = 3
+highlight_language = "text"
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88
+
+html_theme = "furo"
+html_title = "rareseg"
+html_copy_source = False
+html_show_sphinx = False
+
+
+def setting_lines(name: str, section: Any) -> list[str]:
+    """Return one section of the recipe as a heading, a sentence and a table in Markdown."""
+    lines = [f"## {name}", "", section.__doc__.strip(), "", "| setting | usual | meaning |"]
+    lines.append("|---|---|---|")
+    for key, known in section.model_fields.items():
+        usual = "null" if known.default is None else str(known.default)
+        meaning = (known.description or "").replace("|", "\\|")
+        lines.append(f"| `{name}.{key}` | `{usual}` | {meaning} |")
+    return [*lines, ""]
+
+
+class Settings(SphinxDirective):
+    """Write down every setting of the recipe, as the code has it."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the sections with their tables."""
+        lines = [
+            line
+            for name, known in Recipe.model_fields.items()
+            for line in setting_lines(name, known.annotation)
+        ]
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+
+def setup(app: Sphinx) -> None:
+    """Tell Sphinx of the directive."""
+    app.add_directive("settings", Settings)
