@@ -18,9 +18,6 @@ version = release = rareseg.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
-# The table of contents names pages that other branches bring; tests hold it against what is there.
-suppress_warnings = ["toc.not_readable"]
-
 myst_heading_anchors = 3
 highlight_language = "text"
 

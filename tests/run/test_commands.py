@@ -261,10 +261,9 @@ class TestJson:
         limits = ("--min-recall", "0.2", "--smallest-component", "search")
         found = json.loads(call("tune", run, *limits, "--json").out)["foreground"]["found"]
         assert found["objective"] == "dice, recall at least 0.2"
-        never = json.loads(
-            call("tune", run, "--min-precision", "1", "--min-recall", "1", "--json").out
-        )
-        assert "out of reach" in never["foreground"]["found"]["infeasible"]
+        never = call("tune", run, "--min-precision", "1", "--min-recall", "1", "--json")
+        assert never.code == 1
+        assert "out of reach" in json.loads(never.out)["foreground"]["found"]["infeasible"]
         call("tune", run)
 
     def test_tune_by_hand(self, run, call):

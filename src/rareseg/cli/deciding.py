@@ -217,10 +217,15 @@ def tune(
         elif run is not None:
             choices = choose_points(run, rule, region=region, device=device, track=bar, say=say)
             then = f"evaluate {run} DATA --out DIR"
+        nowhere = all(isinstance(choice.found, Infeasible) for choice in choices.values())
         if as_json:
             print_json({name: choice_record(choice) for name, choice in choices.items()})
+        elif nowhere:
+            print_line("No point was chosen; what was in use stays.")
         else:
             print_line(f"`rareseg {then}` scores cases at these points.")
+        if nowhere:
+            raise typer.Exit(1)
         return
     if outside is not None and out is not None:
         promised = certify_outside(
