@@ -13,7 +13,16 @@
     return node;
   };
 
+  // Four megabytes of drawing library are read when the first figure is: the page opens without.
+  const load = () => {
+    if (window.Plotly) return;
+    const script = document.createElement("script");
+    script.textContent = document.getElementById("plotly").textContent;
+    document.head.append(script);
+  };
+
   const draw = (element) => {
+    load();
     const figure = themed(JSON.parse(document.getElementById(element.dataset.figure).textContent));
     const axis = {
       gridcolor: colour("grid"), zeroline: false, linecolor: colour("grid"), showline: true,
