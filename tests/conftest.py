@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -47,6 +48,27 @@ def call():
         return Called(code, out.getvalue(), err.getvalue())
 
     return run_main
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A real browser, one for all tests: Playwright drives no two of them in one process."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    path = next((path for path in found if path), None)
+    if path is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome is installed")
+    quiet = (
+        "--no-sandbox",  # for root, as in containers
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    )
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=list(quiet))
+        yield browser
+        browser.close()
 
 
 def read_plain(path: Path) -> tuple[np.ndarray, float]:

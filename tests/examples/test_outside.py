@@ -34,6 +34,7 @@ def test_what_nnunet_wrote_gets_a_point_a_certificate_and_a_report(tmp_path: Pat
     assert (tmp_path / "evaluation" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_what_monai_wrote_gets_a_point_and_a_report(tmp_path: Path) -> None:
     pytest.importorskip("nibabel")
     printed = run("outside_monai.py", tmp_path)

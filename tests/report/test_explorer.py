@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,19 +58,6 @@ def test_large_pictures_shrink_and_keep_every_voxel():
     assert small[0, -1, -1] == 7
     assert small[0].sum() == 7
     assert not small[1].any()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[object]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    path = next((path for path in found if path), None)
-    if path is None:
-        pytest.skip("no chromium is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +171,7 @@ def test_every_number_is_what_an_evaluation_counts_there(open_page, content, tes
             assert shown(page, key) == pytest.approx(values, abs=1e-12), (region, point)
 
 
+@pytest.mark.slow
 def test_masks_follow_the_sliders_pixel_by_pixel(open_page, content, test_cases):
     page = open_page()
     by_id = {case.id: case for case in test_cases}
@@ -272,6 +258,7 @@ def test_the_mark_on_each_curve_is_where_the_cut_is(open_page, content):
             assert here["x"] == pytest.approx(0.0)
 
 
+@pytest.mark.slow
 def test_least_cost_is_the_least_of_all(open_page, content):
     page = open_page()
     section = page.locator('[data-explorer="region-1"]')

@@ -16,41 +16,14 @@ from rareseg.review.opening import open_room
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
 
-CHROMIUM = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome is installed"
-)
-QUIET = [
-    "--no-sandbox",  # for root, as in containers
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield opened
-        opened.close()
-
 
 @pytest.fixture
-def tab(browser):
+def tab(chromium):
     """Open pages that may neither complain nor ask anyone else; checked at the end."""
     contexts, complaints, asked = [], [], []
 
     def open_tab(link, **options):
-        context = browser.new_context(**options)
+        context = chromium.new_context(**options)
         page = context.new_page()
         page.set_default_timeout(30_000)
         expect.set_options(timeout=30_000)
@@ -295,8 +268,8 @@ def test_it_fits_on_wide_and_narrow_screens(client, tab, width, scheme):
         assert 0 <= box["y"] <= 800 - box["height"]  # in sight without scrolling
 
 
-def test_without_the_token_the_browser_sees_nothing(client, browser):
-    page = browser.new_page()
+def test_without_the_token_the_browser_sees_nothing(client, chromium):
+    page = chromium.new_page()
     answer = page.goto(client.server.link.partition("?")[0])
     assert answer.status == 403
     assert "rareseg review" in page.content()
@@ -306,9 +279,9 @@ def test_without_the_token_the_browser_sees_nothing(client, browser):
     page.close()
 
 
-def test_a_lost_server_is_told_and_nothing_is_said_to_be_saved(run, serve, browser):
+def test_a_lost_server_is_told_and_nothing_is_said_to_be_saved(run, serve, chromium):
     client = serve(open_room(run))
-    page = browser.new_page()
+    page = chromium.new_page()
     page.goto(client.server.link)
     name_oneself(page, "Ada")
     page.route("**/api/decisions", lambda route: route.abort())
