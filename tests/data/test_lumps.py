@@ -95,3 +95,9 @@ def test_impossible_knobs_are_refused(knob, value):
 def test_more_than_fits_is_refused():
     with pytest.raises(UsageError, match="no room"):
         LumpsSettings(rarity=4.0, empty_share=0.9)
+
+
+def test_a_folder_may_be_named_in_plain_text(tmp_path):
+    folder = write_lumps(str(tmp_path / "lumps"), LumpsSettings(images=2, size=64))
+    assert folder == tmp_path / "lumps"
+    assert any(folder.iterdir())

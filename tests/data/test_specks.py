@@ -143,3 +143,9 @@ def test_an_existing_folder_is_replaced_as_a_whole(tmp_path):
 def test_an_impossible_setting_is_named_with_its_value(setting, value):
     with pytest.raises(UsageError, match=rf"specks: {setting} is {value:g}"):
         SpecksSettings(**{setting: value})
+
+
+def test_a_folder_may_be_named_in_plain_text(tmp_path):
+    folder = write_specks(str(tmp_path / "specks"), SpecksSettings(images=2, size=64))
+    assert folder == tmp_path / "specks"
+    assert any(folder.iterdir())

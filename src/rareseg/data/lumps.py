@@ -78,13 +78,14 @@ class LumpsSettings:
             )
 
 
-def write_lumps(folder: Path, settings: LumpsSettings, *, track: Track = silent) -> Path:
+def write_lumps(folder: Path | str, settings: LumpsSettings, *, track: Track = silent) -> Path:
     r"""Write the data set as an nnU-Net raw folder with regions; masks hold :data:`LABELS`.
 
     Channels and masks are 8-bit PNG. Names are ``PATIENT_NUMBER``, so that
     ``--group-from '(p\d+)_'`` reads the patients. The same settings write the same bytes. Returns
     ``folder``; an existing one is replaced as a whole.
     """
+    folder = Path(folder)
     patients = -(-settings.images // settings.pictures_per_patient)
     order = np.random.default_rng([settings.seed, 0]).permutation(patients)
     empty = set(order[: round(patients * settings.empty_share)].tolist())

@@ -89,12 +89,13 @@ class Grain:
     rim: NDArray[np.float32]
 
 
-def write_specks(folder: Path, settings: SpecksSettings, *, track: Track = silent) -> Path:
+def write_specks(folder: Path | str, settings: SpecksSettings, *, track: Track = silent) -> Path:
     """Write the data set as ``images/``, ``masks/`` and ``manifest.csv`` below ``folder``.
 
     Images and masks are 8-bit PNG of ``size`` x ``size`` pixels, masks 0 and 255. The same
     settings write the same bytes. Returns ``folder``; an existing one is replaced as a whole.
     """
+    folder = Path(folder)
     plates = -(-settings.images // settings.pictures_per_plate)
     empty = set(
         np.random.default_rng([settings.seed, 0])
