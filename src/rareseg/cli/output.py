@@ -34,24 +34,26 @@ def bar(
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
-    class Note(ProgressColumn):
-        """Asked anew whenever the bar is drawn."""
+    class Said(ProgressColumn):
+        """What is done, and the note, which is asked for whenever the bar is drawn."""
 
         def render(self, task: Task) -> Text:
-            return Text(note(), style="dim")
+            told = note()
+            return Text(f"{task.description} · {told}" if told else task.description)
 
     bar = Progress(
-        TextColumn("{task.description:<38}"),
-        BarColumn(),
+        Said(table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=14),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        Note(),
         console=Console(stderr=True),
         redirect_stdout=False,
+        expand=True,
     )
     with bar:
         yield from bar.track(items, total=total, description=description)
