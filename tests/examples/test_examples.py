@@ -60,6 +60,7 @@ def test_lightning_resumes_in_mid_epoch_with_mined_pools(tmp_path: Path) -> None
 
 
 @needs("ignite")
+@pytest.mark.slow
 def test_monai_trains_on_exactly_the_shares_that_were_asked_for(tmp_path: Path) -> None:
     printed = run("monai_training.py", tmp_path)
     assert "80 of 160 patches from windows with foreground" in printed
