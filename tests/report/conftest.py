@@ -324,6 +324,6 @@ def one_class() -> Classes:
 
 
 @pytest.fixture(scope="session")
-def test_cases() -> list[Scored]:
+def tested_cases() -> list[Scored]:
     """The test cases behind ``content``."""
     return [case for case in draw_cases() if case.role == "test"]

@@ -137,7 +137,7 @@ def shown(page, key):
     return [None if value == "" else float(value) for value in values]
 
 
-def test_every_number_is_what_an_evaluation_counts_there(open_page, content, test_cases):
+def test_every_number_is_what_an_evaluation_counts_there(open_page, content, tested_cases):
     """Over 20 thresholds, sizes and gates in turn, in each of three regions."""
     page = open_page()
     assert len(content.regions) == 3
@@ -157,7 +157,7 @@ def test_every_number_is_what_an_evaluation_counts_there(open_page, content, tes
                 gate=gates[gate],
                 smallest_component=record["sizes"][size],
             )
-            card, results = scorecard_at(test_cases, region, point)
+            card, results = scorecard_at(tested_cases, region, point)
             counts = [result.counts for result in results]
             expected = [
                 card.positives.dice, card.positives.iou, card.positives.precision,
@@ -172,9 +172,9 @@ def test_every_number_is_what_an_evaluation_counts_there(open_page, content, tes
 
 
 @pytest.mark.slow
-def test_masks_follow_the_sliders_pixel_by_pixel(open_page, content, test_cases):
+def test_masks_follow_the_sliders_pixel_by_pixel(open_page, content, tested_cases):
     page = open_page()
-    by_id = {case.id: case for case in test_cases}
+    by_id = {case.id: case for case in tested_cases}
     for number, region in enumerate(content.regions):
         key = f"region-{number}"
         page.locator('[role="tab"]').nth(number).click()
