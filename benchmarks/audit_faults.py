@@ -31,8 +31,7 @@ from rareseg.data.dataset import open_dataset
 from rareseg.data.formats import read_image, read_mask
 from rareseg.data.lumps import LumpsSettings, write_lumps
 from rareseg.data.specks import SpecksSettings, write_specks
-from rareseg.quality.audit import audit_dataset
-from rareseg.quality.finding import Move
+from rareseg.quality.audit import Move, audit_dataset
 
 Key = str | frozenset[str]
 

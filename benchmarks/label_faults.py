@@ -53,8 +53,7 @@ from rareseg.data.records import Classes
 from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor
-from rareseg.quality.sightings import see_case
-from rareseg.quality.suspects import judge
+from rareseg.quality.suspects import judge, see_case
 from rareseg.run.folder import DataOptions, open_run, read_about
 from rareseg.run.prepare import Machine, Wishes
 from rareseg.run.scoring import score_each

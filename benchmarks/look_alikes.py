@@ -34,7 +34,7 @@ from scipy import ndimage
 import rareseg as rs
 from rareseg.data.dataset import open_dataset
 from rareseg.data.records import Case, Dataset
-from rareseg.quality.leakage import LookAlike, find_look_alikes
+from rareseg.quality.look_alikes import LookAlike, find_look_alikes
 
 DATA = os.environ.get("RARESEG_DATA")
 PLANTED_EVERY = 4

@@ -8,9 +8,7 @@ import pytest
 
 from rareseg.data.dataset import open_annotations
 from rareseg.data.records import Case
-from rareseg.quality.annotators import measure_agreement
-from rareseg.quality.consensus import ConsensusSettings
-from rareseg.quality.consensus_data import write_consensus
+from rareseg.quality.annotators import ConsensusSettings, measure_agreement, write_consensus
 from rareseg.report.agreement import agreement_lines, consensus_lines
 
 

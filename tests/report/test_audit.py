@@ -12,20 +12,20 @@ from rareseg.data.examine import ChannelFacts
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.records import Classes
 from rareseg.evaluation.values import Undefined
-from rareseg.quality.audit import Audit, RegionFacts
-from rareseg.quality.finding import KINDS, Finding, Move, Sight, in_order
-from rareseg.quality.leaks import Twins
-from rareseg.quality.negatives import Coverage
-from rareseg.quality.placement import Misplaced
-from rareseg.report.audit import (
-    Scene,
-    audit_lines,
-    render_audit,
-    scenes_wanted,
-    take_snapshot,
-    verdict,
-    write_audit,
+from rareseg.quality.audit import (
+    KINDS,
+    Audit,
+    Coverage,
+    Finding,
+    Move,
+    RegionFacts,
+    Sight,
+    in_order,
 )
+from rareseg.quality.audit.leaks import Twins
+from rareseg.quality.audit.placement import Misplaced
+from rareseg.report.audit import audit_lines, render_audit, verdict, write_audit
+from rareseg.report.audit_scenes import Scene, scenes_wanted, take_snapshot
 
 EVIL = "<script>alert('x')</script>"
 VOID = {"meta", "link", "img"}

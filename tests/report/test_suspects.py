@@ -1,6 +1,6 @@
 """Suspects in words."""
 
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 from rareseg.report.suspects import suspect_lines
 
 BOX = ((2, 5), (10, 20), (30, 45))

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from rareseg.data.records import IGNORE
-from rareseg.quality.suspect import Suspect, save_suspects
+from rareseg.quality.suspects import Suspect, save_suspects
 from rareseg.review.opening import open_room
 from rareseg.review.server import TOKEN_HEADER, ReviewServer
 

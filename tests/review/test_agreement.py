@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from rareseg.evaluation.values import Undefined
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 from rareseg.review.agreement import cohen_kappa, fleiss_kappa, measure_agreement
 from rareseg.review.decisions import VERDICTS, Decision
 

@@ -14,7 +14,7 @@ from rareseg.data.dataset import open_dataset
 from rareseg.data.fingerprint import inspect_dataset
 from rareseg.data.formats import read_image
 from rareseg.errors import OutputError, RunError
-from rareseg.quality.suspect import Suspect, load_suspects
+from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.review.apply import apply_review, open_reviewed
 from rareseg.review.decisions import Decisions
 from rareseg.review.predictions import Predictions

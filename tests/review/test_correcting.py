@@ -5,7 +5,7 @@ import pytest
 
 from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RunError
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 from rareseg.review.correcting import choose_ignore_value, correct_labels, to_mask_values
 from rareseg.review.settling import Settled
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from rareseg.errors import RunError, UsageError
-from rareseg.quality.suspect import Suspect, load_suspects
+from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.review.decisions import LONGEST_NAME, LONGEST_NOTE, Decisions
 from rareseg.review.server import TOKEN_HEADER
 

@@ -10,7 +10,7 @@ import pytest
 from rareseg.decision.operating_point import default_point
 from rareseg.errors import RunError
 from rareseg.evaluation.cases import case_record, measure_case
-from rareseg.quality.suspect import load_suspects, save_suspects
+from rareseg.quality.suspects import load_suspects, save_suspects
 from rareseg.review.items import WORST, list_items, worst_cases
 from rareseg.review.predictions import Predictions
 from rareseg.run.folder import open_run

@@ -3,7 +3,7 @@
 import csv
 import json
 
-from rareseg.quality.suspect import load_suspects
+from rareseg.quality.suspects import load_suspects
 from rareseg.review.decisions import Decisions
 from rareseg.review.predictions import Predictions
 from rareseg.run.folder import open_run, read_split

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.quality.suspect import load_suspects
+from rareseg.quality.suspects import load_suspects
 from rareseg.review.opening import open_room
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

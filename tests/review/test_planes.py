@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rareseg.data.records import IGNORE, Case, Classes, Geometry, Image
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 from rareseg.review.cases import LookedAt, _range_and_window
 from rareseg.review.planes import (
     AT_STAKE,

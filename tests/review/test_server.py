@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from rareseg.quality.suspect import load_suspects, save_suspects
+from rareseg.quality.suspects import load_suspects, save_suspects
 from rareseg.review.opening import open_room
 from rareseg.review.room import PAGE
 from rareseg.review.server import ADDRESS, MOST_BYTES, TOKEN_HEADER, ReviewServer

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 from rareseg.review.decisions import VERDICTS, Decision
 from rareseg.review.settling import settle
 

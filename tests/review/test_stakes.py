@@ -5,7 +5,7 @@ import pytest
 
 from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RunError
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 from rareseg.review.stakes import Stakes
 
 CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"whole": (1, 2), "b": (2,)})

@@ -16,8 +16,7 @@ from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.errors import ReadError, RunError
 from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.predictor import Predictor
-from rareseg.quality.sightings import see_case
-from rareseg.quality.suspect import load_suspects
+from rareseg.quality.suspects import load_suspects, see_case
 from rareseg.run.folder import open_run, read_folds, read_split
 from rareseg.run.scoring import read_labels
 from rareseg.run.suspects import ENSEMBLE, find_suspects

@@ -62,9 +62,12 @@ def consensus(
     Masks stand in a manifest's columns mask_NAME. What is written can be trained on as it is.
     """
     from rareseg.data.dataset import open_annotations
-    from rareseg.quality.agreement import AgreementSettings
-    from rareseg.quality.consensus import ConsensusSettings
-    from rareseg.quality.consensus_data import agreement_record, write_consensus
+    from rareseg.quality.annotators import (
+        AgreementSettings,
+        ConsensusSettings,
+        agreement_record,
+        write_consensus,
+    )
     from rareseg.report.agreement import agreement_lines, consensus_lines
 
     words: Any = {"method": method, "ambiguous": ambiguous}

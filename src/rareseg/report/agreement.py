@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rareseg.evaluation.intervals import INDEPENDENT_IMAGES
 from rareseg.evaluation.values import Undefined, Value
-from rareseg.quality.agreed import RegionAgreement
-from rareseg.quality.annotators import Agreed, CaseConsensus
+from rareseg.quality.annotators import Agreed, CaseConsensus, RegionAgreement
 from rareseg.report.wording import count, percent, size, with_interval
 
 GOOD, POOR = 0.8, 0.5

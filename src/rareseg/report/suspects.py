@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rareseg.quality.suspect import KINDS, Suspect
+from rareseg.quality.suspects import KINDS, Suspect
 
 TITLES = {
     "missed lesion": "Likely missed lesions",

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Literal, get_args
 
 from rareseg.errors import RunError, UsageError, WorkError
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 
 Verdict = Literal["accept label", "accept prediction", "exclude case", "ignore region", "unsure"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rareseg.data.fingerprint import Fingerprint
 from rareseg.data.records import Classes
 from rareseg.errors import RunError, nearest
-from rareseg.quality.suspect import Suspect, load_suspects
+from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.run.folder import RunFolder
 
 WORST = 20

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.quality.suspect import Box, Suspect
+from rareseg.quality.suspects import Box, Suspect
 from rareseg.review.cases import LookedAt
 from rareseg.review.stakes import Bools
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rareseg.errors import UsageError
 from rareseg.evaluation.values import value_to_json
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 from rareseg.review.agreement import measure_agreement
 from rareseg.review.cases import Cases, LookedAt
 from rareseg.review.decisions import VERDICTS, Decision, Decisions, Verdict, checked_name

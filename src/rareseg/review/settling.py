@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 from rareseg.review.decisions import Decision, Standing, Verdict
 from rareseg.review.room import is_stale
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rareseg.data.components import component_sizes, label_components
 from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RunError
-from rareseg.quality.suspect import Suspect
+from rareseg.quality.suspects import Suspect
 
 Labels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]

@@ -13,10 +13,9 @@ from rareseg.data.manifest import check_manifest_place, write_manifest
 from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
-from rareseg.quality.audit import Audit, audit_dataset
-from rareseg.quality.finding import Sight, check_allowed
-from rareseg.quality.looking import read_case
-from rareseg.report.audit import Scene, Snapshot, scenes_wanted, take_snapshot, write_audit
+from rareseg.quality.audit import Audit, Sight, audit_dataset, check_allowed, read_case
+from rareseg.report.audit import write_audit
+from rareseg.report.audit_scenes import Scene, Snapshot, scenes_wanted, take_snapshot
 from rareseg.run.folder import DataOptions, require_free
 
 

@@ -28,10 +28,7 @@ from rareseg.errors import DataError, ReadError, RunError
 from rareseg.prediction.bundle import Bundle, load_bundle, split_members, weights_digest
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
-from rareseg.quality.places import Aside, Sighting
-from rareseg.quality.sightings import see_case
-from rareseg.quality.suspect import Suspect, save_suspects
-from rareseg.quality.suspects import judge
+from rareseg.quality.suspects import Aside, Sighting, Suspect, judge, save_suspects, see_case
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_folds, read_split
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import ScoredCase, score_each

@@ -1,0 +1,22 @@
+"""How far annotators agree, and the one mask that theirs become.
+
+:func:`measure_agreement` only measures, :func:`write_consensus` also writes a data set that can be
+trained on.
+"""
+
+from rareseg.quality.annotators.agreement import AgreementSettings
+from rareseg.quality.annotators.consensus import ConsensusSettings
+from rareseg.quality.annotators.everyone import Agreed, CaseConsensus, measure_agreement
+from rareseg.quality.annotators.summary import RegionAgreement
+from rareseg.quality.annotators.writing import agreement_record, write_consensus
+
+__all__ = [
+    "Agreed",
+    "AgreementSettings",
+    "CaseConsensus",
+    "ConsensusSettings",
+    "RegionAgreement",
+    "agreement_record",
+    "measure_agreement",
+    "write_consensus",
+]

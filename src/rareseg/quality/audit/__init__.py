@@ -1,0 +1,37 @@
+"""Everything about a data set that may be wrong or odd, found before anyone trains on it.
+
+:func:`audit_dataset` looks at every case once and holds the cases against each other; what it says
+is a list of findings.
+"""
+
+from rareseg.quality.audit.finding import (
+    KINDS,
+    SEVERITIES,
+    Box,
+    Finding,
+    Move,
+    Severity,
+    Sight,
+    check_allowed,
+    in_order,
+)
+from rareseg.quality.audit.looking import read_case
+from rareseg.quality.audit.negatives import Coverage
+from rareseg.quality.audit.whole import Audit, RegionFacts, audit_dataset
+
+__all__ = [
+    "KINDS",
+    "SEVERITIES",
+    "Audit",
+    "Box",
+    "Coverage",
+    "Finding",
+    "Move",
+    "RegionFacts",
+    "Severity",
+    "Sight",
+    "audit_dataset",
+    "check_allowed",
+    "in_order",
+    "read_case",
+]

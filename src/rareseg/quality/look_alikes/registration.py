@@ -1,0 +1,174 @@
+"""Laying one portrait on another, and how alike the two are where they lie best.
+
+Correlation is computed for all shifts at once by Fourier transforms and divided by how much of
+the two pictures then overlaps; at the best shift it is computed once more, exactly, over the
+overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from rareseg.quality.look_alikes.portraits import F32, GRID, SHORTEST, Portrait, Symmetry, resize
+from rareseg.quality.look_alikes.portraits import transform as apply_symmetry
+
+LEAST_OVERLAP = 0.5
+"""How much of the smaller picture has to lie on the other."""
+FARTHEST = {2: 30, 3: 8}
+"""The largest shift that is looked at, in pixels of a picture."""
+SAME_SCALE = 1.3
+"""Files whose longest sides differ by less than this factor may be cut from one, not rescaled."""
+HINT = 0.15
+"""From this correlation on, more scales are tried."""
+MORE_SCALES = (0.95, 1.05, 0.9, 1.1)
+FINER_SCALES = (0.975, 1.025)
+"""Tried last, around the best scale so far."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the second of two portraits lies best on the first.
+
+    ``similarity`` is the correlation over their overlap. The second, transformed by ``symmetry``,
+    turned round along all axes where ``reversed_`` says so, and scaled by ``scale``, lies
+    ``shift`` pixels of the picture (y, x or z, y, x) farther on.
+    """
+
+    similarity: float
+    symmetry: Symmetry
+    reversed_: bool
+    scale: float
+    shift: tuple[int, ...]
+
+
+def lay(first: Portrait, others: Sequence[tuple[Portrait, Symmetry]], *, clear: float) -> list[Fit]:
+    """Return how each of ``others``, given with its symmetry, lies best on the first.
+
+    As they stand, and at the scale of their files where these are of about one size; where
+    neither reaches ``clear`` but something speaks for it, photographs at a few scales around.
+    """
+    pictures = [apply_symmetry(other.values, symmetry) for other, symmetry in others]
+    best = _at_scale(first.values, pictures, [1.0] * len(others))
+    ratios = [other.extent / first.extent for other, _ in others]
+    again = [k for k, r in enumerate(ratios) if 0.015 < abs(np.log(r)) < np.log(SAME_SCALE)]
+    _improve(best, first.values, pictures, again, [ratios[k] for k in again])
+    if first.picture.ndim == 2:
+        for factor in (*MORE_SCALES, *FINER_SCALES):
+            again = [k for k, found in enumerate(best) if HINT <= found[0] < clear]
+            around = [best[k][2] if factor in FINER_SCALES else 1.0 for k in again]
+            _improve(best, first.values, pictures, again, [scale * factor for scale in around])
+    fits = []
+    for (similarity, reversed_, scale, shift), picture, (_, symmetry) in zip(
+        best, pictures, others, strict=True
+    ):
+        if similarity >= HINT:
+            base = _shrunk(first.values, min(1.0, 1.0 / scale))
+            laid = _shrunk(picture, min(1.0, scale))
+            similarity = _between_pixels(base, np.flip(laid) if reversed_ else laid, shift)
+        fits.append(Fit(similarity, symmetry, reversed_, scale, shift))
+    return fits
+
+
+_Found = tuple[float, bool, float, tuple[int, ...]]
+
+
+def _improve(
+    best: list[_Found], first: F32, pictures: Sequence[F32], which: list[int], scales: list[float]
+) -> None:
+    for k, found in zip(which, _at_scale(first, [pictures[k] for k in which], scales), strict=True):
+        best[k] = max(best[k], found, key=lambda f: f[0])
+
+
+def _at_scale(first: F32, pictures: Sequence[F32], scales: Sequence[float]) -> list[_Found]:
+    """Lay each picture, scaled, on the first; where it would grow, the first shrinks instead."""
+    found: list[_Found | None] = [None] * len(pictures)
+    for factor in sorted({max(scale, 1.0) for scale in scales}):
+        which = [k for k, scale in enumerate(scales) if max(scale, 1.0) == factor]
+        base = _shrunk(first, 1.0 / factor)
+        small = [_shrunk(pictures[k], min(scales[k], 1.0)) for k in which]
+        for k, (similarity, reversed_, shift) in zip(which, _shifts(base, small), strict=True):
+            found[k] = (similarity, reversed_, scales[k], shift)
+    return [f for f in found if f is not None]
+
+
+def _shrunk(picture: F32, scale: float) -> F32:
+    if scale == 1.0:
+        return picture
+    return resize(picture, [max(SHORTEST, round(n * scale)) for n in picture.shape])
+
+
+def _shifts(first: F32, others: Sequence[F32]) -> list[tuple[float, bool, tuple[int, ...]]]:
+    """Return for each the correlation at its best shift, whether turned round, and that shift."""
+    if not others:
+        return []
+    dimension, side, far = first.ndim, GRID[first.ndim], FARTHEST[first.ndim]
+    grid, axes = (side,) * dimension, tuple(range(1, dimension + 1))
+    stack = np.zeros((len(others), *grid), np.float32)
+    for row, picture in zip(stack, others, strict=True):
+        row[tuple(slice(0, n) for n in picture.shape)] = picture
+    waves = fft.rfftn(stack, axes=axes)
+    base = np.conj(fft.rfftn(first, grid))
+    shifts = np.arange(-far, far + 1)
+    straight = fft.irfftn(base * waves, grid, axes=axes)
+    turned = fft.irfftn(base * np.conj(waves), grid, axes=axes)
+    found = []
+    for k, picture in enumerate(others):
+        overlap = _overlap(first.shape, picture.shape, shifts)
+        usable = overlap >= LEAST_OVERLAP * min(first.size, picture.size)
+        if not usable.any():
+            found.append((0.0, False, (0,) * dimension))
+            continue
+        options = []
+        # A transform's conjugate belongs to the picture turned round about its first pixel.
+        for reversed_, product in ((False, straight[k]), (True, turned[k])):
+            ends = [n - 1 if reversed_ else 0 for n in picture.shape]
+            index = np.ix_(*[(shifts - end) % side for end in ends])
+            mean = np.where(usable, product[index] / np.maximum(overlap, 1), -np.inf)
+            place = np.unravel_index(int(mean.argmax()), mean.shape)
+            options.append((float(mean[place]), reversed_, tuple(int(shifts[p]) for p in place)))
+        _, reversed_, shift = max(options)
+        laid = np.flip(picture) if reversed_ else picture
+        found.append((_correlation(first, laid, shift), reversed_, shift))
+    return found
+
+
+def _between_pixels(first: F32, other: F32, shift: tuple[int, ...]) -> float:
+    """Return the correlation at the best place between pixels, each axis by a parabola."""
+    middle = _correlation(first, other, shift)
+    part = []
+    for axis in range(first.ndim):
+        step = np.arange(first.ndim) == axis
+        below, above = (
+            _correlation(first, other, tuple((np.array(shift) + sign * step).tolist()))
+            for sign in (-1, 1)
+        )
+        bend = below - 2.0 * middle + above
+        part.append(float(np.clip(0.5 * (below - above) / bend, -0.5, 0.5)) if bend < 0 else 0.0)
+    moved = ndimage.shift(other, [-p for p in part], order=3, mode="nearest")
+    return max(middle, _correlation(first, moved, shift))
+
+
+def _overlap(
+    first: tuple[int, ...], other: tuple[int, ...], shifts: NDArray[np.int_]
+) -> NDArray[np.float64]:
+    """Return how many pixels overlap at each shift of the other, one axis per dimension."""
+    product = np.ones((), np.float64)
+    for a, b in zip(first, other, strict=True):
+        common = np.maximum(np.minimum(a, b - shifts) - np.maximum(0, -shifts), 0)
+        product = product[..., None] * common
+    return product
+
+
+def _correlation(first: F32, other: F32, shift: tuple[int, ...]) -> float:
+    """Return the correlation of ``first[x]`` and ``other[x + shift]`` where both are."""
+    start = [max(0, -s) for s in shift]
+    stop = [min(a, b - s) for a, b, s in zip(first.shape, other.shape, shift, strict=True)]
+    here = first[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+    there = other[tuple(slice(a + s, b + s) for a, b, s in zip(start, stop, shift, strict=True))]
+    x, y = here - here.mean(), there - there.mean()
+    return float(np.sum(x * y) / np.sqrt(np.sum(x * x) * np.sum(y * y) + 1e-12))

@@ -1,0 +1,22 @@
+"""Places where a label and models that have not seen it disagree, with how much speaks for each.
+
+:func:`see_case` says what a model says of each component of a case, :func:`judge` makes suspects of
+what all cases say.
+"""
+
+from rareseg.quality.suspects.judging import judge
+from rareseg.quality.suspects.places import Aside, Sighting
+from rareseg.quality.suspects.sightings import see_case
+from rareseg.quality.suspects.suspect import KINDS, Box, Suspect, load_suspects, save_suspects
+
+__all__ = [
+    "KINDS",
+    "Aside",
+    "Box",
+    "Sighting",
+    "Suspect",
+    "judge",
+    "load_suspects",
+    "save_suspects",
+    "see_case",
+]
