@@ -3,10 +3,12 @@
 Every data set is divided once, by groups, into a part for development and a part that is kept
 aside. On the first, every row is trained fold by fold and candidates are chosen by eye and table;
 on the second the one that was chosen is held against random, balanced and hard examples, once, with
-seeds that no earlier training had. The built-in set is drawn anew for it. Resumable: call it again.
+seeds that no earlier training had. The built-in set is drawn anew for it, and once more with other
+seeds for each later round. Resumable: call it again.
 
     python benchmarks/every_column.py development --sets lumps,hippocampus --out results
     python benchmarks/every_column.py confirmation --candidate hard_half --out results
+    python benchmarks/every_column.py confirmation --round 2 --candidate half_small --out results
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import argparse
 import csv
 import json
 import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +44,17 @@ CANDIDATES = {
         "mining.hard_share=0.5"
     ),
     "negatives": "sampling.strategy=negatives",
+    "random_small": "sampling.strategy=random,SMALL",
+    "balanced_small": "sampling.strategy=balanced,SMALL",
+    "hard_small": "sampling.strategy=hard,SMALL",
+    "half_small": "sampling.strategy=hard,mining.hard_share=0.5,SMALL",
+    "quarter_small": "sampling.strategy=hard,mining.hard_share=0.25,SMALL",
+    "hard_smallest": "sampling.strategy=hard,SMALLEST",
+    "hard_large": "sampling.strategy=hard,LARGE",
 }
+"""The rows; SMALL, SMALLEST and LARGE are a data set's windows of as many voxels in all."""
 FRESH = 100
-"""The first seed of the confirmation."""
+"""The first seed of a confirmation."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +62,22 @@ class Setting:
     """How one data set is trained, in development and in confirmation."""
 
     shared: tuple[str, ...]
+    windows: Mapping[str, str]
     folds: int
     seeds: int
     fresh_seeds: int
+
+    def rows(self, names: Sequence[str]) -> list[str]:
+        """Return the candidates as rows, with this data set's windows."""
+        rows = [f"{name}:{CANDIDATES[name]}" for name in names]
+        for name, windows in self.windows.items():
+            rows = [re.sub(rf"\b{name}\b", windows, row) for row in rows]
+        return rows
+
+
+def windows(patch_size: Sequence[int], batch_size: int) -> str:
+    """Return settings of windows of another size."""
+    return f"sampling.patch_size={list(patch_size)},sampling.batch_size={batch_size}"
 
 
 SETS = {
@@ -63,18 +88,36 @@ SETS = {
             "network.width=[16, 32, 64]",
             "training.steps=600",
         ),
+        {
+            "SMALL": windows((48, 48), 28),
+            "SMALLEST": windows((32, 32), 64),
+            "LARGE": windows((96, 96), 7),
+        },
         folds=1,
         seeds=3,
         fresh_seeds=5,
     ),
     "hippocampus": Setting(
         ("network.width=[16, 32, 64]", "training.steps=400", "training.validations=1"),
+        {
+            "SMALL": windows((24, 32, 24), 8),
+            "SMALLEST": windows((16, 24, 16), 24),
+            "LARGE": windows((40, 48, 40), 2),
+        },
         folds=3,
         seeds=1,
         fresh_seeds=3,
     ),
     "magnetic-tile": Setting(
-        ("training.steps=600", "training.validations=2"), folds=3, seeds=1, fresh_seeds=3
+        ("training.steps=600", "training.validations=2"),
+        {
+            "SMALL": windows((112, 96), 19),
+            "SMALLEST": windows((80, 64), 40),
+            "LARGE": windows((224, 192), 5),
+        },
+        folds=3,
+        seeds=1,
+        fresh_seeds=3,
     ),
 }
 ASIDE = {"train": 0.5, "select": 0.15, "test": 0.35}
@@ -110,10 +153,10 @@ def divided(name: str, source: Path, out: Path) -> tuple[Path, Path]:
     return paths
 
 
-def lumps(out: Path) -> tuple[Path, Path]:
-    """Return the built-in set for development and the one that is drawn anew to confirm."""
-    paths = out / "lumps" / "development", out / "lumps" / "confirmation"
-    drawn = rs.LumpsSettings(images=300, seed=5), rs.LumpsSettings(images=800, seed=2026)
+def lumps(out: Path, number: int) -> tuple[Path, Path]:
+    """Return the built-in set for development and the one drawn anew to confirm in a round."""
+    paths = out / "lumps" / "development", out / "lumps" / f"confirmation{_round(number)}"
+    drawn = rs.LumpsSettings(images=300, seed=5), rs.LumpsSettings(images=800, seed=2025 + number)
     for path, settings in zip(paths, drawn, strict=True):
         if not (path / "dataset.json").is_file():
             rs.write_lumps(path, settings)
@@ -129,6 +172,10 @@ def shares(name: str, stage: str) -> tuple[str, ...]:
     return ("split.train=0.2", "split.select=0.1", "split.test=0.7")
 
 
+def _round(number: int) -> str:
+    return "" if number == 1 else f"-{number}"
+
+
 def main() -> None:
     """Train what is left to train, and print where the tables are."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -138,26 +185,42 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--candidates", "--candidate", default=",".join(CANDIDATES))
     parser.add_argument("--parallel", type=int, default=2)
+    parser.add_argument("--seeds", type=int, help="as many fresh seeds, in place of the set's own")
+    parser.add_argument(
+        "--round",
+        type=int,
+        default=1,
+        help="of confirmation: real data give the groups that are kept aside again, with the same "
+        "trainings of the rivals",
+    )
     given = parser.parse_args()
     for name in given.sets.split(","):
         setting = SETS[name]
-        paths = lumps(given.out) if name == "lumps" else divided(name, given.data, given.out)
+        drawn = name == "lumps"
+        paths = lumps(given.out, given.round) if drawn else divided(name, given.data, given.out)
         confirms = given.stage == "confirmation"
-        rows = make_rows(RIVALS, [f"{c}:{CANDIDATES[c]}" for c in given.candidates.split(",")])
-        first_seed = ("training.seed=" + str(FRESH),) if confirms else ()
+        rows = make_rows(RIVALS, setting.rows(given.candidates.split(",")))
+        first_seed = (f"training.seed={FRESH * given.round if drawn else FRESH}",)
         job = Job(
             DataOptions(str(paths[confirms])),
-            wishes=Wishes(settings=(*setting.shared, *shares(name, given.stage), *first_seed)),
+            wishes=Wishes(
+                settings=(
+                    *setting.shared,
+                    *shares(name, given.stage),
+                    *(first_seed if confirms else ()),
+                )
+            ),
             parallel=given.parallel,
         )
         asked = Asked(
             job,
             rows,
-            seeds=setting.fresh_seeds if confirms else setting.seeds,
+            seeds=given.seeds or (setting.fresh_seeds if confirms else setting.seeds),
             folds=1 if confirms else setting.folds,
             candidate=given.candidates.split(",")[0] if confirms else "",
         )
-        found = compare(asked, given.out / name / f"{given.stage}-table", say=print)
+        table = f"{given.stage}{_round(given.round) if drawn else ''}-table"
+        found = compare(asked, given.out / name / table, say=print)
         for line in (*contest_lines(found.columns), *map(claim_sentence, found.claims)):
             print(line)
 
