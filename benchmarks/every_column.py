@@ -48,6 +48,7 @@ CANDIDATES = {
     "balanced_small": "sampling.strategy=balanced,SMALL",
     "hard_small": "sampling.strategy=hard,SMALL",
     "half_small": "sampling.strategy=hard,mining.hard_share=0.5,SMALL",
+    "half_batch": "sampling.strategy=hard,mining.hard_share=0.5,network.norm=batch",
     "quarter_small": "sampling.strategy=hard,mining.hard_share=0.25,SMALL",
     "hard_smallest": "sampling.strategy=hard,SMALLEST",
     "hard_large": "sampling.strategy=hard,LARGE",
@@ -111,8 +112,8 @@ SETS = {
     "magnetic-tile": Setting(
         ("training.steps=600", "training.validations=2"),
         {
-            "SMALL": windows((112, 96), 19),
-            "SMALLEST": windows((80, 64), 40),
+            "SMALL": windows((96, 96), 22),
+            "SMALLEST": windows((64, 64), 50),
             "LARGE": windows((224, 192), 5),
         },
         folds=3,

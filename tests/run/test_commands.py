@@ -123,6 +123,10 @@ class TestARunThatNeverLearned:
             ({"sampling__batch_size": 0}, ("sampling.batch_size", "0")),
             ({"data__dimension": 3}, ("data.dimension", "photographs", "2 is allowed")),
             ({"sampling__patch_size": [8, 8, 8]}, ("sampling.patch_size", "data.dimension")),
+            (
+                {"network__width": [4, 4, 4, 4], "sampling__patch_size": [40, 64]},
+                ("sampling.patch_size is [40, 64]", "multiples of", "such as [32, 64]"),
+            ),
         ],
     )
     def test_impossible_wishes_are_found_before_a_recipe_is_written(

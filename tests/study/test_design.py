@@ -6,7 +6,7 @@ import pytest
 
 from rareseg.data.dataset import open_dataset
 from rareseg.data.fingerprint import inspect_dataset
-from rareseg.errors import UsageError
+from rareseg.errors import RecipeError, UsageError
 from rareseg.study.design import data_hash, make_design
 from rareseg.study.rows import make_rows
 
@@ -88,6 +88,8 @@ def test_what_cannot_be_compared_is_refused(fingerprint):
         design(fingerprint, split={"folds": 3})
     with pytest.raises(UsageError, match="No case has the role test"):
         design(fingerprint, split={"train": 0.7, "select": 0.3, "test": 0.0})
+    with pytest.raises(RecipeError, match=r"patch_size is \[40, 40\].*such as \[32, 32\]"):
+        design(fingerprint, texts=["windows:sampling.patch_size=[40, 40]"])
     declared = {fingerprint.cases[0].id: "test"}
     with pytest.raises(UsageError, match="leaves one fold"):
         design(fingerprint, folds=2, declared=declared)

@@ -64,6 +64,7 @@ def plan(
     from rareseg.data.files import atomic_write
     from rareseg.data.fingerprint import inspect_dataset
     from rareseg.errors import OutputError
+    from rareseg.prediction.networks import require_fitting_windows
     from rareseg.recipe import check_values, parse_settings, to_yaml
     from rareseg.training.plan import plan_recipe
 
@@ -75,6 +76,7 @@ def plan(
     if fingerprint.problems:
         raise ProblemsError(fingerprint.problems)
     made = plan_recipe(fingerprint, overrides)
+    require_fitting_windows(made.recipe)
     with atomic_write(out) as temporary:
         temporary.write_text(to_yaml(made.recipe, made.reasons), encoding="utf-8")
     if as_json:

@@ -16,7 +16,7 @@ from monai.networks.nets import BasicUNet, DynUNet, SegResNet, UNet
 from torch import Tensor
 
 from rareseg.errors import RecipeError, nearest
-from rareseg.recipe import NetworkSection
+from rareseg.recipe import NetworkSection, Recipe
 
 
 class Builder(Protocol):
@@ -214,6 +214,19 @@ def stride(settings: NetworkSection) -> int:
     """Return the number of voxels of which each side of the network's input is a multiple."""
     halvings = len(settings.width) - (0 if settings.name == "half_unet" else 1)
     return int(2**halvings)
+
+
+def require_fitting_windows(recipe: Recipe) -> None:
+    """Raise :class:`RecipeError` where the network cannot take the windows of training."""
+    multiple, sides = stride(recipe.network), recipe.sampling.patch_size
+    if any(side % multiple for side in sides):
+        near = [max(1, round(side / multiple)) * multiple for side in sides]
+        network = recipe.network
+        raise RecipeError(
+            f"sampling.patch_size is {list(sides)}, but {network.name} with {len(network.width)} "
+            f"network.width takes windows whose sides are multiples of {multiple}, such as {near}; "
+            "give those, or fewer widths."
+        )
 
 
 def deepest(settings: NetworkSection) -> tuple[str, int]:

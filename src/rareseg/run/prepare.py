@@ -20,6 +20,7 @@ from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.splits import make_folds, make_split
 from rareseg.data.store import Store
 from rareseg.errors import ProblemsError, RecipeError, RunError, UsageError
+from rareseg.prediction.networks import require_fitting_windows
 from rareseg.prediction.predictor import computes_in_bf16
 from rareseg.progress import Track, silent
 from rareseg.recipe import (
@@ -278,6 +279,7 @@ def _plan(
             )
         return Plan(begun, read_reasons(folder.recipe))
     plan = plan_recipe(fingerprint, overrides)
+    require_fitting_windows(plan.recipe)
     training = plan.recipe.training
     reasons = dict(plan.reasons)
     settled: dict[str, object] = {}

@@ -21,6 +21,7 @@ from rareseg.data.fingerprint import Fingerprint
 from rareseg.data.records import Role
 from rareseg.data.splits import make_folds, make_split
 from rareseg.errors import UsageError
+from rareseg.prediction.networks import require_fitting_windows
 from rareseg.recipe import Overrides, Recipe, differences, make_recipe, merge
 from rareseg.study.rows import Row
 from rareseg.training.plan import plan_recipe
@@ -136,6 +137,8 @@ def make_design(
     recipes = {
         row.name: plan_recipe(fingerprint, merge(shared, row.settings)).recipe for row in rows
     }
+    for recipe in recipes.values():
+        require_fitting_windows(recipe)
     base = plan_recipe(fingerprint, shared).recipe
     if base.split.folds:
         raise UsageError(
