@@ -112,6 +112,18 @@ def test_a_cell_that_failed_waits_for_the_next_call(url):
     assert again.errors() == {}
 
 
+def test_a_cell_that_failed_does_not_wait_for_calls_that_do_not_ask_for_it(url):
+    more = open_board(url, ("a", "b"))
+    for _ in range(2):
+        taken = more.take()
+        if taken.key == "b":
+            more.fail(taken, "the memory is full")
+        else:
+            more.record(taken, {}, 1.0)
+    assert open_board(url, ("a",)).take() is None
+    assert open_board(url, ("a", "b")).take().key == "b"
+
+
 def test_more_cells_can_be_asked_for_and_are_taken_by_whoever_comes(url):
     few, more = open_board(url, ("a",)), open_board(url, KEYS)
     assert few.counts() == Counts(1, 0, 0, 0)

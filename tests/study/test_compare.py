@@ -264,3 +264,26 @@ def test_a_disk_that_fills_in_mid_cell_costs_that_cell_alone(
     again = call(*arguments)
     assert again.code == 0, again.err
     assert {line["row"] for line in table(tmp_path / "out")} == {"random", "balanced", "hard"}
+
+
+def test_an_error_that_nobody_foresaw_costs_one_row_and_leaves_its_traceback(
+    specks, settings, call, tmp_path, monkeypatch
+):
+    """As a GPU's memory that only the largest windows fill, which there is no GPU here to show."""
+    run_cell = compare.run_cell
+
+    def fills(cell, *arguments, **options):
+        if cell.row == "balanced":
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 9 GiB")
+        return run_cell(cell, *arguments, **options)
+
+    monkeypatch.setattr(compare, "run_cell", fills)
+    called = call(
+        "compare", specks, "--out", tmp_path / "out", "--strategies", "random,balanced,hard",
+        "--steps", 20, *settings(),
+    )  # fmt: skip
+    assert called.code == 1
+    assert "RuntimeError: CUDA out of memory. (its traceback is in" in " ".join(called.out.split())
+    assert {line["row"] for line in table(tmp_path / "out")} == {"random", "hard"}
+    (kept,) = (tmp_path / "out" / "cells").glob("*/traceback.txt")
+    assert "Tried to allocate 9 GiB" in kept.read_text(encoding="utf-8")

@@ -142,15 +142,16 @@ class Board:
     def _hang_up(self, *, again: bool = False) -> None:
         """Hang up every cell that neither waits, runs nor is recorded; call it under the lock.
 
-        Those that failed with an error only ``again``, those whose workers were killed at most
-        :data:`MOST_TRIES` times.
+        Those that failed with an error only ``again`` and where this call asks for them, those
+        whose workers were killed at most :data:`MOST_TRIES` times.
         """
         self._shared.fail_silent()
         for key, trials in self._by_cell().items():
             if any(trial.state != TrialState.FAIL for trial in trials):
                 continue
             failed = any("error" in trial.user_attrs for trial in trials)
-            if not trials or again or (not failed and len(trials) < MOST_TRIES):
+            asked_again = again and key in self.cells
+            if not trials or asked_again or (not failed and len(trials) < MOST_TRIES):
                 self._shared.study.enqueue_trial({}, user_attrs=self._attributes(key, trials))
 
     def _attributes(self, key: str, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
