@@ -117,6 +117,19 @@ class TestWindows:
         large = plan_recipe(photographs(), {"sampling": {"patch_size": [512, 512]}}).recipe
         assert small.sampling.batch_size > large.sampling.batch_size >= 2
 
+    @pytest.mark.parametrize(
+        ("batch", "norm", "words"),
+        [
+            (1, "group", "one window a batch"),
+            (2, "batch", "2 windows"),
+            (16, "batch", "16 windows"),
+        ],
+    )
+    def test_a_single_window_a_batch_is_normalised_by_groups(self, batch, norm, words):
+        plan = plan_recipe(volumes(), {"sampling": {"batch_size": batch}})
+        assert plan.recipe.network.norm == norm
+        assert words in reason_of(plan, "network.norm")
+
 
 class TestStrategy:
     def test_many_empty_images_are_looked_at_as_often(self):
