@@ -118,15 +118,17 @@ class TestWindows:
         assert small.sampling.batch_size > large.sampling.batch_size >= 2
 
     @pytest.mark.parametrize(
-        ("batch", "norm", "words"),
+        ("batch", "side", "norm", "words"),
         [
-            (1, "group", "one window a batch"),
-            (2, "batch", "2 windows"),
-            (16, "batch", "16 windows"),
+            (1, 48, "group", "1 window a batch: too little"),
+            (2, 48, "batch", "2 windows a batch, of 110,592 voxels each, are enough"),
+            (2, 16, "group", "2 windows a batch: too little"),
+            (8, 16, "batch", "8 windows a batch are enough"),
         ],
     )
-    def test_a_single_window_a_batch_is_normalised_by_groups(self, batch, norm, words):
-        plan = plan_recipe(volumes(), {"sampling": {"batch_size": batch}})
+    def test_what_holds_little_is_normalised_by_groups(self, batch, side, norm, words):
+        windows = {"sampling": {"batch_size": batch, "patch_size": [side] * 3}}
+        plan = plan_recipe(volumes(), windows)
         assert plan.recipe.network.norm == norm
         assert words in reason_of(plan, "network.norm")
 

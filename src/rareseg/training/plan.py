@@ -36,9 +36,12 @@ SMALLEST_TO_HALVE = 192
 THICK_ENOUGH = 4.0
 """Pixels of thickness from which what is drawn survives half resolution."""
 
-BATCH_FOR_NORM = 2
-"""Windows a batch from which the network normalises by the batch: batches of 2, 3, 4 and 7 windows
-learned more with it than with groups of channels (docs/sampling-study.md)."""
+BATCH_FOR_NORM = 8
+"""Windows a batch from which the batch's own mean and deviation are steady, small as they may be."""
+
+VOXELS_FOR_NORM = 64_000
+"""Voxels a batch from which they are steady with two windows and more: batches of 2 and 3 volumes
+and of 4 and 7 photographs learned more with them than by groups (docs/sampling-study.md)."""
 
 EMPTY = 0.1
 """Share of images without foreground from which telling them apart is a task of its own."""
@@ -247,21 +250,25 @@ def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> No
         "sampling.batch_size", batch, "small: many steps with a full decay beat few large ones"
     )
     if "norm" not in draft.values["network"]:
-        _plan_norm(draft, int(batch))
+        _plan_norm(draft, int(batch), voxels)
     tile = [1024, 1024] if dimension == 2 else [128, 128, 128]
     draft.choose(
         "prediction.tile", tile, "images up to this size are scored at once, larger ones in windows"
     )
 
 
-def _plan_norm(draft: _Draft, batch: int) -> None:
-    enough = batch >= BATCH_FOR_NORM
+def _plan_norm(draft: _Draft, batch: int, voxels: int) -> None:
+    many = batch >= BATCH_FOR_NORM
+    enough = many or (batch > 1 and batch * voxels >= VOXELS_FOR_NORM)
+    what = f"{batch} window{'' if batch == 1 else 's'} a batch"
+    if enough and not many:
+        what += f", of {voxels:,} voxels each,"
     draft.choose(
         "network.norm",
         "batch" if enough else "group",
-        f"{batch} windows a batch are enough to normalise by, which fits faster than group norm"
+        f"{what} are enough to normalise by, which fits faster than group norm"
         if enough
-        else "one window a batch is too few to normalise by",
+        else f"{what}: too little to normalise by",
     )
 
 
