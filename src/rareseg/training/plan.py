@@ -37,7 +37,7 @@ THICK_ENOUGH = 4.0
 """Pixels of thickness from which what is drawn survives half resolution."""
 
 BATCH_FOR_NORM = 8
-"""Windows a batch from which the batch's own mean and deviation are steady, small as they may be."""
+"""Windows a batch from which the batch's own mean and deviation are steady, however small."""
 
 VOXELS_FOR_NORM = 64_000
 """Voxels a batch from which they are steady with two windows and more: batches of 2 and 3 volumes
