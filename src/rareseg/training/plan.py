@@ -41,7 +41,7 @@ BATCH_FOR_NORM = 8
 
 VOXELS_FOR_NORM = 64_000
 """Voxels a batch from which they are steady with two windows and more: batches of 2 and 3 volumes
-and of 4 and 7 photographs learned more with them than by groups (docs/sampling-study.md)."""
+and of 4 and 7 photographs did better with them at their chosen points (docs/sampling-study.md)."""
 
 EMPTY = 0.1
 """Share of images without foreground from which telling them apart is a task of its own."""
