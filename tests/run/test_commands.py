@@ -136,6 +136,13 @@ class TestARunThatNeverLearned:
         refused(called, *words, code=2)
         assert not (tmp_path / "run" / "recipe.yaml").exists()
 
+    def test_a_memory_that_is_full_is_named_with_what_needs_less(
+        self, specks, call, settings, tmp_path
+    ):
+        wide = settings(network__width=[1, 3000000, 1])
+        called = call("train", specks, "--out", tmp_path / "run", *wide)
+        refused(called, "The memory is full", "sampling.batch_size", "network.width", code=1)
+
 
 class TestPlannedRecipe:
     def test_a_planned_recipe_trains_and_resumes(self, specks, call, settings, tmp_path):

@@ -266,24 +266,11 @@ def test_a_disk_that_fills_in_mid_cell_costs_that_cell_alone(
     assert {line["row"] for line in table(tmp_path / "out")} == {"random", "balanced", "hard"}
 
 
-def test_an_error_that_nobody_foresaw_costs_one_row_and_leaves_its_traceback(
-    specks, settings, call, tmp_path, monkeypatch
-):
-    """As a GPU's memory that only the largest windows fill, which there is no GPU here to show."""
-    run_cell = compare.run_cell
-
-    def fills(cell, *arguments, **options):
-        if cell.row == "balanced":
-            raise RuntimeError("CUDA out of memory.\nTried to allocate 9 GiB")
-        return run_cell(cell, *arguments, **options)
-
-    monkeypatch.setattr(compare, "run_cell", fills)
+def test_a_row_that_the_memory_cannot_hold_costs_that_row_alone(specks, settings, call, tmp_path):
     called = call(
-        "compare", specks, "--out", tmp_path / "out", "--strategies", "random,balanced,hard",
-        "--steps", 20, *settings(),
+        "compare", specks, "--out", tmp_path / "out", "--strategies", "random,hard",
+        "--row", "wide:network.width=[1, 3000000, 1]", "--steps", 20, *settings(),
     )  # fmt: skip
     assert called.code == 1
-    assert "RuntimeError: CUDA out of memory. (its traceback is in" in " ".join(called.out.split())
+    assert "wide, seed 0, fold 0 failed: The memory is full" in " ".join(called.out.split())
     assert {line["row"] for line in table(tmp_path / "out")} == {"random", "hard"}
-    (kept,) = (tmp_path / "out" / "cells").glob("*/traceback.txt")
-    assert "Tried to allocate 9 GiB" in kept.read_text(encoding="utf-8")

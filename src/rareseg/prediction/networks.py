@@ -221,11 +221,11 @@ def require_fitting_windows(recipe: Recipe) -> None:
     multiple, sides = stride(recipe.network), recipe.sampling.patch_size
     if any(side % multiple for side in sides):
         near = [max(1, round(side / multiple)) * multiple for side in sides]
-        network = recipe.network
+        name, levels = recipe.network.name, len(recipe.network.width)
         raise RecipeError(
-            f"sampling.patch_size is {list(sides)}, but {network.name} with {len(network.width)} "
+            f"sampling.patch_size is {list(sides)}, but network.name {name} with {levels} values in "
             f"network.width takes windows whose sides are multiples of {multiple}, such as {near}; "
-            "give those, or fewer widths."
+            "give those, or fewer values."
         )
 
 

@@ -20,6 +20,7 @@ from rareseg.run.cascade import learn_cascade
 from rareseg.run.evaluate import TRAIN_SAMPLE, Evaluation, evaluate_run
 from rareseg.run.folder import DataOptions, RunFolder
 from rareseg.run.learner import Learner
+from rareseg.run.memory import full_memory_named
 from rareseg.run.prepare import (
     Given,
     Machine,
@@ -68,6 +69,7 @@ def train(
     return evaluate_run(folder.root, device=fabric.device, track=track)
 
 
+@full_memory_named()
 def learn(
     data: DataOptions | Path | str,
     out: Path | str,

@@ -23,6 +23,7 @@ from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.run.evaluate import shown_points
+from rareseg.run.memory import full_memory_named
 from rareseg.run.prepare import Given, Say, nobody
 from rareseg.run.scoring import Points, score_all, score_each
 from rareseg.run.train import learn
@@ -93,6 +94,7 @@ class CellResult:
         )
 
 
+@full_memory_named()
 def run_cell(
     cell: Cell,
     roles: Roles,

@@ -14,7 +14,7 @@ import numpy as np
 from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint
 from rareseg.data.formats import read_image
-from rareseg.errors import RunError, UsageError, nearest
+from rareseg.errors import RaresegError, RunError, UsageError, nearest
 from rareseg.evaluation.claim import Claim, claim_record, hold_claim
 from rareseg.evaluation.contest import Column, Runs, contest_record, hold_contest
 from rareseg.evaluation.scores import region_references
@@ -30,7 +30,6 @@ from rareseg.run.scoring import read_labels
 from rareseg.study.board import Board, Taken
 from rareseg.study.cell import CHOSEN, HALF, CellResult, Mask, run_cell
 from rareseg.study.design import Cell, Design, make_design
-from rareseg.study.faults import reason_of
 from rareseg.study.ground import Ground, Job, find_ground, helpers, settle
 from rareseg.study.rows import Row
 from rareseg.study.storage import SharedStudy, reached
@@ -179,21 +178,19 @@ def _do(work: _Work, taken: Taken, track: Track, say: Say) -> None:
     else:
         say(f"a cell that others ask for: {cell.title}")
     shown = work.shown if (cell.seed, cell.fold) == (work.design.seeds[0], 0) else ()
-    folder = work.out / "cells" / cell.key[:16]
     try:
         with work.board.alive(taken):
             result = run_cell(
                 cell,
                 work.design.roles[cell.fold],
                 work.ground,
-                folder,
+                work.out / "cells" / cell.key[:16],
                 shown=shown,
                 track=track,
             )
-    except Exception as error:  # What one row asks for must not cost the others.
-        reason = reason_of(error, folder)
-        work.board.fail(taken, reason)
-        say(f"{cell.title} failed: {reason}")
+    except RaresegError as error:
+        work.board.fail(taken, str(error))
+        say(f"{cell.title} failed: {error}")
         return
     except BaseException:
         work.board.release(taken)

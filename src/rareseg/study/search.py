@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rareseg.data.files import atomic_write
 from rareseg.decision.operating_point import Goal, OperatingPoint
-from rareseg.errors import RunError, UsageError
+from rareseg.errors import RaresegError, RunError, UsageError
 from rareseg.evaluation.values import is_defined
 from rareseg.progress import Track, silent
 from rareseg.recipe import Overrides, Recipe, merge, to_yaml
@@ -23,7 +23,6 @@ from rareseg.run.prepare import Given, Say, nobody
 from rareseg.run.train import learn
 from rareseg.run.tune import Rule, asked_regions, choose_points
 from rareseg.study.design import Roles, code_hash, data_hash, make_design
-from rareseg.study.faults import reason_of
 from rareseg.study.ground import Ground, Job, find_ground, helpers, settle
 from rareseg.study.rows import Row
 from rareseg.study.space import Space
@@ -203,10 +202,9 @@ def _do(work: _Work, trial: optuna.Trial, track: Track, say: Say) -> None:
     except UpdateFinishedTrialError:
         # This worker was silent for so long that it counted as killed.
         say(f"trial {trial.number + 1} was taken over by another worker")
-    except Exception as error:  # What one recipe asks for must not end the search.
-        reason = reason_of(error, _folder(work, trial))
-        _tell(work, trial, TrialState.FAIL, error=reason)
-        say(f"trial {trial.number + 1} failed: {reason}")
+    except RaresegError as error:
+        _tell(work, trial, TrialState.FAIL, error=str(error))
+        say(f"trial {trial.number + 1} failed: {error}")
     except BaseException:
         _tell(work, trial, TrialState.FAIL)
         raise
@@ -231,10 +229,6 @@ def _tell(
             work.shared.study.tell(trial, value, state=state)
 
 
-def _folder(work: _Work, trial: optuna.Trial) -> Path:
-    return work.out / "trials" / f"{trial.number:04d}"
-
-
 def _train(work: _Work, trial: optuna.Trial, track: Track) -> float:
     """Return what the operating points of a trial's model reach on the select cases."""
     recipe = recipe_of(work, trial.params)
@@ -248,7 +242,7 @@ def _train(work: _Work, trial: optuna.Trial, track: Track) -> float:
 
     run = learn(
         work.ground.options,
-        _folder(work, trial),
+        work.out / "trials" / f"{trial.number:04d}",
         fabric,
         given=Given(work.ground.fingerprint, recipe, work.roles, work.ground.store),
         machine=work.ground.machine,
