@@ -223,9 +223,9 @@ def require_fitting_windows(recipe: Recipe) -> None:
         near = [max(1, round(side / multiple)) * multiple for side in sides]
         name, levels = recipe.network.name, len(recipe.network.width)
         raise RecipeError(
-            f"sampling.patch_size is {list(sides)}, but network.name {name} with {levels} values in "
-            f"network.width takes windows whose sides are multiples of {multiple}, such as {near}; "
-            "give those, or fewer values."
+            f"sampling.patch_size is {list(sides)}, but network.name {name} with {levels} values "
+            f"in network.width takes windows whose sides are multiples of {multiple}, such as "
+            f"{near}; give those, or fewer values."
         )
 
 
