@@ -154,7 +154,7 @@ def case_loss(row: Row, path: Path, promise: Promise) -> Floats:
 
 def tally(row: Row, path: Path) -> Tally:
     """Return what is counted in one case at every point of a path."""
-    passes = np.float32(row.top) >= path.gates.astype(np.float32)
+    passes = np.float32(row.image_score) >= path.gates.astype(np.float32)
     if isinstance(row, CaseComponents):
         counts = _count_components(row, path)
     else:

@@ -112,8 +112,8 @@ def _rising_thresholds(point: Cut, select: Table, promise: Promise) -> Path:
 def _falling_gates(point: Cut, select: Table) -> Path:
     threshold = _threshold_bin(point, select, safer="higher")
     last = max(threshold, bin_of(point.gate))
-    passed = max((bin_of(row.top) for row in select.rows if row.n_inside > 0), default=last)
-    tops = np.array([bin_of(row.top) for row in select.rows], np.int64)
+    passed = max((bin_of(row.image_score) for row in select.rows if row.n_inside > 0), default=last)
+    tops = np.array([bin_of(row.image_score) for row in select.rows], np.int64)
     above = np.append(_thin(np.arange(last + 1, passed + 1), STEPS), _thin(np.unique(tops), STEPS))
     falling = np.unique(above[(above > last) & (above <= passed)])[::-1]
     gates = np.append(bin_edges()[falling].astype(np.float64), point.gate)
@@ -128,7 +128,7 @@ def _frontier(point: Cut, select: Table, promise: Promise) -> Path:
         else _thin(occurring_bins(select.rows), _THRESHOLDS)
     )
     thresholds = np.unique(np.append(occurring, own))
-    tops = np.unique([row.top for row in select.rows])
+    tops = np.unique([row.image_score for row in select.rows])
     gates = np.unique(np.append(_thin(tops, _GATES), [0.0, point.gate]))
     pairs = np.array(
         [(k, gate) for k in thresholds for gate in gates if gate == 0.0 or bin_of(gate) >= k]

@@ -67,7 +67,7 @@ def fit_presence(table: ScoreTable, *, region: str) -> Presence | Undefined:
     if not n_positive or not n_negative:
         return Undefined("no positive case" if not n_positive else "no negative case")
     slope, bias = fit_log_odds(
-        log_odds([row.top for row in rows]),
+        log_odds([row.image_score for row in rows]),
         positive / len(rows),
         ~positive / len(rows),
         counts=(n_positive, n_negative),
@@ -111,7 +111,7 @@ def prevalence_interval(
         undefined = Undefined("no estimate")
         return undefined, undefined
     numbers = group_numbers([row.group for row in rows])
-    odds, own = log_odds([row.top for row in rows]), log_odds(tops)
+    odds, own = log_odds([row.image_score for row in rows]), log_odds(tops)
     positive = np.array([row.n_inside > 0 for row in rows], np.bool_)
     found = []
     for _ in range(resamples):

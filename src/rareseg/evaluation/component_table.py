@@ -18,6 +18,7 @@ from rareseg.data.records import IGNORE, Classes, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
 from rareseg.evaluation.growth import grow_components
+from rareseg.evaluation.image_score import image_score
 from rareseg.evaluation.scores import (
     as_case_arrays,
     label_message,
@@ -77,6 +78,12 @@ class CaseComponents(CaseRow):
     tops: NDArray[np.float32]
     touching: NDArray[np.int32]
     touched: NDArray[np.int32]
+    presence: float | None = None
+
+    @property
+    def image_score(self) -> float:
+        """What the image-level gate cuts (:func:`~rareseg.evaluation.image_score.image_score`)."""
+        return image_score(self.top, self.presence)
 
     @property
     def n_inside(self) -> int:

@@ -67,7 +67,7 @@ def froc(table: ComponentTable, *, region: str, smallest: int = 0, gate: float =
     n_levels = len(table.grid)
     found, false = np.zeros(n_levels), np.zeros(n_levels)
     for row in rows:
-        if np.float32(row.top) < np.float32(gate):
+        if np.float32(row.image_score) < np.float32(gate):
             continue
         found += (largest_per_lesion(row, n_levels) >= max(smallest, 1)).sum(axis=1)
         kept = row.is_false & (row.sizes >= smallest)
@@ -173,7 +173,7 @@ def recall_by_size(
     sizes = [np.multiply(row.lesion_sizes, np.prod(row.spacing), dtype=np.float64) for row in rows]
     hits = [
         (largest_per_lesion(row, len(table.grid))[level] >= max(smallest, 1))
-        & (np.float32(row.top) >= np.float32(gate))
+        & (np.float32(row.image_score) >= np.float32(gate))
         for row in rows
     ]
     return band_recall(sizes, hits, [row.group for row in rows], bands=bands)

@@ -55,7 +55,7 @@ def image_level(
     without a voxel that counts are left out.
     """
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
-    tops = np.array([row.top for row in rows], np.float64)
+    tops = np.array([row.image_score for row in rows], np.float64)
     positive = np.array([row.n_inside > 0 for row in rows], np.bool_)
     gates = np.unique(tops)[::-1]
     reached = tops[:, np.newaxis] >= gates

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from rareseg.data.records import IGNORE, Classes, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import histogram
+from rareseg.evaluation.image_score import image_score
 from rareseg.evaluation.tables import CaseRow, CaseTable, Spacing
 
 COLUMNS = ("inside", "outside", "inside_low", "outside_low")
@@ -46,6 +47,12 @@ class CaseScores(CaseRow):
     inside_low: NDArray[np.int64]
     outside_low: NDArray[np.int64]
     top: float
+    presence: float | None = None
+
+    @property
+    def image_score(self) -> float:
+        """What the image-level gate cuts (:func:`~rareseg.evaluation.image_score.image_score`)."""
+        return image_score(self.top, self.presence)
 
     @property
     def n_inside(self) -> int:

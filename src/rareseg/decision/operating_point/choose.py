@@ -174,7 +174,7 @@ def _at(
     grid = problem.grid
     bins = np.array([bin_of(threshold)], np.int64)
     cut = Grid(bins, np.array([smallest_component], np.int64))
-    admitted = sum(np.float32(row.top) >= np.float32(gate) for row in problem.rows)
+    admitted = sum(np.float32(row.image_score) >= np.float32(gate) for row in problem.rows)
     if grid.levels is not None:
         level = int(np.searchsorted(grid.bins, bins[0]))
         if level == len(grid.bins):  # above every score, where nothing is on
@@ -206,7 +206,7 @@ def _pose(
     if any(limit.kind == "false alarm rate" for limit in goal.limits) and not has_negatives:
         return "a false alarm rate needs a negative case, and there is none"
     # The gate admits the first m of them: those whose top score reaches it.
-    ordered = tuple(sorted(rows, key=lambda row: (-row.top, row.case_id)))
+    ordered = tuple(sorted(rows, key=lambda row: (-row.image_score, row.case_id)))
     if isinstance(table, ScoreTable):
         scores = [row for row in rows if isinstance(row, CaseScores)]
         grid = Grid(occurring_bins(scores), np.zeros(1, np.int64))

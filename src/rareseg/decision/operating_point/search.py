@@ -105,7 +105,7 @@ def over_gates(
             (top, bottom), (top_before, bottom_before) = measure.of(shown), measure.of(silent)
             numerators[m] += top - top_before
             denominators[m] += bottom - bottom_before
-        if i + 1 == len(rows) or rows[i + 1].top != row.top:
+        if i + 1 == len(rows) or rows[i + 1].image_score != row.image_score:
             yield i + 1, ratios()
 
 
@@ -180,7 +180,7 @@ class Between:
 def gates_between(rows: Sequence[Row], admitted: Sequence[int]) -> list[Between]:
     """Return the gates that admit so many of the rows, which descend by top score."""
     return [
-        Between(rows[n].top if n < len(rows) else 0.0, rows[n - 1].top) for n in admitted if n > 0
+        Between(rows[n].image_score if n < len(rows) else 0.0, rows[n - 1].image_score) for n in admitted if n > 0
     ]
 
 
