@@ -322,10 +322,7 @@ def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> No
 def _network_so_far(draft: _Draft) -> NetworkSection:
     """Return the network's section as planned and set up to here."""
     planned, given = draft.values["network"], draft.overrides.get("network", {})
-    values = NETWORK_SECTIONS.current({**planned, **given})
-    section = NETWORK_SECTIONS.validate(values)
-    assert isinstance(section, NetworkSection)
-    return section
+    return make_recipe({"network": {**planned, **given}}).network
 
 
 def _plan_norm(draft: _Draft, batch: int, voxels: int) -> None:
