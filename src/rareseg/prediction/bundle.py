@@ -28,7 +28,7 @@ from rareseg.decision.guarantees import Statement, statement_from_dict
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import BundleError, ScoreError
 from rareseg.prediction.cascade import Cascade
-from rareseg.recipe import Recipe, make_recipe
+from rareseg.recipe import Recipe, recorded_recipe
 
 FORMAT = 1
 """Raised whenever a bundle of the old kind could be misread."""
@@ -168,7 +168,7 @@ def load_bundle(folder: Path) -> Bundle:
             )
         cascade = content.get("cascade")
         return Bundle(
-            recipe=make_recipe(content["recipe"], source=str(description_path)),
+            recipe=recorded_recipe(content["recipe"], source=str(description_path)),
             classes=Classes.from_dict(content["classes"]),
             channels=int(content["channels"]),
             preprocessing=Preprocessing.from_dict(content["preprocessing"]),

@@ -30,9 +30,15 @@ class Family(Generic[S]):
     def register(self, section: type[S]) -> type[S]:
         """Add a section by the default of its ``name``; usable as a decorator.
 
-        Raises :class:`RecipeError` where the name is taken by another section.
+        Raises :class:`RecipeError` where there is none, or another section has the name.
         """
-        name = str(section.model_fields["name"].default)
+        field = section.model_fields.get("name")
+        if field is None or not isinstance(field.default, str):
+            raise RecipeError(
+                f"{section.__name__} has no {self.place}.name to be found by; give it a line such "
+                "as name: Literal['mine'] = 'mine'."
+            )
+        name = field.default
         if self._members.get(name, section) is not section:
             raise RecipeError(
                 f"{self.place}.name {name!r} is registered twice; give one of them another name."

@@ -21,7 +21,14 @@ from rareseg.errors import RecipeError
 from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.networks import stride
 from rareseg.prediction.transfer import bundle_of, weights_file
-from rareseg.recipe import NetworkSection, Overrides, Recipe, check_values, make_recipe
+from rareseg.recipe import (
+    LOSS_SECTIONS,
+    NetworkSection,
+    Overrides,
+    Recipe,
+    check_values,
+    make_recipe,
+)
 from rareseg.training.advice import cite
 
 LARGEST_WINDOW_2D = 320
@@ -324,13 +331,14 @@ def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> N
         sum(case.voxels[k] for case in fingerprint.cases) for k in range(fingerprint.classes.count)
     ]
     rare = sum(total[1:]) / max(1, sum(total))
-    draft.choose(
+    name = draft.choose(
         "loss.name",
         "dice_hard_cross_entropy" if rare < RARE else "dice_cross_entropy",
         f"{rare:.2%} of the voxels are foreground: dice does not see how rare it is, "
         "cross-entropy makes false positives cost"
         + (", most of all the hardest background" if rare < RARE else ""),
     )
+    _require_read(draft.overrides.get("loss", {}), name)
     steps = _round_up(max(600, min(6000, 8 * len(fingerprint.cases))), 100)
     draft.choose(
         "training.steps", steps, "a start; --budget 20min measures how many fit into a time"
@@ -342,6 +350,19 @@ def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> N
     )
     if dimension == 3:
         draft.choose("augmentation.mirror", 0.0, "left and right differ in volumes of the body")
+
+
+def _require_read(given: Mapping[str, Any], name: str) -> None:
+    """Raise :class:`RecipeError` where the loss ``name`` does not read all that the user set."""
+    given = LOSS_SECTIONS.current({"name": name, **given})
+    unread = [key for key in given if key not in LOSS_SECTIONS.member(name).model_fields]
+    if unread:
+        keys = " and ".join(f"loss.{key}" for key in unread)
+        readers = ", ".join(LOSS_SECTIONS.readers(unread))
+        raise RecipeError(
+            f"The planned loss.name {name} does not read {keys}; set loss.name to one that does, "
+            f"which is {readers}."
+        )
 
 
 def _round_up(value: float, multiple: int) -> int:
