@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,11 +23,10 @@ def mean_cross_entropy(settings: WeightedLossSection) -> Loss:
     Divided by the number of voxels, not by their weights: with the weights' sum a patch of pure
     background would cost as much per voxel as one full of the rare class.
     """
+    weights = None if settings.class_weights is None else torch.tensor(settings.class_weights)
 
     def cost(logits: Tensor, labels: Tensor) -> Tensor:
-        weight = None
-        if settings.class_weights is not None:
-            weight = logits.new_tensor(settings.class_weights)
+        weight = None if weights is None else weights.to(logits)
         total = F.cross_entropy(logits, labels, weight=weight, ignore_index=IGNORE, reduction="sum")
         return total / (labels != IGNORE).sum().clamp(min=1)
 

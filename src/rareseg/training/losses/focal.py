@@ -17,15 +17,15 @@ def focal(settings: FocalSection, classes: Classes) -> Loss:
 
     In MONAI's the gradient is not a number where γ lies between 0 and 1 and p(y) rounds to 1.
     """
+    weights = None if settings.class_weights is None else torch.tensor(settings.class_weights)
 
     def cost(logits: Tensor, labels: Tensor) -> Tensor:
         each = voxel_cross_entropy(logits, labels)
         error = (-torch.expm1(-each)).clamp(min=torch.finfo(each.dtype).eps)
         each = error**settings.focal_gamma * each
         counts = labels != IGNORE
-        if settings.class_weights is not None:
-            weights = logits.new_tensor(settings.class_weights)
-            each = each * weights[torch.where(counts, labels, 0)]
+        if weights is not None:
+            each = each * weights.to(logits)[torch.where(counts, labels, 0)]
         return each.sum() / counts.sum().clamp(min=1)
 
     return cost
