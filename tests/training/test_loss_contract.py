@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -232,7 +233,9 @@ def check_the_gradient_is_that_of_the_value(spec_: SpecOf) -> None:
         logits, labels = a_batch(classes, (3, 2), seed=1)
         labels[0, 0, 0] = IGNORE
         try:
-            torch.autograd.gradcheck(cost, (logits.requires_grad_(), labels), atol=1e-6, fast_mode=True)
+            torch.autograd.gradcheck(
+                cost, (logits.requires_grad_(), labels), atol=1e-6, fast_mode=True
+            )
         except RuntimeError as error:  # gradcheck's own, for a gradient that is another
             raise AssertionError(str(error)) from error
 
@@ -507,3 +510,22 @@ def test_a_loss_that_cannot_stand_without_a_word_is_caught(registry: None) -> No
     loss(Section, proper=False)(cross_entropy.cross_entropy)
     with pytest.raises(AssertionError, match="strength"):
         check_the_recipe_knows_it(losses()["mine"])
+
+
+def test_the_example_of_the_contributors_guide_keeps_to_all_of_it(registry: None) -> None:
+    guide = Path(__file__).parents[2] / "CONTRIBUTING.md"
+    part = guide.read_text(encoding="utf-8").split("## Add a loss")[1]
+    block = part.split("```python\n")[1].split("```")[0]
+    exec(compile(block, "CONTRIBUTING.md", "exec", dont_inherit=True), {"__name__": "mine"})
+    assert make_recipe({"loss": {"epsilon": 2}}).loss.name == "poly1"
+    assert [name_of(check) for check in CHECKS if fails(check, losses()["poly1"])] == []
+
+
+def test_a_section_without_a_name_is_refused(registry: None) -> None:
+    class Section(LossSection):
+        strength: float = 1.0
+
+    with pytest.raises(RecipeError, match=r"Section has no loss\.name .* name: Literal"):
+        loss(Section, proper=False)(focal.focal)
+    with pytest.raises(RecipeError, match=r"'focal' is registered twice"):
+        loss(type("Other", (FocalSection,), {}), proper=False)(focal.focal)

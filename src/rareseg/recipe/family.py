@@ -89,6 +89,21 @@ class Family(Generic[S]):
         current = self.current(values)
         return self.section_of(current).model_validate(current)
 
+    def require_read(self, values: Mapping[str, Any], name: object) -> None:
+        """Raise :class:`RecipeError` where the member called ``name`` does not read all values.
+
+        Of values that do not name a member themselves and were checked before: some member reads
+        them.
+        """
+        fields = self.member(name).model_fields
+        unread = [key for key in self.current({"name": name, **values}) if key not in fields]
+        if unread:
+            keys = " and ".join(f"{self.place}.{key}" for key in unread)
+            raise RecipeError(
+                f"The planned {self.place}.name {name} does not read {keys}; set {self.place}.name "
+                f"to one that does, which is {' or '.join(self.readers(unread))}."
+            )
+
     def keep_readable(self, values: Mapping[str, Any], name: object) -> dict[str, Any]:
         """Return those of ``values`` that the member called ``name`` reads."""
         fields = self.member(name).model_fields

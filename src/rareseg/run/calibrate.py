@@ -93,9 +93,9 @@ def calibrate(
     """Fit what the scores of every region, or of one, mean; store it in the run's bundle.
 
     On the select cases, or in folds the out-of-fold scores, as
-    :func:`rareseg.decision.calibration.calibrate` does. The prior that the
-    sampler delivered is a candidate where the loss is a proper scoring rule. Masks, operating points
-    and certificates stay as they are, since the order of scores does.
+    :func:`rareseg.decision.calibration.calibrate` does. The prior that the sampler delivered is a
+    candidate where the loss is a proper scoring rule. Masks, operating points and certificates stay
+    as they are, since the order of scores does.
 
     ``prevalence`` is the share of positive images where the model will work; or it is estimated
     from the ``unlabelled`` images (a file, a folder or a data set) by Saerens' EM on the largest

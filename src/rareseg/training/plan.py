@@ -399,7 +399,7 @@ def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> N
         "cross-entropy makes false positives cost"
         + (", most of all the hardest background" if rare < RARE else ""),
     )
-    _require_read(draft.overrides.get("loss", {}), name)
+    LOSS_SECTIONS.require_read(draft.overrides.get("loss", {}), name)
     steps = _round_up(max(600, min(6000, 8 * len(fingerprint.cases))), 100)
     draft.choose(
         "training.steps", steps, "a start; --budget 20min measures how many fit into a time"
@@ -412,19 +412,6 @@ def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> N
     )
     if dimension == 3:
         draft.choose("augmentation.mirror", 0.0, "left and right differ in volumes of the body")
-
-
-def _require_read(given: Mapping[str, Any], name: str) -> None:
-    """Raise :class:`RecipeError` where the loss ``name`` does not read all that the user set."""
-    given = LOSS_SECTIONS.current({"name": name, **given})
-    unread = [key for key in given if key not in LOSS_SECTIONS.member(name).model_fields]
-    if unread:
-        keys = " and ".join(f"loss.{key}" for key in unread)
-        readers = ", ".join(LOSS_SECTIONS.readers(unread))
-        raise RecipeError(
-            f"The planned loss.name {name} does not read {keys}; set loss.name to one that does, "
-            f"which is {readers}."
-        )
 
 
 def _round_up(value: float, multiple: int) -> int:

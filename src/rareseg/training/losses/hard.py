@@ -8,7 +8,7 @@ from torch import Tensor
 from rareseg.data.records import IGNORE, Classes
 from rareseg.recipe.losses import DiceHardCrossEntropySection
 from rareseg.training.losses.cross_entropy import voxel_cross_entropy
-from rareseg.training.losses.overlap import dice_cross_entropy
+from rareseg.training.losses.overlap import with_dice
 from rareseg.training.losses.spec import Loss, loss
 
 
@@ -16,13 +16,13 @@ from rareseg.training.losses.spec import Loss, loss
 def dice_hard_cross_entropy(settings: DiceHardCrossEntropySection, classes: Classes) -> Loss:
     """Dice + cross-entropy, with more weight where it matters: foreground and hardest background.
 
-    To :func:`dice_cross_entropy` it adds ½ · (mean cross-entropy over a patch's foreground voxels)
+    To dice and cross-entropy it adds ½ · (mean cross-entropy over a patch's foreground voxels)
     and ½ · (mean over the hardest ``hardest_share`` of its background voxels, at least one), each
     averaged over the patches that hold such voxels: online hard example mining (Shrivastava et al.
     2016) within patches, by rank and so without a threshold to tune. What looks most like the rare
     class is learned first.
     """
-    usual = dice_cross_entropy(settings, classes)
+    usual = with_dice(settings, classes)
 
     def cost(logits: Tensor, labels: Tensor) -> Tensor:
         each = voxel_cross_entropy(logits, labels).flatten(1)

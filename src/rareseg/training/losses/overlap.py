@@ -14,8 +14,13 @@ from rareseg.training.losses.spec import Loss, loss
 
 
 @loss(DiceCrossEntropySection, proper=False)
-def dice_cross_entropy(settings: OverlapLossSection, classes: Classes) -> Loss:
+def dice_cross_entropy(settings: DiceCrossEntropySection, classes: Classes) -> Loss:
     """Cross-entropy plus MONAI's soft dice over the regions that are present."""
+    return with_dice(settings, classes)
+
+
+def with_dice(settings: OverlapLossSection, classes: Classes) -> Loss:
+    """Join the cross-entropy with MONAI's soft dice, as :func:`with_overlap` does."""
     dice = DiceLoss(batch=settings.batch_dice, reduction="none", smooth_nr=1.0, smooth_dr=1.0)
     return with_overlap(dice, settings, classes)
 
