@@ -1,7 +1,6 @@
 """The training loop: its schedules by hand, and what it keeps."""
 
 import copy
-import math
 import time
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch.optim.swa_utils import AveragedModel
 
 from rareseg.data.arrays import store_from_arrays
 from rareseg.errors import RecipeError
@@ -21,76 +19,12 @@ from rareseg.training.checked import Checked
 from rareseg.training.fit import (
     Fitted,
     fit,
-    learning_rate,
     measure_step,
-    running_average,
     seed_of,
     validation_steps,
 )
 from rareseg.training.journal import read_table
 from rareseg.training.losses import make_loss
-
-
-class TestLearningRate:
-    SETTINGS = TrainingSection(steps=1000, learning_rate=0.4, warmup_share=0.1)
-
-    def test_it_rises_in_equal_steps_to_the_peak(self):
-        rates = [learning_rate(self.SETTINGS, step) for step in range(100)]
-        assert np.diff(rates) == pytest.approx(np.full(99, 0.4 / 101))
-        assert rates[0] > 0
-        assert learning_rate(self.SETTINGS, 100) == pytest.approx(0.4)
-
-    @pytest.mark.parametrize(
-        ("step", "share"),
-        [(325, (2 + math.sqrt(2)) / 4), (550, 0.5), (775, (2 - math.sqrt(2)) / 4)],
-    )
-    def test_it_falls_by_half_a_cosine(self, step, share):
-        assert learning_rate(self.SETTINGS, step) == pytest.approx(0.4 * share)
-
-    def test_it_ends_next_to_zero_and_never_below(self):
-        rates = [learning_rate(self.SETTINGS, step) for step in range(1000)]
-        assert 0 < rates[-1] < 1e-5
-        assert max(rates) == pytest.approx(0.4)
-
-    @pytest.mark.parametrize("steps", [1, 2, 3])
-    def test_the_shortest_runs_learn_in_every_step(self, steps):
-        settings = TrainingSection(steps=steps, warmup_share=0.05)
-        assert all(learning_rate(settings, step) > 0 for step in range(steps))
-
-
-class TestRunningAverage:
-    def follow(self, decay, values):
-        """Return the average after each value."""
-        model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
-        model.register_buffer("count", torch.tensor(0))
-        average = AveragedModel(model, multi_avg_fn=running_average(decay), use_buffers=True)
-        found = []
-        for value in values:
-            with torch.no_grad():
-                model.weight.fill_(value)
-                model.count += 5
-            average.update_parameters(model)
-            found.append((average.module.weight.item(), average.module.count.item()))
-        return found
-
-    def test_the_first_steps_are_followed_quickly(self):
-        # d after n averaged steps is (1 + n) / (10 + n) while that is below the decay; the first
-        # value is copied.
-        first = 8.0
-        second = first + (1 - 2 / 11) * (4.0 - first)
-        third = second + (1 - 3 / 12) * (0.0 - second)
-        found = self.follow(0.99, [8.0, 4.0, 0.0])
-        assert [value for value, _ in found] == pytest.approx([first, second, third])
-
-    def test_a_small_decay_holds_from_the_beginning(self):
-        found = self.follow(0.1, [8.0, 4.0, 0.0])
-        assert [value for value, _ in found] == pytest.approx([8.0, 4.4, 0.44])
-
-    def test_counters_are_copied(self):
-        assert [count for _, count in self.follow(0.99, [1.0, 2.0])] == [5, 10]
-
-    def test_no_decay_is_no_average(self):
-        assert [value for value, _ in self.follow(0.0, [3.0, 5.0])] == [3.0, 5.0]
 
 
 class TestValidationSteps:
