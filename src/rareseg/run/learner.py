@@ -228,8 +228,8 @@ class Learner:
             points={},
             trained={
                 "steps": fitted.steps,
-                "best_step": fitted.best_step,
-                "select_score": fitted.best_score,
+                "best_step": fitted.kept_step,
+                "select_score": fitted.kept_score,
                 "waiting_share": fitted.waiting_share,
                 "files_per_case": len(self.run.dataset.cases[0].images),
                 "cases": {

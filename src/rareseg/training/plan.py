@@ -409,6 +409,17 @@ def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> N
         "training.steps", steps, "a start; --budget 20min measures how many fit into a time"
     )
     pretrained = draft.values["network"]["name"] == "encoder_unet"
+    if pretrained:
+        draft.choose(
+            "training.encoder_rate",
+            0.3,
+            "the encoder has learned before, and is changed more slowly than the decoder",
+        )
+    draft.choose(
+        "training.checkpoint",
+        "last",
+        "the running average at the end: the best of a few looks at few groups is chosen by chance",
+    )
     draft.choose(
         "training.learning_rate",
         1e-3 if pretrained else 3e-3 if dimension == 2 else 2e-3,
