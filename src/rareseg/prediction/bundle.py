@@ -2,7 +2,8 @@
 
 ``bundle.json`` holds the recipe, the classes and regions, the preprocessing, the operating points
 and the arithmetic in which cases were scored; ``weights.safetensors`` holds the weights. Both are
-plain data: loading a bundle never unpickles anything.
+plain data: loading a bundle never unpickles anything. ``NOTICE`` stands beside them where the
+weights were made from others that come under a licence.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rareseg.decision.guarantees import Statement, statement_from_dict
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import BundleError, ScoreError
 from rareseg.prediction.cascade import Cascade
+from rareseg.prediction.notices import write_notices
 from rareseg.recipe import Recipe, recorded_recipe
 
 FORMAT = 1
@@ -87,6 +89,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.weights.items()}
     with atomic_write(weights_path) as temporary:
         temporary.write_bytes(serialise(tensors))
+    write_notices(folder, bundle.trained)
     _write_description(folder, bundle, _digest(weights_path))
 
 

@@ -36,6 +36,7 @@ from rareseg.prediction.bundle import Bundle, load_bundle, save_calibration
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.run.folder import RunFolder, open_run
+from rareseg.run.model_card import write_model_card
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.tune import asked_regions, select_tables
 from rareseg.sampling.composition import Composition
@@ -151,6 +152,7 @@ def calibrate(
         found[name] = Calibrated(calibration, stated, source, predictive, role, tuple(lines))
     save_calibration(folder.bundle, {name: part.calibration for name, part in found.items()})
     _write(folder, found)
+    write_model_card(folder)
     for part in found.values():
         for line in part.sentences:
             say(line)
