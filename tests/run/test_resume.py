@@ -76,7 +76,7 @@ def assert_same(left, right, where="state"):
         assert torch.equal(left, right), where
     elif isinstance(left, dict):
         assert left.keys() == right.keys(), where
-        for key in left.keys() - {"waited", "worked", "waiting_share"}:
+        for key in left.keys() - {"begun", "waited", "worked", "waiting_share"}:
             assert_same(left[key], right[key], f"{where}.{key}")
     elif isinstance(left, (list, tuple)):
         assert len(left) == len(right), where

@@ -185,12 +185,12 @@ def _matched(own: Weights, found: Weights) -> dict[str, str]:
     """Return the name that each of ``own`` has in ``found``, under the prefix that fits best."""
     best: dict[str, str] = {name: name for name in own}
     most = _fitting(best, own, found)
-    for prefix in _prefixes(found):
+    for prefix in name_prefixes(found):
         names = {name: prefix + name for name in own}
         fitting = _fitting(names, own, found)
         if fitting > most:
             best, most = names, fitting
-    for prefix in _prefixes(own):
+    for prefix in name_prefixes(own):
         names = {name: name.removeprefix(prefix) for name in own}
         fitting = _fitting(names, own, found)
         if fitting > most:
@@ -202,7 +202,7 @@ def _fitting(names: Mapping[str, str], own: Weights, found: Weights) -> int:
     return sum(_same(own[name], found.get(other)) for name, other in names.items())
 
 
-def _prefixes(weights: Weights) -> list[str]:
+def name_prefixes(weights: Weights) -> list[str]:
     """Return what names begin with, up to two components, the shortest first."""
     pieces = [name.split(".") for name in weights]
     found = {".".join(p[:depth]) + "." for p in pieces for depth in (1, 2) if len(p) > depth}

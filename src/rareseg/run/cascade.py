@@ -33,7 +33,7 @@ from rareseg.prediction.cascade import (
     first_stage_classes,
     found_within,
 )
-from rareseg.prediction.predictor import score_array
+from rareseg.prediction.predictor import prepare_network, score_array
 from rareseg.progress import Track
 from rareseg.recipe import CascadeSettings, Recipe, WeightedLossSection, make_recipe, merge
 from rareseg.report.origin import stage_sentences
@@ -168,7 +168,7 @@ class _FirstStage:
             network.load_state_dict(dict(bundle.weights))
             learners.append(learner)
             weights.append(bundle.weights)
-            networks.append(network.to(fabric.device).eval())
+            networks.append(prepare_network(network, learner.recipe, fabric.device).eval())
         return cls(run, store, folds, learners, weights, networks)
 
     def foreground(self, row: int) -> Floats:

@@ -232,10 +232,10 @@ def arithmetic_of(bundle: Bundle, weights: str, device: str | torch.device) -> d
     """Return what the scores of a bundle depend on: a certificate is void under another."""
     prediction = bundle.recipe.prediction.model_dump(mode="json")
     return {
+        **prediction,
         "weights": weights,
         "precision": bundle.precision,
         "backend": f"torch on {torch.device(device).type}",
-        **prediction,
     }
 
 

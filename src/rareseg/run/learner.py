@@ -49,9 +49,10 @@ class Learner:
     def __init__(self, run: PreparedRun, lesson: Lesson, machine: Machine, fabric: Fabric) -> None:
         self.run, self.recipe, self.lesson = run, lesson.recipe or run.recipe, lesson
         self.classes = lesson.train.classes
-        self.precision = self.recipe.training.precision
+        # What is scored while learning is scored as the finished model will be used.
+        self.precision = self.recipe.prediction.precision
         self.fabric = fabric
-        if self.precision == "bf16":
+        if self.recipe.training.precision == "bf16":
             self.fabric = machine.fabric("bf16")
             self.fabric.launch()
         settings = self.recipe.sampling
@@ -227,8 +228,8 @@ class Learner:
             points={},
             trained={
                 "steps": fitted.steps,
-                "best_step": fitted.best_step,
-                "select_score": fitted.best_score,
+                "best_step": fitted.kept_step,
+                "select_score": fitted.kept_score,
                 "waiting_share": fitted.waiting_share,
                 "files_per_case": len(self.run.dataset.cases[0].images),
                 "cases": {

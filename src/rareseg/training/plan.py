@@ -235,8 +235,9 @@ def _plan_network(draft: _Draft, dimension: int) -> None:
     weights = draft.overrides.get("training", {}).get("initial_weights")
     bundle = None if weights is None else bundle_of(weights_file(Path(weights)))
     if bundle is not None:
-        earlier = load_bundle(bundle).recipe.network
-        for key, value in earlier.model_dump(mode="json").items():
+        earlier = load_bundle(bundle).recipe.network.model_dump(mode="json")
+        name = draft.overrides.get("network", {}).get("name", earlier["name"])
+        for key, value in NETWORK_SECTIONS.keep_readable(earlier, name).items():
             draft.choose(f"network.{key}", value, "as in the weights to begin with")
         return
     name, reason = _network_name(draft, dimension)
@@ -252,21 +253,24 @@ def _network_name(draft: _Draft, dimension: int) -> tuple[str, str]:
     given = NETWORK_SECTIONS.current(draft.overrides.get("network", {}))
     if "name" in given:
         return str(given["name"]), "set by you"
-    half = "a U-Net at half resolution with a light head at full: 4 to 8 times the steps in a time"
-    if dimension == 3:
-        return "half_unet", half
-    if draft.overrides.get("network", {}).get("encoder") == NO_ENCODER:
-        return "half_unet", f"no pretrained encoder, as set by you: {half}"
+    without = draft.overrides.get("network", {}).get("encoder") == NO_ENCODER
     readers = NETWORK_SECTIONS.readers(given)
-    if "encoder_unet" in readers:
+    if "encoder_unet" in readers and dimension == 2 and not without:
         return "encoder_unet", (
             "its encoder has learned from a million photographs (ImageNet), which finds far more "
             "with few labels (docs/few-labels.md); network.encoder=none plans one without"
         )
-    if "half_unet" in readers or not readers:
+    if "half_unet" not in readers and not without:
+        return readers[0], "the first network that reads what you set"
+    reason = (
+        "a U-Net at half resolution with a light head at full: 4 to 8 times the steps in a time"
+    )
+    if without:
+        reason = f"no pretrained encoder, as set by you: {reason}"
+    elif dimension == 2:
         keys = ", ".join(f"network.{key}" for key in given)
-        return "half_unet", f"it reads what you set ({keys})"
-    return readers[0], "the first network that reads what you set"
+        reason = f"it reads what you set ({keys}): {reason}"
+    return "half_unet", reason
 
 
 def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> None:
@@ -405,6 +409,17 @@ def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> N
         "training.steps", steps, "a start; --budget 20min measures how many fit into a time"
     )
     pretrained = draft.values["network"]["name"] == "encoder_unet"
+    if pretrained:
+        draft.choose(
+            "training.encoder_rate",
+            0.3,
+            "the encoder has learned before, and is changed more slowly than the decoder",
+        )
+    draft.choose(
+        "training.checkpoint",
+        "last",
+        "the running average at the end: the best of a few looks at few groups is chosen by chance",
+    )
     draft.choose(
         "training.learning_rate",
         1e-3 if pretrained else 3e-3 if dimension == 2 else 2e-3,
