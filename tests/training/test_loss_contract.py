@@ -1,7 +1,7 @@
-"""What every loss keeps to, whoever registered it.
+"""The contract of every registered loss, also of one that a user registers.
 
-A check is a function of a loss's record that raises AssertionError. All of them run over every
-registered loss; below stand deliberately wrong losses, each caught by the checks that it breaks.
+A check takes the record of a loss and raises AssertionError. All checks run over every registered
+loss. Deliberately wrong losses below fail exactly the checks that they break.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def near(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
-def check_the_recipe_knows_it(spec_: SpecOf) -> None:
-    """Its section stands in a recipe, complete without a word, and comes back from its values."""
+def check_its_section_stands_in_a_recipe(spec_: SpecOf) -> None:
+    """The name alone makes a complete section, and a recipe with it comes back from its values."""
     fields = spec_.section.model_fields.items()
     assert [key for key, field in fields if field.is_required()] == []
     recipe = make_recipe({"loss": {"name": spec_.name}})
@@ -139,8 +139,8 @@ def check_the_recipe_knows_it(spec_: SpecOf) -> None:
     assert make_recipe(recipe.model_dump(mode="json")) == recipe
 
 
-def check_ignored_voxels_count_nowhere(spec_: SpecOf) -> None:
-    """Neither what is said of them, nor how many there are, changes the loss."""
+def check_ignored_voxels_cost_nothing(spec_: SpecOf) -> None:
+    """Neither the logits in ignored voxels nor the number of such voxels changes the loss."""
     for classes, cost in costs(spec_):
         logits, labels = a_batch(classes)
         labels[:, 2:4] = IGNORE
@@ -153,7 +153,7 @@ def check_ignored_voxels_count_nowhere(spec_: SpecOf) -> None:
         assert near(cost(torch.cat([logits] * 2), torch.cat([labels, nothing])), value)
 
 
-def check_where_all_is_ignored_nothing_is_learned(spec_: SpecOf) -> None:
+def check_everything_ignored_costs_nothing(spec_: SpecOf) -> None:
     for classes, cost in costs(spec_):
         logits, labels = a_batch(classes)
         labels = torch.full_like(labels, IGNORE)
@@ -161,7 +161,7 @@ def check_where_all_is_ignored_nothing_is_learned(spec_: SpecOf) -> None:
         assert (gradient(cost, logits, labels) == 0).all()
 
 
-def check_an_absent_class_costs_when_it_is_predicted(spec_: SpecOf) -> None:
+def check_absent_classes_cost_when_predicted(spec_: SpecOf) -> None:
     """By value, and by a gradient of at least a tenth of the cross-entropy's."""
     for classes, cost in costs(spec_, MANY):
         absent = classes.count - 1
@@ -176,7 +176,7 @@ def check_an_absent_class_costs_when_it_is_predicted(spec_: SpecOf) -> None:
             assert gradient(cost, wrong, truth)[place] >= 0.1 * usual[place] > 0
 
 
-def check_to_be_right_is_cheapest(spec_: SpecOf) -> None:
+def check_a_perfect_prediction_costs_least(spec_: SpecOf) -> None:
     for classes, cost in costs(spec_):
         logits, labels = a_batch(classes)
         right = sure_of(labels, classes.count)
@@ -193,7 +193,7 @@ def check_to_be_right_is_cheapest(spec_: SpecOf) -> None:
             assert cost(right, labels) < cost(wrong, labels)
 
 
-def check_extreme_logits_stay_finite(spec_: SpecOf) -> None:
+def check_extreme_logits_give_finite_values(spec_: SpecOf) -> None:
     for classes, cost in costs(spec_):
         _, labels = a_batch(classes)
         for said in (labels, torch.zeros_like(labels), (labels + 1) % classes.count):
@@ -203,8 +203,8 @@ def check_extreme_logits_stay_finite(spec_: SpecOf) -> None:
                 assert gradient(cost, logits, labels).isfinite().all()
 
 
-def check_half_the_bits_are_enough(spec_: SpecOf) -> None:
-    """Logits in bfloat16 cost what the same cost in float32, and are taught in bfloat16."""
+def check_bfloat16_logits(spec_: SpecOf) -> None:
+    """They cost, in float32, what the same logits cost in float32, and get a finite gradient."""
     for classes, cost in costs(spec_):
         logits, labels = a_batch(classes)
         half = logits.bfloat16().requires_grad_()
@@ -217,7 +217,7 @@ def check_half_the_bits_are_enough(spec_: SpecOf) -> None:
         assert half.grad.any()
 
 
-def check_any_batch_in_any_dimension(spec_: SpecOf) -> None:
+def check_images_volumes_and_batches_of_one(spec_: SpecOf) -> None:
     for classes, cost in costs(spec_):
         for space, patches in itertools.product(((7, 3), (3, 5, 4), (1, 6, 6)), (1, 3)):
             logits, labels = a_batch(classes, space, patches=patches)
@@ -227,7 +227,7 @@ def check_any_batch_in_any_dimension(spec_: SpecOf) -> None:
             assert gradient(cost, logits, labels).any()
 
 
-def check_the_gradient_is_that_of_the_value(spec_: SpecOf) -> None:
+def check_gradient_against_finite_differences(spec_: SpecOf) -> None:
     """Against finite differences in float64."""
     for classes, cost in costs(spec_):
         logits, labels = a_batch(classes, (3, 2), seed=1)
@@ -263,7 +263,7 @@ def check_every_setting_is_read(spec_: SpecOf) -> None:
         ), f"{spec_.name}: nothing reads {key}"
 
 
-def check_proper_means_proper(spec_: SpecOf) -> None:
+def check_proper_scoring_rule(spec_: SpecOf) -> None:
     """Expected over labels, it is least where the softmax is the probability (times the weight).
 
     Several voxels at once, each with its own probabilities: a loss that looks at the worst voxels
@@ -303,17 +303,17 @@ def _require_least_at_the_truth(
 
 
 CHECKS: tuple[Check, ...] = (
-    check_the_recipe_knows_it,
-    check_ignored_voxels_count_nowhere,
-    check_where_all_is_ignored_nothing_is_learned,
-    check_an_absent_class_costs_when_it_is_predicted,
-    check_to_be_right_is_cheapest,
-    check_extreme_logits_stay_finite,
-    check_half_the_bits_are_enough,
-    check_any_batch_in_any_dimension,
-    check_the_gradient_is_that_of_the_value,
+    check_its_section_stands_in_a_recipe,
+    check_ignored_voxels_cost_nothing,
+    check_everything_ignored_costs_nothing,
+    check_absent_classes_cost_when_predicted,
+    check_a_perfect_prediction_costs_least,
+    check_extreme_logits_give_finite_values,
+    check_bfloat16_logits,
+    check_images_volumes_and_batches_of_one,
+    check_gradient_against_finite_differences,
     check_every_setting_is_read,
-    check_proper_means_proper,
+    check_proper_scoring_rule,
 )
 
 
@@ -323,7 +323,7 @@ def name_of(check: Check) -> str:
 
 @pytest.mark.parametrize("check", CHECKS, ids=name_of)
 @pytest.mark.parametrize("name", losses())
-def test_a_registered_loss_keeps_to_it(name: str, check: Check) -> None:
+def test_contract(name: str, check: Check) -> None:
     check(losses()[name])
 
 
@@ -375,8 +375,8 @@ def divides_by_ignored_voxels() -> None:
         return cost
 
 
-def divides_by_nothing() -> None:
-    """PyTorch's own mean: nothing over nothing, where all is ignored."""
+def divides_zero_by_zero() -> None:
+    """PyTorch's own mean, which is NaN where all is ignored."""
 
     @loss(MineSection, proper=True)
     def mine(settings, classes):
@@ -415,7 +415,7 @@ def is_proper_in_one_voxel_alone() -> None:
         return cost
 
 
-def takes_the_logarithm_of_nothing() -> None:
+def takes_the_logarithm_of_zero() -> None:
     @loss(MineSection, proper=True)
     def mine(settings, classes):
         def cost(logits, labels):
@@ -426,8 +426,8 @@ def takes_the_logarithm_of_nothing() -> None:
         return cost
 
 
-def learns_something_else_than_it_says() -> None:
-    """A term that is counted and never taught."""
+def detaches_a_term() -> None:
+    """A term that is part of the value and not of the gradient."""
 
     @loss(MineSection, proper=False)
     def mine(settings, classes):
@@ -436,7 +436,7 @@ def learns_something_else_than_it_says() -> None:
         return lambda logits, labels: usual(logits, labels) + dice(logits.detach(), labels)
 
 
-def prefers_to_be_unsure() -> None:
+def rewards_uncertainty() -> None:
     @loss(MineSection, proper=False)
     def mine(settings, classes):
         usual = make_loss(make_recipe({"loss": {"name": "cross_entropy"}}).loss, classes)
@@ -449,7 +449,7 @@ def prefers_to_be_unsure() -> None:
         return cost
 
 
-def knows_photographs_alone() -> None:
+def fails_on_volumes() -> None:
     @loss(MineSection, proper=True)
     def mine(settings, classes):
         def cost(logits, labels):
@@ -460,7 +460,7 @@ def knows_photographs_alone() -> None:
         return cost
 
 
-def answers_in_double() -> None:
+def returns_float64() -> None:
     @loss(MineSection, proper=True)
     def mine(settings, classes):
         usual = make_loss(make_recipe({"loss": {"name": "cross_entropy"}}).loss, classes)
@@ -468,21 +468,21 @@ def answers_in_double() -> None:
 
 
 WRONG: dict[Callable[[], None], set[Check]] = {
-    blind_to_absent_classes: {check_an_absent_class_costs_when_it_is_predicted},
+    blind_to_absent_classes: {check_absent_classes_cost_when_predicted},
     takes_ignored_for_background: {
-        check_ignored_voxels_count_nowhere,
-        check_where_all_is_ignored_nothing_is_learned,
+        check_ignored_voxels_cost_nothing,
+        check_everything_ignored_costs_nothing,
     },
-    divides_by_ignored_voxels: {check_ignored_voxels_count_nowhere},
-    divides_by_nothing: {check_where_all_is_ignored_nothing_is_learned},
+    divides_by_ignored_voxels: {check_ignored_voxels_cost_nothing},
+    divides_zero_by_zero: {check_everything_ignored_costs_nothing},
     has_a_key_that_nothing_reads: {check_every_setting_is_read},
-    is_called_proper_and_is_not: {check_proper_means_proper},
-    is_proper_in_one_voxel_alone: {check_proper_means_proper},
-    takes_the_logarithm_of_nothing: {check_extreme_logits_stay_finite},
-    learns_something_else_than_it_says: {check_the_gradient_is_that_of_the_value},
-    prefers_to_be_unsure: {check_to_be_right_is_cheapest},
-    knows_photographs_alone: {check_any_batch_in_any_dimension},
-    answers_in_double: {check_half_the_bits_are_enough},
+    is_called_proper_and_is_not: {check_proper_scoring_rule},
+    is_proper_in_one_voxel_alone: {check_proper_scoring_rule},
+    takes_the_logarithm_of_zero: {check_extreme_logits_give_finite_values},
+    detaches_a_term: {check_gradient_against_finite_differences},
+    rewards_uncertainty: {check_a_perfect_prediction_costs_least},
+    fails_on_volumes: {check_images_volumes_and_batches_of_one},
+    returns_float64: {check_bfloat16_logits},
 }
 
 
@@ -495,24 +495,24 @@ def fails(check: Check, spec_: SpecOf) -> bool:
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
-def test_a_wrong_loss_is_caught_by_what_it_breaks(registry: None, wrong) -> None:
+def test_a_wrong_loss_fails_exactly_the_checks_that_it_breaks(registry: None, wrong) -> None:
     wrong()
     assert {name_of(c) for c in CHECKS if fails(c, losses()["mine"])} == {
         name_of(check) for check in WRONG[wrong]
     }
 
 
-def test_a_loss_that_cannot_stand_without_a_word_is_caught(registry: None) -> None:
+def test_a_setting_without_a_default_is_caught(registry: None) -> None:
     class Section(LossSection):
         name: Literal["mine"] = "mine"
         strength: float
 
     loss(Section, proper=False)(cross_entropy.cross_entropy)
     with pytest.raises(AssertionError, match="strength"):
-        check_the_recipe_knows_it(losses()["mine"])
+        check_its_section_stands_in_a_recipe(losses()["mine"])
 
 
-def test_the_example_of_the_contributors_guide_keeps_to_all_of_it(registry: None) -> None:
+def test_the_example_in_contributing_passes_every_check(registry: None) -> None:
     guide = Path(__file__).parents[2] / "CONTRIBUTING.md"
     part = guide.read_text(encoding="utf-8").split("## Add a loss")[1]
     block = part.split("```python\n")[1].split("```")[0]

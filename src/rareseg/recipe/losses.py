@@ -57,7 +57,7 @@ class WeightedLossSection(LossSection):
     """A loss that weighs classes; how many weights there must be is checked when it is made."""
 
     class_weights: tuple[PositiveFloat, ...] | None = Field(
-        default=None, description="one per class, background first, in the cross-entropy"
+        default=None, description="one per class, background first, of what a voxel costs"
     )
 
 

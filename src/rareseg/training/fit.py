@@ -52,9 +52,10 @@ SAVE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a training run ended. ``weights`` are those that ``training.checkpoint`` keeps, on the CPU,
-    of step ``kept_step``, with ``kept_score`` at its validation.
+    """How a training run ended.
 
+    ``weights``, on the CPU, are those that ``training.checkpoint`` keeps: of step ``kept_step``,
+    whose validation gave ``kept_score``.
     ``waiting_share``, 0…1, is the share of the time that the loop waited for data, from the second
     step on.
     """
@@ -127,8 +128,8 @@ def fit(
 
     State and log go to ``folder`` (``last.pt``, ``best.pt``, ``steps.csv``, ``validations.csv``);
     where a state is found there, training goes on from it. The kept weights are those of the
-    running average (``training.average``) at the last validation, or at the one with the highest score
-    (``training.checkpoint``). Where the
+    running average (``training.average``) at the last validation, or at the one with the highest
+    score (``training.checkpoint``). Where the
     sampler draws from what is mined between epochs, ``make_predict`` is needed.
     """
     settings = recipe.training

@@ -15,7 +15,7 @@ from rareseg.training.losses.spec import Loss, loss
 def focal(settings: FocalSection, classes: Classes) -> Loss:
     """−w(y)·(1 − p(y))^γ·log p(y) (Lin et al. 2017, eq. 5), mean over the voxels that count.
 
-    In MONAI's the gradient is not a number where γ lies between 0 and 1 and p(y) rounds to 1.
+    Not MONAI's, whose gradient is NaN where γ lies between 0 and 1 and p(y) rounds to 1.
     """
     weights = None if settings.class_weights is None else torch.tensor(settings.class_weights)
 
