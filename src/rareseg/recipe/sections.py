@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-NonNegativeFloat = Annotated[float, Field(ge=0.0)]
+from rareseg.recipe.section import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Section,
+)
 
-
-class Section(BaseModel):
-    """A part of the recipe: immutable, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+Precision = Annotated[
+    Literal["auto", "32", "bf16"],
+    BeforeValidator(lambda given: "32" if given == 32 else given),  # a number in YAML
+]
 
 
 class DataSection(Section):
@@ -229,45 +231,6 @@ class AugmentationSection(Section):
         return self
 
 
-class NetworkSection(Section):
-    """The network, by name and width."""
-
-    name: str = "half_unet"
-    width: tuple[PositiveInt, ...] = Field(
-        default=(16, 32, 64, 128), description="channels per level"
-    )
-    residual_units: Annotated[int, Field(ge=0, le=8)] = 0
-    norm: Literal["instance", "batch", "group"] = "group"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-    @model_validator(mode="after")
-    def _has_levels(self) -> NetworkSection:
-        if len(self.width) < 2:
-            raise ValueError(f"width has {len(self.width)} value, a network needs 2 levels")
-        return self
-
-
-class LossSection(Section):
-    """What a mistake costs while the network learns."""
-
-    name: str = "dice_cross_entropy"
-    class_weights: tuple[PositiveFloat, ...] | None = Field(
-        default=None, description="one per class, background first; used by the cross-entropies"
-    )
-    batch_dice: bool = Field(default=False, description="dice over the whole batch, not per patch")
-    hardest_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.02, description="dice_hard_cross_entropy: share of the background voxels"
-    )
-    presence: NonNegativeFloat = Field(
-        default=0.0,
-        description="weight of a coarse head, used in training only, that says which classes each "
-        "part of the image holds; 0: none",
-    )
-    focal_gamma: NonNegativeFloat = 2.0
-    tversky_false_positive: Probability = 0.3
-    tversky_false_negative: Probability = 0.7
-
-
 class CascadeSettings(Section):
     """Two stages: one finds what is there, the other says within that what it is."""
 
@@ -295,6 +258,9 @@ class TrainingSection(Section):
     seed: int = 0
     steps: PositiveInt = 1000
     learning_rate: PositiveFloat = 1e-3
+    encoder_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="the encoder's learning rate, as a share of learning_rate"
+    )
     weight_decay: NonNegativeFloat = 1e-2
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.05, description="share of the steps in which the learning rate rises"
@@ -306,6 +272,10 @@ class TrainingSection(Section):
     )
     validations: PositiveInt = Field(
         default=4, description="times that whole select cases are scored"
+    )
+    checkpoint: Literal["best", "last"] = Field(
+        default="best",
+        description="which weights are kept: those of the best validation, or the last ones",
     )
     validation_cases: PositiveInt = Field(
         default=100, description="at most so many of them, positives and negatives alike"
@@ -325,8 +295,10 @@ class TrainingSection(Section):
     freeze_encoder: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="share of the steps, from the first, that spares the encoder"
     )
-    precision: Literal["auto", "32", "bf16"] = Field(
-        default="auto", description="auto: bf16 where the machine computes in it"
+    precision: Precision = Field(
+        default="auto",
+        description="32: float32; bf16: bfloat16 where it does no harm; auto: both are tried at "
+        "the first start, and the faster is written down",
     )
     threads: Annotated[int, Field(ge=0)] = Field(
         default=0,
@@ -336,15 +308,6 @@ class TrainingSection(Section):
         default=0,
         description="processes that cut patches ahead; 0: a thread does. They change no patch",
     )
-
-    @model_validator(mode="after")
-    def _freezes_what_was_learned(self) -> TrainingSection:
-        if self.freeze_encoder and self.initial_weights is None:
-            raise ValueError(
-                f"freeze_encoder is {self.freeze_encoder:g}, but there are no initial_weights; an "
-                "encoder that learned nothing is not to be kept, so leave it at 0"
-            )
-        return self
 
 
 class PredictionSection(Section):
@@ -357,6 +320,11 @@ class PredictionSection(Section):
         default=0.5, description="share by which neighbouring windows overlap"
     )
     mirror: bool = Field(default=False, description="average over mirrored images as well")
+    precision: Precision = Field(
+        default="auto",
+        description="as training.precision, tried apart; operating points and certificates belong "
+        "to the arithmetic in which their cases were scored",
+    )
 
 
 class DecisionSection(Section):

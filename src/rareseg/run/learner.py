@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import numpy as np
@@ -11,18 +12,25 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from rareseg import __version__
 from rareseg.data.records import IGNORE
 from rareseg.data.store import Store
 from rareseg.decision.operating_point import default_point
 from rareseg.errors import RecipeError
 from rareseg.evaluation.scores import ScoreTable, score_regions
 from rareseg.prediction.bundle import Bundle
-from rareseg.prediction.networks import build_network, deepest
+from rareseg.prediction.networks import build_network, deepest, first_weights
 from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
 from rareseg.prediction.transfer import Transfer, begin_with
 from rareseg.progress import Track
 from rareseg.report.origin import beginning_sentences
-from rareseg.run.beginning import initial_weights, read_beginning, write_beginning
+from rareseg.run.beginning import (
+    ENCODER_NOTE,
+    INITIAL_NOTE,
+    initial_weights,
+    read_transfer,
+    write_transfer,
+)
 from rareseg.run.prepare import Lesson, Machine, PreparedRun, Say
 from rareseg.run.scoring import score_all
 from rareseg.sampling.augment import window_for
@@ -43,9 +51,10 @@ class Learner:
     def __init__(self, run: PreparedRun, lesson: Lesson, machine: Machine, fabric: Fabric) -> None:
         self.run, self.recipe, self.lesson = run, lesson.recipe or run.recipe, lesson
         self.classes = lesson.train.classes
-        self.precision = self.recipe.training.precision
+        # What is scored while learning is scored as the finished model will be used.
+        self.precision = self.recipe.prediction.precision
         self.fabric = fabric
-        if self.precision == "bf16":
+        if self.recipe.training.precision == "bf16":
             self.fabric = machine.fabric("bf16")
             self.fabric.launch()
         settings = self.recipe.sampling
@@ -57,8 +66,10 @@ class Learner:
         # A network that cannot be made or begun is found here, before the recipe is written.
         with torch.device("meta"):
             untrained = self.untrained()
+        self.pretrained: Transfer | None = None
         self.beginning: Transfer | None = None
         if not (lesson.folder / "last.pt").is_file():
+            self.pretrained = first_weights(self.recipe.network, untrained)
             self.beginning = initial_weights(self.recipe, untrained)
         self.loss: Loss = make_loss(self.recipe.loss, self.classes)
         self.sampler = PatchSampler.from_settings(
@@ -76,8 +87,9 @@ class Learner:
         """Return the untrained network, the same for the same seed."""
         torch.manual_seed(self.recipe.training.seed)
         network = self.untrained()
-        if self.beginning is not None:
-            begin_with(network, self.beginning.weights)
+        for transfer in (self.pretrained, self.beginning):
+            if transfer is not None:
+                begin_with(network, transfer.weights)
         if self.recipe.loss.presence > 0:
             at, features = deepest(self.recipe.network)
             network = WithPresence(
@@ -100,11 +112,15 @@ class Learner:
 
     def learn(self, track: Track, say: Say, heard: Heard) -> Fitted:
         """Train to the last step, from wherever the run stands."""
-        if self.beginning is not None:
-            for line in beginning_sentences(self.beginning.to_dict()):
-                say(line)
-            if self.fabric.is_global_zero:
-                write_beginning(self.lesson.folder, self.beginning)
+        for transfer, note in (
+            (self.pretrained, ENCODER_NOTE),
+            (self.beginning, INITIAL_NOTE),
+        ):
+            if transfer is not None:
+                for line in beginning_sentences(transfer.to_dict()):
+                    say(line)
+                if self.fabric.is_global_zero:
+                    write_transfer(self.lesson.folder / note, transfer)
         return fit(
             self.network(),
             self.loss,
@@ -214,16 +230,19 @@ class Learner:
             points={},
             trained={
                 "steps": fitted.steps,
-                "best_step": fitted.best_step,
-                "select_score": fitted.best_score,
+                "best_step": fitted.kept_step,
+                "select_score": fitted.kept_score,
                 "waiting_share": fitted.waiting_share,
                 "files_per_case": len(self.run.dataset.cases[0].images),
                 "cases": {
                     role: list(roles.values()).count(role) for role in sorted(set(roles.values()))
                 },
                 "data": self.run.fingerprint.content_hash,
+                "rareseg": __version__,
+                "finished": datetime.now(UTC).date().isoformat(),
                 "delivered": delivered.to_dict(),
-                "initial_weights": read_beginning(self.lesson.folder),
+                "encoder_weights": read_transfer(self.lesson.folder / ENCODER_NOTE),
+                "initial_weights": read_transfer(self.lesson.folder / INITIAL_NOTE),
             },
         )
 
