@@ -382,10 +382,12 @@ def table_lines(given: argparse.Namespace) -> Iterator[str]:
             yield ""
             yield from _lines(same)
             yield ""
-            cut = "left_out" if judged == "select" else "chosen"
-            yield f"**{CUTS[cut]}**"
-            yield ""
-            yield from difference_lines({n: _findings(own, cut) for n, own in _named(same).items()})
+            if len(_named(same)) > 1:
+                cut = "left_out" if judged == "select" else "chosen"
+                yield f"**{CUTS[cut]}**"
+                yield ""
+                found = {name: _findings(own, cut) for name, own in _named(same).items()}
+                yield from difference_lines(found)
 
 
 def _length(record: Mapping[str, Any]) -> str:

@@ -385,11 +385,13 @@ def _values(by_case: Mapping[str, Finding], name: str) -> dict[str, float]:
 
 def kind_table(found: Mapping[str, BySeed]) -> Iterator[str]:
     """Yield dice and found of each row by kind of defect."""
-    yield "| kind | row | cases (groups) | dice | found |"
-    yield "|---|---|---|---|---|"
     cases = {row: [f for f in over_seeds(own) if f.positive] for row, own in found.items()}
     kinds = sorted({f.kind for own in cases.values() for f in own})
-    for kind in kinds if len(kinds) > 1 else ():
+    if len(kinds) < 2:
+        return
+    yield "| kind | row | cases (groups) | dice | found |"
+    yield "|---|---|---|---|---|"
+    for kind in kinds:
         for row, own in cases.items():
             of_kind = [f for f in own if f.kind == kind]
             if of_kind:
