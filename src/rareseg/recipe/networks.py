@@ -164,7 +164,7 @@ class EncoderUNetSection(NetworkSection):
         examples=[NO_WEIGHTS],
     )
     decoder_width: Widths = Field(
-        default=(128, 64, 48, 32, 16),
+        default=(64, 48, 32, 16, 8),
         description="channels of the decoder's levels, the deepest first",
     )
     norm: Norm = Field(default="batch", description="of the decoder")

@@ -5,6 +5,7 @@ Packages are read as files: nothing of them is executed, and nothing is unpickle
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, files, version
@@ -16,10 +17,12 @@ from torch import Tensor
 from rareseg.errors import RecipeError
 from rareseg.prediction.encoders.encoder import Encoder, Weights
 from rareseg.prediction.encoders.registry import encoder_called
+from rareseg.prediction.notices import Attribution
 from rareseg.prediction.transfer import (
     Transfer,
     file_digest,
     fitting_weights,
+    inherited,
     listed,
     name_prefixes,
     read_weights,
@@ -33,12 +36,17 @@ PRETRAINED = "pretrained"
 
 @dataclass(frozen=True)
 class Found:
-    """Weights of an encoder by their own names, and where they come from."""
+    """Weights of an encoder by their own names, and where they come from.
+
+    ``licence``, ``notice`` and ``inherited`` are those of a :class:`Transfer`.
+    """
 
     weights: Mapping[str, Tensor]
     source: str
     digest: str
     licence: str | None = None
+    notice: str | None = None
+    inherited: tuple[Attribution, ...] = ()
 
 
 def encoder_weights(settings: EncoderUNetSection, network: torch.nn.Module) -> Transfer | None:
@@ -64,6 +72,8 @@ def encoder_weights(settings: EncoderUNetSection, network: torch.nn.Module) -> T
         unlike={f"encoder.{name}": shapes for name, shapes in transfer.unlike.items()},
         absent=tuple(f"encoder.{name}" for name in transfer.absent),
         licence=found.licence,
+        notice=found.notice,
+        inherited=found.inherited,
     )
 
 
@@ -107,7 +117,7 @@ def _find(wanted: str, encoder: Encoder) -> Found:
     if wanted == PRETRAINED:
         return _of_cache(encoder) if encoder.package is None else _of_package(encoder)
     file = weights_file(Path(wanted), setting=SETTING)
-    return Found(read_weights(file), wanted, file_digest(file))
+    return Found(read_weights(file), wanted, file_digest(file), inherited=inherited(file))
 
 
 def _of_cache(encoder: Encoder) -> Found:
@@ -146,4 +156,17 @@ def _of_package(encoder: Encoder) -> Found:
         source=f"{encoder.name}, trained on ImageNet ({package} {number})",
         digest=file_digest(file),
         licence=encoder.licence,
+        notice=_licence_file(package),
     )
+
+
+def _licence_file(package: str) -> str | None:
+    """Return what an installed package says of its licence, as it says it; None where nothing."""
+    named = re.compile(r"(LICEN[CS]E|COPYING|NOTICE)\b.*", re.IGNORECASE)
+    listed = sorted(
+        path
+        for path in files(package) or []
+        if path.parts[0].endswith(".dist-info") and named.fullmatch(path.name)
+    )
+    texts = [Path(str(path.locate())).read_text(encoding="utf-8").strip() for path in listed]
+    return "\n\n".join(texts) or None
