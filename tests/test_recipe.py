@@ -4,7 +4,7 @@ from typing import Annotated
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
@@ -177,6 +177,7 @@ class TestYaml:
         read = read_reasons(tmp_path / "r.yaml")
         assert {key: read[key] for key in reasons} == reasons
 
+    @settings(deadline=None)
     @given(
         st.builds(
             lambda steps, rate, dropout, strategy: {
