@@ -33,7 +33,7 @@ class Transfer:
 
     ``unlike`` are tensors that both have in other shapes, ``absent`` those that only the network
     has, ``unused`` those that only the source has, by its names. ``digest`` is the SHA-256 of the
-    file.
+    file, ``licence`` what its weights come under, where that is known.
     """
 
     source: str
@@ -42,6 +42,7 @@ class Transfer:
     unlike: Mapping[str, str]
     absent: tuple[str, ...]
     unused: tuple[str, ...]
+    licence: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a model tells of where it began; not the weights."""
@@ -52,6 +53,7 @@ class Transfer:
             "unlike": dict(self.unlike),
             "absent": list(self.absent),
             "unused": list(self.unused),
+            "licence": self.licence,
         }
 
 
@@ -62,16 +64,16 @@ def listed(names: Collection[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def weights_file(path: Path) -> Path:
+def weights_file(path: Path, *, setting: str = "training.initial_weights") -> Path:
     """Return the file with the weights of a run, a bundle, or ``path`` itself.
 
-    Raises :class:`RecipeError` where there is none.
+    Raises :class:`RecipeError`, which names ``setting``, where there is none.
     """
     for file in (path, path / "weights.safetensors", path / "bundle" / "weights.safetensors"):
         if file.is_file():
             return file
     raise RecipeError(
-        f"training.initial_weights is {path}, which is no file, no run and no bundle; name what "
+        f"{setting} is {path}, which is no file, no run and no bundle; name what "
         "`rareseg train --out` wrote, a .safetensors file, or a state_dict that torch saved."
     )
 
@@ -114,26 +116,42 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def transfer(file: Path, network: torch.nn.Module, *, source: str) -> Transfer:
-    """Return the weights in ``file`` as far as they fit ``network``.
+    """Return the weights in ``file`` as far as they fit ``network``, for training.initial_weights.
+
+    Raises as :func:`fitting_weights` and :func:`read_weights`.
+    """
+    return fitting_weights(
+        read_weights(file),
+        network,
+        source=source,
+        digest=file_digest(file),
+        setting="training.initial_weights",
+    )
+
+
+def fitting_weights(
+    found: Weights, network: torch.nn.Module, *, source: str, digest: str, setting: str
+) -> Transfer:
+    """Return weights that were found, as far as they fit ``network``.
 
     Names are compared as they are, and without a prefix that either side wears ("module.",
-    "core."), whichever fits the most. Raises :class:`RecipeError` where nothing fits, and as
-    :func:`read_weights`.
+    "core."), whichever fits the most. ``setting`` is the key of the recipe that asked for them.
+    Raises :class:`RecipeError` where nothing fits.
     """
-    found, everything = read_weights(file), network.state_dict(keep_vars=True)
+    everything = network.state_dict(keep_vars=True)
     own = {name: everything[name] for name in _first_names(everything)}
     names = _matched(everything, found)
     weights = {n: found[names[n]] for n in own if _same(own[n], found.get(names[n]))}
     if not weights:
         raise RecipeError(
-            f"training.initial_weights is {source}, of which nothing fits the network: it holds "
+            f"{setting} is {source}, of which nothing fits the network: it holds "
             f"{listed(found)} where {listed(own)} are needed; choose network.name "
-            "and network.width as they were there."
+            "and its settings as they were there."
         )
     shared = [n for n in own if n not in weights and names[n] in found]
     return Transfer(
         source=source,
-        digest=_digest(file),
+        digest=digest,
         weights={name: tensor.to(own[name].dtype) for name, tensor in weights.items()},
         unlike={n: f"{_shape(found[names[n]])} there, {_shape(own[n])} here" for n in shared},
         absent=tuple(n for n in own if names[n] not in found),
@@ -199,6 +217,7 @@ def _shape(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "one number"
 
 
-def _digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """Return the SHA-256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

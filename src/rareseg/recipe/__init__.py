@@ -8,33 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError, model_validator
 
 from rareseg.errors import RecipeError, nearest
+from rareseg.recipe.family import Family
+from rareseg.recipe.losses import LOSS_SECTIONS, DiceCrossEntropySection, LossSection
+from rareseg.recipe.networks import NETWORK_SECTIONS, NO_WEIGHTS, HalfUNetSection, NetworkSection
+from rareseg.recipe.section import Section
 from rareseg.recipe.sections import (
     AugmentationSection,
     CascadeSettings,
     DataSection,
     DecisionSection,
-    LossSection,
     MiningSection,
-    NetworkSection,
     Phase,
     PredictionSection,
     SamplingSection,
-    Section,
     SplitSection,
     TrainingSection,
 )
 
 __all__ = [
+    "FAMILIES",
+    "LOSS_SECTIONS",
+    "NETWORK_SECTIONS",
     "AugmentationSection",
     "CascadeSettings",
     "DataSection",
     "DecisionSection",
+    "Family",
     "LossSection",
     "MiningSection",
     "NetworkSection",
@@ -57,6 +62,10 @@ __all__ = [
 ]
 
 
+FAMILIES: Mapping[str, Family[Any]] = {"network": NETWORK_SECTIONS, "loss": LOSS_SECTIONS}
+"""The sections of the recipe that are one of several, by their place."""
+
+
 class _Parts(Section):
     """All sections, each sound by itself."""
 
@@ -65,8 +74,12 @@ class _Parts(Section):
     sampling: SamplingSection = SamplingSection()
     mining: MiningSection = MiningSection()
     augmentation: AugmentationSection = AugmentationSection()
-    network: NetworkSection = NetworkSection()
-    loss: LossSection = LossSection()
+    network: Annotated[
+        SerializeAsAny[NetworkSection], BeforeValidator(NETWORK_SECTIONS.validate)
+    ] = HalfUNetSection()
+    loss: Annotated[SerializeAsAny[LossSection], BeforeValidator(LOSS_SECTIONS.validate)] = (
+        DiceCrossEntropySection()
+    )
     training: TrainingSection = TrainingSection()
     prediction: PredictionSection = PredictionSection()
     decision: DecisionSection = DecisionSection()
@@ -85,6 +98,18 @@ class Recipe(_Parts):
                 raise ValueError(
                     f"{name} has {len(size)} values, but data.dimension is {self.data.dimension}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _freezes_what_was_learned(self) -> Recipe:
+        share = self.training.freeze_encoder
+        weights = getattr(self.network, "encoder_weights", NO_WEIGHTS)
+        if share and self.training.initial_weights is None and weights == NO_WEIGHTS:
+            raise ValueError(
+                f"training.freeze_encoder is {share:g}, but there are neither initial_weights nor "
+                "a pretrained encoder; an encoder that learned nothing is not to be kept, so leave "
+                "it at 0"
+            )
         return self
 
     @model_validator(mode="after")
@@ -125,7 +150,8 @@ def _validated(kind: type[P], values: Overrides, source: str) -> P:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(" ".join(_explain(fault, source) for fault in error.errors())) from error
+        sentences = (_explain(fault, source, values) for fault in error.errors())
+        raise RecipeError(" ".join(sentences)) from error
 
 
 def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
@@ -178,11 +204,19 @@ def parse_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def merge(*layers: Overrides) -> dict[str, dict[str, Any]]:
-    """Lay values over each other; later layers win, key by key."""
+    """Lay values over each other; later layers win, key by key.
+
+    Where a later layer names another network or loss, earlier settings that the new one does not
+    read go with the old one.
+    """
     merged: dict[str, dict[str, Any]] = {}
     for layer in layers:
         for section, values in layer.items():
-            merged.setdefault(section, {}).update(values)
+            before = merged.get(section, {})
+            family, name = FAMILIES.get(section), values.get("name")
+            if family is not None and before.get("name") is not None and name is not None:
+                before = family.keep_readable(before, name)
+            merged[section] = {**before, **values}
     return merged
 
 
@@ -205,27 +239,30 @@ def to_yaml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
 
 
 def differences(first: Recipe, second: Recipe) -> list[str]:
-    """Return one ``section.key: a → b`` for each value in which two recipes differ."""
+    """Return one ``section.key: a → b`` for each value in which two recipes differ.
+
+    Of two networks (or losses) the name and the settings that both read are compared.
+    """
     found = []
     for section, values in first.model_dump(mode="json").items():
         others = second.model_dump(mode="json")[section]
         found += [
             f"{section}.{key}: {value} → {others[key]}"
             for key, value in values.items()
-            if value != others[key]
+            if key in others and value != others[key]
         ]
     return found
 
 
-def _explain(fault: Any, source: str) -> str:
+def _explain(fault: Any, source: str, values: Overrides) -> str:
     """Turn one pydantic fault into one sentence with the nearest key or the allowed values."""
     place = [str(part) for part in fault["loc"]]
     where = ".".join(part for part in place if not part.isdigit()) or "recipe"
     if fault["type"] == "extra_forbidden":
-        known = list(_section_at(place[:-1]).model_fields)
+        known = list(_section_at(place[:-1], values).model_fields)
         return (
-            f"{source}: '{where}' is not a key of the recipe{nearest(place[-1], known)}; "
-            f"allowed here: {', '.join(known)}."
+            f"{source}: '{where}' is not a key of {_holder(place[:-1], values)}"
+            f"{nearest(place[-1], known)}; allowed here: {', '.join(known)}."
         )
     if fault["type"] == "value_error":
         prefix = f"{source}: " if where == "recipe" else f"{source}: {where}: "
@@ -233,11 +270,22 @@ def _explain(fault: Any, source: str) -> str:
     return f"{source}: {where} is {fault['input']!r}; {_lower_first(fault['msg'])}."
 
 
-def _section_at(place: Sequence[str]) -> type[Section]:
+def _holder(place: Sequence[str], values: Overrides) -> str:
+    """Say what holds the keys at a place: the recipe, or the named network or loss in it."""
+    if len(place) == 1 and place[0] in FAMILIES:
+        name = _section_at(place, values).model_fields["name"].default
+        return f"the {place[0]} {name}"
+    return "the recipe"
+
+
+def _section_at(place: Sequence[str], values: Overrides) -> type[Section]:
     """Return what holds the keys at a place of the recipe; numbers count the items of a list."""
     section: type[Section] = Recipe
-    for part in place:
-        if not part.isdigit():
+    for depth, part in enumerate(place):
+        if depth == 0 and part in FAMILIES:
+            family = FAMILIES[part]
+            section = family.section_of(family.current(values[part]))
+        elif not part.isdigit():
             inside = _section_in(section.model_fields[part].annotation)
             assert inside is not None, "only sections have keys"
             section = inside

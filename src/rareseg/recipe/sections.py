@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-NonNegativeFloat = Annotated[float, Field(ge=0.0)]
-
-
-class Section(BaseModel):
-    """A part of the recipe: immutable, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+from rareseg.recipe.section import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Section,
+)
 
 
 class DataSection(Section):
@@ -229,45 +226,6 @@ class AugmentationSection(Section):
         return self
 
 
-class NetworkSection(Section):
-    """The network, by name and width."""
-
-    name: str = "half_unet"
-    width: tuple[PositiveInt, ...] = Field(
-        default=(16, 32, 64, 128), description="channels per level"
-    )
-    residual_units: Annotated[int, Field(ge=0, le=8)] = 0
-    norm: Literal["instance", "batch", "group"] = "group"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-    @model_validator(mode="after")
-    def _has_levels(self) -> NetworkSection:
-        if len(self.width) < 2:
-            raise ValueError(f"width has {len(self.width)} value, a network needs 2 levels")
-        return self
-
-
-class LossSection(Section):
-    """What a mistake costs while the network learns."""
-
-    name: str = "dice_cross_entropy"
-    class_weights: tuple[PositiveFloat, ...] | None = Field(
-        default=None, description="one per class, background first; used by the cross-entropies"
-    )
-    batch_dice: bool = Field(default=False, description="dice over the whole batch, not per patch")
-    hardest_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.02, description="dice_hard_cross_entropy: share of the background voxels"
-    )
-    presence: NonNegativeFloat = Field(
-        default=0.0,
-        description="weight of a coarse head, used in training only, that says which classes each "
-        "part of the image holds; 0: none",
-    )
-    focal_gamma: NonNegativeFloat = 2.0
-    tversky_false_positive: Probability = 0.3
-    tversky_false_negative: Probability = 0.7
-
-
 class CascadeSettings(Section):
     """Two stages: one finds what is there, the other says within that what it is."""
 
@@ -336,15 +294,6 @@ class TrainingSection(Section):
         default=0,
         description="processes that cut patches ahead; 0: a thread does. They change no patch",
     )
-
-    @model_validator(mode="after")
-    def _freezes_what_was_learned(self) -> TrainingSection:
-        if self.freeze_encoder and self.initial_weights is None:
-            raise ValueError(
-                f"freeze_encoder is {self.freeze_encoder:g}, but there are no initial_weights; an "
-                "encoder that learned nothing is not to be kept, so leave it at 0"
-            )
-        return self
 
 
 class PredictionSection(Section):

@@ -18,7 +18,9 @@ from rareseg.prediction.transfer import Transfer, bundle_of, transfer, weights_f
 from rareseg.recipe import Recipe
 from rareseg.run.folder import RunFolder, read_split
 
-NOTE = "initial_weights.json"
+INITIAL_NOTE = "initial_weights.json"
+ENCODER_NOTE = "encoder_weights.json"
+"""Files of a training's folder that say where its weights began."""
 
 
 def initial_weights(recipe: Recipe, network: torch.nn.Module) -> Transfer | None:
@@ -30,17 +32,17 @@ def initial_weights(recipe: Recipe, network: torch.nn.Module) -> Transfer | None
     return None if name is None else transfer(weights_file(Path(name)), network, source=name)
 
 
-def write_beginning(folder: Path, found: Transfer) -> None:
-    """Note in a training's folder where its weights began."""
-    with atomic_write(folder / NOTE) as temporary:
+def write_transfer(file: Path, found: Transfer) -> None:
+    """Note in a training's folder where some of its weights began."""
+    with atomic_write(file) as temporary:
         temporary.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
-def read_beginning(folder: Path) -> dict[str, Any] | None:
-    """Return the note of :func:`write_beginning`, or ``None`` where weights began at random."""
-    if not (folder / NOTE).is_file():
+def read_transfer(file: Path) -> dict[str, Any] | None:
+    """Return the note of :func:`write_transfer`, or ``None`` where weights began at random."""
+    if not file.is_file():
         return None
-    note: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    note: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return note
 
 

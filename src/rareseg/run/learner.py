@@ -17,12 +17,18 @@ from rareseg.decision.operating_point import default_point
 from rareseg.errors import RecipeError
 from rareseg.evaluation.scores import ScoreTable, score_regions
 from rareseg.prediction.bundle import Bundle
-from rareseg.prediction.networks import build_network, deepest
+from rareseg.prediction.networks import build_network, deepest, first_weights
 from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
 from rareseg.prediction.transfer import Transfer, begin_with
 from rareseg.progress import Track
 from rareseg.report.origin import beginning_sentences
-from rareseg.run.beginning import initial_weights, read_beginning, write_beginning
+from rareseg.run.beginning import (
+    ENCODER_NOTE,
+    INITIAL_NOTE,
+    initial_weights,
+    read_transfer,
+    write_transfer,
+)
 from rareseg.run.prepare import Lesson, Machine, PreparedRun, Say
 from rareseg.run.scoring import score_all
 from rareseg.sampling.augment import window_for
@@ -57,8 +63,10 @@ class Learner:
         # A network that cannot be made or begun is found here, before the recipe is written.
         with torch.device("meta"):
             untrained = self.untrained()
+        self.pretrained: Transfer | None = None
         self.beginning: Transfer | None = None
         if not (lesson.folder / "last.pt").is_file():
+            self.pretrained = first_weights(self.recipe.network, untrained)
             self.beginning = initial_weights(self.recipe, untrained)
         self.loss: Loss = make_loss(self.recipe.loss, self.classes)
         self.sampler = PatchSampler.from_settings(
@@ -76,8 +84,9 @@ class Learner:
         """Return the untrained network, the same for the same seed."""
         torch.manual_seed(self.recipe.training.seed)
         network = self.untrained()
-        if self.beginning is not None:
-            begin_with(network, self.beginning.weights)
+        for transfer in (self.pretrained, self.beginning):
+            if transfer is not None:
+                begin_with(network, transfer.weights)
         if self.recipe.loss.presence > 0:
             at, features = deepest(self.recipe.network)
             network = WithPresence(
@@ -100,11 +109,15 @@ class Learner:
 
     def learn(self, track: Track, say: Say, heard: Heard) -> Fitted:
         """Train to the last step, from wherever the run stands."""
-        if self.beginning is not None:
-            for line in beginning_sentences(self.beginning.to_dict()):
-                say(line)
-            if self.fabric.is_global_zero:
-                write_beginning(self.lesson.folder, self.beginning)
+        for transfer, note in (
+            (self.pretrained, ENCODER_NOTE),
+            (self.beginning, INITIAL_NOTE),
+        ):
+            if transfer is not None:
+                for line in beginning_sentences(transfer.to_dict()):
+                    say(line)
+                if self.fabric.is_global_zero:
+                    write_transfer(self.lesson.folder / note, transfer)
         return fit(
             self.network(),
             self.loss,
@@ -223,7 +236,8 @@ class Learner:
                 },
                 "data": self.run.fingerprint.content_hash,
                 "delivered": delivered.to_dict(),
-                "initial_weights": read_beginning(self.lesson.folder),
+                "encoder_weights": read_transfer(self.lesson.folder / ENCODER_NOTE),
+                "initial_weights": read_transfer(self.lesson.folder / INITIAL_NOTE),
             },
         )
 

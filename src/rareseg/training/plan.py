@@ -21,11 +21,22 @@ from rareseg.errors import RecipeError
 from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.networks import stride
 from rareseg.prediction.transfer import bundle_of, weights_file
-from rareseg.recipe import NetworkSection, Overrides, Recipe, check_values, make_recipe
+from rareseg.recipe import (
+    NETWORK_SECTIONS,
+    NetworkSection,
+    Overrides,
+    Recipe,
+    check_values,
+    make_recipe,
+)
+from rareseg.recipe.networks import NO_ENCODER
 from rareseg.training.advice import cite
 
 LARGEST_WINDOW_2D = 320
 """Side in pixels up to which a whole image is one training window."""
+
+LARGEST_WINDOW_ENCODER = 224
+"""Side in pixels of the largest training window of a pretrained encoder: what it was trained on."""
 
 LARGEST_WINDOW_3D = 48
 """Side in voxels of the largest training window of a volume."""
@@ -92,8 +103,9 @@ def plan_recipe(fingerprint: Fingerprint, overrides: Overrides | None = None) ->
     overrides = overrides or {}
     check_values(overrides)
     draft = _Draft(overrides)
-    dimension = _plan_grid(draft, fingerprint)
+    dimension = _plan_dimension(draft, fingerprint)
     _plan_network(draft, dimension)
+    _plan_grid(draft, fingerprint)
     _plan_windows(draft, fingerprint, dimension)
     _plan_strategy(draft, fingerprint)
     _plan_mining(draft, fingerprint)
@@ -131,12 +143,12 @@ def _median(channels: Iterable[ChannelFacts], name: str) -> float:
     return float(statistics.median(getattr(channel, name) for channel in channels))
 
 
-def _plan_grid(draft: _Draft, fingerprint: Fingerprint) -> int:
-    """Choose dimension, spacing and normalisation; returns the dimension."""
+def _plan_dimension(draft: _Draft, fingerprint: Fingerprint) -> int:
+    """Choose whether slices or volumes are learned from."""
     cases = fingerprint.cases
-    spacing = [statistics.median(case.spacing[axis] for case in cases) for axis in range(3)]
+    spacing = _median_spacing(cases)
     depth = statistics.median(case.shape[0] for case in cases)
-    photographs = all(case.dimension == 2 for case in cases)
+    photographs = _are_photographs(cases)
     if photographs:
         wanted, reason = 2, "the images are photographs"
     elif spacing[0] > THICK_SLICES * min(spacing[1:]):
@@ -151,7 +163,21 @@ def _plan_grid(draft: _Draft, fingerprint: Fingerprint) -> int:
         raise RecipeError(
             "data.dimension is 3, but the images are photographs; 2 is allowed for them."
         )
+    return dimension
 
+
+def _median_spacing(cases: Sequence[CaseFacts]) -> list[float]:
+    return [statistics.median(case.spacing[axis] for case in cases) for axis in range(3)]
+
+
+def _are_photographs(cases: Sequence[CaseFacts]) -> bool:
+    return all(case.dimension == 2 for case in cases)
+
+
+def _plan_grid(draft: _Draft, fingerprint: Fingerprint) -> None:
+    """Choose the resolution, or the spacing, and the normalisation."""
+    cases = fingerprint.cases
+    spacing, photographs = _median_spacing(cases), _are_photographs(cases)
     same = all(
         abs(case.spacing[axis] - spacing[axis]) <= 0.05 * spacing[axis]
         for case in cases
@@ -172,11 +198,19 @@ def _plan_grid(draft: _Draft, fingerprint: Fingerprint) -> int:
     else:
         reason = "each volume by its own mean and deviation; its intensities have no fixed scale"
     draft.choose("data.normalisation", "zscore", reason)
-    return dimension
 
 
 def _plan_resolution(draft: _Draft, cases: Sequence[CaseFacts], spacing: Sequence[float]) -> None:
-    """Halve the resolution of photographs where what is drawn stays thick enough to be seen."""
+    """Halve the resolution of photographs where what is drawn stays thick enough to be seen.
+
+    A pretrained encoder keeps it: it halves the image by itself, and its first layers know what
+    edges and textures look like at the resolution of photographs.
+    """
+    if draft.values["network"]["name"] == "encoder_unet":
+        draft.choose(
+            "data.target_spacing", None, "full resolution, at which the encoder was pretrained"
+        )
+        return
     sides = [statistics.median(case.shape[axis] for case in cases) for axis in (1, 2)]
     drawn = [case.thickness for case in cases if case.thickness is not None]
     thick = statistics.median(drawn) if drawn else 0.0
@@ -201,28 +235,49 @@ def _plan_network(draft: _Draft, dimension: int) -> None:
     bundle = None if weights is None else bundle_of(weights_file(Path(weights)))
     if bundle is not None:
         earlier = load_bundle(bundle).recipe.network
-        for key in ("name", "width", "residual_units", "norm"):
-            draft.choose(f"network.{key}", getattr(earlier, key), "as in the weights to begin with")
+        for key, value in earlier.model_dump(mode="json").items():
+            draft.choose(f"network.{key}", value, "as in the weights to begin with")
         return
-    width = [16, 32, 64, 128, 192] if dimension == 2 else [32, 64, 128]
-    draft.choose(
-        "network.name",
-        "half_unet",
-        "a U-Net at half resolution with a light head at full: 4 to 8 times the steps in a time",
-    )
-    draft.choose("network.width", width, "channels per level; twice as wide is about 4 x as slow")
-    draft.choose("network.residual_units", 0, "plain convolutions, two a level")
+    name, reason = _network_name(draft, dimension)
+    draft.choose("network.name", name, reason)
+    if name == "half_unet":
+        width = [16, 32, 64, 128, 192] if dimension == 2 else [32, 64, 128]
+        reason = "channels per level; twice as wide is about 4 x as slow"
+        draft.choose("network.width", width, reason)
+
+
+def _network_name(draft: _Draft, dimension: int) -> tuple[str, str]:
+    """Return the network to plan, and why: in 2D one with a pretrained encoder."""
+    given = NETWORK_SECTIONS.current(draft.overrides.get("network", {}))
+    if "name" in given:
+        return str(given["name"]), "set by you"
+    half = "a U-Net at half resolution with a light head at full: 4 to 8 times the steps in a time"
+    if dimension == 3:
+        return "half_unet", half
+    if draft.overrides.get("network", {}).get("encoder") == NO_ENCODER:
+        return "half_unet", f"no pretrained encoder, as set by you: {half}"
+    readers = NETWORK_SECTIONS.readers(given)
+    if "encoder_unet" in readers:
+        return "encoder_unet", (
+            "its encoder has learned from a million photographs (ImageNet), which finds far more "
+            "with few labels (docs/few-labels.md); network.encoder=none plans one without"
+        )
+    if "half_unet" in readers or not readers:
+        keys = ", ".join(f"network.{key}" for key in given)
+        return "half_unet", f"it reads what you set ({keys})"
+    return readers[0], "the first network that reads what you set"
 
 
 def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> None:
     """Choose the training window, the batch and the window of prediction."""
-    network = NetworkSection.model_validate(
-        {k: v for k, v in draft.values["network"].items() if k in NetworkSection.model_fields}
-    )
-    multiple = stride(network)
+    multiple = stride(_network_so_far(draft))
     shapes = [_resampled(case, draft)[3 - dimension :] for case in fingerprint.cases]
     median = [statistics.median(shape[axis] for shape in shapes) for axis in range(dimension)]
-    limit = LARGEST_WINDOW_2D if dimension == 2 else LARGEST_WINDOW_3D
+    pretrained = draft.values["network"]["name"] == "encoder_unet"
+    if pretrained:
+        limit = LARGEST_WINDOW_ENCODER
+    else:
+        limit = LARGEST_WINDOW_2D if dimension == 2 else LARGEST_WINDOW_3D
     # Rounded down: a window that is a little smaller than the image can lie in many places.
     window = [_round_down(min(side, limit), multiple) for side in median]
     whole = all(side <= limit for side in median)
@@ -245,7 +300,10 @@ def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> No
     voxels = 1
     for side in window:
         voxels *= int(side)
-    batch = max(2, min(32, round((8 * 160**2 if dimension == 2 else 2 * 40**3) / voxels)))
+    wanted = (
+        2 * 40**3 if dimension == 3 else 8 * (LARGEST_WINDOW_ENCODER if pretrained else 160) ** 2
+    )
+    batch = max(2, min(32, round(wanted / voxels)))
     batch = draft.choose(
         "sampling.batch_size", batch, "small: many steps with a full decay beat few large ones"
     )
@@ -255,6 +313,15 @@ def _plan_windows(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> No
     draft.choose(
         "prediction.tile", tile, "images up to this size are scored at once, larger ones in windows"
     )
+
+
+def _network_so_far(draft: _Draft) -> NetworkSection:
+    """Return the network's section as planned and set up to here."""
+    planned, given = draft.values["network"], draft.overrides.get("network", {})
+    values = NETWORK_SECTIONS.current({**planned, **given})
+    section = NETWORK_SECTIONS.validate(values)
+    assert isinstance(section, NetworkSection)
+    return section
 
 
 def _plan_norm(draft: _Draft, batch: int, voxels: int) -> None:
@@ -335,9 +402,10 @@ def _plan_learning(draft: _Draft, fingerprint: Fingerprint, dimension: int) -> N
     draft.choose(
         "training.steps", steps, "a start; --budget 20min measures how many fit into a time"
     )
+    pretrained = draft.values["network"]["name"] == "encoder_unet"
     draft.choose(
         "training.learning_rate",
-        3e-3 if dimension == 2 else 2e-3,
+        1e-3 if pretrained else 3e-3 if dimension == 2 else 2e-3,
         "AdamW, rising and falling to 0 by a cosine",
     )
     if dimension == 3:

@@ -1,0 +1,43 @@
+"""Networks: one section of the recipe in, one torch module out.
+
+Each network is a :class:`~rareseg.prediction.networks.spec.NetworkSpec`, registered by
+``@network``; importing this package registers those that come with rareseg. May import
+``prediction.encoders``, ``prediction.transfer`` and the recipe.
+"""
+
+from rareseg.prediction.networks import (  # noqa: F401 - registers the networks
+    basic_unet,
+    encoder_unet,
+    plain_unet,
+    residual_unet,
+    segresnet,
+)
+from rareseg.prediction.networks.spec import (
+    Builder,
+    NetworkSpec,
+    Parts,
+    build_network,
+    deepest,
+    encoder,
+    first_weights,
+    network,
+    networks,
+    require_fitting_windows,
+    spec_of,
+    stride,
+)
+
+__all__ = [
+    "Builder",
+    "NetworkSpec",
+    "Parts",
+    "build_network",
+    "deepest",
+    "encoder",
+    "first_weights",
+    "network",
+    "networks",
+    "require_fitting_windows",
+    "spec_of",
+    "stride",
+]
