@@ -275,6 +275,7 @@ class _Loop:
         self.fabric = fabric
         self.loss = loss
         self.network = network
+        self.regions = network.regions if isinstance(network, WithPresence) else ()
         self.average = AveragedModel(
             network,
             multi_avg_fn=running_average(self.settings.average),
@@ -334,6 +335,7 @@ class _Loop:
             self.wrapped(images),
             labels.long(),
             presence_weight=self.recipe.loss.presence,
+            regions=self.regions,
         )
         self.fabric.backward(value)
         for module in spared:  # with gradients that several devices have agreed on

@@ -17,13 +17,13 @@ from torch import Tensor
 from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RecipeError, nearest
 from rareseg.recipe import LossSection
-from rareseg.training.presence import presence_loss
+from rareseg.training.presence import PresenceOdds, Regions, presence_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From logits (B, classes, *space) float32 and labels (B, *space) int64 to a scalar."""
 
-Output = Tensor | tuple[Tensor, Tensor]
-"""What a network gives in training: logits, alone or with the presence logits."""
+Output = Tensor | tuple[Tensor, PresenceOdds]
+"""What a network gives in training: logits, alone or with what it says of cells and windows."""
 
 
 def make_loss(settings: LossSection, classes: Classes) -> Loss:
@@ -43,16 +43,23 @@ def make_loss(settings: LossSection, classes: Classes) -> Loss:
 
 
 def training_loss(
-    loss: Loss, output: Output, labels: Tensor, *, presence_weight: float = 0.0
+    loss: Loss,
+    output: Output,
+    labels: Tensor,
+    *,
+    presence_weight: float = 0.0,
+    regions: Regions = (),
 ) -> Tensor:
-    """Return what a training network's output costs, its coarse answer included where it has one.
+    """Return what a training network's output costs, and what it says beside the outlines.
 
-    Computed in float32 whatever the network computed in.
+    ``regions`` are the class indices of each region that its image head tells of. Computed in
+    float32 whatever the network computed in.
     """
     if isinstance(output, Tensor):
         return loss(output.float(), labels)
-    logits, presence = output
-    return loss(logits.float(), labels) + presence_weight * presence_loss(presence.float(), labels)
+    logits, odds = output
+    beside = presence_loss(odds, labels, regions)
+    return loss(logits.float(), labels) + presence_weight * beside
 
 
 def frequency_weights(voxels: Sequence[int], exponent: float = 0.5) -> tuple[float, ...]:
