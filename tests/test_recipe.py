@@ -61,6 +61,8 @@ class TestRefusals:
             ({"training": {"steps": "many"}}, ("training.steps is 'many'", "integer")),
             ({"training": {"steps": 1.5}}, ("training.steps is 1.5", "integer")),
             ({"training": {"precision": "16"}}, ("training.precision", "'auto', '32' or 'bf16'")),
+            ({"training": {"encoder_rate": 0}}, ("training.encoder_rate is 0", "greater than 0")),
+            ({"training": {"encoder_rate": 2}}, ("training.encoder_rate is 2", "equal to 1")),
             ({"data": {"dimension": 4}}, ("data.dimension is 4", "2 or 3")),
             ({"network": {"dropout": 1}}, ("network.dropout is 1", "less than 1")),
             ({"network": {"width": [16]}}, ("network", "2 levels")),
@@ -219,6 +221,12 @@ class TestSettings:
             "prediction": {"mirror": True, "tile": None},
             "network": {"name": "unet"},
         }
+
+    @pytest.mark.parametrize("section", ["training", "prediction"])
+    def test_a_precision_may_be_written_as_a_number(self, section):
+        given = parse_settings([f"{section}.precision=32"])
+        assert given == {section: {"precision": 32}}
+        assert getattr(make_recipe(given), section).precision == "32"
 
     def test_powers_of_ten_are_numbers(self):
         """YAML 1.1 reads 1e-3, without a point, as text; the recipe takes it as what is meant."""

@@ -27,6 +27,8 @@ def test_two_processes_train_one_model(specks, settings, tmp_path):
     assert done.stdout.count("Report: ") == 1
     with (run / "training" / "steps.csv").open(newline="", encoding="utf-8") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["20", "40"]
+    # The first process said what both compute in.
+    assert "precision: auto" not in (run / "recipe.yaml").read_text(encoding="utf-8")
     weights = (run / "bundle" / "weights.safetensors").read_bytes()
     again = train(specks, run, settings(training__steps=40))
     assert again.returncode == 0, again.stderr

@@ -1,7 +1,6 @@
 """The training loop: its schedules by hand, and what it keeps."""
 
 import copy
-import math
 import time
 from pathlib import Path
 
@@ -9,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch.optim.swa_utils import AveragedModel
 
 from rareseg.data.arrays import store_from_arrays
-from rareseg.errors import RecipeError
+from rareseg.errors import RecipeError, RunError
 from rareseg.prediction.networks import build_network
+from rareseg.prediction.predictor import prepare_network
 from rareseg.progress import silent
 from rareseg.recipe import Recipe, TrainingSection, make_recipe
 from rareseg.sampling.sampler import PatchSampler
@@ -21,76 +20,12 @@ from rareseg.training.checked import Checked
 from rareseg.training.fit import (
     Fitted,
     fit,
-    learning_rate,
     measure_step,
-    running_average,
     seed_of,
     validation_steps,
 )
 from rareseg.training.journal import read_table
 from rareseg.training.losses import make_loss
-
-
-class TestLearningRate:
-    SETTINGS = TrainingSection(steps=1000, learning_rate=0.4, warmup_share=0.1)
-
-    def test_it_rises_in_equal_steps_to_the_peak(self):
-        rates = [learning_rate(self.SETTINGS, step) for step in range(100)]
-        assert np.diff(rates) == pytest.approx(np.full(99, 0.4 / 101))
-        assert rates[0] > 0
-        assert learning_rate(self.SETTINGS, 100) == pytest.approx(0.4)
-
-    @pytest.mark.parametrize(
-        ("step", "share"),
-        [(325, (2 + math.sqrt(2)) / 4), (550, 0.5), (775, (2 - math.sqrt(2)) / 4)],
-    )
-    def test_it_falls_by_half_a_cosine(self, step, share):
-        assert learning_rate(self.SETTINGS, step) == pytest.approx(0.4 * share)
-
-    def test_it_ends_next_to_zero_and_never_below(self):
-        rates = [learning_rate(self.SETTINGS, step) for step in range(1000)]
-        assert 0 < rates[-1] < 1e-5
-        assert max(rates) == pytest.approx(0.4)
-
-    @pytest.mark.parametrize("steps", [1, 2, 3])
-    def test_the_shortest_runs_learn_in_every_step(self, steps):
-        settings = TrainingSection(steps=steps, warmup_share=0.05)
-        assert all(learning_rate(settings, step) > 0 for step in range(steps))
-
-
-class TestRunningAverage:
-    def follow(self, decay, values):
-        """Return the average after each value."""
-        model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
-        model.register_buffer("count", torch.tensor(0))
-        average = AveragedModel(model, multi_avg_fn=running_average(decay), use_buffers=True)
-        found = []
-        for value in values:
-            with torch.no_grad():
-                model.weight.fill_(value)
-                model.count += 5
-            average.update_parameters(model)
-            found.append((average.module.weight.item(), average.module.count.item()))
-        return found
-
-    def test_the_first_steps_are_followed_quickly(self):
-        # d after n averaged steps is (1 + n) / (10 + n) while that is below the decay; the first
-        # value is copied.
-        first = 8.0
-        second = first + (1 - 2 / 11) * (4.0 - first)
-        third = second + (1 - 3 / 12) * (0.0 - second)
-        found = self.follow(0.99, [8.0, 4.0, 0.0])
-        assert [value for value, _ in found] == pytest.approx([first, second, third])
-
-    def test_a_small_decay_holds_from_the_beginning(self):
-        found = self.follow(0.1, [8.0, 4.0, 0.0])
-        assert [value for value, _ in found] == pytest.approx([8.0, 4.4, 0.44])
-
-    def test_counters_are_copied(self):
-        assert [count for _, count in self.follow(0.99, [1.0, 2.0])] == [5, 10]
-
-    def test_no_decay_is_no_average(self):
-        assert [value for value, _ in self.follow(0.0, [3.0, 5.0])] == [3.0, 5.0]
 
 
 class TestValidationSteps:
@@ -151,6 +86,15 @@ class Sluggish(PatchSampler):
 
     def plan(self, k):
         time.sleep(0.1)
+        return super().plan(k)
+
+
+class SluggishAtFirst(PatchSampler):
+    """Takes long for the first batch alone, as where it has to be compiled."""
+
+    def plan(self, k):
+        if k == 0:
+            time.sleep(3.0)
         return super().plan(k)
 
 
@@ -249,7 +193,7 @@ class TestSparingTheEncoder:
         assert not same(self.parts(first, inside=False), outside)
 
     def test_an_encoder_that_learned_nothing_is_not_spared(self):
-        with pytest.raises(RecipeError, match="no initial_weights"):
+        with pytest.raises(RecipeError, match="neither initial_weights nor a pretrained encoder"):
             recipe_with(freeze_encoder=0.5)
 
 
@@ -257,7 +201,7 @@ class TestFit:
     def test_the_weights_of_the_best_validation_are_kept(self, store, tmp_path):
         validated = []
         fitted = run(store, tmp_path, recipe_with(), [0.2, 0.6, 0.6, 0.4], keep=validated)
-        assert (fitted.steps, fitted.best_step, fitted.best_score) == (12, 6, 0.6)
+        assert (fitted.steps, fitted.kept_step, fitted.kept_score) == (12, 6, 0.6)
         assert same(fitted.weights, validated[1])
         assert not same(fitted.weights, validated[3])
         table = read_table(tmp_path / "validations.csv")
@@ -267,19 +211,34 @@ class TestFit:
             "best": [0.2, 0.6, 0.6, 0.6],
         }
 
+    def test_the_last_weights_are_kept_where_that_is_asked_for(self, store, tmp_path):
+        seen = []
+        recipe = recipe_with(checkpoint="last")
+        fitted = run(store, tmp_path, recipe, [0.2, 0.6, 0.5, 0.3], keep=seen)
+        assert (fitted.steps, fitted.kept_step, fitted.kept_score) == (12, 12, 0.3)
+        assert same(fitted.weights, seen[-1])
+
+    def test_a_state_of_an_earlier_version_is_refused_in_words(self, store, tmp_path):
+        run(store, tmp_path, recipe_with(), [0.1] * 4)
+        state = torch.load(tmp_path / "last.pt", weights_only=True)
+        state["progress"]["best_step"] = state["progress"].pop("kept_step")
+        torch.save(state, tmp_path / "last.pt")
+        with pytest.raises(RunError, match="earlier version of rareseg"):
+            run(store, tmp_path, recipe_with(), [0.1] * 4)
+
     def test_it_stops_after_validations_without_a_better_one(self, store, tmp_path):
         fitted = run(store, tmp_path, recipe_with(patience=2), [0.5, 0.4, 0.5, 0.9])
-        assert (fitted.steps, fitted.best_step) == (9, 3)
+        assert (fitted.steps, fitted.kept_step) == (9, 3)
 
     def test_a_better_one_starts_the_patience_anew(self, store, tmp_path):
         fitted = run(store, tmp_path, recipe_with(patience=2), [0.5, 0.4, 0.6, 0.5])
-        assert (fitted.steps, fitted.best_step) == (12, 9)
+        assert (fitted.steps, fitted.kept_step) == (12, 9)
 
     def test_a_finished_training_is_not_done_again(self, store, tmp_path):
         first = run(store, tmp_path, recipe_with(), [0.2, 0.6, 0.6, 0.4])
         again = run(store, tmp_path, recipe_with(), [])
         assert same(first.weights, again.weights)
-        assert (again.best_step, again.best_score) == (6, 0.6)
+        assert (again.kept_step, again.kept_score) == (6, 0.6)
 
     def test_it_learns(self, store, tmp_path):
         recipe = recipe_with(steps=60, validations=1, learning_rate=0.02)
@@ -312,8 +271,97 @@ class TestFit:
         assert len([line for line in said if "training waits for patches" in line]) == 1
         assert read_table(tmp_path / "steps.csv")["waiting_share"][-1] > 0.05
 
+    def test_waiting_counts_from_the_second_batch_on(self, store, tmp_path):
+        said: list[str] = []
+        recipe = recipe_with(steps=20)
+        fitted = run(store, tmp_path, recipe, [0.1] * 4, sampler=SluggishAtFirst, said=said)
+        seconds = read_table(tmp_path / "steps.csv")["seconds"][-1]
+        assert seconds > 3
+        # Counted, the first batch would make up for as much of the time as it took.
+        assert fitted.waiting_share * seconds < 3
+        state = torch.load(tmp_path / "last.pt", weights_only=True)["progress"]
+        assert state["begun"] > 3 > state["waited"]
+
     def test_scores_that_are_equal_keep_the_first(self, store, tmp_path):
-        assert run(store, tmp_path, recipe_with(), [0.0] * 4).best_step == 3
+        assert run(store, tmp_path, recipe_with(), [0.0] * 4).kept_step == 3
+
+
+# The deepest features are larger than one pixel, or their layout would be anybody's guess.
+SIDES = {2: [64, 64], 3: [16, 16, 16]}
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+class TestMemoryLayout:
+    """Weights, gradients, moments and all that convolutions see lie channels last."""
+
+    @pytest.fixture(params=[2, 3])
+    def dimension(self, request):
+        return request.param
+
+    @pytest.fixture(params=["half_unet", "encoder_unet"])
+    def recipe(self, request, dimension):
+        if (request.param, dimension) == ("encoder_unet", 3):
+            pytest.skip("it takes images of two dimensions")
+        width = {"width": [4, 8, 8]} if request.param == "half_unet" else {}
+        return make_recipe(
+            {
+                "data": {"dimension": dimension},
+                "network": {"name": request.param, "norm": "batch", **width},
+                "sampling": {"patch_size": SIDES[dimension], "batch_size": 2},
+                "training": {"steps": 2, "validations": 1, "precision": "32"},
+            }
+        )
+
+    @pytest.fixture
+    def two_channels(self, tmp_path, dimension):
+        rng = np.random.default_rng(1)
+        shape = (1, 72, 72) if dimension == 2 else (20, 20, 20)
+        labels = {name: (rng.random(shape) > 0.9).astype(np.uint8) for name in "ab"}
+        images = {name: rng.integers(0, 255, (2, *shape)).astype(np.uint8) for name in "ab"}
+        return store_from_arrays(tmp_path / "store", images, labels)
+
+    def test_it_holds_through_training_and_a_restart(
+        self, recipe, dimension, two_channels, tmp_path
+    ):
+        layout, threads = CHANNELS_LAST[dimension], torch.get_num_threads()
+        # On one thread torch computes 1 x 1 convolutions by other means, that fall back.
+        torch.set_num_threads(2)
+        torch.manual_seed(0)
+        network = build_network(recipe.network, dimension=dimension, channels=2, classes=2)
+        network = prepare_network(network, recipe, torch.device("cpu"))
+        others: set[str] = set()
+
+        def watch(name):
+            def look(module, inputs, output):
+                seen = (*inputs, output)
+                if not all(t.is_contiguous(memory_format=layout) for t in seen):
+                    others.add(name)
+
+            return look
+
+        for name, module in network.named_modules():
+            if type(module).__name__.startswith(("Conv", "BatchNorm", "GroupNorm")):
+                module.register_forward_hook(watch(name))
+        try:
+            fit(
+                network,
+                make_loss(recipe.loss, two_channels.classes),
+                PatchSampler.from_settings(two_channels, recipe.sampling, seed=0),
+                lambda scored: Checked(0.5),
+                recipe,
+                tmp_path,
+                fabric=Fabric(accelerator="cpu", devices=1),
+            )
+        finally:
+            torch.set_num_threads(threads)
+        assert others == set()
+        state = torch.load(tmp_path / "last.pt", weights_only=True)
+        moments = [entry["exp_avg"] for entry in state["optimizer"]["state"].values()]
+        averages = [t for key, t in state["average"].items() if key.startswith("module.")]
+        gradients = [p.grad for p in network.parameters()]
+        for tensor in (*network.parameters(), *gradients, *moments, *averages):
+            if tensor.ndim == dimension + 2:
+                assert tensor.is_contiguous(memory_format=layout)
 
 
 def test_measuring_a_step_leaves_the_sampler_where_it_was(store, monkeypatch):

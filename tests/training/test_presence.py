@@ -10,15 +10,23 @@ from rareseg.data.records import IGNORE
 from rareseg.prediction.bundle import IMAGE_HEAD
 from rareseg.prediction.networks import build_network, deepest, networks, stride
 from rareseg.prediction.presence import kept_weights
+from rareseg.recipe import make_recipe
 from rareseg.training.losses import training_loss
 from rareseg.training.presence import PresenceOdds, WithPresence, cell_loss, image_loss
 
 REGIONS = ((1, 2), (2,))
 """Everything that is no background, and the second class."""
 
+SMALL = {
+    "basicunet": {"width": (8, 16, 16, 16, 24)},
+    "segresnet": {"first_width": 8, "levels": 3},
+    "encoder_unet": {},
+}
+
 
 def a_network(name: str, dimension: int) -> tuple[WithPresence, int]:
-    settings = networks()[name].section()
+    values = {"name": name, **SMALL.get(name, {"width": (8, 16, 24)})}
+    settings = make_recipe({"network": values}).network
     at, features = deepest(settings)
     network = build_network(settings, dimension=dimension, channels=1, classes=3)
     both = WithPresence(
@@ -27,11 +35,16 @@ def a_network(name: str, dimension: int) -> tuple[WithPresence, int]:
     return both, 2 * stride(settings)
 
 
-@pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("name", networks())
+NETWORKS = [
+    (name, dimension)
+    for name in networks()
+    for dimension in (2, 3)
+    if (name, dimension) != ("encoder_unet", 3)
+]
+
+
+@pytest.mark.parametrize(("name", "dimension"), NETWORKS)
 def test_every_network_tells_presence_at_its_deepest_level(name: str, dimension: int) -> None:
-    if name == "encoder_unet" and dimension == 3:
-        pytest.skip("it takes 2D images")
     network, side = a_network(name, dimension)
     images = torch.randn(2, 1, *(side,) * dimension)
     logits, odds = network.train()(images)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -163,10 +164,19 @@ def prepare_network(
     network: torch.nn.Module, recipe: Recipe, device: torch.device
 ) -> torch.nn.Module:
     """Move a network to its device, in the memory layout that its convolutions run fastest in."""
-    layout = torch.channels_last if recipe.data.dimension == 2 else torch.channels_last_3d
+    layout = memory_layout(recipe.data.dimension)
     # The stubs of Module.to leave out memory_format.
     moved: torch.nn.Module = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     return moved
+
+
+def memory_layout(dimension: int) -> torch.memory_format:
+    """Return the memory layout of weights and images: channels last, in 2 or 3 dimensions.
+
+    ``Tensor.to`` brings images into it. ``contiguous`` leaves those of one channel as they are,
+    and what is joined with them then falls back to channels first.
+    """
+    return torch.channels_last if dimension == 2 else torch.channels_last_3d
 
 
 def score_array(
@@ -208,6 +218,7 @@ def score_images(
     As :func:`score_array`, for images that lie side by side in one batch.
     """
     space = batch.shape[2:]
+    layout = memory_layout(len(space))
     padded = _pad_to_stride(batch, stride(recipe.network))
     tile = recipe.prediction.tile
     axes = range(2, batch.ndim)
@@ -217,7 +228,7 @@ def score_images(
     with torch.inference_mode(), autocast(device, precision):
         for mirror in mirrors:
             flipped = [axis for axis, on in zip(axes, mirror, strict=False) if on]
-            images = padded.flip(flipped).to(device)
+            images = padded.flip(flipped).to(device, memory_format=layout)
             windows = Windows(network)
             if tile is None or all(a <= b for a, b in zip(space, tile, strict=True)):
                 logits = windows(images)
@@ -274,12 +285,23 @@ def label_map(
     return values.astype(np.uint16)[chosen]
 
 
+BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16", "sve_bf16", "svebf16"})
+"""What torch and Linux call the instructions of x86 and ARM processors that multiply bfloat16."""
+
+
 def computes_in_bf16(device: torch.device) -> bool:
-    """Say whether the device multiplies bfloat16 matrices in hardware."""
+    """Say whether the device multiplies bfloat16 in hardware, so that it can gain by it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.backends.cpu.get_cpu_capability()
-    return "AMX" in capabilities or bool(torch.cpu._is_amx_tile_supported())
+    return device.type == "cpu" and not BF16_FEATURES.isdisjoint(_processor_features())
+
+
+def _processor_features() -> set[str]:
+    """Return the names of the instructions that the processor has, as far as they are known."""
+    if hasattr(torch.cpu, "get_capabilities"):  # torch had none at first
+        return {name for name, there in torch.cpu.get_capabilities().items() if there is True}
+    described = Path("/proc/cpuinfo")
+    return set(described.read_text(encoding="utf-8").split()) if described.is_file() else set()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

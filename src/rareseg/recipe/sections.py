@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rareseg.recipe.section import (
     NonNegativeFloat,
@@ -14,6 +14,11 @@ from rareseg.recipe.section import (
     Probability,
     Section,
 )
+
+Precision = Annotated[
+    Literal["auto", "32", "bf16"],
+    BeforeValidator(lambda given: "32" if given == 32 else given),  # a number in YAML
+]
 
 
 class DataSection(Section):
@@ -253,6 +258,9 @@ class TrainingSection(Section):
     seed: int = 0
     steps: PositiveInt = 1000
     learning_rate: PositiveFloat = 1e-3
+    encoder_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="the encoder's learning rate, as a share of learning_rate"
+    )
     weight_decay: NonNegativeFloat = 1e-2
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.05, description="share of the steps in which the learning rate rises"
@@ -264,6 +272,10 @@ class TrainingSection(Section):
     )
     validations: PositiveInt = Field(
         default=4, description="times that whole select cases are scored"
+    )
+    checkpoint: Literal["best", "last"] = Field(
+        default="best",
+        description="which weights are kept: those of the best validation, or the last ones",
     )
     validation_cases: PositiveInt = Field(
         default=100, description="at most so many of them, positives and negatives alike"
@@ -283,8 +295,10 @@ class TrainingSection(Section):
     freeze_encoder: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="share of the steps, from the first, that spares the encoder"
     )
-    precision: Literal["auto", "32", "bf16"] = Field(
-        default="auto", description="auto: bf16 where the machine computes in it"
+    precision: Precision = Field(
+        default="auto",
+        description="32: float32; bf16: bfloat16 where it does no harm; auto: both are tried at "
+        "the first start, and the faster is written down",
     )
     threads: Annotated[int, Field(ge=0)] = Field(
         default=0,
@@ -306,6 +320,11 @@ class PredictionSection(Section):
         default=0.5, description="share by which neighbouring windows overlap"
     )
     mirror: bool = Field(default=False, description="average over mirrored images as well")
+    precision: Precision = Field(
+        default="auto",
+        description="as training.precision, tried apart; operating points and certificates belong "
+        "to the arithmetic in which their cases were scored",
+    )
 
 
 class DecisionSection(Section):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from lightning_fabric import Fabric
 
 from rareseg.data.build import build_store
@@ -21,7 +20,6 @@ from rareseg.data.splits import make_folds, make_split
 from rareseg.data.store import Store
 from rareseg.errors import ProblemsError, RecipeError, RunError, UsageError
 from rareseg.prediction.networks import require_fitting_windows
-from rareseg.prediction.predictor import computes_in_bf16
 from rareseg.progress import Track, silent
 from rareseg.recipe import (
     Overrides,
@@ -182,7 +180,6 @@ def prepare_run(
     out: Path,
     wishes: Wishes,
     *,
-    device: torch.device,
     given: Given | None = None,
     track: Track = silent,
     say: Say = nobody,
@@ -202,7 +199,7 @@ def prepare_run(
     if given is not None and not folder.fingerprint.is_file():
         given.fingerprint.to_json(folder.fingerprint)
     fingerprint = _inspect(dataset, folder, track)
-    plan = _plan(fingerprint, folder, overrides, device)
+    plan = _plan(fingerprint, folder, overrides)
     roles = _split(dataset, fingerprint, plan.recipe, folder, given)
     folds = _folds(fingerprint, roles, plan.recipe, folder)
     if not folder.recipe.is_file():
@@ -241,10 +238,14 @@ def require_no_problems(dataset: Dataset, fingerprint: Fingerprint) -> None:
 
 def _without_settled(overrides: Overrides) -> Overrides:
     """Leave out what was left to the machine, which settled it when the run began."""
-    left = {"threads": 0, "precision": "auto"}
-    training = overrides.get("training", {})
-    kept = {key: value for key, value in training.items() if value != left.get(key)}
-    return {**overrides, "training": kept}
+    left: dict[str, dict[str, object]] = {
+        "training": {"threads": 0, "precision": "auto"},
+        "prediction": {"precision": "auto"},
+    }
+    return {
+        section: {k: v for k, v in values.items() if v != left.get(section, {}).get(k)}
+        for section, values in overrides.items()
+    }
 
 
 def _inspect(dataset: Dataset, folder: RunFolder, track: Track) -> Fingerprint:
@@ -264,12 +265,13 @@ def _inspect(dataset: Dataset, folder: RunFolder, track: Track) -> Fingerprint:
     return fingerprint
 
 
-def _plan(
-    fingerprint: Fingerprint, folder: RunFolder, overrides: Overrides, device: torch.device
-) -> Plan:
-    """Take the recipe that the run was begun with, or plan one and fix what the machine decides."""
+def _plan(fingerprint: Fingerprint, folder: RunFolder, overrides: Overrides) -> Plan:
+    """Take the recipe that the run was begun with, or plan one and fix what the machine decides.
+
+    The precisions alone are left to :func:`rareseg.run.precision.with_precision`.
+    """
     if folder.recipe.is_file():
-        begun = read_recipe(folder.recipe)
+        begun = _settled_before(read_recipe(folder.recipe))
         asked = merge(begun.model_dump(), _without_settled(overrides))
         changed = differences(begun, make_recipe(asked))
         if changed:
@@ -296,11 +298,16 @@ def _plan(
     if training.threads == 0:
         settled["threads"] = os.cpu_count() or 1
         reasons["training.threads"] = "the cores of the machine on which the run began"
-    if training.precision == "auto":
-        settled["precision"] = "bf16" if computes_in_bf16(device) else "32"
-        reasons["training.precision"] = f"what {device.type} computes fastest without harm"
     recipe = make_recipe(merge(plan.recipe.model_dump(), {"training": settled}))
     return Plan(recipe, reasons)
+
+
+def _settled_before(begun: Recipe) -> Recipe:
+    """Return the recipe of a run begun when prediction had no precision of its own."""
+    if begun.prediction.precision != "auto":
+        return begun
+    settled = {"prediction": {"precision": begun.training.precision}}
+    return make_recipe(merge(begun.model_dump(), settled))
 
 
 def read_reasons(path: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from rareseg.run.evaluate import TRAIN_SAMPLE, Evaluation, evaluate_run
 from rareseg.run.folder import DataOptions, RunFolder
 from rareseg.run.learner import Learner
 from rareseg.run.memory import full_memory_named
+from rareseg.run.precision import with_precision
 from rareseg.run.prepare import (
     Given,
     Machine,
@@ -91,10 +92,9 @@ def learn(
     wishes, machine = wishes or Wishes(), machine or Machine()
     budget = None if wishes.budget is None else parse_duration(wishes.budget)
     with fabric.rank_zero_first():
-        run = prepare_run(
-            options, Path(out), wishes, device=fabric.device, given=given, track=track, say=say
-        )
+        run = prepare_run(options, Path(out), wishes, given=given, track=track, say=say)
     torch.set_num_threads(run.recipe.training.threads)
+    run = with_precision(run, fabric)
     if not (run.folder.bundle / "bundle.json").is_file():
         learners = _learners(run, machine, fabric)
         if not run.folder.recipe.is_file():

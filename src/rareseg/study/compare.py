@@ -126,7 +126,7 @@ def _prepare(asked: Asked, out: Path, track: Track) -> _Work:
     overrides = asked.job.wishes.overrides()
     ground = find_ground(asked.job, out, track, note=NOTE, what="a comparison")
     shared = SharedStudy(*asked.job.place(out))
-    settled = shared.agree("settled", settle(asked.job, overrides))
+    settled = shared.agree("settled", settle(asked.job, overrides, ground.fingerprint))
     design = make_design(
         ground.fingerprint,
         asked.rows,

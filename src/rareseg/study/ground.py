@@ -16,16 +16,19 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rareseg.data.build import build_store
 from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Dataset, Role
 from rareseg.errors import ProblemsError, UsageError
-from rareseg.prediction.predictor import computes_in_bf16
 from rareseg.progress import Track
 from rareseg.recipe import Overrides, Recipe
 from rareseg.run.folder import DataOptions, claim
+from rareseg.run.memory import full_memory_named
 from rareseg.run.prepare import Machine, Wishes
-from rareseg.training.plan import make_preprocessing
+from rareseg.training.arithmetic import settle_precision
+from rareseg.training.plan import make_preprocessing, plan_recipe
 
 
 @dataclass(frozen=True)
@@ -96,15 +99,25 @@ def find_ground(job: Job, out: Path, track: Track, *, note: str, what: str) -> G
     return Ground(job.data, dataset, fingerprint, out / "store", job.machine)
 
 
-def settle(job: Job, overrides: Overrides) -> dict[str, dict[str, Any]]:
-    """Return what a run would leave to the machine, so that every training computes alike."""
-    training = overrides.get("training", {})
-    settled: dict[str, Any] = {}
-    if not training.get("threads"):
-        settled["threads"] = max(1, (os.cpu_count() or 1) // job.parallel)
-    if training.get("precision", "auto") == "auto":
-        settled["precision"] = "bf16" if computes_in_bf16(job.machine.fabric("32").device) else "32"
-    return {"training": settled}
+@full_memory_named()
+def settle(job: Job, overrides: Overrides, fingerprint: Fingerprint) -> dict[str, dict[str, Any]]:
+    """Return what a run would leave to the machine, so that every training computes alike.
+
+    The precisions are tried with the recipe that is planned from ``overrides`` alone. Raises
+    :class:`~rareseg.errors.RecipeError` where there can be none.
+    """
+    threads = overrides.get("training", {}).get("threads")
+    settled: dict[str, dict[str, Any]] = {"training": {}, "prediction": {}}
+    if not threads:
+        threads = max(1, (os.cpu_count() or 1) // job.parallel)
+        settled["training"]["threads"] = threads
+    torch.set_num_threads(threads)  # as every training will
+    recipe = plan_recipe(fingerprint, overrides).recipe
+    channels, device = fingerprint.cases[0].channels, job.machine.fabric("32").device
+    for name, choice in settle_precision(recipe, fingerprint.classes, channels, device).items():
+        section, key = name.split(".")
+        settled[section][key] = choice.precision
+    return settled
 
 
 @contextmanager

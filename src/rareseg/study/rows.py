@@ -14,7 +14,13 @@ from rareseg.sampling.strategy import strategies
 SHARED = ("data", "split", "decision")
 """Sections that every row has in common, or it would be judged on something else."""
 
-SHARED_KEYS = ("training.seed", "training.steps", "training.threads", "training.precision")
+SHARED_KEYS = (
+    "training.seed",
+    "training.steps",
+    "training.threads",
+    "training.precision",
+    "prediction.precision",
+)
 """Keys that every row has in common."""
 
 

@@ -117,7 +117,9 @@ def _prepare(wanted: Wanted, out: Path, track: Track) -> _Work:
     asked_regions(ground.fingerprint.classes.regions, wanted.region)
     url, name = wanted.job.place(out)
     shared = SharedStudy(url, name, pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP))
-    settled = merge(overrides, shared.agree("settled", settle(wanted.job, overrides)))
+    settled = merge(
+        overrides, shared.agree("settled", settle(wanted.job, overrides, ground.fingerprint))
+    )
     design = make_design(
         ground.fingerprint,
         [Row("base", {})],

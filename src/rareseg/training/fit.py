@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from rareseg.errors import RunError
 from rareseg.prediction.networks import encoder
+from rareseg.prediction.predictor import memory_layout
 from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe, TrainingSection
 from rareseg.sampling.augment import augment
@@ -32,12 +34,11 @@ from rareseg.training.checkpoint import State, load_state, save_state
 from rareseg.training.journal import Journal, describe_waiting
 from rareseg.training.losses import Loss, training_loss
 from rareseg.training.mining import MakePredict, mine_round
+from rareseg.training.optimiser import learning_rate, parameter_groups, running_average
 from rareseg.training.presence import WithPresence
 
 Validate = Callable[[torch.nn.Module], Checked]
 """Looks at whole select cases with a network; a higher score is better."""
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 Heard = Callable[[int, float], None]
 """Told the step and the score of each validation; what it raises ends the training."""
@@ -51,24 +52,36 @@ SAVE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a training run ended. ``weights`` are those of the best validation, on the CPU."""
+    """How a training run ended.
+
+    ``weights``, on the CPU, are those that ``training.checkpoint`` keeps: of step ``kept_step``,
+    whose validation gave ``kept_score``.
+    ``waiting_share``, 0…1, is the share of the time that the loop waited for data, from the second
+    step on.
+    """
 
     weights: dict[str, Tensor]
-    best_step: int
-    best_score: float
+    kept_step: int
+    kept_score: float
     steps: int
     waiting_share: float
 
 
 @dataclass
 class _Progress:
-    """What changes from step to step besides weights and optimiser."""
+    """What changes from step to step besides weights and optimiser.
+
+    ``begun`` are the seconds of each call's first step: they are spent on compilers, which neither
+    waiting for data (``waited``) nor learning (``worked``) is to be blamed for.
+    """
 
     step: int = 0
-    best_step: int = 0
+    kept_step: int = 0
+    kept_score: float = -math.inf
     best_score: float = -math.inf
     since_best: int = 0
     last_score: float = -math.inf
+    begun: float = 0.0
     waited: float = 0.0
     worked: float = 0.0
 
@@ -76,6 +89,10 @@ class _Progress:
     def waiting_share(self) -> float:
         total = self.waited + self.worked
         return self.waited / total if total else 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.begun + self.waited + self.worked
 
 
 @dataclass
@@ -107,11 +124,12 @@ def fit(
     report: Callable[[str], None] = lambda line: None,
     heard: Heard = lambda step, score: None,
 ) -> Fitted:
-    """Train ``network`` for ``recipe.training.steps`` steps and return its best weights.
+    """Train ``network`` for ``recipe.training.steps`` steps and return the weights that are kept.
 
     State and log go to ``folder`` (``last.pt``, ``best.pt``, ``steps.csv``, ``validations.csv``);
     where a state is found there, training goes on from it. The kept weights are those of the
-    running average (``training.average``) at the validation with the highest score. Where the
+    running average (``training.average``) at the last validation, or at the one with the highest
+    score (``training.checkpoint``). Where the
     sampler draws from what is mined between epochs, ``make_predict`` is needed.
     """
     settings = recipe.training
@@ -137,8 +155,11 @@ def fit(
             value, norm, labels = loop.step(batch, step)
             sampler.recount(batch, labels)
             progress.step = step + 1
-            progress.waited += waited
-            progress.worked += time.perf_counter() - started - waited
+            if step == remaining.start:
+                progress.begun += time.perf_counter() - started
+            else:
+                progress.waited += waited
+                progress.worked += time.perf_counter() - started - waited
             if fabric.is_global_zero and (progress.step % LOG_EVERY == 0):
                 live.loss, live.waiting = float(value), progress.waiting_share
                 journal.step(
@@ -146,7 +167,7 @@ def fit(
                     loss=float(value),
                     learning_rate=learning_rate(settings, step),
                     gradient_norm=float(norm),
-                    seconds=progress.waited + progress.worked,
+                    seconds=progress.seconds,
                     waiting_share=progress.waiting_share,
                 )
             stop = False
@@ -169,8 +190,8 @@ def fit(
     assert best is not None, "the last step is always validated"
     return Fitted(
         weights=best["weights"],
-        best_step=progress.best_step,
-        best_score=progress.best_score,
+        kept_step=progress.kept_step,
+        kept_score=progress.kept_score,
         steps=progress.step,
         waiting_share=progress.waiting_share,
     )
@@ -196,37 +217,6 @@ def measure_step(
     )
 
 
-def learning_rate(settings: TrainingSection, step: int) -> float:
-    """Return the rate of step ``step``: a linear rise, then half a cosine down to 0.
-
-    The cosine is that of Loshchilov & Hutter (2017, eq. 5) without restarts.
-    """
-    warmup = settings.warmup_share * settings.steps
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1.0, settings.steps - warmup)
-    return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-
-
-def running_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Return the rule by which averaged weights follow the learning ones.
-
-    average ← average + (1 − d)·(weights − average) with d = min(decay, (1 + n) / (10 + n)) after n
-    steps, so that a short run does not end near its first weights. Counters are copied.
-    """
-
-    def follow(averages: Tensors, weights: Tensors, averaged: Tensor | int) -> None:
-        n = int(averaged)
-        rate = 1.0 - min(decay, (1 + n) / (10 + n))
-        for average, weight in zip(averages, weights, strict=True):
-            if average.is_floating_point():
-                average.lerp_(weight.to(average.dtype), rate)
-            else:
-                average.copy_(weight)
-
-    return follow
-
-
 def validation_steps(settings: TrainingSection) -> list[int]:
     """Return after how many steps the select cases are scored; the last step is always among them.
 
@@ -244,15 +234,6 @@ def seed_of(seed: int, purpose: str, step: int) -> int:
     """Return the seed for one purpose in one step: independent streams from one number."""
     words = np.random.SeedSequence([seed, *purpose.encode(), step]).generate_state(2)
     return int(words[0]) << 31 ^ int(words[1])
-
-
-def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay the weights of convolutions; biases and norms (one axis) are left alone."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _encoder(network: torch.nn.Module, recipe: Recipe) -> tuple[torch.nn.Module, ...]:
@@ -276,17 +257,22 @@ class _Loop:
         self.loss = loss
         self.network = network
         self.regions = network.regions if isinstance(network, WithPresence) else ()
+        self.layout = memory_layout(recipe.data.dimension)
         self.average = AveragedModel(
             network,
             multi_avg_fn=running_average(self.settings.average),
             use_buffers=True,
         )
+        self.frozen_steps = round(self.settings.freeze_encoder * self.settings.steps)
+        apart = self.frozen_steps > 0 or self.settings.encoder_rate != 1.0
+        self.encoder = _encoder(network, recipe) if apart else ()
+        groups = parameter_groups(network, self.encoder, self.settings)
+        self.rates = [group.rate for group in groups]
         optimizer = torch.optim.AdamW(
-            _parameter_groups(network, self.settings.weight_decay), lr=self.settings.learning_rate
+            [{"params": g.parameters, "weight_decay": g.weight_decay} for g in groups],
+            lr=self.settings.learning_rate,
         )
         self.wrapped, self.optimizer = fabric.setup(network, optimizer)
-        self.frozen_steps = round(self.settings.freeze_encoder * self.settings.steps)
-        self.encoder = _encoder(network, recipe) if self.frozen_steps else ()
 
     def restore(self, state: State | None, sampler: PatchSampler) -> _Progress:
         """Take over a saved state and return how far it had come."""
@@ -296,7 +282,13 @@ class _Loop:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         sampler.load_state_dict(state["sampler"])
-        return _Progress(**state["progress"])
+        progress = state["progress"]
+        if set(progress) - {field.name for field in fields(_Progress)}:
+            raise RunError(
+                "this training was begun by an earlier version of rareseg and cannot be gone on "
+                "with; finish it with that version, or choose another --out."
+            )
+        return _Progress(**progress)
 
     def state(self, progress: _Progress, sampler: PatchSampler) -> State:
         """Return everything that the next step depends on, as plain values."""
@@ -323,8 +315,8 @@ class _Loop:
             seed=seed_of(seed, f"augmentation {rank}", step),
             patch_size=self.recipe.sampling.patch_size,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.settings, step)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * learning_rate(self.settings, step)
         spared = self.encoder if step < self.frozen_steps else ()
         self.wrapped.train()
         for module in spared:
@@ -332,7 +324,7 @@ class _Loop:
         self.optimizer.zero_grad()
         value = training_loss(
             self.loss,
-            self.wrapped(images),
+            self.wrapped(images.to(memory_format=self.layout)),
             labels.long(),
             presence_weight=self.recipe.loss.presence,
             regions=self.regions,
@@ -356,7 +348,7 @@ class _Loop:
         journal: Journal,
         report: Callable[[str], None],
     ) -> tuple[bool, str]:
-        """Score the averaged weights, keep them if they are the best.
+        """Score the averaged weights, and keep them where they are the best, or each last ones.
 
         Returns whether to stop, and what the select cases say.
         """
@@ -366,11 +358,13 @@ class _Loop:
         score = float(self.fabric.broadcast(checked.score))
         progress.last_score = score
         better = score > progress.best_score
+        kept = better or self.settings.checkpoint == "last"
         progress.since_best = 0 if better else progress.since_best + 1
-        if better:
-            progress.best_score, progress.best_step = score, progress.step
+        if kept:
+            progress.kept_score, progress.kept_step = score, progress.step
+        progress.best_score = max(progress.best_score, score)
         if self.fabric.is_global_zero:
-            if better:
+            if kept:
                 weights: dict[str, Any] = {
                     name: tensor.detach().cpu().clone()
                     for name, tensor in self.average.module.state_dict().items()

@@ -100,11 +100,15 @@ class HalfResolution(torch.nn.Module):
 
 
 def fold(images: Tensor) -> Tensor:
-    """Move 2 x 2 (x 2) neighbours into channels: (B, C, *space) to (B, C·2**D, *space / 2)."""
+    """Move 2 x 2 (x 2) neighbours into channels: (B, C, *space) to (B, C·2**D, *space / 2).
+
+    What is returned lies channels last, as the convolution that follows wants it.
+    """
     batch, channels, *space = images.shape
     axes = len(space)
     split = images.reshape(batch, channels, *(n for side in space for n in (side // 2, 2)))
     inner = [3 + 2 * axis for axis in range(axes)]
     outer = [2 + 2 * axis for axis in range(axes)]
-    folded = split.permute(0, 1, *inner, *outer)
-    return folded.reshape(batch, channels * 2**axes, *(side // 2 for side in space))
+    folded = split.permute(0, *outer, 1, *inner)
+    last = folded.reshape(batch, *(side // 2 for side in space), channels * 2**axes)
+    return last.movedim(-1, 1)
