@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import rareseg
-from rareseg.recipe import Recipe
+from rareseg.recipe import FAMILIES, Recipe
 
 project = "rareseg"
 author = "the rareseg developers"
@@ -32,15 +32,24 @@ html_copy_source = False
 html_show_sphinx = False
 
 
-def setting_lines(name: str, section: Any) -> list[str]:
+def setting_lines(name: str, section: Any, heading: str) -> list[str]:
     """Return one section of the recipe as a heading, a sentence and a table in Markdown."""
-    lines = [f"## {name}", "", section.__doc__.strip(), "", "| setting | usual | meaning |"]
+    lines = [heading, "", section.__doc__.strip(), "", "| setting | usual | meaning |"]
     lines.append("|---|---|---|")
     for key, known in section.model_fields.items():
         usual = "null" if known.default is None else str(known.default)
         meaning = (known.description or "").replace("|", "\\|")
         lines.append(f"| `{name}.{key}` | `{usual}` | {meaning} |")
     return [*lines, ""]
+
+
+def family_lines(place: str) -> list[str]:
+    """Return the sections of which one stands at a place of the recipe, each with its table."""
+    family = FAMILIES[place]
+    lines = [f"## {place}", "", f"One of these, by `{place}.name`.", ""]
+    for name in family.names:
+        lines += setting_lines(place, family.member(name), f"### {place}: {name}")
+    return lines
 
 
 class Settings(SphinxDirective):
@@ -51,7 +60,11 @@ class Settings(SphinxDirective):
         lines = [
             line
             for name, known in Recipe.model_fields.items()
-            for line in setting_lines(name, known.annotation)
+            for line in (
+                family_lines(name)
+                if name in FAMILIES
+                else setting_lines(name, known.annotation, f"## {name}")
+            )
         ]
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 

@@ -17,6 +17,7 @@ from rareseg.evaluation.scorecard import (
     write_cases_csv,
     write_scorecard,
 )
+from rareseg.evaluation.scorecard_reading import scorecard_from_json
 from rareseg.evaluation.values import Undefined
 
 
@@ -176,3 +177,34 @@ def test_scorecard_json_is_plain_and_keeps_reasons(results, tmp_path):
     region = read["regions"][0]
     assert region["positives"]["dice"]["value"] == pytest.approx(0.2)
     assert region["negatives"]["false_alarm_rate"]["value"] == {"undefined": "no negative case"}
+
+
+def test_a_scorecard_comes_back_from_its_json(results):
+    for some in (results, results[:2], results[2:], []):
+        card = make_scorecard(some)
+        assert scorecard_from_json(json.loads(json.dumps(scorecard_to_json(card)))) == card
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("regions",), 5),
+        (("regions", 0), "words"),
+        (("regions", 0, "role"), "judge"),
+        (("regions", 0, "threshold"), "high"),
+        (("regions", 0, "positives", "n_cases"), True),
+        (("regions", 0, "positives", "dice", "low"), {"undefined": 3}),
+    ],
+)
+def test_what_is_no_scorecard_is_refused_by_its_place(place, value, results):
+    record = json.loads(json.dumps(scorecard_to_json(make_scorecard(results))))
+    inner = record
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(ScoreError, match=f"{place[-1] if place[-1] else 'regions.0'}.* is "):
+        scorecard_from_json(record)
+    del inner[place[-1]]
+    if isinstance(place[-1], str):
+        with pytest.raises(ScoreError, match=f"has no {place[-1]}"):
+            scorecard_from_json(record)

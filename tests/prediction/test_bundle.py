@@ -134,6 +134,16 @@ def test_a_made_up_description_is_one_sentence(key, value, folder):
     assert "\n" not in str(caught.value)
 
 
+def test_a_loss_that_is_not_registered_here_is_kept_and_not_asked_for(folder):
+    content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    loss = {"name": "mine", "presence": 0.5, "power": 3}
+    edited(folder, recipe={**content["recipe"], "loss": loss})
+    loaded = load_bundle(folder)
+    assert loaded.recipe.network == RECIPE.network
+    save_bundle(folder, loaded)
+    assert load_bundle(folder).recipe.loss.model_dump() == loss
+
+
 def test_another_format_says_which_one_is_read(folder):
     edited(folder, format=2)
     with pytest.raises(BundleError, match="of format 2, this version of rareseg reads format 1"):

@@ -1,55 +1,24 @@
+"""What single networks do beyond the contract that all keep, and what their sections refuse."""
+
+from typing import Literal
+
 import pytest
 import torch
 
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import (
-    NETWORKS,
+    Parts,
     build_network,
-    deepest,
-    encoder,
-    fold,
+    network,
+    require_fitting_windows,
     stride,
 )
-from rareseg.recipe import NetworkSection
+from rareseg.prediction.networks.plain_unet import fold
+from rareseg.recipe import NetworkSection, make_recipe
 
 
-def settings_for(name: str, **changes: object) -> NetworkSection:
-    width = (8, 16, 16, 16, 16) if name == "basicunet" else (8, 16, 16)
-    return NetworkSection.model_validate({"name": name, "width": width, **changes})
-
-
-@pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("norm", ["instance", "batch", "group"])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_gives_a_logit_per_voxel_and_class(
-    name: str, norm: str, dimension: int
-) -> None:
-    settings = settings_for(name, norm=norm, dropout=0.1)
-    side = 2 * stride(settings)
-    network = build_network(settings, dimension=dimension, channels=2, classes=3)
-    images = torch.randn(2, 2, *(side,) * dimension)
-    logits = network(images)
-    assert logits.shape == (2, 3, *(side,) * dimension)
-    logits.sum().backward()
-    assert all(p.grad is not None for p in network.parameters() if p.requires_grad)
-
-
-@pytest.mark.parametrize("residual_units", [0, 2])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_encoder_is_what_the_deepest_features_depend_on(name: str, residual_units: int) -> None:
-    settings = settings_for(name, residual_units=residual_units)
-    network = build_network(settings, dimension=2, channels=2, classes=3)
-    modules = [network.get_submodule(part) for part in encoder(settings)]
-    within = {id(p) for module in modules for p in module.parameters()}
-    features: list[torch.Tensor] = []
-    network.get_submodule(deepest(settings)[0]).register_forward_hook(
-        lambda _module, _inputs, output: features.append(output)
-    )
-    network(torch.randn(2, 2, *(4 * stride(settings),) * 2))
-    features[0].square().sum().backward()
-    names = {id(p): key for key, p in network.named_parameters()}
-    needed = {id(p) for p in network.parameters() if p.grad is not None}
-    assert {names[key] for key in within} == {names[key] for key in needed}
+def section(**values: object) -> NetworkSection:
+    return make_recipe({"network": values}).network
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
@@ -63,17 +32,78 @@ def test_folding_moves_neighbours_into_channels_and_loses_nothing(dimension: int
     assert torch.equal(folded.flatten().sort().values, images.flatten())
 
 
-def test_an_unknown_name_names_the_nearest() -> None:
-    with pytest.raises(RecipeError, match=r"did you mean 'half_unet'"):
-        build_network(NetworkSection(name="half-unet"), dimension=2, channels=1, classes=2)
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"name": "half-unet"}, "did you mean 'half_unet'"),
+        ({"name": "basicunet", "width": (8, 8)}, "give 5 widths"),
+        ({"name": "half_unet", "width": (8, 8)}, "half_unet needs at least 3 levels"),
+        ({"name": "dynunet", "width": (8, 8)}, "dynunet needs at least 3 levels"),
+        ({"name": "segresnet", "levels": 1}, "network.levels is 1"),
+    ],
+)
+def test_what_a_network_cannot_be_is_refused_with_the_recipe(values, words) -> None:
+    with pytest.raises(RecipeError, match=words):
+        section(**values)
 
 
-def test_a_width_that_basicunet_cannot_take_is_refused() -> None:
-    with pytest.raises(RecipeError, match="give 5 widths"):
-        build_network(settings_for("basicunet", width=(8, 8)), dimension=2, channels=1, classes=2)
+def test_a_section_without_a_builder_says_what_is_missing() -> None:
+    class LonelySection(NetworkSection):
+        name: Literal["lonely"] = "lonely"
+
+    with pytest.raises(RecipeError, match=r"'lonely' has a section but no builder; register one"):
+        stride(LonelySection())
 
 
-@pytest.mark.parametrize("name", ["half_unet", "dynunet"])
-def test_too_few_levels_are_refused(name: str) -> None:
-    with pytest.raises(RecipeError, match="needs at least 3 levels"):
-        build_network(settings_for(name, width=(8, 8)), dimension=2, channels=1, classes=2)
+def test_a_name_is_registered_once() -> None:
+    class OtherSection(NetworkSection):
+        name: Literal["unet"] = "unet"
+
+    with pytest.raises(RecipeError, match=r"network\.name 'unet' is registered twice"):
+
+        @network(OtherSection, stride=lambda s: 1, parts=lambda s: Parts(("a",), "a", 1))
+        def other(settings, /, *, dimension, channels, classes):
+            raise AssertionError("never built")
+
+    assert build_network(section(name="unet"), dimension=2, channels=1, classes=2)
+
+
+class TestWindows:
+    def test_those_that_are_no_multiple_of_the_stride_are_refused_with_near_ones(self):
+        recipe = make_recipe(
+            {"network": {"name": "encoder_unet"}, "sampling": {"patch_size": [100, 64]}}
+        )
+        words = r"patch_size is \[100, 64\], .* multiples of 32, such as \[96, 64\]"
+        with pytest.raises(RecipeError, match=words):
+            require_fitting_windows(recipe)
+
+    def test_a_network_that_cannot_be_built_is_refused_before_them(self):
+        volumes = {"data": {"dimension": 3}, "sampling": {"patch_size": [32] * 3}}
+        tile = {"prediction": {"tile": None}}
+        recipe = make_recipe({"network": {"name": "encoder_unet"}, **volumes, **tile})
+        with pytest.raises(RecipeError, match=r"takes 2D images, but data\.dimension is 3"):
+            require_fitting_windows(recipe)
+
+
+class TestEncoderUNet:
+    def test_a_decoder_of_another_depth_than_the_encoder_is_refused(self):
+        settings = section(name="encoder_unet", decoder_width=[32, 16])
+        with pytest.raises(RecipeError, match=r"has 2 values, but efficientnet_lite0 halves .* 5"):
+            build_network(settings, dimension=2, channels=1, classes=2)
+
+    def test_a_name_that_no_encoder_has_names_the_nearest(self):
+        with pytest.raises(RecipeError, match=r"\(did you mean 'efficientnet_lite0'\?\)"):
+            stride(section(name="encoder_unet", encoder="efficientnet_lite_0"))
+
+    def test_dropout_takes_whole_channels_while_training_alone(self):
+        settings = section(name="encoder_unet", dropout=0.5)
+        torch.manual_seed(0)
+        module = build_network(settings, dimension=2, channels=1, classes=2)
+        given: list[torch.Tensor] = []
+        module.head.register_forward_hook(lambda _m, taken, _g: given.append(taken[0]))
+        images = torch.randn(2, 1, 32, 32)
+        module.train()(images)
+        module.eval()(images)
+        while_training, else_ = ((x.abs().amax((2, 3)) == 0).float().mean() for x in given)
+        assert 0.25 < while_training < 0.75
+        assert else_ == 0

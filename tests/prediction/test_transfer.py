@@ -7,21 +7,24 @@ import torch
 from safetensors.torch import save_file
 
 from rareseg.errors import BundleError, RecipeError
-from rareseg.prediction.networks import NETWORKS, build_network
+from rareseg.prediction.networks import build_network, networks
 from rareseg.prediction.transfer import begin_with, read_weights, transfer, weights_file
-from rareseg.recipe import NetworkSection
+from rareseg.recipe import make_recipe
 from rareseg.report.origin import beginning_sentences
 
+SMALL = {
+    "basicunet": {"width": (8, 16, 16, 16, 16)},
+    "segresnet": {"first_width": 8, "levels": 3},
+    "encoder_unet": {"decoder_width": (16, 16, 16, 8, 8)},
+}
+"""What makes a network small, where it is not three widths."""
 
-def network(name: str = "dynunet", *, channels: int = 1, classes: int = 2, seed: int = 0, **more):
-    width = (8, 16, 16, 16, 16) if name == "basicunet" else (8, 16, 16)
+
+def network(name: str = "dynunet", *, channels: int = 1, classes: int = 2, seed: int = 0):
     torch.manual_seed(seed)
-    return build_network(
-        NetworkSection.model_validate({"name": name, "width": width, "norm": "batch", **more}),
-        dimension=2,
-        channels=channels,
-        classes=classes,
-    )
+    values = {"name": name, "norm": "batch", **SMALL.get(name, {"width": (8, 16, 16)})}
+    settings = make_recipe({"network": values}).network
+    return build_network(settings, dimension=2, channels=channels, classes=classes)
 
 
 def saved(weights, path):
@@ -34,7 +37,7 @@ def same(left, right) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", networks())
 def test_the_same_network_is_taken_over_whole(name, tmp_path):
     earlier, new = network(name), network(name, seed=1)
     found = transfer(saved(earlier.state_dict(), tmp_path / "a.safetensors"), new, source="a")
@@ -48,7 +51,7 @@ def test_the_same_network_is_taken_over_whole(name, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", networks())
 def test_of_other_classes_and_channels_only_the_ends_begin_anew(name, tmp_path):
     earlier, new = network(name), network(name, channels=3, classes=5, seed=1)
     before = {key: tensor.clone() for key, tensor in new.state_dict().items()}

@@ -289,6 +289,17 @@ def test_one_group_that_carries_the_errors_is_named():
     assert not sentences(make(many), "carries")
 
 
+def test_without_names_no_group_and_no_case_is_told():
+    results = [*GOOD, positive(99, 10, 900, 900, group="bad")]
+    content = make(results, leakage=Leakage(3, 1, "a and b"))
+    said = {sentence.text for sentence in judge(content)}
+    unnamed = {sentence.text for sentence in judge(content, names=False)}
+    assert unnamed < said
+    left_out = said - unnamed
+    assert len(left_out) == 2
+    assert all("bad" in text or "a and b" in text for text in left_out)
+
+
 @pytest.mark.parametrize(("truth", "said"), [(0.9, False), (0.5, True)])
 def test_scores_that_promise_too_much(truth, said):
     rng = np.random.default_rng(0)

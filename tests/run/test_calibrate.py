@@ -17,9 +17,11 @@ from rareseg.errors import BundleError, DataError, OutputError, UsageError
 from rareseg.evaluation.storage import load_table
 from rareseg.prediction.bundle import load_bundle, save_statements
 from rareseg.recipe import make_recipe, merge
+from rareseg.recipe.losses import RecordedLossSection
 from rareseg.run.calibrate import _sampled_prior, _whose, calibrate
 from rareseg.run.predict import predict
 from rareseg.sampling.composition import Composition
+from rareseg.training.losses import losses
 
 
 @pytest.fixture
@@ -158,7 +160,7 @@ def test_a_promise_on_false_discoveries_is_void_at_another_prevalence(run):
     assert any("void at another" in line for line in found.sentences)
 
 
-def test_the_samplers_prior_is_a_candidate_under_cross_entropy_alone(run):
+def test_the_samplers_prior_is_a_candidate_under_proper_losses_alone(run):
     bundle = load_bundle(run / "bundle")
     region = region_of(run)
     prior, why = _sampled_prior(bundle, region)
@@ -174,6 +176,12 @@ def test_the_samplers_prior_is_a_candidate_under_cross_entropy_alone(run):
     assert (prior, why) == (pytest.approx(shown[1] / sum(shown)), "")
     weighted, _ = _sampled_prior(under(name="cross_entropy", class_weights=[1.0, 3.0]), region)
     assert weighted == pytest.approx(3 * shown[1] / (shown[0] + 3 * shown[1]))
+    for name in (name for name, spec in losses().items() if not spec.proper):
+        prior, why = _sampled_prior(under(name=name), region)
+        assert prior is None
+        assert f"under the loss {name}" in why
+    mine = bundle.recipe.model_copy(update={"loss": RecordedLossSection(name="mine")})
+    assert _sampled_prior(replace(bundle, recipe=mine), region)[0] is None
     unknown = replace(under(name="cross_entropy"), trained={})
     assert _sampled_prior(unknown, region)[0] is None
 

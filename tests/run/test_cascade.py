@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -15,6 +16,9 @@ from rareseg.data.records import IGNORE
 from rareseg.data.store import open_store
 from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.predictor import Predictor, score_array
+from rareseg.recipe import LOSS_SECTIONS, LossSection, make_recipe
+from rareseg.recipe.losses import FocalSection
+from rareseg.run.cascade import first_recipe
 from rareseg.run.folder import open_run, read_split
 from rareseg.run.tune import cases_of
 from rareseg.training.journal import read_table
@@ -133,6 +137,22 @@ def test_calibration_does_not_undo_a_prior_that_nobody_drew(staged, call, tmp_pa
     called = call("calibrate", run, "--json")
     assert called.code == 0, called.err
     assert "prior" not in json.loads(called.out)["foreground"].get("kind", "")
+
+
+def test_the_first_stage_weighs_no_classes(monkeypatch):
+    class Section(LossSection):
+        name: Literal["mine"] = "mine"
+        power: float = 2.0
+
+    monkeypatch.setattr(LOSS_SECTIONS, "_members", dict(LOSS_SECTIONS._members))
+    LOSS_SECTIONS.register(Section)
+    cascade = {"cascade": {"folds": 2}}
+    for given, left in (
+        ({"name": "mine", "power": 3.0}, Section(power=3.0)),
+        ({"name": "focal", "class_weights": [1, 2, 4]}, FocalSection()),
+    ):
+        recipe = make_recipe({"loss": given, "training": cascade})
+        assert first_recipe(recipe).loss == left
 
 
 def test_folds_of_two_kinds_are_refused(specks, call, settings, tmp_path):

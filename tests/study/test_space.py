@@ -34,6 +34,15 @@ def test_what_is_drawn_becomes_a_recipe_and_back():
     assert space.within(make_recipe({"training": {"learning_rate": 0.5}})) == {}
 
 
+def test_settings_of_a_loss_that_was_not_drawn_are_left_out():
+    space = make_space(["loss.focal_gamma=0..3"], ["loss.name=focal|tversky"])
+    values = space.overrides({"loss.name": "tversky", "loss.focal_gamma": 1.5})
+    assert values == {"loss": {"name": "tversky"}}
+    values = space.overrides({"loss.name": "focal", "loss.focal_gamma": 1.5})
+    assert values == {"loss": {"name": "focal", "focal_gamma": 1.5}}
+    assert space.within(make_recipe({"loss": {"name": "tversky"}})) == {"loss.name": "tversky"}
+
+
 def test_without_a_word_the_default_space_is_searched():
     space = make_space([], [])
     assert "sampling.strategy" in space.distributions

@@ -15,11 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.recipe import AugmentationSection, LossSection
+from rareseg.recipe import AugmentationSection, make_recipe
 from rareseg.sampling.augment import apply_plan, augment
 from rareseg.sampling.augment_plan import draw_plan
 from rareseg.sampling.composition import Tally
-from rareseg.training.losses import LOSSES, make_loss, training_loss
+from rareseg.training.losses import losses, make_loss, training_loss
 from rareseg.training.presence import WithPresence
 
 ELSEWHERE = torch.device("meta")
@@ -135,11 +135,12 @@ def test_an_augmentation_follows_its_batch(devices: None, axes: int, labels_by: 
     assert (there[1].cpu() == here[1]).float().mean() > 0.99
 
 
-@pytest.mark.parametrize("name", list(LOSSES))
+@pytest.mark.parametrize("name", losses())
 def test_losses_and_the_presence_head_follow_their_batch(devices: None, name: str) -> None:
     images, labels = batch_of(2)
-    weights = (0.5, 1.0, 1.5) if name == "focal" else None
-    loss = make_loss(LossSection(name=name, class_weights=weights), CLASSES)
+    weighted = "class_weights" in losses()[name].section.model_fields
+    weights = {"class_weights": (0.5, 1.0, 1.5)} if weighted else {}
+    loss = make_loss(make_recipe({"loss": {"name": name, **weights}}).loss, CLASSES)
 
     def cost(images: Tensor, labels: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
         torch.manual_seed(0)

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from rareseg.data.arrays import store_from_arrays
-from rareseg.errors import RecipeError
+from rareseg.errors import RecipeError, RunError
 from rareseg.prediction.networks import build_network
 from rareseg.prediction.predictor import prepare_network
 from rareseg.progress import silent
@@ -193,7 +193,7 @@ class TestSparingTheEncoder:
         assert not same(self.parts(first, inside=False), outside)
 
     def test_an_encoder_that_learned_nothing_is_not_spared(self):
-        with pytest.raises(RecipeError, match="no initial_weights"):
+        with pytest.raises(RecipeError, match="neither initial_weights nor a pretrained encoder"):
             recipe_with(freeze_encoder=0.5)
 
 
@@ -201,7 +201,7 @@ class TestFit:
     def test_the_weights_of_the_best_validation_are_kept(self, store, tmp_path):
         validated = []
         fitted = run(store, tmp_path, recipe_with(), [0.2, 0.6, 0.6, 0.4], keep=validated)
-        assert (fitted.steps, fitted.best_step, fitted.best_score) == (12, 6, 0.6)
+        assert (fitted.steps, fitted.kept_step, fitted.kept_score) == (12, 6, 0.6)
         assert same(fitted.weights, validated[1])
         assert not same(fitted.weights, validated[3])
         table = read_table(tmp_path / "validations.csv")
@@ -211,19 +211,34 @@ class TestFit:
             "best": [0.2, 0.6, 0.6, 0.6],
         }
 
+    def test_the_last_weights_are_kept_where_that_is_asked_for(self, store, tmp_path):
+        seen = []
+        recipe = recipe_with(checkpoint="last")
+        fitted = run(store, tmp_path, recipe, [0.2, 0.6, 0.5, 0.3], keep=seen)
+        assert (fitted.steps, fitted.kept_step, fitted.kept_score) == (12, 12, 0.3)
+        assert same(fitted.weights, seen[-1])
+
+    def test_a_state_of_an_earlier_version_is_refused_in_words(self, store, tmp_path):
+        run(store, tmp_path, recipe_with(), [0.1] * 4)
+        state = torch.load(tmp_path / "last.pt", weights_only=True)
+        state["progress"]["best_step"] = state["progress"].pop("kept_step")
+        torch.save(state, tmp_path / "last.pt")
+        with pytest.raises(RunError, match="earlier version of rareseg"):
+            run(store, tmp_path, recipe_with(), [0.1] * 4)
+
     def test_it_stops_after_validations_without_a_better_one(self, store, tmp_path):
         fitted = run(store, tmp_path, recipe_with(patience=2), [0.5, 0.4, 0.5, 0.9])
-        assert (fitted.steps, fitted.best_step) == (9, 3)
+        assert (fitted.steps, fitted.kept_step) == (9, 3)
 
     def test_a_better_one_starts_the_patience_anew(self, store, tmp_path):
         fitted = run(store, tmp_path, recipe_with(patience=2), [0.5, 0.4, 0.6, 0.5])
-        assert (fitted.steps, fitted.best_step) == (12, 9)
+        assert (fitted.steps, fitted.kept_step) == (12, 9)
 
     def test_a_finished_training_is_not_done_again(self, store, tmp_path):
         first = run(store, tmp_path, recipe_with(), [0.2, 0.6, 0.6, 0.4])
         again = run(store, tmp_path, recipe_with(), [])
         assert same(first.weights, again.weights)
-        assert (again.best_step, again.best_score) == (6, 0.6)
+        assert (again.kept_step, again.kept_score) == (6, 0.6)
 
     def test_it_learns(self, store, tmp_path):
         recipe = recipe_with(steps=60, validations=1, learning_rate=0.02)
@@ -268,7 +283,7 @@ class TestFit:
         assert state["begun"] > 3 > state["waited"]
 
     def test_scores_that_are_equal_keep_the_first(self, store, tmp_path):
-        assert run(store, tmp_path, recipe_with(), [0.0] * 4).best_step == 3
+        assert run(store, tmp_path, recipe_with(), [0.0] * 4).kept_step == 3
 
 
 # The deepest features are larger than one pixel, or their layout would be anybody's guess.

@@ -282,7 +282,7 @@ class TestEncoderRate:
         assert 0 < state["progress"]["step"] < 6
         assert len(state["optimizer"]["param_groups"]) == 4
         fitted = go_on(lambda step, score: None)
-        assert fitted.best_step == 6
+        assert fitted.kept_step == 6
         assert all(torch.equal(fitted.weights[name], whole[-1][name]) for name in whole[-1])
 
     @pytest.mark.parametrize(("rate", "groups"), [(1.0, 2), (0.5, 4)])

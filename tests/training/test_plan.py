@@ -9,7 +9,7 @@ from rareseg.data.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import stride
-from rareseg.recipe import Recipe
+from rareseg.recipe import FAMILIES, make_recipe
 from rareseg.training.plan import make_preprocessing, plan_recipe
 
 CLASSES = Classes(("background", "spot"), (0, 1), {"foreground": (1,)})
@@ -197,10 +197,51 @@ class TestOverrides:
             plan_recipe(photographs(), overrides)
 
 
+class TestLoss:
+    def test_settings_that_the_planned_loss_reads_are_taken(self):
+        loss = plan_recipe(photographs(), {"loss": {"hardest_share": 0.1}}).recipe.loss
+        assert (loss.name, loss.hardest_share) == ("dice_hard_cross_entropy", 0.1)
+        loss = plan_recipe(photographs(), {"loss": {"batch_dice": True}}).recipe.loss
+        assert (loss.name, loss.batch_dice) == ("dice_hard_cross_entropy", True)
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            (
+                {"focal_gamma": 1},
+                r"planned loss\.name dice_hard_cross_entropy does not read loss\.focal_gamma; set "
+                r"loss\.name to one that does, which is focal\.",
+            ),
+            (
+                {"tversky_false_positive": 0.1, "tversky_false_negative": 0.9},
+                r"read loss\.tversky_false_positive and loss\.tversky_false_negative; .* tversky\.",
+            ),
+        ],
+    )
+    def test_settings_that_it_does_not_read_name_the_losses_that_do(self, given, words):
+        with pytest.raises(RecipeError, match=words):
+            plan_recipe(photographs(), {"loss": given})
+
+    def test_a_flat_section_of_an_earlier_recipe_is_what_it_was(self):
+        flat = {
+            "name": "focal",
+            "class_weights": None,
+            "batch_dice": False,
+            "hardest_share": 0.02,
+            "focal_gamma": 1.5,
+            "tversky_false_positive": 0.3,
+            "tversky_false_negative": 0.7,
+            "presence": 0.0,
+        }
+        loss = plan_recipe(photographs(), {"loss": flat}).recipe.loss
+        assert (loss.name, loss.focal_gamma) == ("focal", 1.5)
+
+
 @pytest.mark.parametrize("data", [photographs(), photographs(empty=12), volumes()])
 def test_every_reason_is_of_a_key_and_none_is_missing_for_what_was_chosen(data):
     plan = plan_recipe(data)
-    values, usual = plan.recipe.model_dump(), Recipe().model_dump()
+    values = plan.recipe.model_dump()
+    usual = make_recipe({place: {"name": values[place]["name"]} for place in FAMILIES}).model_dump()
     keys = {f"{section}.{key}" for section, keys in values.items() for key in keys}
     assert set(plan.reasons) <= keys
     changed = {

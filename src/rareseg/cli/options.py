@@ -23,6 +23,14 @@ Data = Annotated[
 Run = Annotated[
     Path, typer.Argument(help="The folder that `train --out` wrote.", show_default=False)
 ]
+RunOrBundle = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="The folder that `train --out` wrote, or its bundle/ alone.",
+        show_default=False,
+    ),
+]
 OUTSIDE = "The scores of another tool"
 
 OptionalRun = Annotated[

@@ -19,7 +19,7 @@ from rareseg.cli.options import (
     Out,
     Probabilities,
     References,
-    Run,
+    RunOrBundle,
     SplitFile,
     data_options,
     outside_of,
@@ -30,7 +30,7 @@ from rareseg.errors import UsageError
 
 @app.command(epilog="Example: rareseg predict run new_images/ --out masks --probabilities")
 def predict(
-    run: Run,
+    run: RunOrBundle,
     images: Annotated[Path, typer.Argument(help="An image or a folder.", show_default=False)],
     out: Out,
     probabilities: Annotated[

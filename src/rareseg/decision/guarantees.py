@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
+from rareseg.decision.operating_point.point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError, nearest
 from rareseg.evaluation.intervals import INDEPENDENT_IMAGES
 
@@ -213,6 +214,11 @@ class Statement:
                     return "it belongs to other weights"
                 return f"{name} was {then} and is now {now}"
         return None
+
+    def speaks_of(self, point: OperatingPoint) -> bool:
+        """Tell whether it is about the point as it is."""
+        cut = (point.threshold, point.gate, point.smallest_component)
+        return cut == (self.threshold, self.gate, self.smallest_component)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the statement as plain JSON values."""

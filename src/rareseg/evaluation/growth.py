@@ -66,37 +66,18 @@ def grow_components(
             f"Components of {scores.size} voxels at once cannot be counted (at most "
             f"{_MOST_VOXELS}); choose a higher lowest threshold."
         )
-    flat, lesion_of = scores.ravel(), lesions.ravel()
+    flat, labels = scores.ravel(), reference.ravel()
     order, starts = _enter_in_order(flat, edges)
-    state = _State.of(flat, reference.ravel())
-    alive = np.empty(0, np.int32)
-    pairs = np.empty((2, 0), np.int64)
-    rows: list[tuple[NDArray[Any], ...]] = []
-    links: list[NDArray[np.int64]] = []
-    n_rows = 0
-    for level in range(len(edges) - 1, -1, -1):
-        new = order[starts[level + 1] : starts[level]]
-        _enter(new, np.array(scores.shape), *state.columns)
-        alive = _still_roots(np.concatenate([alive, new]), state.parent)
-        here = alive[np.argsort(state.first[alive], kind="stable")]
-        rows.append(
-            (
-                np.full(len(here), level, np.uint8),
-                state.size[here],
-                state.inside[here],
-                state.ignored[here],
-                state.top[here],
-            )
-        )
-        new = new[lesion_of[new] > 0]
-        both = np.stack([new, lesion_of[new]]).astype(np.int64)
-        pairs = _distinct(np.concatenate([pairs, both], axis=1), state.parent, n_lesions + 1)
-        by_root = np.argsort(here)
-        rows_of = n_rows + by_root[np.searchsorted(here, pairs[0], sorter=by_root)]
-        links.append(np.stack([rows_of, pairs[1] - 1]))
-        n_rows += len(here)
-    levels, sizes, inside, ignored, tops = map(np.concatenate, zip(*rows, strict=True))
-    touching, touched = np.concatenate(links, axis=1).astype(np.int32)
+    levels, sizes, inside, ignored, tops, touching, touched = _grow(
+        order,
+        starts,
+        np.array(scores.shape),
+        lesions.ravel().astype(np.int32, copy=False),
+        n_lesions,
+        (labels == 1).astype(np.int32),
+        (labels == IGNORE).astype(np.int32),
+        flat.copy(),
+    )
     return Grown(levels, sizes, inside, ignored, tops, touching, touched, lesion_sizes)
 
 
@@ -106,43 +87,6 @@ def _nothing(lesion_sizes: NDArray[np.int64]) -> Grown:
     return Grown(
         np.empty(0, np.uint8), none, none, none, np.empty(0, np.float32), none, none, lesion_sizes
     )
-
-
-@dataclass(frozen=True)
-class _State:
-    """What is known per voxel of the box; of a component, its root voxel's entries hold.
-
-    ``parent`` is -1 for a voxel that has not entered.
-    """
-
-    parent: NDArray[np.int32]
-    size: NDArray[np.int32]
-    inside: NDArray[np.int32]
-    ignored: NDArray[np.int32]
-    first: NDArray[np.int32]
-    top: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, scores: NDArray[np.float32], reference: NDArray[np.uint8]) -> _State:
-        """Return the state in which no voxel has entered."""
-        return cls(
-            parent=np.full(scores.size, -1, np.int32),
-            size=np.ones(scores.size, np.int32),
-            inside=(reference == 1).astype(np.int32),
-            ignored=(reference == IGNORE).astype(np.int32),
-            first=np.arange(scores.size, dtype=np.int32),
-            top=scores.copy(),
-        )
-
-    @property
-    def columns(self) -> tuple[NDArray[Any], ...]:
-        """All columns, in the order in which the kernel takes them."""
-        return self.parent, self.size, self.inside, self.ignored, self.first, self.top
-
-
-def _distinct(pairs: NDArray[np.int64], parent: NDArray[np.int32], n: int) -> NDArray[np.int64]:
-    """Return the pairs (voxel, lesion below n) with the voxel's root in its place, each once."""
-    return np.stack(np.divmod(np.unique(_roots(pairs[0], parent) * n + pairs[1]), n))
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -190,27 +134,6 @@ def _root(parent: NDArray[np.int32], voxel: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _roots(voxels: NDArray[np.int64], parent: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the root of every voxel."""
-    result = np.empty(voxels.size, np.int64)
-    for k in range(voxels.size):
-        result[k] = _root(parent, voxels[k])
-    return result
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _still_roots(voxels: NDArray[np.int32], parent: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return those voxels that are roots."""
-    result = np.empty(voxels.size, np.int32)
-    n = 0
-    for voxel in voxels:
-        if parent[voxel] == voxel:
-            result[n] = voxel
-            n += 1
-    return result[:n].copy()
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _enter(
     voxels: NDArray[np.int32],
     shape: NDArray[np.int64],
@@ -246,3 +169,120 @@ def _enter(
                     ignored[own] += ignored[other]
                     first[own] = min(first[own], first[other])
                     top[own] = max(top[own], top[other])
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _distinct(keys: NDArray[np.int64], n: int, parent: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the keys (voxel · n + lesion, lesion below n) of the voxels' roots, each once."""
+    moved = np.empty(keys.size, np.int64)
+    for k in range(keys.size):
+        voxel, lesion = divmod(keys[k], n)
+        moved[k] = np.int64(_root(parent, voxel)) * n + lesion
+    moved.sort()
+    kept = 0
+    for k in range(moved.size):
+        if k == 0 or moved[k] != moved[kept - 1]:
+            moved[kept] = moved[k]
+            kept += 1
+    return moved[:kept].copy()
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _longer(column: NDArray[Any], length: int) -> NDArray[Any]:
+    """Return the column with room for ``length`` entries, and twice as much as it had."""
+    if length <= column.size:
+        return column
+    longer = np.empty(max(length, 2 * column.size), column.dtype)
+    longer[: column.size] = column
+    return longer
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _grow(
+    order: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    shape: NDArray[np.int64],
+    lesion_of: NDArray[np.int32],
+    n_lesions: int,
+    inside: NDArray[np.int32],
+    ignored: NDArray[np.int32],
+    top: NDArray[np.float32],
+) -> tuple[NDArray[Any], ...]:
+    """Return the columns of :class:`Grown` but the last, level after level from the highest.
+
+    ``order`` and ``starts`` are those of :func:`_enter_in_order`. ``inside``, ``ignored`` and
+    ``top`` begin as those of every voxel alone and are changed: what is known of a component
+    stands at its root.
+    """
+    n_voxels, n_levels = lesion_of.size, starts.size - 1
+    parent = np.full(n_voxels, -1, np.int32)  # -1: has not entered
+    size = np.ones(n_voxels, np.int32)
+    first = np.arange(n_voxels).astype(np.int32)
+    row_of = np.empty(n_voxels, np.int32)
+    alive = np.empty(order.size, np.int32)
+    n_alive = n_rows = n_links = 0
+    keys = np.empty(0, np.int64)
+    levels = np.empty(1024, np.uint8)
+    sizes, insides, ignoreds = (
+        np.empty(1024, np.int32),
+        np.empty(1024, np.int32),
+        np.empty(1024, np.int32),
+    )
+    tops = np.empty(1024, np.float32)
+    touching, touched = np.empty(1024, np.int32), np.empty(1024, np.int32)
+    for level in range(n_levels - 1, -1, -1):
+        new = order[starts[level + 1] : starts[level]]
+        _enter(new, shape, parent, size, inside, ignored, first, top)
+        alive[n_alive : n_alive + new.size] = new
+        roots = 0
+        for k in range(n_alive + new.size):
+            if parent[alive[k]] == alive[k]:
+                alive[roots] = alive[k]
+                roots += 1
+        n_alive = roots
+        here = alive[:n_alive]
+        end = n_rows + n_alive
+        levels, sizes, insides, ignoreds, tops = (
+            _longer(levels, end),
+            _longer(sizes, end),
+            _longer(insides, end),
+            _longer(ignoreds, end),
+            _longer(tops, end),
+        )
+        for root in here[np.argsort(first[here])]:
+            levels[n_rows] = level
+            sizes[n_rows] = size[root]
+            insides[n_rows] = inside[root]
+            ignoreds[n_rows] = ignored[root]
+            tops[n_rows] = top[root]
+            row_of[root] = n_rows
+            n_rows += 1
+        n_new = 0
+        for voxel in new:
+            n_new += lesion_of[voxel] > 0
+        if n_new:
+            more = np.empty(keys.size + n_new, np.int64)
+            more[: keys.size] = keys
+            at = keys.size
+            for voxel in new:
+                if lesion_of[voxel] > 0:
+                    more[at] = np.int64(voxel) * (n_lesions + 1) + lesion_of[voxel]
+                    at += 1
+            keys = more
+        keys = _distinct(keys, n_lesions + 1, parent)
+        touching = _longer(touching, n_links + keys.size)
+        touched = _longer(touched, n_links + keys.size)
+        for key in keys:
+            root, lesion = divmod(key, n_lesions + 1)
+            touching[n_links] = row_of[root]
+            touched[n_links] = lesion - 1
+            n_links += 1
+    return (
+        levels[:n_rows].copy(),
+        sizes[:n_rows].copy(),
+        insides[:n_rows].copy(),
+        ignoreds[:n_rows].copy(),
+        tops[:n_rows].copy(),
+        touching[:n_links].copy(),
+        touched[:n_links].copy(),
+    )

@@ -2,7 +2,8 @@
 
 ``bundle.json`` holds the recipe, the classes and regions, the preprocessing, the operating points
 and the arithmetic in which cases were scored; ``weights.safetensors`` holds the weights. Both are
-plain data: loading a bundle never unpickles anything.
+plain data: loading a bundle never unpickles anything. ``NOTICE`` stands beside them where the
+weights were made from others that come under a licence.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from rareseg.decision.guarantees import Statement, statement_from_dict
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import BundleError, ScoreError
 from rareseg.prediction.cascade import Cascade
-from rareseg.recipe import Recipe, make_recipe
+from rareseg.prediction.notices import write_notices
+from rareseg.recipe import Recipe, recorded_recipe
 
 FORMAT = 1
 """Raised whenever a bundle of the old kind could be misread."""
@@ -87,6 +89,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.weights.items()}
     with atomic_write(weights_path) as temporary:
         temporary.write_bytes(serialise(tensors))
+    write_notices(folder, bundle.trained)
     _write_description(folder, bundle, _digest(weights_path))
 
 
@@ -168,7 +171,7 @@ def load_bundle(folder: Path) -> Bundle:
             )
         cascade = content.get("cascade")
         return Bundle(
-            recipe=make_recipe(content["recipe"], source=str(description_path)),
+            recipe=recorded_recipe(content["recipe"], source=str(description_path)),
             classes=Classes.from_dict(content["classes"]),
             channels=int(content["channels"]),
             preprocessing=Preprocessing.from_dict(content["preprocessing"]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from rareseg.errors import BundleError, RecipeError
 from rareseg.prediction.bundle import load_bundle, split_members
+from rareseg.prediction.notices import Attribution, attributions_of
 
 Weights = Mapping[str, Tensor]
 
@@ -33,7 +34,8 @@ class Transfer:
 
     ``unlike`` are tensors that both have in other shapes, ``absent`` those that only the network
     has, ``unused`` those that only the source has, by its names. ``digest`` is the SHA-256 of the
-    file, ``licence`` what its weights come under, where that is known.
+    file, ``licence`` what its weights come under, where that is known, and ``notice`` the licence
+    file that came with them. ``inherited`` is what a bundle among the sources was made from.
     """
 
     source: str
@@ -43,6 +45,8 @@ class Transfer:
     absent: tuple[str, ...]
     unused: tuple[str, ...]
     licence: str | None = None
+    notice: str | None = None
+    inherited: tuple[Attribution, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a model tells of where it began; not the weights."""
@@ -54,6 +58,8 @@ class Transfer:
             "absent": list(self.absent),
             "unused": list(self.unused),
             "licence": self.licence,
+            "notice": self.notice,
+            "inherited": [asdict(part) for part in self.inherited],
         }
 
 
@@ -82,6 +88,12 @@ def bundle_of(file: Path) -> Path | None:
     """Return the bundle that a file of weights belongs to, or ``None``."""
     described = file.name == "weights.safetensors" and (file.parent / "bundle.json").is_file()
     return file.parent if described else None
+
+
+def inherited(file: Path) -> tuple[Attribution, ...]:
+    """Return what the weights in a file owe to others: known of those of a bundle alone."""
+    bundle = bundle_of(file)
+    return () if bundle is None else attributions_of(load_bundle(bundle).trained)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -120,13 +132,14 @@ def transfer(file: Path, network: torch.nn.Module, *, source: str) -> Transfer:
 
     Raises as :func:`fitting_weights` and :func:`read_weights`.
     """
-    return fitting_weights(
+    found = fitting_weights(
         read_weights(file),
         network,
         source=source,
         digest=file_digest(file),
         setting="training.initial_weights",
     )
+    return replace(found, inherited=inherited(file))
 
 
 def fitting_weights(
@@ -185,12 +198,12 @@ def _matched(own: Weights, found: Weights) -> dict[str, str]:
     """Return the name that each of ``own`` has in ``found``, under the prefix that fits best."""
     best: dict[str, str] = {name: name for name in own}
     most = _fitting(best, own, found)
-    for prefix in _prefixes(found):
+    for prefix in name_prefixes(found):
         names = {name: prefix + name for name in own}
         fitting = _fitting(names, own, found)
         if fitting > most:
             best, most = names, fitting
-    for prefix in _prefixes(own):
+    for prefix in name_prefixes(own):
         names = {name: name.removeprefix(prefix) for name in own}
         fitting = _fitting(names, own, found)
         if fitting > most:
@@ -202,7 +215,7 @@ def _fitting(names: Mapping[str, str], own: Weights, found: Weights) -> int:
     return sum(_same(own[name], found.get(other)) for name, other in names.items())
 
 
-def _prefixes(weights: Weights) -> list[str]:
+def name_prefixes(weights: Weights) -> list[str]:
     """Return what names begin with, up to two components, the shortest first."""
     pieces = [name.split(".") for name in weights]
     found = {".".join(p[:depth]) + "." for p in pieces for depth in (1, 2) if len(p) > depth}

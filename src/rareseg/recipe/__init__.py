@@ -15,7 +15,13 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationError, model_val
 
 from rareseg.errors import RecipeError, nearest
 from rareseg.recipe.family import Family
-from rareseg.recipe.losses import LOSS_SECTIONS, DiceCrossEntropySection, LossSection
+from rareseg.recipe.losses import (
+    LOSS_SECTIONS,
+    DiceCrossEntropySection,
+    LossSection,
+    RecordedLossSection,
+    WeightedLossSection,
+)
 from rareseg.recipe.networks import NETWORK_SECTIONS, NO_WEIGHTS, HalfUNetSection, NetworkSection
 from rareseg.recipe.section import Section
 from rareseg.recipe.sections import (
@@ -51,6 +57,7 @@ __all__ = [
     "Section",
     "SplitSection",
     "TrainingSection",
+    "WeightedLossSection",
     "check_values",
     "differences",
     "make_recipe",
@@ -58,6 +65,7 @@ __all__ = [
     "parse_settings",
     "read_overrides",
     "read_recipe",
+    "recorded_recipe",
     "to_yaml",
 ]
 
@@ -133,6 +141,19 @@ def make_recipe(values: Overrides, source: str = "recipe") -> Recipe:
     met and what is allowed.
     """
     return _validated(Recipe, values, source)
+
+
+def recorded_recipe(values: Overrides, source: str) -> Recipe:
+    """Return the recipe that a finished model recorded.
+
+    A loss that is not registered here is kept as it was written: a model is used without its loss.
+    All else as :func:`make_recipe`.
+    """
+    loss = values.get("loss", {})
+    if loss.get("name") is None or loss["name"] in LOSS_SECTIONS.names:
+        return make_recipe(values, source)
+    recipe = make_recipe({name: part for name, part in values.items() if name != "loss"}, source)
+    return recipe.model_copy(update={"loss": RecordedLossSection.model_validate(loss)})
 
 
 def check_values(values: Overrides, source: str = "recipe") -> None:

@@ -30,9 +30,15 @@ class Family(Generic[S]):
     def register(self, section: type[S]) -> type[S]:
         """Add a section by the default of its ``name``; usable as a decorator.
 
-        Raises :class:`RecipeError` where the name is taken by another section.
+        Raises :class:`RecipeError` where there is none, or another section has the name.
         """
-        name = str(section.model_fields["name"].default)
+        field = section.model_fields.get("name")
+        if field is None or not isinstance(field.default, str):
+            raise RecipeError(
+                f"{section.__name__} has no {self.place}.name to be found by; give it a line such "
+                "as name: Literal['mine'] = 'mine'."
+            )
+        name = field.default
         if self._members.get(name, section) is not section:
             raise RecipeError(
                 f"{self.place}.name {name!r} is registered twice; give one of them another name."
@@ -82,6 +88,21 @@ class Family(Generic[S]):
             return values
         current = self.current(values)
         return self.section_of(current).model_validate(current)
+
+    def require_read(self, values: Mapping[str, Any], name: object) -> None:
+        """Raise :class:`RecipeError` where the member called ``name`` does not read all values.
+
+        Of values that do not name a member themselves and were checked before: some member reads
+        them.
+        """
+        fields = self.member(name).model_fields
+        unread = [key for key in self.current({"name": name, **values}) if key not in fields]
+        if unread:
+            keys = " and ".join(f"{self.place}.{key}" for key in unread)
+            raise RecipeError(
+                f"The planned {self.place}.name {name} does not read {keys}; set {self.place}.name "
+                f"to one that does, which is {' or '.join(self.readers(unread))}."
+            )
 
     def keep_readable(self, values: Mapping[str, Any], name: object) -> dict[str, Any]:
         """Return those of ``values`` that the member called ``name`` reads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from rareseg.recipe.family import Family
 from rareseg.recipe.section import NonNegativeFloat, PositiveFloat, Probability, Section
@@ -47,34 +47,44 @@ def _current(values: Mapping[str, Any]) -> Mapping[str, Any]:
 LOSS_SECTIONS: Family[LossSection] = Family("loss", LossSection, upgrade=_current)
 
 
-class _Weighted(LossSection):
+class RecordedLossSection(LossSection):
+    """A loss of a finished model that is not registered here, with its settings as recorded."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class WeightedLossSection(LossSection):
+    """A loss that weighs classes; how many weights there must be is checked when it is made."""
+
     class_weights: tuple[PositiveFloat, ...] | None = Field(
-        default=None, description="one per class, background first, in the cross-entropy"
+        default=None, description="one per class, background first, of what a voxel costs"
     )
 
 
-class _WithOverlap(_Weighted):
+class OverlapLossSection(WeightedLossSection):
+    """A cross-entropy joined with a loss of overlap between regions."""
+
     batch_dice: bool = Field(
         default=False, description="the overlap over the whole batch, not per patch"
     )
 
 
 @LOSS_SECTIONS.register
-class DiceCrossEntropySection(_WithOverlap):
+class DiceCrossEntropySection(OverlapLossSection):
     """Cross-entropy plus soft dice."""
 
     name: Literal["dice_cross_entropy"] = "dice_cross_entropy"
 
 
 @LOSS_SECTIONS.register
-class CrossEntropySection(_Weighted):
+class CrossEntropySection(WeightedLossSection):
     """Cross-entropy alone."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
 
 
 @LOSS_SECTIONS.register
-class DiceHardCrossEntropySection(_WithOverlap):
+class DiceHardCrossEntropySection(OverlapLossSection):
     """Cross-entropy plus soft dice, with more weight on foreground and the hardest background."""
 
     name: Literal["dice_hard_cross_entropy"] = "dice_hard_cross_entropy"
@@ -84,17 +94,23 @@ class DiceHardCrossEntropySection(_WithOverlap):
 
 
 @LOSS_SECTIONS.register
-class FocalSection(_Weighted):
+class FocalSection(WeightedLossSection):
     """The focal loss."""
 
     name: Literal["focal"] = "focal"
-    focal_gamma: NonNegativeFloat = 2.0
+    focal_gamma: NonNegativeFloat = Field(
+        default=2.0, description="how little voxels cost that are nearly right; 0: cross-entropy"
+    )
 
 
 @LOSS_SECTIONS.register
-class TverskySection(_WithOverlap):
+class TverskySection(OverlapLossSection):
     """Cross-entropy plus the Tversky loss."""
 
     name: Literal["tversky"] = "tversky"
-    tversky_false_positive: Probability = 0.3
-    tversky_false_negative: Probability = 0.7
+    tversky_false_positive: Probability = Field(
+        default=0.3, description="what a false positive costs; dice is 0.5 and 0.5"
+    )
+    tversky_false_negative: Probability = Field(
+        default=0.7, description="what a false negative costs"
+    )

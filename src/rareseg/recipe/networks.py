@@ -18,7 +18,6 @@ Widths = tuple[PositiveInt, ...]
 NO_ENCODER = "none"
 """``network.encoder`` for a network without a pretrained encoder."""
 
-
 NO_WEIGHTS = "none"
 """``network.encoder_weights`` for an encoder that begins at random."""
 
@@ -29,11 +28,14 @@ class NetworkSection(Section):
     name: str
 
 
+_FLAT = ("half_unet", "unet", "dynunet", "basicunet", "segresnet")
+"""The networks that shared one flat section until format 2, of which each read a part."""
+
+
 def _current(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return network values of any version as those of today.
 
-    Until format 2 all networks shared one flat section, of which each read a part. `encoder: none`
-    is no setting of a network but the wish for one without an encoder.
+    ``encoder: none`` is no setting of a network but the wish for one without an encoder.
     """
     values = dict(values)
     name = values.get("name")
@@ -43,16 +45,23 @@ def _current(values: Mapping[str, Any]) -> Mapping[str, Any]:
                 "network.encoder is none, but network.name is encoder_unet; leave network.name "
                 "out, and the best network without an encoder is planned."
             )
-        del values["encoder"]
-    if "residual_units" not in values or name == "unet":
+        if name in (None, *_FLAT):
+            del values["encoder"]
+    if name == "segresnet" and isinstance(width := values.get("width"), list | tuple) and width:
+        del values["width"]
+        values = {"first_width": width[0], "levels": len(width)} | values
+    if name not in (None, *_FLAT) or name == "unet" or not _is_count(values.get("residual_units")):
         return values
-    units = int(values.pop("residual_units"))
+    units = values.pop("residual_units")
     if name in (None, "half_unet", "dynunet"):
-        values["residual"] = units > 0
-    elif name == "segresnet" and "width" in values:
-        width = values.pop("width")
-        values |= {"first_width": width[0], "levels": len(width), "blocks": max(1, units)}
+        values = {"residual": units > 0} | values
+    elif name == "segresnet":
+        values = {"blocks": max(1, units)} | values
     return values
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 NETWORK_SECTIONS: Family[NetworkSection] = Family("network", NetworkSection, upgrade=_current)
@@ -147,12 +156,15 @@ class EncoderUNetSection(NetworkSection):
         default="efficientnet_lite0",
         description="efficientnet_lite0, _lite1, _lite2, or a timm name with the extra `encoders`; "
         "none plans the best network without one",
+        examples=["efficientnet_lite1"],
     )
     encoder_weights: str = Field(
-        default="pretrained", description="pretrained, none (at random), or a FILE of weights"
+        default="pretrained",
+        description="pretrained, none (at random), or a FILE of weights",
+        examples=[NO_WEIGHTS],
     )
     decoder_width: Widths = Field(
-        default=(128, 64, 48, 32, 16),
+        default=(64, 48, 32, 16, 8),
         description="channels of the decoder's levels, the deepest first",
     )
     norm: Norm = Field(default="batch", description="of the decoder")

@@ -273,6 +273,10 @@ class TrainingSection(Section):
     validations: PositiveInt = Field(
         default=4, description="times that whole select cases are scored"
     )
+    checkpoint: Literal["best", "last"] = Field(
+        default="best",
+        description="which weights are kept: those of the best validation, or the last ones",
+    )
     validation_cases: PositiveInt = Field(
         default=100, description="at most so many of them, positives and negatives alike"
     )

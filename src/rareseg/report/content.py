@@ -47,6 +47,13 @@ ROLE_PURPOSES: Mapping[Role, str] = {
 }
 """What the cases of each role were used for."""
 
+FOLD_PURPOSES: Mapping[Role, str] = {
+    **ROLE_PURPOSES,
+    "train": "Each network learnt from all folds of these cases but one; the points were chosen on "
+    "the scores of the one that it had not seen.",
+}
+"""What the roles' cases were used for in cross-validation."""
+
 
 def as_priority(word: str | None) -> Priority | None:
     """Return what a user said matters; raises UsageError for an unknown word."""

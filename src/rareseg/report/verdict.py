@@ -42,14 +42,15 @@ SMALL_GAP, SMALL_LEAST = 0.15, 5
 Rule = Callable[[ReportContent, RegionScorecard], Sentence | None]
 
 
-def judge(content: ReportContent) -> tuple[Sentence, ...]:
+def judge(content: ReportContent, *, names: bool = True) -> tuple[Sentence, ...]:
     """Return what is to be said about the judged scorecard, region by region, then of the run.
 
     The verdicts that ``content`` may already hold are not read. A scorecard without regions gives
-    the sentences about the run alone.
+    the sentences about the run alone. Without ``names`` what names a case or a group is left out.
     """
-    found = [rule(content, part) for part in content.scorecard.regions for rule in RULES]
-    found += [_leakage(content), _independence(content)]
+    rules = [rule for rule in RULES if names or rule is not one_group]
+    found = [rule(content, part) for part in content.scorecard.regions for rule in rules]
+    found += [_leakage(content) if names else None, _independence(content)]
     return tuple(sentence for sentence in found if sentence is not None)
 
 

@@ -36,18 +36,17 @@ from rareseg.prediction.bundle import Bundle, load_bundle, save_calibration
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.run.folder import RunFolder, open_run
+from rareseg.run.model_card import write_model_card
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.tune import asked_regions, select_tables
 from rareseg.sampling.composition import Composition
+from rareseg.training.losses import losses
 
 JOINT = 0.975
 """Confidence of each of two intervals that hold together with 95 % (Bonferroni)."""
 
 RECORD = "calibration.json"
 """The file in the run's folder that keeps the numbers and sentences."""
-
-PROPER = "cross_entropy"
-"""The loss under which a network answers to the prior that it was shown."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,9 @@ def calibrate(
     """Fit what the scores of every region, or of one, mean; store it in the run's bundle.
 
     On the select cases, or in folds the out-of-fold scores, as
-    :func:`rareseg.decision.calibration.calibrate` does. The prior that the
-    sampler delivered is a candidate where the loss is the cross-entropy. Masks, operating points
-    and certificates stay as they are, since the order of scores does.
+    :func:`rareseg.decision.calibration.calibrate` does. The prior that the sampler delivered is a
+    candidate where the loss is a proper scoring rule. Masks, operating points and certificates stay
+    as they are, since the order of scores does.
 
     ``prevalence`` is the share of positive images where the model will work; or it is estimated
     from the ``unlabelled`` images (a file, a folder or a data set) by Saerens' EM on the largest
@@ -153,6 +152,7 @@ def calibrate(
         found[name] = Calibrated(calibration, stated, source, predictive, role, tuple(lines))
     save_calibration(folder.bundle, {name: part.calibration for name, part in found.items()})
     _write(folder, found)
+    write_model_card(folder)
     for part in found.values():
         for line in part.sentences:
             say(line)
@@ -163,13 +163,14 @@ def _sampled_prior(bundle: Bundle, region: str) -> tuple[float | None, str]:
     """Return the region's share of what training was shown, or None and why it is of no use."""
     loss = bundle.recipe.loss
     delivered = bundle.trained.get("delivered")
-    if loss.name != PROPER:
+    spec = losses().get(loss.name)
+    if spec is None or not spec.proper:
         return None, f"; the sampler's prior cannot be undone under the loss {loss.name}"
     if delivered is None:
         return None, "; what the sampler delivered is not known"
     shown = Composition.from_dict(delivered).prior
     # Class weights act as if the classes had been shown so much more often.
-    weights = loss.class_weights or (1.0,) * len(shown)
+    weights = getattr(loss, "class_weights", None) or (1.0,) * len(shown)
     weighted = [share * weight for share, weight in zip(shown, weights, strict=True)]
     inside = sum(weighted[k] for k in bundle.classes.regions[region])
     total = sum(weighted)

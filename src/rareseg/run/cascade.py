@@ -35,7 +35,7 @@ from rareseg.prediction.cascade import (
 )
 from rareseg.prediction.predictor import prepare_network, score_array
 from rareseg.progress import Track
-from rareseg.recipe import CascadeSettings, Recipe, make_recipe, merge
+from rareseg.recipe import CascadeSettings, Recipe, WeightedLossSection, make_recipe, merge
 from rareseg.report.origin import stage_sentences
 from rareseg.run.learner import Learner
 from rareseg.run.prepare import Lesson, Machine, PreparedRun, Say
@@ -96,12 +96,13 @@ def first_recipe(recipe: Recipe) -> Recipe:
     settings = recipe.training.cascade
     assert settings is not None, "there are two stages only where the recipe says so"
     by_name = recipe.sampling.strategy == "table"
+    weighted = isinstance(recipe.loss, WeightedLossSection)
     sampling = {"strategy": "balanced", "shares": None} if by_name else {}
     return _changed(
         recipe,
         # Each keeps its last weights: a checkpoint chosen on the fold held out has seen it.
         {"steps": settings.first_steps(recipe.training.steps), "validations": 1},
-        loss={"class_weights": None},
+        loss={"class_weights": None} if weighted else {},
         sampling=sampling,
     )
 

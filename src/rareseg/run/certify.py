@@ -35,6 +35,7 @@ from rareseg.prediction.bundle import Bundle, load_bundle, save_statements, weig
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
+from rareseg.run.model_card import write_model_card
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import score_all
 from rareseg.run.tune import Rule, asked_regions, cases_of, select_tables
@@ -106,6 +107,7 @@ def certify(
             {name: result.statement for name, result in kept.items()},
             spending(promise, starts, source),
         )
+        write_model_card(folder)
     ordered = {name: found[name] for name in wanted}
     for result in ordered.values():
         say(describe_promise(result))
@@ -221,7 +223,7 @@ def lines_about(
         name: tuple(
             f"{check_arithmetic(statement, point, now)}."
             for statement in certificates.get(name, ())
-            if _speaks_of(statement, point)
+            if statement.speaks_of(point)
         )
         for name, point in points.items()
     }
@@ -237,12 +239,6 @@ def arithmetic_of(bundle: Bundle, weights: str, device: str | torch.device) -> d
         "precision": bundle.precision,
         "backend": f"torch on {torch.device(device).type}",
     }
-
-
-def _speaks_of(statement: Statement, point: OperatingPoint) -> bool:
-    """Tell whether a statement is about the point as it is."""
-    cut = (point.threshold, point.gate, point.smallest_component)
-    return cut == (statement.threshold, statement.gate, statement.smallest_component)
 
 
 def _source(

@@ -30,6 +30,7 @@ from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.content import (
+    FOLD_PURPOSES,
     ROLE_PURPOSES,
     History,
     ReportContent,
@@ -54,6 +55,7 @@ from rareseg.run.folder import (
     read_split,
     require_free,
 )
+from rareseg.run.model_card import write_model_card
 from rareseg.run.pictures import draw_pictures
 from rareseg.run.prepare import read_reasons
 from rareseg.run.scoring import Points, Scored, grid_of, score_all
@@ -63,13 +65,6 @@ from rareseg.training.mining import RECORD, read_record
 
 CHOSEN = "at the chosen point"
 HALF = "at 0.5"
-
-FOLD_PURPOSES: Mapping[Role, str] = {
-    **ROLE_PURPOSES,
-    "train": "Each network learnt from all folds of these cases but one; the points were chosen on "
-    "the scores of the one that it had not seen.",
-}
-"""What the roles' cases were used for in cross-validation."""
 
 Promises = Mapping[str, tuple[str, ...]]
 """What is promised of the points in use, line by line, by region."""
@@ -182,8 +177,10 @@ def _evaluate_own(
     train_cases = [case for case in dataset.cases if roles.get(case.id) == "train"]
     fingerprint = Fingerprint.from_json(folder.fingerprint)
     content = _content(folder.root.name, folder, bundle, fingerprint, roles, scored)
-    content = asked.answer(content)
     content = replace(content, train_dice=_train_dice(predictor, train_cases, fingerprint, track))
+    _write_json(folder.test_scorecard, replace(content, verdicts=judge(content, names=False)))
+    write_model_card(folder)
+    content = asked.answer(content)
     promises = statement_lines(bundle, folder.bundle, device=device)
     return _write(out, content, predictor, cases, promises, track)
 

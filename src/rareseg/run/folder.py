@@ -87,6 +87,16 @@ class RunFolder:
         """The score table of one role's cases."""
         return self.root / "scores" / f"{role}.npz"
 
+    @property
+    def test_scorecard(self) -> Path:
+        """The newest scorecards of the run's own test cases, wherever a report was written."""
+        return self.root / "scores" / "test_scorecard.json"
+
+    @property
+    def decision(self) -> Path:
+        """The operating points, and what each was chosen from."""
+        return self.root / "decision.json"
+
     def components(self, role: Role) -> Path:
         """The component table of one role's cases."""
         return self.root / "scores" / f"{role}_components.npz"
@@ -133,6 +143,16 @@ def open_run(root: Path) -> RunFolder:
             f"{root} holds an unfinished run; call `rareseg train` on it again to finish it."
         )
     return folder
+
+
+def find_bundle(root: Path) -> Path:
+    """Return the bundle of the finished run at ``root``; ``root`` itself where it is a bundle.
+
+    Raises :class:`RunError` where there is neither.
+    """
+    if (root / "bundle.json").is_file():
+        return root
+    return open_run(root).bundle
 
 
 def read_about(folder: RunFolder) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from rareseg import __version__
 from rareseg.data.records import IGNORE
 from rareseg.data.store import Store
 from rareseg.decision.operating_point import default_point
@@ -228,14 +230,16 @@ class Learner:
             points={},
             trained={
                 "steps": fitted.steps,
-                "best_step": fitted.best_step,
-                "select_score": fitted.best_score,
+                "best_step": fitted.kept_step,
+                "select_score": fitted.kept_score,
                 "waiting_share": fitted.waiting_share,
                 "files_per_case": len(self.run.dataset.cases[0].images),
                 "cases": {
                     role: list(roles.values()).count(role) for role in sorted(set(roles.values()))
                 },
                 "data": self.run.fingerprint.content_hash,
+                "rareseg": __version__,
+                "finished": datetime.now(UTC).date().isoformat(),
                 "delivered": delivered.to_dict(),
                 "encoder_weights": read_transfer(self.lesson.folder / ENCODER_NOTE),
                 "initial_weights": read_transfer(self.lesson.folder / INITIAL_NOTE),

@@ -20,7 +20,7 @@ from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor, label_map
 from rareseg.progress import Track, silent
 from rareseg.run.certify import statement_lines
-from rareseg.run.folder import claim, open_run
+from rareseg.run.folder import claim, find_bundle
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.tune import describe
 
@@ -38,6 +38,7 @@ def predict(
 ) -> list[Path]:
     """Write ``out/ID.ext`` (label map) and ``out/REGION/ID.ext`` (0/1 masks) for every image.
 
+    ``run`` is a run's folder, or its bundle alone, wherever that lies.
     Masks are on each image's own grid, in its own format (PNG for JPEG, NIfTI for DICOM).
     ``probabilities`` also writes ``out/probabilities/REGION/ID.ext``, ``calibrated`` as the run's
     calibration makes them; masks are cut from the scores as they are either way. Images whose label
@@ -50,8 +51,8 @@ def predict(
     anything else.
     """
     out = Path(out)
-    folder = open_run(Path(run))
-    bundle = load_bundle(folder.bundle)
+    place = find_bundle(Path(run))
+    bundle = load_bundle(place)
     if not bundle.points:
         raise DataError(
             f"{run} has no operating point; choose one with `rareseg tune {run} --maximize dice`."
@@ -60,7 +61,7 @@ def predict(
     for region in bundle.classes.regions:
         point = bundle.points.get(region)
         say(describe(point) if point else f"{region}: no operating point was chosen; left out.")
-    promises = statement_lines(bundle, folder.bundle, device=device)
+    promises = statement_lines(bundle, place, device=device)
     for line in (line for lines in promises.values() for line in lines):
         say(line)
     cases = open_images(Path(images), channels=bundle.trained["files_per_case"])

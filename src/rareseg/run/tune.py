@@ -33,6 +33,7 @@ from rareseg.prediction.bundle import Bundle, load_bundle, save_points
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
+from rareseg.run.model_card import write_model_card
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import score_all
 
@@ -143,7 +144,8 @@ def choose_points(
         folder.bundle,
         {name: point for name, point in points.items() if isinstance(point, OperatingPoint)},
     )
-    write_choices(folder.root / "decision.json", choices)
+    write_choices(folder.decision, choices)
+    write_model_card(folder)
     for choice in choices.values():
         for line in describe_choice(choice):
             say(line)

@@ -15,7 +15,7 @@ from optuna.distributions import (
 )
 
 from rareseg.errors import RecipeError, UsageError
-from rareseg.recipe import Recipe, check_values, merge, parse_settings
+from rareseg.recipe import FAMILIES, Recipe, check_values, merge, parse_settings
 from rareseg.study.rows import require_own
 
 DEFAULT_RANGES = (
@@ -41,7 +41,10 @@ class Space:
     distributions: Mapping[str, BaseDistribution]
 
     def overrides(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return a recipe's nested values for what a trial drew."""
+        """Return a recipe's nested values for what a trial drew.
+
+        Settings of a network or a loss that was not drawn are left out.
+        """
         settings = [
             f"{key}={values[key]}"
             for key, distribution in self.distributions.items()
@@ -52,14 +55,20 @@ class Space:
             if not isinstance(distribution, CategoricalDistribution):
                 section, _, name = key.partition(".")
                 numbers.setdefault(section, {})[name] = values[key]
-        return merge(parse_settings(settings), numbers)
+        merged = merge(parse_settings(settings), numbers)
+        for place, family in FAMILIES.items():
+            own = merged.get(place, {})
+            if own.get("name") is not None:
+                merged[place] = family.keep_readable(own, own["name"])
+        return merged
 
     def within(self, recipe: Recipe) -> dict[str, Any]:
         """Return those of a recipe's values that the space holds."""
         found: dict[str, Any] = {}
+        values = recipe.model_dump(mode="json")
         for key, distribution in self.distributions.items():
             section, _, name = key.partition(".")
-            value = recipe.model_dump(mode="json")[section][name]
+            value = values[section].get(name)
             if isinstance(distribution, CategoricalDistribution):
                 same = [t for t in distribution.choices if yaml.safe_load(str(t)) == value]
                 if same:

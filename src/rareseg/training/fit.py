@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from rareseg.errors import RunError
 from rareseg.prediction.networks import encoder
 from rareseg.prediction.predictor import memory_layout
 from rareseg.progress import Track, silent
@@ -51,15 +52,17 @@ SAVE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a training run ended. ``weights`` are those of the best validation, on the CPU.
+    """How a training run ended.
 
+    ``weights``, on the CPU, are those that ``training.checkpoint`` keeps: of step ``kept_step``,
+    whose validation gave ``kept_score``.
     ``waiting_share``, 0…1, is the share of the time that the loop waited for data, from the second
     step on.
     """
 
     weights: dict[str, Tensor]
-    best_step: int
-    best_score: float
+    kept_step: int
+    kept_score: float
     steps: int
     waiting_share: float
 
@@ -73,7 +76,8 @@ class _Progress:
     """
 
     step: int = 0
-    best_step: int = 0
+    kept_step: int = 0
+    kept_score: float = -math.inf
     best_score: float = -math.inf
     since_best: int = 0
     last_score: float = -math.inf
@@ -120,11 +124,12 @@ def fit(
     report: Callable[[str], None] = lambda line: None,
     heard: Heard = lambda step, score: None,
 ) -> Fitted:
-    """Train ``network`` for ``recipe.training.steps`` steps and return its best weights.
+    """Train ``network`` for ``recipe.training.steps`` steps and return the weights that are kept.
 
     State and log go to ``folder`` (``last.pt``, ``best.pt``, ``steps.csv``, ``validations.csv``);
     where a state is found there, training goes on from it. The kept weights are those of the
-    running average (``training.average``) at the validation with the highest score. Where the
+    running average (``training.average``) at the last validation, or at the one with the highest
+    score (``training.checkpoint``). Where the
     sampler draws from what is mined between epochs, ``make_predict`` is needed.
     """
     settings = recipe.training
@@ -185,8 +190,8 @@ def fit(
     assert best is not None, "the last step is always validated"
     return Fitted(
         weights=best["weights"],
-        best_step=progress.best_step,
-        best_score=progress.best_score,
+        kept_step=progress.kept_step,
+        kept_score=progress.kept_score,
         steps=progress.step,
         waiting_share=progress.waiting_share,
     )
@@ -276,7 +281,13 @@ class _Loop:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         sampler.load_state_dict(state["sampler"])
-        return _Progress(**state["progress"])
+        progress = state["progress"]
+        if set(progress) - {field.name for field in fields(_Progress)}:
+            raise RunError(
+                "this training was begun by an earlier version of rareseg and cannot be gone on "
+                "with; finish it with that version, or choose another --out."
+            )
+        return _Progress(**progress)
 
     def state(self, progress: _Progress, sampler: PatchSampler) -> State:
         """Return everything that the next step depends on, as plain values."""
@@ -335,7 +346,7 @@ class _Loop:
         journal: Journal,
         report: Callable[[str], None],
     ) -> tuple[bool, str]:
-        """Score the averaged weights, keep them if they are the best.
+        """Score the averaged weights, and keep them where they are the best, or each last ones.
 
         Returns whether to stop, and what the select cases say.
         """
@@ -345,11 +356,13 @@ class _Loop:
         score = float(self.fabric.broadcast(checked.score))
         progress.last_score = score
         better = score > progress.best_score
+        kept = better or self.settings.checkpoint == "last"
         progress.since_best = 0 if better else progress.since_best + 1
-        if better:
-            progress.best_score, progress.best_step = score, progress.step
+        if kept:
+            progress.kept_score, progress.kept_step = score, progress.step
+        progress.best_score = max(progress.best_score, score)
         if self.fabric.is_global_zero:
-            if better:
+            if kept:
                 weights: dict[str, Any] = {
                     name: tensor.detach().cpu().clone()
                     for name, tensor in self.average.module.state_dict().items()

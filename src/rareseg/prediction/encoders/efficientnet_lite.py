@@ -58,6 +58,9 @@ _SCALES: Mapping[str, tuple[float, float]] = {
 
 NAMES = tuple(_SCALES)
 
+FIRST = "stem.conv.weight"
+"""The weights of the convolution that sees the image."""
+
 
 def stages(name: str) -> tuple[Stage, ...]:
     """Return the stages of a Lite network; the first and the last keep their depth in all."""
@@ -205,12 +208,12 @@ def adapt_first_convolution(weights: Mapping[str, Tensor], channels: int) -> dic
     keeps its size. Three stay as they are.
     """
     adapted = dict(weights)
-    first = adapted.get("stem.conv.weight")
+    first = adapted.get(FIRST)
     if first is None or first.ndim != 4 or first.shape[1] != 3 or channels == 3:
         return adapted
     if channels == 1:
-        adapted["stem.conv.weight"] = first.sum(dim=1, keepdim=True)
+        adapted[FIRST] = first.sum(dim=1, keepdim=True)
     else:
         order = torch.arange(channels) % 3
-        adapted["stem.conv.weight"] = first[:, order] * (3.0 / channels)
+        adapted[FIRST] = first[:, order] * (3.0 / channels)
     return adapted

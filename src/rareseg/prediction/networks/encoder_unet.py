@@ -7,7 +7,8 @@ from monai.networks.layers.utils import get_norm_layer
 from torch import Tensor, nn
 
 from rareseg.errors import RecipeError
-from rareseg.prediction.encoders.registry import PyramidShape, encoder_called
+from rareseg.prediction.encoders.encoder import PyramidShape
+from rareseg.prediction.encoders.registry import encoder_called
 from rareseg.prediction.encoders.weights import encoder_weights
 from rareseg.prediction.networks.norms import monai_norm
 from rareseg.prediction.networks.spec import Parts, network

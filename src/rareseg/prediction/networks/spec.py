@@ -152,7 +152,12 @@ def first_weights(settings: NetworkSection, network: torch.nn.Module) -> Transfe
 
 
 def require_fitting_windows(recipe: Recipe) -> None:
-    """Raise :class:`RecipeError` where the network cannot take the windows of training."""
+    """Raise :class:`RecipeError` where the network cannot take the windows of training.
+
+    Also where it cannot be built for images of the recipe's dimension.
+    """
+    with torch.device("meta"):
+        build_network(recipe.network, dimension=recipe.data.dimension, channels=1, classes=2)
     multiple, sides = stride(recipe.network), recipe.sampling.patch_size
     if any(side % multiple for side in sides):
         near = [max(1, round(side / multiple)) * multiple for side in sides]

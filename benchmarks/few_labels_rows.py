@@ -1,0 +1,180 @@
+"""Define the rows of `few_labels.py`: who learns a fold, with which settings, and what it leaves.
+
+A row is a record with a function. The function takes a `Task`, learns within its minutes or steps,
+predicts the tested cases, and returns an `Outcome`: masks in files, score tables, and the points
+at which the masks were cut. A tool that is not rareseg becomes a row by one more such function; its
+scores of whole images become a table with `rareseg.evaluation.scores.score_cases`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from few_labels_data import DataSet
+
+from rareseg.errors import RecipeError, WorkError
+from rareseg.evaluation.scores import ScoreTable
+from rareseg.evaluation.storage import load_table
+from rareseg.prediction.bundle import load_bundle
+from rareseg.recipe import check_values, parse_settings
+from rareseg.run.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one row is asked to learn and to predict, and with what.
+
+    ``learns`` is the manifest of a fold, its held-out cases declared as "test"; ``tested`` is the
+    manifest of those alone. Either ``budget`` or ``steps`` says how long to learn. ``settings`` are
+    given to every row, as plain ``section.key=value``.
+    """
+
+    data: DataSet
+    learns: Path
+    tested: Path
+    folder: Path
+    budget: str | None
+    steps: int | None
+    seed: int
+    threads: int
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a row leaves of a fold.
+
+    ``masks/REGION/ID.ext`` are the final masks of the tested cases at the row's own points;
+    ``table`` holds the scores of the same cases; ``points`` are the points by region as plain
+    values. ``seconds`` is the time of everything up to the chosen point and the row's own
+    evaluation, without the prediction of masks for this benchmark. ``about`` is anything else that
+    a reader may want to know of the model.
+    """
+
+    masks: Path
+    table: ScoreTable
+    points: Mapping[str, Mapping[str, Any]]
+    command: str
+    settings: tuple[str, ...]
+    steps: int
+    seconds: float
+    about: Mapping[str, Any]
+    own_cases: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: its name, what it is, how it learns, and its settings as plain data.
+
+    ``if_known`` are settings that are left out, and named in the result, where this version of
+    rareseg does not know their key.
+    """
+
+    name: str
+    what: str
+    learn: Callable[[Row, Task], Outcome]
+    settings: tuple[str, ...] = ()
+    if_known: tuple[str, ...] = ()
+
+
+def learn_rareseg(row: Row, task: Task) -> Outcome:
+    """Call `rareseg train` on the fold and `rareseg predict` on its tested cases."""
+    known, unknown = _known(row.if_known)
+    settings = (
+        *task.data.settings,
+        *row.settings,
+        *known,
+        *task.settings,
+        f"training.seed={task.seed}",
+        f"training.threads={task.threads}",
+        *(() if task.steps is None else (f"training.steps={task.steps}",)),
+    )
+    run = task.folder / "run"
+    arguments = ["train", str(task.learns), "--out", str(run)]
+    arguments += [] if task.budget is None else ["--budget", task.budget]
+    for setting in settings:
+        arguments += ["--set", setting]
+    seconds = call(arguments, task.folder / "train.log", threads=task.threads)
+    masks = task.folder / "masks"
+    call(
+        ["predict", str(run), str(task.tested), "--out", str(masks)],
+        task.folder / "predict.log",
+        threads=task.threads,
+    )
+    bundle = load_bundle(RunFolder(run).bundle)
+    recipe = bundle.recipe
+    return Outcome(
+        masks=masks,
+        table=load_table(RunFolder(run).scores("test")),
+        points={region: point.to_dict() for region, point in bundle.points.items()},
+        command=" ".join(["rareseg", *arguments]),
+        settings=settings,
+        steps=int(bundle.trained["steps"]),
+        seconds=seconds,
+        about={
+            "settings_left_out": list(unknown),
+            "best_step": bundle.trained["best_step"],
+            "cases": bundle.trained["cases"],
+            "members": bundle.members,
+            "recipe": recipe.model_dump(mode="json"),
+        },
+        own_cases=run / "cases.csv",
+    )
+
+
+def call(arguments: list[str], log: Path, *, threads: int) -> float:
+    """Call the command line of this rareseg and return the seconds; what it says goes to ``log``.
+
+    Raises WorkError with the last lines where the command fails.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "rareseg.cli", *arguments]
+    started = time.monotonic()
+    with log.open("a", encoding="utf-8") as file:
+        print("$", *command, file=file, flush=True)
+        done = subprocess.run(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            check=False,
+        )
+    if done.returncode:
+        said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
+        raise WorkError(f"rareseg {arguments[0]} failed ({log}): {' '.join(said)}")
+    return time.monotonic() - started
+
+
+def _known(settings: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the settings whose keys this version knows, and the others."""
+    known, unknown = [], []
+    for setting in settings:
+        try:
+            check_values(parse_settings([setting]))
+        except RecipeError:
+            unknown.append(setting)
+        else:
+            known.append(setting)
+    return tuple(known), tuple(unknown)
+
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("planned", "rareseg train as it plans by itself", learn_rareseg),
+        Row(
+            "random_weights",
+            "the same, begun from random weights",
+            learn_rareseg,
+            if_known=("network.encoder=none",),
+        ),
+    )
+}
+"""The rows, in the order of the tables; differences are taken to the first of those that ran."""
