@@ -6,7 +6,7 @@ import statistics
 
 from rareseg.data.fingerprint import Fingerprint
 from rareseg.prediction.networks import stride
-from rareseg.recipe import NETWORK_SECTIONS, NetworkSection
+from rareseg.recipe import NetworkSection, make_recipe
 from rareseg.training.plan.draft import Draft, resampled
 
 LARGEST_WINDOW_2D = 320
@@ -76,10 +76,7 @@ def plan_windows(draft: Draft, fingerprint: Fingerprint, dimension: int) -> None
 def _network_so_far(draft: Draft) -> NetworkSection:
     """Return the network's section as planned and set up to here."""
     planned, given = draft.values["network"], draft.overrides.get("network", {})
-    values = NETWORK_SECTIONS.current({**planned, **given})
-    section = NETWORK_SECTIONS.validate(values)
-    assert isinstance(section, NetworkSection)
-    return section
+    return make_recipe({"network": {**planned, **given}}).network
 
 
 def _plan_norm(draft: Draft, batch: int, voxels: int) -> None:
