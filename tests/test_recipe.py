@@ -1,13 +1,18 @@
 """The recipe: what it takes, what it refuses and in which words, and that it comes back whole."""
 
+from typing import Annotated
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field, ValidationError
 
 from rareseg.errors import RecipeError
 from rareseg.recipe import (
+    Family,
     Recipe,
+    Section,
     differences,
     make_recipe,
     merge,
@@ -48,6 +53,30 @@ class TestRefusals:
         assert message.startswith(f"my.yaml: '{key}' is not a key of the recipe")
         assert f"(did you mean '{near}'?)" in message
         assert "allowed here: " in message
+
+    @pytest.mark.parametrize(
+        ("values", "words"),
+        [
+            (
+                {"network": {"name": "unet", "widht": [8]}},
+                ("'network.widht' is not a key of the network unet", "(did you mean 'width'?)"),
+            ),
+            (
+                {"network": {"name": "segresnet", "decoder_width": [8]}},
+                ("is not a key of the network segresnet", "first_width, levels, blocks"),
+            ),
+            (
+                {"network": {"width": [8, 8, 8], "encoder": "efficientnet_lite0"}},
+                ("'network.encoder' is not a key of the network half_unet",),
+            ),
+            ({"network": {"name": "unett"}}, ("network.name is 'unett' (did you mean 'unet'?)",)),
+        ],
+    )
+    def test_a_key_that_the_named_network_does_not_read_is_unknown(self, values, words):
+        with pytest.raises(RecipeError) as caught:
+            make_recipe(values)
+        for word in words:
+            assert word in str(caught.value)
 
     def test_a_key_like_no_other_lists_what_there_is(self):
         message = refusal({"split": {"zzz": 1}})
@@ -248,6 +277,143 @@ class TestSettings:
             parse_settings(["sampling.patch_size=[3"])
 
 
+class TestNetworks:
+    def test_each_holds_what_it_reads_and_nothing_else(self):
+        network = make_recipe({"network": {"name": "segresnet"}}).model_dump()["network"]
+        assert set(network) == {"name", "first_width", "levels", "blocks", "norm", "dropout"}
+        assert "width" in Recipe().model_dump()["network"]
+
+    @pytest.mark.parametrize(
+        ("values", "name"),
+        [
+            ({}, "half_unet"),
+            ({"norm": "batch"}, "half_unet"),
+            ({"width": [8, 8, 8]}, "half_unet"),
+            ({"width": [8, 8]}, "unet"),
+            ({"blocks": 2}, "segresnet"),
+            ({"encoder": "efficientnet_lite1"}, "encoder_unet"),
+            ({"encoder": "none"}, "half_unet"),
+        ],
+    )
+    def test_without_a_name_it_is_the_first_that_takes_the_values(self, values, name):
+        assert make_recipe({"network": values}).network.name == name
+
+    def test_no_encoder_and_the_network_with_one_contradict_each_other(self):
+        values = {"name": "encoder_unet", "encoder": "none"}
+        with pytest.raises(RecipeError, match=r"leave network\.name out"):
+            make_recipe({"network": values})
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (
+                {"name": "half_unet", "width": [8, 16, 16], "residual_units": 2},
+                {"name": "half_unet", "width": (8, 16, 16), "residual": True},
+            ),
+            (
+                {"name": "dynunet", "width": [8, 16, 16], "residual_units": 0},
+                {"name": "dynunet", "width": (8, 16, 16), "residual": False},
+            ),
+            (
+                {"name": "unet", "width": [8, 16], "residual_units": 2},
+                {"name": "unet", "width": (8, 16), "residual_units": 2},
+            ),
+            (
+                {"name": "basicunet", "width": [8, 8, 8, 8, 16], "residual_units": 1},
+                {"name": "basicunet", "width": (8, 8, 8, 8, 16)},
+            ),
+            (
+                {"name": "segresnet", "width": [8, 99, 3], "residual_units": 0},
+                {"name": "segresnet", "first_width": 8, "levels": 3, "blocks": 1},
+            ),
+            (
+                {"name": "segresnet", "width": [8, 16], "residual_units": 4},
+                {"name": "segresnet", "first_width": 8, "levels": 2, "blocks": 4},
+            ),
+            ({"name": "segresnet", "width": [8, 16]}, {"first_width": 8, "levels": 2}),
+            ({"residual_units": 1}, {"name": "half_unet", "residual": True}),
+        ],
+    )
+    def test_sections_of_format_1_mean_the_network_that_they_meant(self, values, expected):
+        flat = {"norm": "batch", "dropout": 0.25}
+        network = make_recipe({"network": {**values, **flat}}).network.model_dump()
+        assert network == {**network, **expected, **flat}
+
+    @pytest.mark.parametrize("value", [None, "two", True, [1]])
+    def test_an_odd_value_of_an_old_key_is_one_sentence(self, value):
+        with pytest.raises(RecipeError, match=r"'network\.residual_units' is not a key"):
+            make_recipe({"network": {"name": "dynunet", "residual_units": value}})
+
+
+class TinySection(Section):
+    name: str = "tiny"
+    size: Annotated[int, Field(ge=3)] = 3
+
+
+class SmallSection(Section):
+    name: str = "small"
+    size: int = 1
+    shape: str = "round"
+
+
+class TestFamily:
+    @pytest.fixture
+    def family(self):
+        family = Family("thing", Section)
+        family.register(TinySection)
+        family.register(SmallSection)
+        return family
+
+    def test_members_are_found_by_name_and_by_what_they_read(self, family):
+        assert family.names == ("tiny", "small")
+        assert family.member("small") is SmallSection
+        assert family.readers(["size"]) == ("tiny", "small")
+        assert family.readers(["size", "shape"]) == ("small",)
+        assert family.readers(["colour"]) == ()
+        assert family.readers([]) == ("tiny", "small")
+
+    def test_an_unknown_name_names_the_nearest_and_all(self, family):
+        words = r"thing\.name is 'tinny' \(did you mean 'tiny'\?\); allowed are tiny, small\."
+        with pytest.raises(RecipeError, match=words):
+            family.validate({"name": "tinny"})
+
+    def test_a_name_belongs_to_one_section(self, family):
+        assert family.register(TinySection) is TinySection
+        with pytest.raises(RecipeError, match=r"thing\.name 'tiny' is registered twice"):
+            family.register(type("Other", (TinySection,), {}))
+
+    @pytest.mark.parametrize(
+        ("values", "found"),
+        [
+            ({}, TinySection()),
+            ({"size": 5}, TinySection(size=5)),
+            ({"size": 2}, SmallSection(size=2)),
+            ({"shape": "long"}, SmallSection(shape="long")),
+            ({"name": "small", "size": 5}, SmallSection(size=5)),
+        ],
+    )
+    def test_values_become_the_first_section_that_takes_them(self, family, values, found):
+        assert family.validate(values) == found
+
+    def test_what_is_no_mapping_passes(self, family):
+        assert family.validate(7) == 7
+        assert family.validate(TinySection(size=4)) == TinySection(size=4)
+
+    def test_values_that_none_takes_are_held_against_the_default(self, family):
+        with pytest.raises(ValidationError, match="TinySection"):
+            family.validate({"colour": "red"})
+
+    def test_another_name_leaves_behind_what_only_others_read(self, family):
+        values = {"size": 5, "shape": "long", "colour": "red"}
+        assert family.keep_readable(values, "tiny") == {"size": 5, "colour": "red", "name": "tiny"}
+        assert family.keep_readable(values, "small") == {**values, "name": "small"}
+
+    def test_earlier_values_are_read_as_those_of_today(self):
+        family = Family("thing", Section, upgrade=lambda values: {"size": 2 * values["old"]})
+        family.register(SmallSection)
+        assert family.validate({"old": 4}) == SmallSection(size=8)
+
+
 def test_later_layers_win_key_by_key():
     low = {"training": {"steps": 1, "seed": 2}, "data": {"dimension": 3}}
     high = {"training": {"steps": 5}, "network": {"name": "unet"}}
@@ -257,6 +423,41 @@ def test_later_layers_win_key_by_key():
         "network": {"name": "unet"},
     }
     assert low["training"]["steps"] == 1
+
+
+class TestMergingNetworks:
+    LOW = {"network": {"name": "unet", "width": [8, 16], "residual_units": 2}}  # noqa: RUF012
+
+    def test_another_name_drops_what_the_new_network_does_not_read(self):
+        merged = merge(self.LOW, {"network": {"name": "half_unet", "norm": "batch"}})
+        assert merged == {"network": {"name": "half_unet", "width": [8, 16], "norm": "batch"}}
+        merged = merge(self.LOW, {"network": {"name": "encoder_unet"}})
+        assert make_recipe(merged) == make_recipe({"network": {"name": "encoder_unet"}})
+
+    def test_so_it_does_where_the_earlier_layer_named_none(self):
+        low = {"network": {"width": [8, 16, 16], "dropout": 0.1}}
+        merged = merge(low, {"network": {"name": "encoder_unet"}})
+        assert merged == {"network": {"name": "encoder_unet", "dropout": 0.1}}
+
+    def test_the_same_name_and_no_name_keep_everything(self):
+        for high in ({"name": "unet"}, {"dropout": 0.1}):
+            assert merge(self.LOW, {"network": high}) == {
+                "network": {**self.LOW["network"], **high}
+            }
+
+    def test_what_no_network_reads_stays_to_be_found(self):
+        merged = merge({"network": {"widht": [8]}}, {"network": {"name": "unet"}})
+        with pytest.raises(RecipeError, match="did you mean 'width'"):
+            make_recipe(merged)
+
+
+def test_of_two_networks_what_both_read_is_compared():
+    first = make_recipe({"network": {"name": "unet", "residual_units": 2, "norm": "batch"}})
+    second = make_recipe({"network": {"name": "segresnet", "norm": "group", "levels": 5}})
+    assert differences(first, second) == [
+        "network.name: unet → segresnet",
+        "network.norm: batch → group",
+    ]
 
 
 def test_differences_name_key_and_both_values():

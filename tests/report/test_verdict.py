@@ -246,7 +246,7 @@ def test_the_short_scorecard_is_plain_text():
     assert lines[0].startswith("pit, on 24 positive and 24 negative test cases")
     assert lines[2].split()[:4] == ["at", "0.5", "0.95", "(0.95–0.95)"]
     assert lines[3].endswith("0 % (0–14 %)")
-    assert "cut at score >= 0.800, where the top score reaches 0.930" in lines[4]
+    assert "cut at score >= 0.800, where the image score reaches 0.930" in lines[4]
     assert "chosen on 60 select cases" in lines[4]
     assert lines[6].startswith("+ Where pit is present it is segmented well")
     assert len(lines) < 15

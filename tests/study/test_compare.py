@@ -218,16 +218,29 @@ def test_what_cannot_be_compared_is_a_sentence(
 
 
 def test_a_row_whose_cells_fail_is_left_out_and_named(specks, settings, call, tmp_path):
-    """A network of two levels is refused when its cell is run."""
+    """Weights that are not there are missed when the cell is run."""
+    called = call(
+        "compare", specks, "--out", tmp_path / "out", "--strategies", "random", "--row",
+        f"begun:network.name=encoder_unet,network.encoder_weights={tmp_path / 'nowhere.pt'}",
+        "--steps", 20, *settings(),
+    )  # fmt: skip
+    assert called.code == 1
+    assert "begun, seed 0, fold 0 failed" in called.out
+    assert {line["row"] for line in table(tmp_path / "out")} == {"random"}
+    page = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
+    assert "begun, seed 0, fold 0 failed, so that its row is not shown" in page
+
+
+def test_a_row_of_no_possible_network_is_refused_before_anything_is_trained(
+    specks, settings, call, tmp_path
+):
     called = call(
         "compare", specks, "--out", tmp_path / "out", "--strategies", "random", "--row",
         "flat:network.width=[8, 8]", "--steps", 20, *settings(),
     )  # fmt: skip
-    assert called.code == 1
-    assert "flat, seed 0, fold 0 failed" in called.out
-    assert {line["row"] for line in table(tmp_path / "out")} == {"random"}
-    page = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
-    assert "flat, seed 0, fold 0 failed, so that its row is not shown" in page
+    assert called.code == 2
+    assert "half_unet needs at least 3 levels" in " ".join(called.err.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_disk_that_fills_in_mid_cell_costs_that_cell_alone(

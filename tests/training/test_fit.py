@@ -193,8 +193,16 @@ class TestSparingTheEncoder:
         assert not same(self.parts(first, inside=False), outside)
 
     def test_an_encoder_that_learned_nothing_is_not_spared(self):
-        with pytest.raises(RecipeError, match="neither initial_weights nor a pretrained encoder"):
+        words = "neither initial_weights nor a pretrained encoder"
+        with pytest.raises(RecipeError, match=words):
             recipe_with(freeze_encoder=0.5)
+        begun = {"name": "encoder_unet", "encoder_weights": "none"}
+        with pytest.raises(RecipeError, match=words):
+            make_recipe({"network": begun, "training": {"freeze_encoder": 0.5}})
+
+    def test_a_pretrained_encoder_may_be_spared(self):
+        values = {"network": {"name": "encoder_unet"}, "training": {"freeze_encoder": 0.5}}
+        assert make_recipe(values).training.freeze_encoder == 0.5
 
 
 class TestFit:

@@ -8,7 +8,7 @@ from rareseg.data.examine import ChannelFacts
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
-from rareseg.prediction.networks import stride
+from rareseg.prediction.networks import require_fitting_windows, stride
 from rareseg.recipe import FAMILIES, make_recipe
 from rareseg.training.plan import make_preprocessing, plan_recipe
 
@@ -98,7 +98,9 @@ class TestWindows:
             volumes(shape=(30, 256, 256), spacing=(5.0, 0.8, 0.8)),
         ],
     )
-    @pytest.mark.parametrize("network", [{}, {"name": "unet", "width": [4, 8, 8, 8]}])
+    @pytest.mark.parametrize(
+        "network", [{}, {"encoder": "none"}, {"name": "unet", "width": [4, 8, 8, 8]}]
+    )
     def test_the_network_can_take_every_planned_window(self, data, network):
         recipe = plan_recipe(data, {"network": network}).recipe
         multiple = stride(recipe.network)
@@ -238,12 +240,13 @@ class TestLoss:
 
 
 @pytest.mark.parametrize("data", [photographs(), photographs(empty=12), volumes()])
-def test_every_reason_is_of_a_key_and_none_is_missing_for_what_was_chosen(data):
-    plan = plan_recipe(data)
+@pytest.mark.parametrize("network", [{}, {"encoder": "none"}])
+def test_every_reason_is_of_a_key_and_none_is_missing_for_what_was_chosen(data, network):
+    plan = plan_recipe(data, {"network": network})
     values = plan.recipe.model_dump()
     usual = make_recipe({place: {"name": values[place]["name"]} for place in FAMILIES}).model_dump()
     keys = {f"{section}.{key}" for section, keys in values.items() for key in keys}
-    assert set(plan.reasons) <= keys
+    assert set(plan.reasons) - {"network.encoder"} <= keys
     changed = {
         name
         for name in keys
@@ -251,6 +254,84 @@ def test_every_reason_is_of_a_key_and_none_is_missing_for_what_was_chosen(data):
         != usual[name.split(".")[0]][name.split(".")[1]]
     }
     assert changed <= set(plan.reasons)
+
+
+class TestNetwork:
+    def test_photographs_and_slices_begin_with_a_pretrained_encoder(self):
+        for data in (photographs(), volumes(shape=(30, 256, 256), spacing=(5.0, 0.8, 0.8))):
+            plan = plan_recipe(data)
+            assert plan.recipe.network.name == "encoder_unet"
+            assert plan.recipe.network.encoder == "efficientnet_lite0"
+            assert plan.recipe.network.encoder_weights == "pretrained"
+            assert plan.recipe.sampling.patch_size == (224, 224)
+            assert plan.recipe.data.target_spacing is None
+            assert "network.encoder=none" in reason_of(plan, "network.name")
+
+    def test_volumes_begin_at_random(self):
+        plan = plan_recipe(volumes())
+        assert plan.recipe.network.name == "half_unet"
+        assert "half resolution" in reason_of(plan, "network.name")
+
+    @pytest.mark.parametrize("wish", [{"encoder": "none"}, {"name": "half_unet"}])
+    def test_without_an_encoder_everything_is_planned_anew(self, wish):
+        """Name, widths, windows, resolution and rate."""
+        thick = fingerprint(replace(case, thickness=12.0) for case in photographs().cases)
+        recipe = plan_recipe(thick, {"network": wish}).recipe
+        assert recipe.network.name == "half_unet"
+        assert recipe.network.width == (16, 32, 64, 128, 192)
+        assert recipe.data.target_spacing == (1.0, 2.0, 2.0)
+        with_encoder = plan_recipe(thick).recipe
+        assert recipe.training.learning_rate > with_encoder.training.learning_rate
+        assert with_encoder.data.target_spacing is None
+
+    def test_no_encoder_by_wish_says_so(self):
+        plan = plan_recipe(photographs(), {"network": {"encoder": "none"}})
+        assert "no pretrained encoder, as set by you" in reason_of(plan, "network.name")
+
+    @pytest.mark.parametrize(
+        ("wish", "name"),
+        [
+            ({"width": [8, 8, 8]}, "half_unet"),
+            ({"residual": True}, "half_unet"),
+            ({"residual_units": 2}, "half_unet"),
+            ({"blocks": 2}, "segresnet"),
+            ({"norm": "group", "dropout": 0.1}, "encoder_unet"),
+            ({"decoder_width": [64, 32, 32, 16, 16]}, "encoder_unet"),
+            ({"encoder": "efficientnet_lite1"}, "encoder_unet"),
+            ({"encoder": "none", "norm": "group"}, "half_unet"),
+        ],
+    )
+    def test_what_is_set_chooses_the_network_that_reads_it(self, wish, name):
+        plan = plan_recipe(photographs(), {"network": wish})
+        assert plan.recipe.network.name == name
+        for key in set(wish) & set(plan.recipe.network.model_dump()):
+            assert plan.reasons[f"network.{key}"] == "set by you"
+        if name == "half_unet" and "encoder" not in wish:
+            assert "it reads what you set (network." in reason_of(plan, "network.name")
+
+    @pytest.mark.parametrize(
+        ("wish", "name"),
+        [({"first_width": 8}, "segresnet"), ({"norm": "group"}, "half_unet")],
+    )
+    def test_so_it_does_for_volumes(self, wish, name):
+        assert plan_recipe(volumes(), {"network": wish}).recipe.network.name == name
+
+    def test_an_encoder_for_volumes_is_refused_before_anything_is_trained(self):
+        plan = plan_recipe(volumes(), {"network": {"encoder": "efficientnet_lite0"}})
+        with pytest.raises(RecipeError, match=r"takes 2D images, but data\.dimension is 3"):
+            require_fitting_windows(plan.recipe)
+
+    @pytest.mark.parametrize(
+        ("wish", "words"),
+        [
+            ({"encoder": "efficientnet_lite9"}, "did you mean 'efficientnet_lite"),
+            ({"encoder": "none", "decoder_width": [8]}, "is not a key of the network half_unet"),
+            ({"width": [8, 8]}, "needs at least 3 levels"),
+        ],
+    )
+    def test_impossible_ones_are_refused(self, wish, words):
+        with pytest.raises(RecipeError, match=words):
+            plan_recipe(photographs(), {"network": wish})
 
 
 class TestPreprocessing:
@@ -272,11 +353,11 @@ class TestPreprocessing:
 
 
 def test_what_is_thick_may_be_seen_at_half_resolution_and_what_is_thin_may_not():
-    thin = fingerprint(replace(case, thickness=1.5) for case in photographs().cases)
-    thick = fingerprint(replace(case, thickness=12.0) for case in photographs().cases)
-    assert plan_recipe(thin).recipe.data.target_spacing is None
-    assert plan_recipe(thick).recipe.data.target_spacing == (1.0, 2.0, 2.0)
-    small = fingerprint(
-        replace(case, thickness=12.0) for case in photographs(shape=(1, 100, 90)).cases
-    )
-    assert plan_recipe(small).recipe.data.target_spacing is None
+    def spacing(thickness, shape=(1, 300, 280)):
+        cases = (replace(c, thickness=thickness) for c in photographs(shape=shape).cases)
+        plan = plan_recipe(fingerprint(cases), {"network": {"encoder": "none"}})
+        return plan.recipe.data.target_spacing
+
+    assert spacing(1.5) is None
+    assert spacing(12.0) == (1.0, 2.0, 2.0)
+    assert spacing(12.0, shape=(1, 100, 90)) is None

@@ -235,7 +235,7 @@ def merge(*layers: Overrides) -> dict[str, dict[str, Any]]:
         for section, values in layer.items():
             before = merged.get(section, {})
             family, name = FAMILIES.get(section), values.get("name")
-            if family is not None and before.get("name") is not None and name is not None:
+            if family is not None and before and name not in (None, before.get("name")):
                 before = family.keep_readable(before, name)
             merged[section] = {**before, **values}
     return merged

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
+from pydantic import ValidationError
+
 from rareseg.errors import RecipeError, nearest
 from rareseg.recipe.section import Section
 
@@ -83,10 +85,19 @@ class Family(Generic[S]):
         return self._members[next(iter([*self.readers(values), *self.names]))]
 
     def validate(self, values: object) -> object:
-        """Return the section of some values, for pydantic; sections pass as they are."""
+        """Return the section of some values, for pydantic; sections pass as they are.
+
+        Values without a name belong to the first member that takes them.
+        """
         if not isinstance(values, Mapping):
             return values
         current = self.current(values)
+        if current.get("name") is None:
+            for name in self.readers(current):
+                try:
+                    return self.member(name).model_validate(current)
+                except ValidationError:
+                    continue
         return self.section_of(current).model_validate(current)
 
     def require_read(self, values: Mapping[str, Any], name: object) -> None:
@@ -105,6 +116,13 @@ class Family(Generic[S]):
             )
 
     def keep_readable(self, values: Mapping[str, Any], name: object) -> dict[str, Any]:
-        """Return those of ``values`` that the member called ``name`` reads."""
+        """Return ``values`` without what other members read and the one called ``name`` does not.
+
+        Keys that no member knows stay, so that they are found and named.
+        """
         fields = self.member(name).model_fields
-        return {key: value for key, value in self.current(values).items() if key in fields}
+        return {
+            key: value
+            for key, value in self.current({"name": name, **values}).items()
+            if key in fields or not self.readers([key])
+        }

@@ -69,7 +69,7 @@ def _point(point: OperatingPoint | Infeasible | None) -> list[str]:
         return []
     if isinstance(point, Infeasible):
         return [f"  no operating point: {point.reason}"]
-    gate = f", where the top score reaches {threshold(point.gate)}" if point.gate > 0 else ""
+    gate = f", where the image score reaches {threshold(point.gate)}" if point.gate > 0 else ""
     small = (
         f", components of {count(point.smallest_component, 'voxel')} or more"
         if point.smallest_component > 1

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rareseg.data.components import remove_small
 from rareseg.data.records import Role
 from rareseg.errors import ScoreError
+from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.values import Undefined, Value, value_from_json, value_to_json
 
 _NOT_CHOSEN = Undefined("not chosen from scores")
@@ -28,10 +29,11 @@ class OperatingPoint:
     """How the scores of one region become a mask, how that was chosen, and on which cases.
 
     A voxel is on where its score is at or above ``threshold``; components of fewer than
-    ``smallest_component`` voxels are removed; nothing is on where the case's largest score is
-    below ``gate``. ``objective`` says what was maximised and ``value`` what it reached;
-    ``mean_dice`` (over ``n_positive`` cases) and ``share_clean`` (of ``n_negative`` cases) stand
-    beside it, all on the cases that it was chosen on, of role ``role``.
+    ``smallest_component`` voxels are removed; nothing is on where the case's image score
+    (:func:`~rareseg.evaluation.image_score.image_score`) is below ``gate``. ``objective`` says what
+    was maximised and ``value`` what it reached; ``mean_dice`` (over ``n_positive`` cases) and
+    ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the cases that it was chosen
+    on, of role ``role``.
 
     Every threshold within ``plateau`` gives the same value there. ``edge_of_grid`` says that the
     threshold, or a plateau of equal values, touches the lowest or the highest score that occurs.
@@ -111,11 +113,16 @@ def default_point(region: str) -> OperatingPoint:
     return OperatingPoint(region=region, threshold=0.5, objective="fixed at 0.5")
 
 
-def apply_point(scores: NDArray[np.float32], point: OperatingPoint) -> NDArray[np.bool_]:
+def apply_point(
+    scores: NDArray[np.float32], point: OperatingPoint, presence: float | None = None
+) -> NDArray[np.bool_]:
     """Return the mask of a region's scores at an operating point.
 
-    ``scores`` is (Z, Y, X) or (Y, X) float32 in [0, 1]; the mask is bool of the same shape. An
-    empty array gives an empty mask. Raises ScoreError where a score is NaN or above 1.
+    ``scores`` is (Z, Y, X) or (Y, X) float32 in [0, 1]; the mask is bool of the same shape.
+    ``presence`` is the network's own probability that the case holds the region, None where it
+    tells none: the gate cuts the image score, √(presence · largest score), or the largest score
+    alone. An empty array gives an empty mask. Raises ScoreError where a score is NaN or above 1, or
+    the presence no probability.
     """
     scores = np.asarray(scores, np.float32)
     top = float(scores.max(initial=0.0))
@@ -123,6 +130,7 @@ def apply_point(scores: NDArray[np.float32], point: OperatingPoint) -> NDArray[n
         raise ScoreError(
             f"Scores of region '{point.region}' reach {top}; they must be probabilities in [0, 1]."
         )
-    if top < np.float32(point.gate):
+    own = as_presence(presence, f"Region '{point.region}'")
+    if np.float32(image_score(top, own)) < np.float32(point.gate):
         return np.zeros(scores.shape, np.bool_)
     return remove_small(scores >= np.float32(point.threshold), point.smallest_component)
