@@ -47,8 +47,8 @@ def path_to(point: Cut, select: Table, promise: Promise) -> Path:
     but without them where on select cases they alone cost more than half of α. *False alarm rate*:
     a gate that falls to the point's own, threshold and size as they are, from the highest that any
     positive select case passes. *False discovery proportion*: of a grid of thresholds and gates
-    those that no other beats in both the loss and the worth (the objective "dice"), in the order
-    of their loss (Pareto testing, Laufer-Goldshtein et al., arXiv 2210.07913).
+    those that no other beats in both the loss and the worth (mean dice + share of negatives left
+    clean), in the order of their loss (Pareto testing, Laufer-Goldshtein et al., arXiv 2210.07913).
 
     The point itself is worth most: what select cases chose stands wherever the promise does.
     Raises UsageError where the promise needs a component table and ``select`` is none.
