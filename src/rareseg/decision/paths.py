@@ -49,8 +49,8 @@ def path_to(point: Cut, select: Table, promise: Promise) -> Path:
     positive select case passes; it goes below the threshold only where images have a presence,
     since an image whose largest score is below the threshold shows nothing anyway. *False discovery
     proportion*: of a grid of thresholds and gates those that no other beats in both the loss and
-    the worth (the objective "dice"), in the order of their loss (Pareto testing, Laufer-Goldshtein
-    et al., arXiv 2210.07913).
+    the worth (mean dice + share of negatives left clean), in the order of their loss (Pareto
+    testing, Laufer-Goldshtein et al., arXiv 2210.07913).
 
     The point itself is worth most: what select cases chose stands wherever the promise does.
     Raises UsageError where the promise needs a component table and ``select`` is none.

@@ -160,6 +160,7 @@ def _moved(
         share_clean=Undefined("no negative select case") if clean is None else float(clean[index]),
         plateau=None,
         edge_of_grid=index == 0,
+        evidence=None,
     )
 
 

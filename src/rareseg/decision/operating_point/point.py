@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.components import remove_small
 from rareseg.data.records import Role
+from rareseg.decision.operating_point.evidence import PointEvidence
 from rareseg.errors import ScoreError
 from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.values import Undefined, Value, value_from_json, value_to_json
@@ -33,7 +34,8 @@ class OperatingPoint:
     (:func:`~rareseg.evaluation.image_score.image_score`) is below ``gate``. ``objective`` says what
     was maximised and ``value`` what it reached; ``mean_dice`` (over ``n_positive`` cases) and
     ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the cases that it was chosen
-    on, of role ``role``.
+    on, of role ``role``; they flatter. ``evidence``, of a default point, says what it reaches on
+    groups that were left out of the choice.
 
     Every threshold within ``plateau`` gives the same value there. ``edge_of_grid`` says that the
     threshold, or a plateau of equal values, touches the lowest or the highest score that occurs.
@@ -54,6 +56,7 @@ class OperatingPoint:
     n_groups: int = 0
     assumes_independent_images: bool = False
     edge_of_grid: bool = False
+    evidence: PointEvidence | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the point as plain JSON values."""
@@ -61,16 +64,17 @@ class OperatingPoint:
         for name in _VALUES:
             record[name] = value_to_json(getattr(self, name))
         record["plateau"] = None if self.plateau is None else list(self.plateau)
+        record["evidence"] = None if self.evidence is None else self.evidence.to_dict()
         return record
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> OperatingPoint:
-        """Return the point that :meth:`to_dict` wrote.
+        """Return the point that :meth:`to_dict` wrote, or an earlier release without evidence.
 
         Raises ScoreError where a field is missing, unknown or not of its kind.
         """
         known = {field.name for field in fields(cls)}
-        odd_fields = set(record) ^ known
+        odd_fields = {"evidence", *record} ^ known
         if odd_fields:
             odd = ", ".join(sorted(odd_fields))
             raise ScoreError(f"An operating point lacks or has unknown fields: {odd}; tune again.")
@@ -81,6 +85,8 @@ class OperatingPoint:
             if record["plateau"] is not None:
                 low, high = record["plateau"]
                 values["plateau"] = (float(low), float(high))
+            if (evidence := record.get("evidence")) is not None:
+                values["evidence"] = PointEvidence.from_dict(evidence)
             point = cls(**values)
             allowed = 0.0 <= point.threshold <= 1.0 and 0.0 <= point.gate <= 1.0
         except (TypeError, ValueError, KeyError) as error:
