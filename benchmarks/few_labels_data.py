@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from rareseg.data.dataset import open_dataset
 from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint, inspect_dataset
@@ -127,10 +129,12 @@ class Folds:
         )
 
     def _written(self, path: Path, cases: Sequence[tuple[Case, Role]]) -> Path:
-        """Write a manifest unless it stands there."""
-        if not path.is_file():
-            played = tuple(replace(case, role=role) for case, role in cases)
-            write_manifest(path, replace(self.dataset, cases=played), {})
+        """Write a manifest unless it stands there; several runs may begin at a time."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.is_file():
+                played = tuple(replace(case, role=role) for case, role in cases)
+                write_manifest(path, replace(self.dataset, cases=played), {})
         return path
 
 

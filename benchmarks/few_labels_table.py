@@ -270,8 +270,8 @@ def share(value: Estimate) -> str:
 def joint(found: Mapping[str, Sequence[Finding]]) -> dict[str, tuple[float, Floats]]:
     """Return dice · (1 − alarms) of each row, and its bootstrap over groups, equal for all rows.
 
-    A resample draws groups with replacement, with all their cases; those without any positive case
-    are left out. Without a case that could be alarmed the product is dice.
+    A resample draws groups with replacement, with all their cases; those without any positive, or
+    any negative, case are left out. Without a case that could be alarmed the product is dice.
     """
     groups = sorted({f.object for own in found.values() for f in own})
     index = {group: k for k, group in enumerate(groups)}
@@ -289,7 +289,8 @@ def joint(found: Mapping[str, Sequence[Finding]]) -> dict[str, tuple[float, Floa
         def product(weights: Floats, sums: Mapping[str, Floats] = sums) -> Floats:
             with np.errstate(invalid="ignore"):
                 dice, alarms = (sums[k] @ weights.T for k in ("dice", "alarmed"))
-                rate = np.where(alarms[1] > 0, alarms[0] / alarms[1], 0.0)
+                # Where nothing can be alarmed falsely, nothing is.
+                rate = alarms[0] / alarms[1] if sums["alarmed"][1].any() else 0.0
                 return np.asarray(dice[0] / dice[1] * (1 - rate))
 
         result[row] = float(product(np.ones(len(groups)))), product(drawn.astype(np.float64))

@@ -256,6 +256,6 @@ def test_a_missing_damaged_or_impossible_table_is_refused(tmp_path):
         np.savez(path, **(arrays | {name: np.full_like(arrays[name], change)}))
         with pytest.raises(ScoreError, match="not a whole"):
             load_components(path)
-    np.savez(path, **(arrays | {"version": np.array(2)}))
-    with pytest.raises(ScoreError, match="version 2"):
+    np.savez(path, **(arrays | {"version": np.array(3)}))
+    with pytest.raises(ScoreError, match="version 3"):
         load_components(path)

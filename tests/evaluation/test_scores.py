@@ -247,8 +247,8 @@ def test_columns_that_do_not_fit_together_are_refused(tmp_path):
         np.savez(path, **broken)
         with pytest.raises(ScoreError, match="not a whole"):
             load_table(path)
-    np.savez(path, **(arrays | {"version": np.array(2)}))
-    with pytest.raises(ScoreError, match="version 2"):
+    np.savez(path, **(arrays | {"version": np.array(3)}))
+    with pytest.raises(ScoreError, match="version 3"):
         load_table(path)
 
 

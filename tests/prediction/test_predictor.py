@@ -40,7 +40,7 @@ def noise(*shape):
 
 
 def score(network, array, recipe):
-    return score_array(network, array, recipe, device=CPU, precision="32")
+    return score_array(network, array, recipe, device=CPU, precision="32").probabilities
 
 
 class Pointwise(torch.nn.Module):

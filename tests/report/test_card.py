@@ -105,6 +105,17 @@ def test_the_input_that_it_expects(content):
     assert "precision bf16, windows of 16 x 32 x 32 that overlap by 0.5, averaged over mirr" in card
 
 
+def test_a_slower_encoder_and_an_average_are_told(content):
+    card = model_card(content)
+    assert "the weights of step 750 were kept, as their running average" in card
+    assert "learning rate 0.001; seed" in card
+    training = {"encoder_rate": 0.3, "average": 0}
+    recipe = make_recipe({"network": {"name": "unet"}, "training": training})
+    card = model_card(replace(content, bundle=replace(content.bundle, recipe=recipe)))
+    assert "the weights of step 750 were kept; batches" in card
+    assert "learning rate 0.001, 0.3 of it in the encoder; seed" in card
+
+
 def test_several_networks(content):
     bundle = replace(content.bundle, members=3)
     folds = model_card(replace(content, bundle=bundle, in_folds=True))
@@ -130,7 +141,7 @@ def test_the_path_of_an_encoders_weights_is_no_setting_to_show(content):
     recipe = make_recipe({"network": network})
     bundle = replace(content.bundle, recipe=recipe)
     card = model_card(replace(content, bundle=bundle))
-    assert "encoder_unet (encoder efficientnet_lite0, decoder_width [128" in card
+    assert "encoder_unet (encoder efficientnet_lite0, " in card
     assert "somebody" not in card
     assert "rareseg[encoders]" not in card
     recipe = make_recipe({"network": {**network, "encoder": "convnext_tiny"}})

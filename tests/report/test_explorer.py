@@ -103,13 +103,15 @@ def scorecard_at(cases, region, point):
     for case in cases:
         scores = region_scores(case.probabilities, TWO_CLASSES)[region]
         reference = region_references(case.labels, TWO_CLASSES)[region]
+        presence = case.presence(TWO_CLASSES)[region]
         results.append(
             measure_case(
-                apply_point(scores, point),
+                apply_point(scores, point, presence),
                 reference,
                 case_id=case.id,
                 point=point,
                 top_score=float(scores.max()),
+                presence=presence,
                 role=case.role,
                 group=case.group,
             )
@@ -193,7 +195,8 @@ def test_masks_follow_the_sliders_pixel_by_pixel(open_page, content, tested_case
                     record["thresholds"][level],
                     smallest_component=record["sizes"][level % len(record["sizes"])],
                 )
-                mask = apply_point(region_scores(case.probabilities, TWO_CLASSES)[region], point)[0]
+                scores = region_scores(case.probabilities, TWO_CLASSES)[region]
+                mask = apply_point(scores, point, case.presence(TWO_CLASSES)[region])[0]
                 expected = {
                     "right": int((mask & picture.reference).sum()),
                     "wrong": int((mask & ~picture.reference).sum()),

@@ -196,3 +196,12 @@ def test_undefined_cells_point_to_their_reasons(content):
     for cell in cells:
         assert (cell.text, cell.key) == ("–", None)
         assert reasons[cell.note] == cell.reason
+
+
+def test_presence_and_image_score_have_columns_where_they_are_told(content):
+    told = content.results_of("foreground")
+    assert case_table(told).columns[-3:] == ("Top score", "Presence", "Image score")
+    keys = [(row.cells[-2].key, row.cells[-1].key) for row in case_table(told).rows]
+    assert keys == [(result.presence, result.image_score) for result in told]
+    untold = [replace(result, presence=None) for result in told]
+    assert case_table(untold).columns[-1] == "Top score"

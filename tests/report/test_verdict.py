@@ -5,14 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rareseg.decision.operating_point import Infeasible, OperatingPoint
+from rareseg.decision.operating_point import (
+    Infeasible,
+    OperatingPoint,
+    PointEvidence,
+    Reached,
+)
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.comparison import compare_results
 from rareseg.evaluation.lesions import LesionMatch
 from rareseg.evaluation.metrics import Counts
 from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.scores import ScoreTable, score_case
+from rareseg.evaluation.values import Undefined
 from rareseg.report.content import Leakage, ReportContent
+from rareseg.report.evidence import evidence_rows
 from rareseg.report.summary import short_scorecard
 from rareseg.report.verdict import judge
 
@@ -246,7 +253,7 @@ def test_the_short_scorecard_is_plain_text():
     assert lines[0].startswith("pit, on 24 positive and 24 negative test cases")
     assert lines[2].split()[:4] == ["at", "0.5", "0.95", "(0.95–0.95)"]
     assert lines[3].endswith("0 % (0–14 %)")
-    assert "cut at score >= 0.800, where the top score reaches 0.930" in lines[4]
+    assert "cut at score >= 0.800, where the image score reaches 0.930" in lines[4]
     assert "chosen on 60 select cases" in lines[4]
     assert lines[6].startswith("+ Where pit is present it is segmented well")
     assert len(lines) < 15
@@ -271,11 +278,70 @@ def test_a_gain_that_costs_much_dice_is_a_trade():
     assert "trades one error for another" in sentence.text
 
 
-def test_a_point_that_is_hardly_better_than_silence_says_so():
-    weak = replace(POINT, value=0.52, n_positive=30, n_negative=30, edge_of_grid=False)
-    [sentence] = sentences(make(GOOD, points={"pit": weak}), "predicting nothing")
+EVIDENCE = PointEvidence(
+    chosen=Reached(0.8, 0, 0.93, 0.61, 0.7, 0.125),
+    few_alarms=Reached(0.8, 0, 0.95, 0.55, 0.6, 0.1),
+    half=Reached(0.5, 0, 0.0, 0.5, 0.9, 0.4),
+    n_positive_groups=12,
+    n_negative_groups=20,
+    n_folds=30,
+    auc=0.8,
+    auc_low=0.7,
+    auc_high=0.9,
+)
+
+
+def with_evidence(**changes):
+    return replace(
+        POINT,
+        n_positive=30,
+        n_negative=30,
+        n_groups=30,
+        edge_of_grid=False,
+        evidence=replace(EVIDENCE, **changes),
+    )
+
+
+def test_what_is_known_beside_a_point_is_said_in_the_terminal():
+    lines = short_scorecard(make(GOOD, points={"pit": with_evidence()}))
+    at = next(k for k, line in enumerate(lines) if "cut at score" in line)
+    assert [line.strip() for line in lines[at + 1 : at + 4]] == [
+        "On groups left out of the choice: dice 0.61, found 70 %, alarms 12 % (12 groups with a "
+        "positive case)",
+        "With at most 10 % alarms, likewise: dice 0.55, found 60 %, alarms 10 % (threshold 0.800, "
+        "gate 0.950)",
+        "At 0.5: dice 0.50, found 90 %, alarms 40 %",
+    ]
+    assert not sentences(make(GOOD, points={"pit": with_evidence()}), "other cases may ask")
+
+
+def test_folds_of_groups_and_what_is_undefined_are_said():
+    none = Undefined("no negative case")
+    point = replace(
+        with_evidence(few_alarms=none, half=replace(EVIDENCE.half, alarms=none)), n_groups=90
+    )
+    rows = dict(evidence_rows(point))
+    assert rows["On groups left out of the choice"].endswith("positive case, in 30 folds)")
+    assert rows["With at most 10 % alarms, likewise"] == "no negative case"
+    assert rows["At 0.5"] == "dice 0.50, found 90 %, no negative case"
+    assert evidence_rows(POINT) == []
+
+
+def test_scores_that_do_not_tell_are_named():
+    point = with_evidence(chosen=EVIDENCE.half, auc=0.45, auc_high=0.58)
+    [sentence] = sentences(make(GOOD, points={"pit": point}), "hardly higher than negative ones")
     assert sentence.level == "warning"
-    assert "reached 0.52" in sentence.text
+    assert "0.45, at most 0.58" in sentence.text
+    rows = dict(evidence_rows(point))
+    assert "On groups left out of the choice" not in rows  # nobody chose 0.5
+    assert "0.45, at most 0.58" in rows["The scores do not tell"]
+
+
+def test_too_few_groups_are_named():
+    point = with_evidence(n_positive_groups=4)
+    [sentence] = sentences(make(GOOD, points={"pit": point}), "too few to tell")
+    assert "chosen on 4 groups with a positive case" in sentence.text
+    assert "at least 5 are needed" in dict(evidence_rows(point))["Too few to tell"]
 
 
 def test_one_group_that_carries_the_errors_is_named():

@@ -66,7 +66,7 @@ def test_the_second_stage_learns_what_the_first_one_finds_in_cases_it_has_not_se
             continue
         scores = [
             score_array(n, whole.values(row), bundle.recipe, device=Predictor(bundle).device,
-                        precision=bundle.precision)[1]
+                        precision=bundle.precision).probabilities[1]
             for n in networks[:2]
         ]  # fmt: skip
         masks = [cascade.found(s) for s in scores]
@@ -106,7 +106,9 @@ def test_what_the_first_stage_left_out_scores_zero_and_masks_are_of_both(
         image = read_image(case.images)
         array = network_input(image, bundle.preprocessing)
         one, two, second = (
-            score_array(n, array, bundle.recipe, device=predictor.device, precision="32")
+            score_array(
+                n, array, bundle.recipe, device=predictor.device, precision="32"
+            ).probabilities
             for n in predictor.networks
         )
         first = (one + two) / np.float32(2)

@@ -147,13 +147,26 @@ def test_losses_and_the_presence_head_follow_their_batch(devices: None, name: st
         inner = torch.nn.Sequential(
             torch.nn.Conv2d(2, 4, 3, stride=2, padding=1), torch.nn.ConvTranspose2d(4, 3, 2, 2)
         )
-        network = WithPresence(inner, deepest="0", features=4, dimension=2, classes=3)
+        network = WithPresence(
+            inner,
+            deepest="0",
+            features=4,
+            dimension=2,
+            classes=3,
+            regions=tuple(CLASSES.regions.values()),
+        )
         parameters = {
             key: (away(value) if moved else value.detach()).requires_grad_()
             for key, value in network.named_parameters()
         }
         output = torch.func.functional_call(network, parameters, (images,))
-        value = training_loss(loss, output, labels.long(), presence_weight=0.5)
+        value = training_loss(
+            loss,
+            output,
+            labels.long(),
+            presence_weight=0.5,
+            regions=tuple(CLASSES.regions.values()),
+        )
         value.backward()
         gradient = parameters["network.0.weight"].grad
         assert gradient is not None

@@ -33,10 +33,10 @@ _STILL = 1e-10
 
 @dataclass(frozen=True)
 class Presence:
-    """The probability that an image holds a region, from its largest score.
+    """The probability that an image holds a region, from its image score.
 
-    σ(slope·logit(top) + bias), fitted on ``n_positive`` and ``n_negative`` images, of which the
-    share ``prevalence`` is positive.
+    σ(slope·logit(image score) + bias), fitted on ``n_positive`` and ``n_negative`` images, of which
+    the share ``prevalence`` is positive.
     """
 
     region: str
@@ -50,13 +50,13 @@ class Presence:
         """The share of positive images that it was fitted under."""
         return self.n_positive / (self.n_positive + self.n_negative)
 
-    def probabilities(self, tops: ArrayLike) -> Floats:
-        """Return the probability of every largest score in [0, 1]; same shape."""
-        return np.asarray(expit(self.slope * log_odds(tops) + self.bias), np.float64)
+    def probabilities(self, image_scores: ArrayLike) -> Floats:
+        """Return the probability of every image score in [0, 1]; same shape."""
+        return np.asarray(expit(self.slope * log_odds(image_scores) + self.bias), np.float64)
 
 
 def fit_presence(table: ScoreTable, *, region: str) -> Presence | Undefined:
-    """Return how the largest score tells positive images, by Platt's scaling of its log-odds.
+    """Return how the image score tells positive images, by Platt's scaling of its log-odds.
 
     Undefined where there is no positive, or no negative, case. Raises UsageError where the region
     is not in the table.
@@ -75,23 +75,23 @@ def fit_presence(table: ScoreTable, *, region: str) -> Presence | Undefined:
     return Presence(region, slope, bias, n_positive, n_negative)
 
 
-def estimate_prevalence(tops: Sequence[float], presence: Presence) -> Value:
-    """Return the share of positive images among unlabelled ones, from their largest scores.
+def estimate_prevalence(image_scores: Sequence[float], presence: Presence) -> Value:
+    """Return the share of positive images among unlabelled ones, from their image scores.
 
     By :func:`shifted_prior`; it assumes that positive images look as they did where ``presence``
     was fitted, and negative ones too, and that only their shares have changed. Undefined where
     there is no image.
     """
-    if len(tops) == 0:
+    if len(image_scores) == 0:
         return Undefined("no unlabelled image")
-    positive = presence.probabilities(tops)
+    positive = presence.probabilities(image_scores)
     prior = np.array([1.0 - presence.prevalence, presence.prevalence])
     return float(shifted_prior(np.stack([1.0 - positive, positive], axis=1), prior)[1])
 
 
 def prevalence_interval(
     table: ScoreTable,
-    tops: Sequence[float],
+    image_scores: Sequence[float],
     *,
     region: str,
     generator: np.random.Generator,
@@ -107,11 +107,11 @@ def prevalence_interval(
     estimate is.
     """
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
-    if not len(tops) or isinstance(fit_presence(table, region=region), Undefined):
+    if not len(image_scores) or isinstance(fit_presence(table, region=region), Undefined):
         undefined = Undefined("no estimate")
         return undefined, undefined
     numbers = group_numbers([row.group for row in rows])
-    odds, own = log_odds([row.image_score for row in rows]), log_odds(tops)
+    odds, own = log_odds([row.image_score for row in rows]), log_odds(image_scores)
     positive = np.array([row.n_inside > 0 for row in rows], np.bool_)
     found = []
     for _ in range(resamples):

@@ -18,6 +18,7 @@ from rareseg.decision.risk_control import (
     needed_groups,
 )
 from rareseg.errors import UsageError
+from rareseg.evaluation.image_score import require_one_kind
 from rareseg.evaluation.values import Undefined
 
 
@@ -57,11 +58,17 @@ def keep_promise(
     as the witnesses let it. Infeasible, never another threshold, where not even the safest point
     of the path will do. ``select`` and the witnesses' table are of one kind, component tables where
     :func:`~rareseg.decision.group_losses.needs_components` says so. Raises UsageError where they
-    are not, or where the region is not in a table.
+    are not, or where the region is not in a table, and ScoreError where only the images of one of
+    them have a presence.
     """
     region = point.region
-    path = path_to(point, select.select(region=region), promise)
-    found = losses_along(witnesses.table.select(region=region).rows, path, promise)
+    own, theirs = select.select(region=region), witnesses.table.select(region=region)
+    require_one_kind(
+        (row.presence for row in (*own.rows, *theirs.rows)),
+        f"Region '{region}' of the select and the {witnesses.role} cases",
+    )
+    path = path_to(point, own, promise)
+    found = losses_along(theirs.rows, path, promise)
     if promise.confidence is None:
         reach = control_expectation(found.losses, alpha=promise.alpha)
     else:
@@ -153,6 +160,7 @@ def _moved(
         share_clean=Undefined("no negative select case") if clean is None else float(clean[index]),
         plateau=None,
         edge_of_grid=index == 0,
+        evidence=None,
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.files import atomic_write
 from rareseg.data.records import Geometry, Role
+from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.lesions import LesionMatch, match_lesions
 from rareseg.evaluation.metrics import METRICS, Counts, count_masks
 from rareseg.evaluation.values import Undefined, Value, is_defined
@@ -35,7 +36,7 @@ class Cut(Protocol):
 
     @property
     def gate(self) -> float:
-        """The top score that a case must reach."""
+        """The image score that a case must reach."""
         ...
 
     @property
@@ -48,8 +49,9 @@ class Cut(Protocol):
 class CaseResult:
     """The counts and lesions of one region in one case, at one operating point.
 
-    ``top_score`` is the largest score of the case. ``voxel_size`` is one voxel's volume (or one
-    pixel's area) in ``size_unit``.
+    ``top_score`` is the largest score of the case, ``presence`` the network's own probability that
+    the case holds the region, None where it tells none. ``voxel_size`` is one voxel's volume (or
+    one pixel's area) in ``size_unit``.
     """
 
     case_id: str
@@ -64,6 +66,12 @@ class CaseResult:
     lesions: LesionMatch
     voxel_size: float
     size_unit: str
+    presence: float | None = None
+
+    @property
+    def image_score(self) -> float:
+        """What the image-level gate cuts (:func:`~rareseg.evaluation.image_score.image_score`)."""
+        return image_score(self.top_score, self.presence)
 
     @property
     def stratum(self) -> Stratum:
@@ -110,6 +118,7 @@ def measure_case(
     case_id: str,
     point: Cut,
     top_score: float,
+    presence: float | None = None,
     geometry: Geometry | None = None,
     role: Role | None = None,
     group: str | None = None,
@@ -118,8 +127,9 @@ def measure_case(
 
     ``prediction`` is the finished mask, (Z, Y, X) or (Y, X) bool, as `apply_point` gives it;
     ``reference`` is bool, or uint8 with 0, 1 and IGNORE, of the same shape. ``top_score`` is the
-    largest score of the case. Without ``geometry`` spacing is 1, of a photograph where there is
-    one slice. Raises ScoreError where shapes differ.
+    largest score of the case, ``presence`` the network's probability that it holds the region, None
+    where it tells none. Without ``geometry`` spacing is 1, of a photograph where there is one
+    slice. Raises ScoreError where shapes differ, or the presence is no probability.
     """
     if geometry is None:
         flat = prediction.ndim == 2 or prediction.shape[0] == 1
@@ -138,6 +148,7 @@ def measure_case(
         lesions=match_lesions(reference, prediction),
         voxel_size=voxel_size,
         size_unit=size_unit,
+        presence=as_presence(presence, f"Case '{case_id}', region '{point.region}'"),
     )
 
 
@@ -158,6 +169,8 @@ def case_record(result: CaseResult) -> dict[str, object]:
         "gate": result.gate,
         "smallest_component": result.smallest_component,
         "top_score": result.top_score,
+        "presence": "" if result.presence is None else result.presence,
+        "image_score": result.image_score,
         "tp": counts.tp,
         "fp": counts.fp,
         "fn": counts.fn,

@@ -19,8 +19,6 @@ from rareseg.evaluation.tables import (
     write_archive,
 )
 
-_VERSION = 1
-
 _Kinds = Mapping[str, DTypeLike]
 
 _COMPONENTS: _Kinds = {
@@ -55,12 +53,12 @@ def save_components(table: ComponentTable, path: Path) -> None:
         for name, dtype in columns.items():
             parts = [np.empty(0, dtype), *(getattr(row, name) for row in rows)]
             arrays[name] = np.concatenate(parts)
-    write_archive(path, arrays, version=_VERSION)
+    write_archive(path, arrays)
 
 
 def load_components(path: Path) -> ComponentTable:
     """Return what :func:`save_components` wrote; raises ScoreError as `read_archive` does."""
-    return read_archive(path, _from_columns, kind=ComponentTable.kind, version=_VERSION)
+    return read_archive(path, _from_columns, kind=ComponentTable.kind)
 
 
 def _from_columns(arrays: Columns) -> ComponentTable:

@@ -18,10 +18,11 @@ from rareseg.data.records import IGNORE, Classes, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
 from rareseg.evaluation.growth import grow_components
-from rareseg.evaluation.image_score import image_score
+from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.scores import (
     as_case_arrays,
     label_message,
+    presence_of,
     region_references,
     region_scores,
     require_same_cases,
@@ -64,8 +65,8 @@ class CaseComponents(CaseRow):
     ``touching`` holds a voxel of reference lesion ``touched``. ``lesion_sizes`` (l,) int64 are the
     voxels of the reference lesions, in raster order.
 
-    ``n_voxels`` voxels count; ``top`` is the largest score, **ignored voxels included**, as the
-    image-level gate sees it. ``spacing`` is (z, y, x) in mm.
+    ``n_voxels`` voxels count; ``top`` is the largest score, **ignored voxels included**, which with
+    ``presence`` makes the image score that the image-level gate cuts.
     """
 
     n_voxels: int
@@ -78,7 +79,6 @@ class CaseComponents(CaseRow):
     tops: NDArray[np.float32]
     touching: NDArray[np.int32]
     touched: NDArray[np.int32]
-    presence: float | None = None
 
     @property
     def image_score(self) -> float:
@@ -202,14 +202,16 @@ def components_of_case(
     group: str | None = None,
     role: Role | None = None,
     spacing: Spacing = (1.0, 1.0, 1.0),
+    presence: float | None = None,
     grid: tuple[int, ...] = GRID,
 ) -> CaseComponents:
     """Return the components of one region's score in one case, at every threshold of ``grid``.
 
-    ``scores`` and ``reference`` as for :func:`~rareseg.evaluation.scores.score_case`. Components
-    are 8-connected in one slice and 26-connected in a volume. Time hardly depends on the number of
-    thresholds; memory: about 40 bytes per voxel of the box that the lowest threshold leaves. Raises
-    ScoreError as `score_case` does.
+    ``scores``, ``reference`` and ``presence`` as for
+    :func:`~rareseg.evaluation.scores.score_case`. Components are 8-connected in one slice and
+    26-connected in a volume. Time hardly depends on the number of thresholds; memory: about 40
+    bytes per voxel of the box that the lowest threshold leaves. Raises ScoreError as `score_case`
+    does.
     """
     where = f"Case '{case_id}', region '{region}'"
     score_array, labels = as_case_arrays(scores, reference, where)
@@ -238,6 +240,7 @@ def components_of_case(
         group=group,
         role=role,
         spacing=spacing,
+        presence=as_presence(presence, where),
         n_voxels=int(np.count_nonzero(labels <= 1)),
         top=top,
         lesion_sizes=grown.lesion_sizes,
@@ -260,13 +263,15 @@ def components_of_regions(
     group: str | None = None,
     role: Role | None = None,
     spacing: Spacing = (1.0, 1.0, 1.0),
+    presence: Mapping[str, float] | None = None,
     grid: tuple[int, ...] = GRID,
 ) -> ComponentTable:
     """Return one case's rows for every region, from a softmax and a map of class indices.
 
-    ``probabilities`` (C, Z, Y, X), ``labels`` (Z, Y, X), as for
+    ``probabilities`` (C, Z, Y, X), ``labels`` (Z, Y, X) and ``presence`` as for
     :func:`~rareseg.evaluation.scores.score_regions`.
     """
+    own = presence_of(classes.regions, presence, f"Case '{case_id}'")
     references = region_references(labels, classes)
     rows = tuple(
         components_of_case(
@@ -277,6 +282,7 @@ def components_of_regions(
             group=group,
             role=role,
             spacing=spacing,
+            presence=own[region],
             grid=grid,
         )
         for region, scores in region_scores(probabilities, classes).items()
@@ -292,6 +298,7 @@ def components_of_cases(
     groups: Mapping[str, str] | None = None,
     role: Role | None = None,
     spacing: Spacing | Mapping[str, Spacing] = (1.0, 1.0, 1.0),
+    presence: Mapping[str, float] | None = None,
     grid: tuple[int, ...] = GRID,
 ) -> ComponentTable:
     """Return the component table of one region from anyone's own arrays.
@@ -299,6 +306,7 @@ def components_of_cases(
     Takes what :func:`~rareseg.evaluation.scores.score_cases` takes, and raises as it does.
     """
     require_same_cases(probabilities, references)
+    own = presence_of(probabilities, presence, f"Region '{region}'")
     rows = tuple(
         components_of_case(
             scores,
@@ -308,6 +316,7 @@ def components_of_cases(
             group=None if groups is None else groups.get(case_id),
             role=role,
             spacing=spacing[case_id] if isinstance(spacing, Mapping) else spacing,
+            presence=own[case_id],
             grid=grid,
         )
         for case_id, scores in probabilities.items()

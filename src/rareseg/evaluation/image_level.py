@@ -1,7 +1,7 @@
-"""Is there anything at all? The image-level ROC: cases with and without the region, by top score.
+"""The image-level ROC: cases with and without the region, by their image score.
 
-A case's score is its largest one, which is what an image-level gate is compared with: at every
-point of the curve stands a gate that reaches it.
+The image score is what an image-level gate cuts: at every point of the curve stands a gate that
+reaches it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ImageLevel:
-    """How well the largest score tells positive cases from negative ones.
+    """How well the image score tells positive cases from negative ones.
 
     ``gates``, ``true_positive_rate`` and ``false_positive_rate`` (k,) from the highest gate down,
     beginning at 0 with a gate of infinity; a rate without cases behind it is NaN, and ``auc``
@@ -48,24 +48,24 @@ def image_level(
     """Return the image-level ROC curve of one region, with the area under it.
 
     The area is the share of pairs of a positive and a negative case in which the positive one has
-    the larger top score, ties counting one half (Mann–Whitney; the trapezoids of scikit-learn's
+    the larger image score, ties counting one half (Mann–Whitney; the trapezoids of scikit-learn's
     `roc_curve`). Its interval is a percentile bootstrap over groups, a group's positive and
     negative cases together; draws without one of the two are left out. Undefined where there is no
     positive, or no negative, case; without bounds where there are fewer than two groups. Cases
     without a voxel that counts are left out.
     """
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
-    tops = np.array([row.image_score for row in rows], np.float64)
+    image_scores = np.array([row.image_score for row in rows], np.float64)
     positive = np.array([row.n_inside > 0 for row in rows], np.bool_)
-    gates = np.unique(tops)[::-1]
-    reached = tops[:, np.newaxis] >= gates
+    gates = np.unique(image_scores)[::-1]
+    reached = image_scores[:, np.newaxis] >= gates
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     return ImageLevel(
         region=region,
         gates=np.concatenate([[np.inf], gates]),
         true_positive_rate=_rates(reached[positive]),
         false_positive_rate=_rates(reached[~positive]),
-        auc=_auc(rows, tops, positive, np.random.default_rng(seed), resamples, confidence),
+        auc=_auc(rows, image_scores, positive, np.random.default_rng(seed), resamples, confidence),
         n_positive=n_positive,
         n_negative=n_negative,
     )
@@ -78,7 +78,7 @@ def _rates(reached: NDArray[np.bool_]) -> Floats:
 
 def _auc(
     rows: Sequence[CaseScores],
-    tops: Floats,
+    image_scores: Floats,
     positive: NDArray[np.bool_],
     generator: np.random.Generator,
     resamples: int,
@@ -96,9 +96,9 @@ def _auc(
     # Wins of group g's positives over group h's negatives: a drawn sample's area is a quadratic
     # form in how often each group was drawn.
     wins = np.zeros((n_groups, n_groups))
-    theirs = tops[~positive]
-    for number, top in zip(numbers[positive], tops[positive], strict=True):
-        won = (top > theirs) + 0.5 * (top == theirs)
+    theirs = image_scores[~positive]
+    for number, own in zip(numbers[positive], image_scores[positive], strict=True):
+        won = (own > theirs) + 0.5 * (own == theirs)
         wins[number] += np.bincount(numbers[~positive], won, minlength=n_groups)
     n_pos = np.bincount(numbers[positive], minlength=n_groups).astype(np.float64)
     n_neg = np.bincount(numbers[~positive], minlength=n_groups).astype(np.float64)

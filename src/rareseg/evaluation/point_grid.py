@@ -2,7 +2,7 @@
 
 Read from component tables alone, in memory of cases × thresholds × sizes; the images are not
 touched again. The counts equal those of the masks that the point writes, exactly. A gate needs no
-axis: a case whose ``top`` is below it shows nothing.
+axis: a case whose image score is below it shows nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Integers = NDArray[np.int64]
 class PointGrid:
     """Counts of one region at every threshold and smallest component, before any gate.
 
-    ``thresholds`` (t,) float32 and ``smallest`` (s,) int64 ascend. Per case (n,): ``tops`` (what a
-    gate is compared with), ``n_inside``, ``n_voxels`` (those that count) and ``n_lesions``. Per
+    ``thresholds`` (t,) float32 and ``smallest`` (s,) int64 ascend. Per case (n,): ``image_scores``
+    (what a gate cuts), ``n_inside``, ``n_voxels`` (those that count) and ``n_lesions``. Per
     case, threshold and size (n, t, s) int64: true and false positive voxels ``tp`` and ``fp``,
     the lesions touched ``found`` and the components that touch none ``false_components``.
     """
@@ -37,7 +37,7 @@ class PointGrid:
     roles: tuple[Role | None, ...]
     thresholds: NDArray[np.float32]
     smallest: Integers
-    tops: NDArray[np.float64]
+    image_scores: NDArray[np.float64]
     n_inside: Integers
     n_voxels: Integers
     n_lesions: Integers
@@ -58,7 +58,7 @@ class PointGrid:
 
     def admitted(self, gate: float) -> NDArray[np.bool_]:
         """Return which cases reach a gate, (n,)."""
-        return np.asarray(self.tops.astype(np.float32) >= np.float32(gate))
+        return np.asarray(self.image_scores.astype(np.float32) >= np.float32(gate))
 
     def counts(self, case: int, level: int, size: int, gate: float = 0.0) -> Counts:
         """Return one case's confusion counts at one point."""
@@ -93,7 +93,7 @@ def point_grid(table: ComponentTable, *, region: str, smallest: Sequence[int] = 
         roles=tuple(row.role for row in rows),
         thresholds=table.thresholds,
         smallest=sizes,
-        tops=np.array([row.image_score for row in rows], np.float64),
+        image_scores=np.array([row.image_score for row in rows], np.float64),
         n_inside=np.array([row.n_inside for row in rows], np.int64),
         n_voxels=np.array([row.n_voxels for row in rows], np.int64),
         n_lesions=np.array([row.n_lesions for row in rows], np.int64),

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from rareseg.data.records import IGNORE, Classes, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import histogram
-from rareseg.evaluation.image_score import image_score
+from rareseg.evaluation.image_score import as_presence, image_score, require_one_kind
 from rareseg.evaluation.tables import CaseRow, CaseTable, Spacing
 
 COLUMNS = ("inside", "outside", "inside_low", "outside_low")
@@ -37,8 +37,8 @@ class CaseScores(CaseRow):
     (k,) int64 count the voxels of the region and of its complement in each; ``inside_low`` and
     ``outside_low`` (k,) int64 sum the lower 16 bits that binning cuts off
     (:class:`~rareseg.evaluation.bins.Histogram`). Ignored voxels are in none of these. ``top`` is
-    the case's largest score, **ignored voxels included**, since that is what an image-level gate
-    sees when a mask is predicted. ``spacing`` is (z, y, x).
+    the case's largest score, **ignored voxels included**, as it is seen when a mask is predicted;
+    with ``presence`` it makes the image score, which the image-level gate cuts.
     """
 
     bins: NDArray[np.uint16]
@@ -47,7 +47,6 @@ class CaseScores(CaseRow):
     inside_low: NDArray[np.int64]
     outside_low: NDArray[np.int64]
     top: float
-    presence: float | None = None
 
     @property
     def image_score(self) -> float:
@@ -74,8 +73,8 @@ class CaseScores(CaseRow):
             return NotImplemented
         return (
             self.key == other.key
-            and (self.group, self.role, self.spacing, self.top)
-            == (other.group, other.role, other.spacing, other.top)
+            and (self.group, self.role, self.spacing, self.top, self.presence)
+            == (other.group, other.role, other.spacing, other.top, other.presence)
             and np.array_equal(self.bins, other.bins)
             and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMNS)
         )
@@ -94,9 +93,9 @@ class ScoreTable(CaseTable[CaseScores]):
 def merge(*tables: ScoreTable) -> ScoreTable:
     """Return the table of everything in ``tables``; rows of one case and region add up.
 
-    Histograms are added and the larger top score is kept, so the merge of the tables of a case's
-    two halves is the table of the case. Raises ScoreError where two rows of one case differ in
-    group, role or spacing.
+    Histograms are added, and the larger top score and the larger presence are kept, so the merge of
+    the tables of a case's two halves is the table of the case. Raises ScoreError where two rows of
+    one case differ in group, role or spacing, and where only some rows of a region have a presence.
     """
     rows = sorted((row for table in tables for row in table), key=lambda row: row.key)
     return ScoreTable(tuple(_add(tuple(same)) for _, same in groupby(rows, lambda row: row.key)))
@@ -115,6 +114,8 @@ def _add(rows: tuple[CaseScores, ...]) -> CaseScores:
             f"Parts of case '{first.case_id}' (region '{first.region}') disagree on group, role "
             "or spacing and cannot be merged; score them with the same ones."
         )
+    presences = [row.presence for row in rows]
+    require_one_kind(presences, f"Parts of case '{first.case_id}' (region '{first.region}')")
     bins, position = np.unique(np.concatenate([row.bins for row in rows]), return_inverse=True)
 
     def total(column: str) -> NDArray[np.int64]:
@@ -130,6 +131,7 @@ def _add(rows: tuple[CaseScores, ...]) -> CaseScores:
         inside_low=total("inside_low"),
         outside_low=total("outside_low"),
         top=max(row.top for row in rows),
+        presence=max((q for q in presences if q is not None), default=None),
     )
 
 
@@ -142,16 +144,19 @@ def score_case(
     group: str | None = None,
     role: Role | None = None,
     spacing: Spacing = (1.0, 1.0, 1.0),
+    presence: float | None = None,
 ) -> CaseScores:
     """Return the histograms of one region's score in one case.
 
     ``scores`` is (Z, Y, X) or (Y, X) of any float type (brought to float32), in [0, 1];
     ``reference`` is of the same shape, bool or integer: 0 outside, 1 inside, IGNORE (255) counts
-    nowhere. An empty array gives an empty row with top 0. Time: one pass; memory: 3 MB whatever
-    the size (for C-contiguous float32 scores and bool or uint8 references).
+    nowhere. An empty array gives an empty row with top 0. ``presence`` in [0, 1] is the network's
+    own probability that the case holds the region, None where it tells none: with it the image
+    score, which gates cut, is √(presence · top), without it the top. Time: one pass; memory: 3 MB
+    whatever the size (for C-contiguous float32 scores and bool or uint8 references).
 
-    Raises ScoreError that names case and region where shapes differ, a score is NaN or outside
-    [0, 1], or a reference value is none of the three.
+    Raises ScoreError that names case and region where shapes differ, a score or the presence is NaN
+    or outside [0, 1], or a reference value is none of the three.
     """
     where = f"Case '{case_id}', region '{region}'"
     score_array, label_array = as_case_arrays(scores, reference, where)
@@ -179,6 +184,7 @@ def score_case(
         inside_low=seen.inside_low,
         outside_low=seen.outside_low,
         top=seen.top,
+        presence=as_presence(presence, where),
     )
 
 
@@ -269,12 +275,15 @@ def score_regions(
     group: str | None = None,
     role: Role | None = None,
     spacing: Spacing = (1.0, 1.0, 1.0),
+    presence: Mapping[str, float] | None = None,
 ) -> ScoreTable:
     """Return one case's rows for every region, from a softmax and a map of class indices.
 
-    ``probabilities`` (C, Z, Y, X), ``labels`` (Z, Y, X). Raises ScoreError as
-    :func:`score_case` does.
+    ``probabilities`` (C, Z, Y, X), ``labels`` (Z, Y, X); ``presence`` leads from each region to the
+    network's probability that the case holds it, None where the network tells none. Raises
+    ScoreError as :func:`score_case` does, and where a region has no presence and others have.
     """
+    own = presence_of(classes.regions, presence, f"Case '{case_id}'")
     references = region_references(labels, classes)
     return ScoreTable(
         tuple(
@@ -286,6 +295,7 @@ def score_regions(
                 group=group,
                 role=role,
                 spacing=spacing,
+                presence=own[region],
             )
             for region, scores in region_scores(probabilities, classes).items()
         )
@@ -300,17 +310,21 @@ def score_cases(
     groups: Mapping[str, str] | None = None,
     role: Role | None = None,
     spacing: Spacing | Mapping[str, Spacing] = (1.0, 1.0, 1.0),
+    presence: Mapping[str, float] | None = None,
 ) -> ScoreTable:
     """Return the score table of one region from anyone's own arrays.
 
     Both mappings lead from a case's id to an array, (Z, Y, X) or (Y, X): float scores in [0, 1],
     and a bool mask (or integers, 0, 1 and IGNORE). ``groups`` leads from id to the patient or tile
     that the case belongs to; cases that it does not name are their own group. ``spacing`` is
-    (z, y, x), for all cases or by id. The mappings may load lazily: one case is held at a time.
+    (z, y, x), for all cases or by id. ``presence`` leads from every case's id to a probability that
+    it holds the region, which then has a say in the image score; None where there is none. The
+    first two mappings may load lazily: one case is held at a time.
 
     Raises ScoreError where a case stands in one mapping only, and as :func:`score_case` does.
     """
     require_same_cases(probabilities, references)
+    own = presence_of(probabilities, presence, f"Region '{region}'")
 
     def rows() -> Iterable[CaseScores]:
         for case_id, scores in probabilities.items():
@@ -322,9 +336,29 @@ def score_cases(
                 group=None if groups is None else groups.get(case_id),
                 role=role,
                 spacing=spacing[case_id] if isinstance(spacing, Mapping) else spacing,
+                presence=own[case_id],
             )
 
     return ScoreTable(tuple(rows()))
+
+
+def presence_of(
+    names: Iterable[str], presence: Mapping[str, float] | None, where: str
+) -> dict[str, float | None]:
+    """Return the presence of each of ``names``, all None where there is none at all.
+
+    Raises ScoreError, begun by ``where``, where it is known for others but not for one of them.
+    """
+    if presence is None:
+        return dict.fromkeys(names)
+    wanted = list(names)
+    missing = [name for name in wanted if name not in presence]
+    if missing:
+        raise ScoreError(
+            f"{where}: there is no presence of '{missing[0]}', but of "
+            f"{', '.join(sorted(presence)[:3]) or 'nothing'}; give it for all, or for none."
+        )
+    return {name: presence[name] for name in wanted}
 
 
 def require_same_cases(left: Collection[str], right: Collection[str]) -> None:

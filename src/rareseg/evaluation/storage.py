@@ -16,8 +16,6 @@ from rareseg.evaluation.tables import (
     write_archive,
 )
 
-_VERSION = 1
-
 
 def save_table(table: ScoreTable, path: Path) -> None:
     """Write the table to ``path`` (.npz), atomically.
@@ -36,12 +34,12 @@ def save_table(table: ScoreTable, path: Path) -> None:
     for name in COLUMNS:
         parts = [np.empty(0, np.int64), *(getattr(row, name) for row in rows)]
         arrays[name] = np.concatenate(parts)
-    write_archive(path, arrays, version=_VERSION)
+    write_archive(path, arrays)
 
 
 def load_table(path: Path) -> ScoreTable:
     """Return the table that :func:`save_table` wrote; raises ScoreError as `read_archive` does."""
-    return read_archive(path, _from_columns, kind=ScoreTable.kind, version=_VERSION)
+    return read_archive(path, _from_columns, kind=ScoreTable.kind)
 
 
 def _from_columns(arrays: Columns) -> ScoreTable:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeAlias, TypedDict, TypeVar, cast
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rareseg.data.files import atomic_write
 from rareseg.data.records import SCORED_AS, Role
 from rareseg.errors import ScoreError, UsageError, nearest
+from rareseg.evaluation.image_score import require_one_kind
 
 Spacing: TypeAlias = tuple[float, float, float]
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
@@ -27,13 +28,18 @@ Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class CaseRow:
-    """What every row says of its case; ``spacing`` is (z, y, x) in mm."""
+    """What every row says of its case; ``spacing`` is (z, y, x) in mm.
+
+    ``presence`` is the network's own probability that the case holds the region, None where it
+    tells none.
+    """
 
     case_id: str
     region: str
     group: str | None
     role: Role | None
     spacing: Spacing
+    presence: float | None = field(default=None, kw_only=True)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -48,7 +54,8 @@ R = TypeVar("R", bound=CaseRow)
 class CaseTable(Generic[R]):
     """Rows, unique and sorted by (region, case id).
 
-    Raises ScoreError where a case has two rows for one region.
+    Raises ScoreError where a case has two rows for one region, or where only some rows of a region
+    have a presence.
     """
 
     rows: tuple[R, ...] = ()
@@ -64,6 +71,8 @@ class CaseTable(Generic[R]):
                     f"Case '{row.case_id}' has two rows for region '{row.region}' in one "
                     f"{self.kind}; {self.if_twice}."
                 )
+        for region, own in groupby(ordered, lambda row: row.region):
+            require_one_kind((row.presence for row in own), f"Region '{region}' of a {self.kind}")
         object.__setattr__(self, "rows", ordered)
 
     def __len__(self) -> int:
@@ -76,6 +85,10 @@ class CaseTable(Generic[R]):
     def regions(self) -> tuple[str, ...]:
         """The regions that occur, in alphabetical order."""
         return tuple(dict.fromkeys(row.region for row in self.rows))
+
+    def has_presence(self, region: str) -> bool:
+        """Tell whether the image scores of a region hold its presence; not where it has no row."""
+        return any(row.presence is not None for row in self.rows if row.region == region)
 
     @property
     def case_ids(self) -> tuple[str, ...]:
@@ -120,6 +133,7 @@ class About(TypedDict):
     group: str | None
     role: Role | None
     spacing: Spacing
+    presence: float | None
 
 
 def about_columns(rows: Sequence[CaseRow]) -> dict[str, NDArray[Any]]:
@@ -131,14 +145,24 @@ def about_columns(rows: Sequence[CaseRow]) -> dict[str, NDArray[Any]]:
         "group": np.array([row.group or "" for row in rows], np.str_),
         "role": np.array([row.role or "" for row in rows], np.str_),
         "spacing": np.array([row.spacing for row in rows], np.float64).reshape(-1, 3),
+        "has_presence": np.array([row.presence is not None for row in rows], np.bool_),
+        "presence": np.array([row.presence or 0.0 for row in rows], np.float32),
     }
 
 
 def read_about(arrays: Columns) -> list[About]:
-    """Return what :func:`about_columns` wrote; ValueError where a role is none."""
+    """Return what :func:`about_columns` wrote; ValueError for what it cannot have written.
+
+    Files of version 1 know no presence.
+    """
     if not set(arrays["role"].tolist()) <= {"", *SCORED_AS}:
         raise ValueError("unknown role")
-    names = ("case_id", "region", "group", "has_group", "role", "spacing")
+    n = len(arrays["case_id"])
+    known = arrays["has_presence"] if "has_presence" in arrays else np.zeros(n, np.bool_)
+    presence = arrays["presence"] if "has_presence" in arrays else np.zeros(n, np.float32)
+    if not bool(np.all((presence >= 0.0) & (presence <= 1.0))):
+        raise ValueError("a presence is no probability")
+    columns = [arrays[name] for name in ("case_id", "region", "group", "has_group", "role")]
     return [
         About(
             case_id=str(case_id),
@@ -146,20 +170,26 @@ def read_about(arrays: Columns) -> list[About]:
             group=str(group) if has_group else None,
             role=cast(Role, role) if role else None,
             spacing=cast(Spacing, tuple(spacing)),
+            presence=float(own) if has_presence else None,
         )
-        for case_id, region, group, has_group, role, spacing in zip(
-            *(arrays[name].tolist() for name in names), strict=True
+        for case_id, region, group, has_group, role, spacing, has_presence, own in zip(
+            *(column.tolist() for column in (*columns, arrays["spacing"], known, presence)),
+            strict=True,
         )
     ]
 
 
-def write_archive(path: Path, arrays: Columns, *, version: int) -> None:
+VERSION = 2
+"""Of a table's file. Version 1 had no presence, and no reader of it would miss one."""
+
+
+def write_archive(path: Path, arrays: Columns) -> None:
     """Write columns to ``path`` (.npz), atomically. Raises WorkError where that fails."""
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, version=np.array(version), **arrays)
+        np.savez_compressed(stream, allow_pickle=False, version=np.array(VERSION), **arrays)
 
 
-def read_archive(path: Path, make: Callable[[Columns], T], *, kind: str, version: int) -> T:
+def read_archive(path: Path, make: Callable[[Columns], T], *, kind: str) -> T:
     """Return what ``make`` makes of the columns that :func:`write_archive` wrote.
 
     Raises ScoreError that names the file where it is missing, damaged, of another version, or holds
@@ -168,10 +198,10 @@ def read_archive(path: Path, make: Callable[[Columns], T], *, kind: str, version
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        if int(arrays["version"]) != version:
+        if int(arrays["version"]) not in range(1, VERSION + 1):
             raise ScoreError(
                 f"{path} is a {kind} of version {int(arrays['version'])}, this release reads "
-                f"version {version}; score the cases again."
+                f"versions 1 to {VERSION}; score the cases again."
             )
         return make(arrays)
     except FileNotFoundError as error:

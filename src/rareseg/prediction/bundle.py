@@ -27,6 +27,7 @@ from rareseg.data.records import Classes
 from rareseg.decision.calibration import Calibration
 from rareseg.decision.guarantees import Statement, statement_from_dict
 from rareseg.decision.operating_point import OperatingPoint
+from rareseg.decision.presence import PresenceScaling
 from rareseg.errors import BundleError, ScoreError
 from rareseg.prediction.cascade import Cascade
 from rareseg.prediction.notices import write_notices
@@ -34,6 +35,9 @@ from rareseg.recipe import Recipe, recorded_recipe
 
 FORMAT = 1
 """Raised whenever a bundle of the old kind could be misread."""
+
+IMAGE_HEAD = "image_head."
+"""What the names of a network's image head begin with among its weights."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Bundle:
     the weights came about (steps, seed, split). ``certificates`` are the statements made for each
     region, the newest last; ``spent`` says which cases (by their digest) were asked to stand for
     what in each region, since they can do so once. ``calibration`` says what the scores of a region
-    mean; points and certificates are about the scores as they are.
+    mean; points and certificates are about the scores as they are. ``presence`` says how what the
+    networks tell of whole images becomes each region's presence, which gates and tables read.
     """
 
     recipe: Recipe
@@ -63,6 +68,14 @@ class Bundle:
     members: int = 1
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
     cascade: Cascade | None = None
+    presence: Mapping[str, PresenceScaling] = field(default_factory=dict)
+
+    @property
+    def tells_presence(self) -> bool:
+        """Whether the networks say which regions an image holds: gates then cut √(q·m)."""
+        of_one = (name.removeprefix(f"{name.split('.', 1)[0]}.") for name in self.weights)
+        names = self.weights if self.members == 1 else of_one
+        return any(name.startswith(IMAGE_HEAD) for name in names)
 
 
 def join_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -193,6 +206,10 @@ def load_bundle(folder: Path) -> Bundle:
             },
             members=int(content.get("members", 1)),
             cascade=None if cascade is None else Cascade.from_dict(cascade),
+            presence={
+                region: PresenceScaling.from_dict(record)
+                for region, record in content.get("presence", {}).items()
+            },
         )
     except (
         AttributeError,
@@ -228,6 +245,7 @@ def _write_description(folder: Path, bundle: Bundle, digest: str) -> None:
         "torch": torch.__version__,
         "members": bundle.members,
         "cascade": None if bundle.cascade is None else bundle.cascade.to_dict(),
+        "presence": {region: own.to_dict() for region, own in bundle.presence.items()},
         "weights_sha256": digest,
     }
     with atomic_write(folder / "bundle.json") as temporary:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -21,11 +22,55 @@ from torch import Tensor
 from rareseg.data.preprocess import network_input
 from rareseg.data.records import IGNORE, Classes, Image
 from rareseg.data.resampling import resample
+from rareseg.decision.presence import PresenceScaling
 from rareseg.errors import DataError
 from rareseg.evaluation.scores import region_scores
 from rareseg.prediction.bundle import Bundle, split_members
-from rareseg.prediction.networks import build_network, stride
+from rareseg.prediction.networks import stride
+from rareseg.prediction.presence import Windows, load_network
 from rareseg.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class CasePrediction:
+    """What a model says of one case, on the case's own grid.
+
+    ``probabilities`` (class, z, y, x) float32. ``presence`` leads from each region to the
+    probability in [0, 1], of float32, that the case holds it; None where the model tells none.
+    """
+
+    probabilities: NDArray[np.float32]
+    presence: Mapping[str, float] | None
+
+    def presence_of(self, region: str) -> float | None:
+        """Return the presence of one region."""
+        return None if self.presence is None else self.presence[region]
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayScores:
+    """What a network says of an array: (class, z, y, x) float32, and (regions,) float32 or None."""
+
+    probabilities: NDArray[np.float32]
+    presence: NDArray[np.float32] | None
+
+    def presence_of(self, regions: Sequence[str]) -> dict[str, float] | None:
+        """Return the presence by region, in the order that the network learned them."""
+        if self.presence is None:
+            return None
+        return dict(zip(regions, self.presence.tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class BatchScores:
+    """What a network says of images, on the CPU.
+
+    ``probabilities`` (image, class, *space) float32, the mean over mirrors; ``presence`` (mirror,
+    image, region) float32, or None where the network says nothing of whole images.
+    """
+
+    probabilities: Tensor
+    presence: Tensor | None
 
 
 class Predictor:
@@ -37,19 +82,21 @@ class Predictor:
         self.networks: list[torch.nn.Module] = []
         first_stage = 0 if bundle.cascade is None else bundle.cascade.first_stage
         for number, weights in enumerate(split_members(bundle)):
-            network = build_network(
-                bundle.recipe.network,
-                dimension=bundle.recipe.data.dimension,
+            network = load_network(
+                weights,
+                bundle.recipe,
                 channels=bundle.channels,
                 classes=2 if number < first_stage else bundle.classes.count,
             )
-            network.load_state_dict(weights)
             self.networks.append(prepare_network(network, bundle.recipe, self.device).eval())
 
-    def probabilities(self, image: Image) -> NDArray[np.float32]:
-        """Return softmax probabilities (class, z, y, x) float32 on the image's own grid.
+    def predict(self, image: Image) -> CasePrediction:
+        """Return the softmax probabilities and the presence of each region in an image.
 
-        Raises :class:`DataError` where the number of channels is not the one trained on.
+        The presence is the largest over windows and, where a volume is predicted in 2D, over
+        slices, and the mean over mirrors and networks, scaled as ``bundle.presence`` says; of two
+        stages it is the first one's. Raises :class:`DataError` where the number of channels is not
+        the one trained on.
         """
         if image.array.shape[0] != self.bundle.channels:
             raise DataError(
@@ -59,28 +106,54 @@ class Predictor:
         array = network_input(image, self.bundle.preprocessing)
         cascade = self.bundle.cascade
         if cascade is None:
-            scores = self._mean(self.networks, array)
+            found = self._mean(self.networks, array)
+            scores = found.probabilities
         else:
-            first, second = self.networks[: cascade.first_stage], self.networks[-1:]
-            scores = cascade.join(self._mean(first, array), self._mean(second, array))
-        return resample(scores, image.array.shape[1:])
+            found = self._mean(self.networks[: cascade.first_stage], array)
+            second = self._mean(self.networks[-1:], array)
+            scores = cascade.join(found.probabilities, second.probabilities)
+        return CasePrediction(
+            resample(scores, image.array.shape[1:]), self._presence(found.presence)
+        )
 
-    def _mean(
-        self, networks: Sequence[torch.nn.Module], array: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Return the mean of the networks' probabilities on their own grid."""
+    def probabilities(self, image: Image) -> NDArray[np.float32]:
+        """Return the probabilities of :meth:`predict` alone; a gate needs the presence too."""
+        return self.predict(image).probabilities
+
+    def _mean(self, networks: Sequence[torch.nn.Module], array: NDArray[np.float32]) -> ArrayScores:
+        """Return the mean of what the networks say, on their own grid."""
         total: NDArray[np.float32] | None = None
+        said: list[NDArray[np.float32]] = []
         for network in networks:
-            scores = score_array(
+            found = score_array(
                 network,
                 array,
                 self.bundle.recipe,
                 device=self.device,
                 precision=self.bundle.precision,
             )
-            total = scores if total is None else total + scores
+            total = found.probabilities if total is None else total + found.probabilities
+            if found.presence is not None:
+                said.append(found.presence)
         assert total is not None
-        return np.asarray(total / np.float32(len(networks)), np.float32)
+        return ArrayScores(
+            np.asarray(total / np.float32(len(networks)), np.float32),
+            np.mean(said, axis=0, dtype=np.float32) if said else None,
+        )
+
+    def _presence(self, said: NDArray[np.float32] | None) -> dict[str, float] | None:
+        """Return the presence of every region, scaled; None where the networks say none."""
+        if said is None:
+            return None
+        regions = self.bundle.classes.regions
+        if self.bundle.cascade is not None and self.bundle.classes.count > 2:
+            # The first stage knows one region, all foreground: no other can be where it is not.
+            said = np.repeat(said, len(regions))
+        unscaled = PresenceScaling()
+        return {
+            region: self.bundle.presence.get(region, unscaled).apply(float(value))
+            for region, value in zip(regions, said, strict=True)
+        }
 
     def region_scores(self, image: Image) -> dict[str, NDArray[np.float32]]:
         """Return the score (z, y, x) of every region, in [0, 1], on the image's own grid."""
@@ -113,13 +186,14 @@ def score_array(
     *,
     device: torch.device,
     precision: str,
-) -> NDArray[np.float32]:
-    """Return class probabilities (class, z, y, x) of a normalised array (channel, z, y, x).
+) -> ArrayScores:
+    """Return what a network says of a normalised array (channel, z, y, x).
 
     In 2D every slice is an image of its own. An image no larger than ``prediction.tile`` is taken
     at once, padded by reflection to the network's stride; a larger one in windows of that size
     whose predictions are blended with Gaussian weights. Softmax is computed in float32 whatever
-    the network's precision.
+    the network's precision. The presence is the largest over windows and slices, then the mean over
+    mirrors.
     """
     volume = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     if recipe.data.dimension == 2:
@@ -127,14 +201,19 @@ def score_array(
             score_images(network, piece, recipe, device, precision)
             for piece in _slices(volume, recipe)
         ]
-        return torch.cat(pieces).transpose(0, 1).numpy()
-    return score_images(network, volume.unsqueeze(0), recipe, device, precision)[0].numpy()
+        probabilities = torch.cat([piece.probabilities for piece in pieces]).transpose(0, 1)
+    else:
+        pieces = [score_images(network, volume.unsqueeze(0), recipe, device, precision)]
+        probabilities = pieces[0].probabilities[0]
+    said = [piece.presence for piece in pieces if piece.presence is not None]
+    presence = torch.cat(said, dim=1).amax(1).mean(0).numpy() if said else None
+    return ArrayScores(probabilities.numpy(), presence)
 
 
 def score_images(
     network: torch.nn.Module, batch: Tensor, recipe: Recipe, device: torch.device, precision: str
-) -> Tensor:
-    """Return softmax (image, class, *space) on the CPU for images (image, channel, *space).
+) -> BatchScores:
+    """Return what a network says of images (image, channel, *space).
 
     As :func:`score_array`, for images that lie side by side in one batch.
     """
@@ -145,26 +224,34 @@ def score_images(
     axes = range(2, batch.ndim)
     mirrors = list(product((False, True), repeat=len(space))) if recipe.prediction.mirror else [()]
     total: Tensor | None = None
+    said: list[Tensor] = []
     with torch.inference_mode(), autocast(device, precision):
         for mirror in mirrors:
             flipped = [axis for axis, on in zip(axes, mirror, strict=False) if on]
             images = padded.flip(flipped).to(device, memory_format=layout)
+            windows = Windows(network)
             if tile is None or all(a <= b for a, b in zip(space, tile, strict=True)):
-                logits = network(images)
+                logits = windows(images)
             else:
                 logits = sliding_window_inference(
                     images,
                     roi_size=_tile_within(tile, padded.shape[2:], stride(recipe.network)),
                     sw_batch_size=1,
-                    predictor=network,
+                    predictor=windows,
                     overlap=recipe.prediction.overlap,
                     mode="gaussian",
                 )
             scores = logits.float().softmax(1).flip(flipped)
             total = scores if total is None else total + scores
+            presence = windows.presence(len(images))
+            if presence is not None:
+                said.append(presence)
     assert total is not None
     mean = (total / len(mirrors)).cpu()
-    return mean[(slice(None), slice(None), *(slice(0, side) for side in space))]
+    return BatchScores(
+        mean[(slice(None), slice(None), *(slice(0, side) for side in space))],
+        torch.stack(said).cpu() if said else None,
+    )
 
 
 def class_map(

@@ -17,8 +17,8 @@ class LossSection(Section):
     name: str
     presence: NonNegativeFloat = Field(
         default=0.0,
-        description="weight of the presence loss, which learns whether an image holds a region; "
-        "0: none",
+        description="weight of the presence loss, which learns whether an image holds a region "
+        "(the image-level gate reads the answer); 0: none",
     )
 
 

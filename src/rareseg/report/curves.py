@@ -189,7 +189,7 @@ def _mean_dice(rows: Sequence[CaseScores], bins: NDArray[np.int64], gate: float)
     positives = [row for row in rows if row.n_inside]
     total = np.zeros(len(bins))
     for row in positives:
-        if row.image_score >= gate:
+        if np.float32(row.image_score) >= np.float32(gate):
             tp, fp = cumulative(row, bins)
             total += 2.0 * tp / (tp + fp + row.n_inside)
     return total / len(positives) if positives else None
@@ -199,7 +199,7 @@ def _share_clean(rows: Sequence[CaseScores], bins: NDArray[np.int64], gate: floa
     negatives = [row for row in rows if not row.n_inside]
     alarms = np.zeros(len(bins))
     for row in negatives:
-        if row.image_score >= gate:
+        if np.float32(row.image_score) >= np.float32(gate):
             alarms += row.top_bin >= bins
     return 1.0 - alarms / len(negatives) if negatives else None
 

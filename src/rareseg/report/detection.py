@@ -15,7 +15,7 @@ from rareseg.evaluation.calibration_curve import (
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.froc import RATES, band_recall, froc, sensitivity_at
 from rareseg.evaluation.image_level import image_level
-from rareseg.evaluation.scores import ScoreTable
+from rareseg.evaluation.scores import CaseScores, ScoreTable
 from rareseg.evaluation.values import Undefined, Value, format_value, is_defined
 from rareseg.report.content import ReportContent
 from rareseg.report.figures import (
@@ -158,21 +158,29 @@ def _whiskers(bounds: Sequence[tuple[Value, Value]], values: Sequence[float]) ->
 def image_figure(
     table: ScoreTable, region: str, point: OperatingPoint | Infeasible | None
 ) -> Figure | MissingFigure:
-    """Return the ROC of whole images by their top score."""
+    """Return the ROC of whole images by their image score.
+
+    Where images have a presence, the chosen point lies below the curve as far as its threshold
+    silences images that its gate lets pass.
+    """
     title = "Is there anything at all?"
     curve = image_level(table, region=region)
+    told = (
+        ", the root of presence times largest score"
+        if table.has_presence(region)
+        else ", their largest score"
+    )
     if isinstance(curve.auc.value, Undefined):
         return MissingFigure(title, curve.auc.value.reason)
     data = [line("", curve.false_positive_rate, curve.true_positive_rate, "main")]
     data[0]["line"]["shape"] = "hv"
     if isinstance(point, OperatingPoint):
-        reached = curve.gates >= max(point.gate, point.threshold)
-        k = int(np.flatnonzero(reached)[-1])
+        alarms, found = _shares_on(table.select(region=region).rows, point)
         data.append(
             dot(
                 "chosen threshold and gate, before small components go",
-                float(curve.false_positive_rate[k]),
-                float(curve.true_positive_rate[k]),
+                alarms,
+                found,
                 "chosen",
                 "circle",
             )
@@ -180,15 +188,26 @@ def image_figure(
     return Figure(
         "images",
         title,
-        f"{curve.n_positive} positive and {count(curve.n_negative, 'negative case')} by their top "
-        f"score. Area {with_interval(curve.auc)}.",
-        "Share of positive cases against share of negative cases whose top score is reached.",
+        f"{curve.n_positive} positive and {count(curve.n_negative, 'negative case')} by their "
+        f"image score{told}. Area {with_interval(curve.auc)}.",
+        "Share of positive cases against share of negative cases whose image score reaches a gate.",
         data,
         layout(
             axis("negative cases with an alarm", [-0.02, 1.02]),
             axis("positive cases with anything", [0, 1.02]),
         ),
     )
+
+
+def _shares_on(rows: Sequence[CaseScores], point: OperatingPoint) -> tuple[float, float]:
+    """Return the shares of negative and of positive cases with anything on at a point."""
+    on: dict[bool, list[bool]] = {True: [], False: []}
+    for row in rows:
+        if row.n_voxels > 0:
+            passes = np.float32(row.image_score) >= np.float32(point.gate)
+            shows = np.float32(row.top) >= np.float32(point.threshold)
+            on[row.n_inside > 0].append(bool(passes and shows))
+    return float(np.mean(on[False])), float(np.mean(on[True]))
 
 
 def calibration_figure(table: ScoreTable, region: str) -> Figure | MissingFigure:

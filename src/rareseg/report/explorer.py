@@ -91,7 +91,7 @@ def explorer_record(content: ReportContent, region: str) -> dict[str, Any] | Non
         "promise": content.promises.get(region, ""),
         "cases": list(grid.case_ids),
         "groups": _numbers(own),
-        "tops": [float(top) for top in grid.tops],
+        "imageScores": grid.image_scores.tolist(),
         "inside": grid.n_inside.tolist(),
         "voxels": grid.n_voxels.tolist(),
         "lesions": grid.n_lesions.tolist(),

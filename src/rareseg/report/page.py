@@ -27,6 +27,7 @@ from rareseg.report.delivered import (
     seen_sentences,
 )
 from rareseg.report.detection import detection_figures
+from rareseg.report.evidence import evidence_rows
 from rareseg.report.explorer import explorer_record, picture_record
 from rareseg.report.figures import Figure, MissingFigure
 from rareseg.report.learning import training_figures
@@ -108,6 +109,7 @@ class RegionView:
     strata: tuple[StratumTable, ...]
     role: str | None
     point: OperatingPoint | None
+    evidence: tuple[tuple[str, str], ...]
     no_point: Infeasible | None
     figures: tuple[Figure | MissingFigure, ...]
     details: tuple[tuple[str, ...], ...]
@@ -169,6 +171,7 @@ def _region(content: ReportContent, number: int, name: str) -> RegionView:
         strata=stratum_tables([part for _, part in parts], main),
         role=main.role,
         point=point if isinstance(point, OperatingPoint) else None,
+        evidence=tuple(evidence_rows(point)) if isinstance(point, OperatingPoint) else (),
         no_point=point if isinstance(point, Infeasible) else None,
         figures=(
             *region_figures(content.table, name, point),

@@ -7,6 +7,7 @@ from rareseg.evaluation.intervals import Estimate
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import ReportContent
+from rareseg.report.evidence import evidence_lines
 from rareseg.report.wording import Form, count, percent, score, threshold, with_interval
 
 COLUMNS = ("dice on positives", "positives found", "false alarms")
@@ -64,12 +65,12 @@ def _cell(estimate: Estimate, form: Form) -> str:
 
 
 def _point(point: OperatingPoint | Infeasible | None) -> list[str]:
-    """Return one line on how the region is cut."""
+    """Return one line on how the region is cut, and what is known of that point."""
     if point is None:
         return []
     if isinstance(point, Infeasible):
         return [f"  no operating point: {point.reason}"]
-    gate = f", where the top score reaches {threshold(point.gate)}" if point.gate > 0 else ""
+    gate = f", where the image score reaches {threshold(point.gate)}" if point.gate > 0 else ""
     small = (
         f", components of {count(point.smallest_component, 'voxel')} or more"
         if point.smallest_component > 1
@@ -78,4 +79,5 @@ def _point(point: OperatingPoint | Infeasible | None) -> list[str]:
     role = f"{point.role} " if point.role else ""
     chosen = f" (chosen on {count(point.n_positive + point.n_negative, f'{role}case')})"
     known = chosen if point.n_positive else f" ({point.objective})"
-    return [f"  cut at score >= {threshold(point.threshold)}{gate}{small}{known}"]
+    cut = f"cut at score >= {threshold(point.threshold)}{gate}{small}{known}"
+    return [f"  {cut}", *(f"    {line}" for line in evidence_lines(point))]

@@ -50,9 +50,11 @@ CASE_METRICS = ("dice", "iou", "precision", "recall")
 def case_table(results: Sequence[CaseResult], *, voxel: str = "voxel") -> CaseTable:
     """Return one row per result, as given; every undefined value has a letter for its reason.
 
-    Where no group is known there is no column for it.
+    Where no group is known there is no column for it; those of the presence and of the image score
+    stand where any case has a presence, since the image score is the top score elsewhere.
     """
     grouped = any(result.group for result in results)
+    presence = any(result.presence is not None for result in results)
     letters: dict[str, str] = {}
 
     def metric(value: Value) -> Cell:
@@ -71,6 +73,7 @@ def case_table(results: Sequence[CaseResult], *, voxel: str = "voxel") -> CaseTa
                 _whole(result.lesions.n_found),
                 _whole(len(result.lesions.false_positive_sizes)),
                 Cell(f"{result.top_score:.4f}", result.top_score),
+                *(_image_cells(result) if presence else ()),
             ),
         )
         for result in results
@@ -86,10 +89,20 @@ def case_table(results: Sequence[CaseResult], *, voxel: str = "voxel") -> CaseTa
         "Found",
         "False components",
         "Top score",
+        *(("Presence", "Image score") if presence else ()),
     )
     names = ("Case", "Group", "Stratum") if grouped else ("Case", "Stratum")
     return CaseTable(
         names, columns, rows, tuple((letter, reason) for reason, letter in letters.items())
+    )
+
+
+def _image_cells(result: CaseResult) -> tuple[Cell, Cell]:
+    """Return the presence and the image score."""
+    q = result.presence
+    return (
+        Cell("–", None) if q is None else Cell(f"{q:.4f}", q),
+        Cell(f"{result.image_score:.4f}", result.image_score),
     )
 
 

@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rareseg.decision.operating_point import Infeasible
+from rareseg.decision.operating_point import FEWEST_GROUPS, TELLING_AUC, Infeasible
 from rareseg.evaluation.intervals import INDEPENDENT_IMAGES, Estimate
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import Level, ReportContent, Sentence
+from rareseg.report.evidence import does_not_tell
 from rareseg.report.findings import against, calibration, one_group, priority
 from rareseg.report.gain import gain
 from rareseg.report.wording import (
@@ -35,7 +36,6 @@ PARADOX_GAIN = 0.01
 LOW_RECALL = 0.5
 OVERFITTING_GAP = 0.15
 FEW_CASES = 20
-SILENCE_MARGIN = 0.05
 SMALL_GAP, SMALL_LEAST = 0.15, 5
 """How far, and on how many lesions, the recall of the smallest quarter must fall."""
 
@@ -213,10 +213,13 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     faults = []
     if point.edge_of_grid:
         faults.append("lies at the edge of the scores that occur")
-    if point.n_negative and is_defined(point.value) and point.value < 0.5 + SILENCE_MARGIN:
+    evidence = point.evidence
+    if evidence is not None and evidence.does_not_tell:
+        faults.append(f"rests on scores of which {does_not_tell(evidence)}")
+    if evidence is not None and evidence.too_few:
+        groups = count(evidence.n_positive_groups, "group")
         faults.append(
-            f"reached {point.value:.2f} where it was chosen, hardly more than the 0.5 of "
-            "predicting nothing"
+            f"was chosen on {groups} with a positive case, too few to tell how good it is"
         )
     if few := _few(point.n_positive, point.n_negative):
         faults.append(f"was chosen on only {few}")
@@ -226,8 +229,9 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         "warning",
         f"The threshold {threshold(point.threshold)} of {part.region} {' and '.join(faults)}: "
         "other cases may ask for another.",
-        f"Uncertain: at the edge of its grid, within {SILENCE_MARGIN:g} of predicting nothing, or "
-        f"chosen on fewer than {FEW_CASES} positive or negative cases.",
+        "Uncertain: at the edge of its grid, where the upper limit of the area under the "
+        f"image-level ROC curve lies below {TELLING_AUC:g}, or chosen on fewer than "
+        f"{FEWEST_GROUPS} groups with a positive case or {FEW_CASES} positive or negative cases.",
         part.region,
     )
 

@@ -96,8 +96,10 @@ def _worst_case(row: Mapping[str, str], shape: Shape) -> Suspect:
         score = 1.0 - float(row["dice"])
         reason = f"Dice {1.0 - score:.2f}: {tp} voxels right, {fp} wrong, {fn} missed."
     else:
-        score = min(1.0, float(row["top_score"]))
-        reason = f"Nothing is drawn, {fp} voxels are predicted, with scores up to {score:.2f}."
+        top = min(1.0, float(row["top_score"]))
+        # Evaluations of before the image score was told have the top score alone.
+        score = min(1.0, float(row.get("image_score") or top))
+        reason = f"Nothing is drawn, {fp} voxels are predicted, with scores up to {top:.2f}."
     z, y, x = shape
     name = hashlib.sha256(f"{row['region']}\n{row['case']}".encode()).hexdigest()[:12]
     return Suspect(

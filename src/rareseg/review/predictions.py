@@ -57,6 +57,9 @@ class Predictions:
             "points": {region: point.to_dict() for region, point in self.points.items()},
             "folds": self.folds,
         }
+        if self.bundle.presence:
+            scalings = self.bundle.presence.items()
+            about["presence"] = {region: own.to_dict() for region, own in scalings}
         text = json.dumps(about, sort_keys=True)
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder = folder / self.digest
@@ -88,18 +91,20 @@ class Predictions:
 
     def _predict(self, case_id: str, image: Image) -> NDArray[np.uint8]:
         try:
-            probabilities = self._predictor(self.folds.get(case_id)).probabilities(image)
+            found = self._predictor(self.folds.get(case_id)).predict(image)
         except ReadError:
             raise
         except DataError as error:
             raise DataError(f"case '{case_id}': {error}") from error
         classes = self.bundle.classes
-        nothing = np.zeros(probabilities.shape[1:], np.bool_)
+        nothing = np.zeros(found.probabilities.shape[1:], np.bool_)
         masks = {
-            region: apply_point(score, self.points[region]) if region in self.points else nothing
-            for region, score in region_scores(probabilities, classes).items()
+            region: apply_point(score, self.points[region], found.presence_of(region))
+            if region in self.points
+            else nothing
+            for region, score in region_scores(found.probabilities, classes).items()
         }
-        return class_map(probabilities, masks, classes)
+        return class_map(found.probabilities, masks, classes)
 
     def _predictor(self, fold: int | None) -> Predictor:
         """Return the network of a fold, or the whole bundle; each is built once."""

@@ -29,6 +29,7 @@ from rareseg.decision.prevalence import (
 from rareseg.errors import DataError, UsageError
 from rareseg.evaluation.component_storage import load_components
 from rareseg.evaluation.component_table import ComponentTable
+from rareseg.evaluation.image_score import image_score
 from rareseg.evaluation.scores import ScoreTable, region_scores
 from rareseg.evaluation.storage import load_table
 from rareseg.evaluation.values import Undefined, Value, format_value, is_defined, value_to_json
@@ -99,7 +100,7 @@ def calibrate(
     as they are, since the order of scores does.
 
     ``prevalence`` is the share of positive images where the model will work; or it is estimated
-    from the ``unlabelled`` images (a file, a folder or a data set) by Saerens' EM on the largest
+    from the ``unlabelled`` images (a file, a folder or a data set) by Saerens' EM on the image
     score of each. With either, predictive values are told of the point in use, on the test cases
     where they were scored, else on the select cases. Writes ``calibration.json`` into the run.
 
@@ -119,9 +120,9 @@ def calibrate(
     bundle = load_bundle(folder.bundle)
     regions = asked_regions(bundle.classes.regions, region)
     select = select_tables(folder, bundle, device=device, track=track)
-    tops: dict[str, list[float]] = {}
+    image_scores: dict[str, list[float]] = {}
     if unlabelled is not None:
-        tops = _tops(Predictor(bundle, device=device), Path(unlabelled), track)
+        image_scores = _image_scores(Predictor(bundle, device=device), Path(unlabelled), track)
     judged, role = _judged(folder, select)
     found = {}
     for name in regions:
@@ -131,14 +132,14 @@ def calibrate(
         point = bundle.points.get(name)
         if point is not None:
             lines.append(_cut_sentence(point, calibration))
-        stated, source = _prevalence(select[0], name, prevalence, tops.get(name))
+        stated, source = _prevalence(select[0], name, prevalence, image_scores.get(name))
         predictive = None
         if source:
             known = (stated, stated)
-            if name in tops:
+            if name in image_scores:
                 known = prevalence_interval(
                     select[0],
-                    tops[name],
+                    image_scores[name],
                     region=name,
                     generator=np.random.default_rng(0),
                     confidence=0.95 if point is None else JOINT,
@@ -179,19 +180,20 @@ def _sampled_prior(bundle: Bundle, region: str) -> tuple[float | None, str]:
     return inside / total, ""
 
 
-def _tops(predictor: Predictor, images: Path, track: Track) -> dict[str, list[float]]:
-    """Return the largest score of every image, by region."""
+def _image_scores(predictor: Predictor, images: Path, track: Track) -> dict[str, list[float]]:
+    """Return the image score of every image, by region."""
     bundle = predictor.bundle
     cases = open_images(images, channels=bundle.trained["files_per_case"])
-    tops: dict[str, list[float]] = {region: [] for region in bundle.classes.regions}
+    found: dict[str, list[float]] = {region: [] for region in bundle.classes.regions}
     for case in track(cases, "scoring unlabelled images", len(cases)):
         try:
-            scores = predictor.probabilities(read_image(case.images))
+            said = predictor.predict(read_image(case.images))
         except DataError as error:
             raise DataError(f"case '{case.id}': {error}") from error
-        for region, score in region_scores(scores, bundle.classes).items():
-            tops[region].append(float(score.max(initial=0.0)))
-    return tops
+        for region, score in region_scores(said.probabilities, bundle.classes).items():
+            top = float(score.max(initial=0.0))
+            found[region].append(image_score(top, said.presence_of(region)))
+    return found
 
 
 def _judged(
@@ -220,18 +222,18 @@ def _whose(bundle: Bundle) -> str:
 
 
 def _prevalence(
-    table: ScoreTable, region: str, stated: float | None, tops: list[float] | None
+    table: ScoreTable, region: str, stated: float | None, image_scores: list[float] | None
 ) -> tuple[Value, str]:
     """Return the prevalence and how it is known; "" where none was asked for."""
     if stated is not None:
         return stated, "stated"
-    if tops is None:
+    if image_scores is None:
         return Undefined("not asked for"), ""
-    source = f"estimated from {len(tops)} unlabelled images"
+    source = f"estimated from {len(image_scores)} unlabelled images"
     presence = fit_presence(table, region=region)
     if isinstance(presence, Undefined):
         return Undefined(f"the select cases tell nothing: {presence.reason}"), source
-    return estimate_prevalence(tops, presence), source
+    return estimate_prevalence(image_scores, presence), source
 
 
 def _predict_values(

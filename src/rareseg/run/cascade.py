@@ -33,7 +33,8 @@ from rareseg.prediction.cascade import (
     first_stage_classes,
     found_within,
 )
-from rareseg.prediction.predictor import prepare_network, score_array
+from rareseg.prediction.predictor import score_array
+from rareseg.prediction.presence import without_image_head
 from rareseg.progress import Track
 from rareseg.recipe import CascadeSettings, Recipe, WeightedLossSection, make_recipe, merge
 from rareseg.report.origin import stage_sentences
@@ -78,7 +79,8 @@ def learn_cascade(
     say("stage two")
     learner = Learner(run, lesson, machine, fabric)
     bundle = learner.bundle(learner.learn(track, say, heard))
-    weights = join_members([*first.weights, bundle.weights])
+    # What is said of whole images is the first stage's: the second sees only what that found.
+    weights = join_members([*first.weights, without_image_head(bundle.weights)])
     return replace(
         bundle,
         recipe=run.recipe,
@@ -164,11 +166,10 @@ class _FirstStage:
             )
             learner = Learner(run, lesson, machine, fabric)
             bundle = learner.bundle(learner.learn(track, say, lambda step, score: None))
-            network = learner.untrained()
-            network.load_state_dict(dict(bundle.weights))
+            network = learner.learned(bundle)
             learners.append(learner)
             weights.append(bundle.weights)
-            networks.append(prepare_network(network, learner.recipe, fabric.device).eval())
+            networks.append(network)
         return cls(run, store, folds, learners, weights, networks)
 
     def foreground(self, row: int) -> Floats:
@@ -189,7 +190,7 @@ class _FirstStage:
             device=learner.fabric.device,
             precision=learner.precision,
         )
-        return np.asarray(scores[1])
+        return np.asarray(scores.probabilities[1])
 
     def rows(self, ids: Sequence[str]) -> list[int]:
         """Return the rows of cases."""

@@ -233,7 +233,11 @@ def lines_about(
 def arithmetic_of(bundle: Bundle, weights: str, device: str | torch.device) -> dict[str, Any]:
     """Return what the scores of a bundle depend on: a certificate is void under another."""
     prediction = bundle.recipe.prediction.model_dump(mode="json")
+    scaled = {
+        f"presence of {region}": [own.slope, own.bias] for region, own in bundle.presence.items()
+    }
     return {
+        **scaled,
         **prediction,
         "weights": weights,
         "precision": bundle.precision,

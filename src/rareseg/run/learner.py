@@ -21,6 +21,7 @@ from rareseg.evaluation.scores import ScoreTable, score_regions
 from rareseg.prediction.bundle import Bundle
 from rareseg.prediction.networks import build_network, deepest, first_weights
 from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
+from rareseg.prediction.presence import kept_weights, load_network
 from rareseg.prediction.transfer import Transfer, begin_with
 from rareseg.progress import Track
 from rareseg.report.origin import beginning_sentences
@@ -40,7 +41,7 @@ from rareseg.sampling.sampler import PatchSampler
 from rareseg.training.checked import Checked, check
 from rareseg.training.fit import Fitted, Heard, Validate, fit
 from rareseg.training.losses import Loss, make_loss
-from rareseg.training.presence import WithPresence, without_presence
+from rareseg.training.presence import WithPresence
 
 T = TypeVar("T")
 
@@ -98,6 +99,7 @@ class Learner:
                 features=features,
                 dimension=self.recipe.data.dimension,
                 classes=self.classes.count,
+                regions=tuple(self.classes.regions.values()),
             )
         return prepare_network(network, self.recipe, self.fabric.device)
 
@@ -109,6 +111,13 @@ class Learner:
             channels=self.run.store.channels,
             classes=self.classes.count,
         )
+
+    def learned(self, bundle: Bundle) -> torch.nn.Module:
+        """Return the network that learning ended with, ready to score."""
+        network = load_network(
+            bundle.weights, self.recipe, channels=bundle.channels, classes=self.classes.count
+        )
+        return prepare_network(network, self.recipe, self.fabric.device).eval()
 
     def learn(self, track: Track, say: Say, heard: Heard) -> Fitted:
         """Train to the last step, from wherever the run stands."""
@@ -139,7 +148,8 @@ class Learner:
         """Return the function that gives the probabilities of images with a network."""
 
         def predict(images: Tensor) -> Tensor:
-            return score_images(network, images, self.recipe, self.fabric.device, self.precision)
+            device = self.fabric.device
+            return score_images(network, images, self.recipe, device, self.precision).probabilities
 
         return predict
 
@@ -155,7 +165,7 @@ class Learner:
         return validate
 
     def _score(self, network: torch.nn.Module, store: Store, row: int) -> ScoreTable:
-        probabilities = score_array(
+        found = score_array(
             network,
             store.values(row),
             self.recipe,
@@ -163,7 +173,11 @@ class Learner:
             precision=self.precision,
         )
         return score_regions(
-            probabilities, store.label(row), store.classes, case_id=store.cases.ids[row]
+            found.probabilities,
+            store.label(row),
+            store.classes,
+            case_id=store.cases.ids[row],
+            presence=found.presence_of(tuple(store.classes.regions)),
         )
 
     def seconds_per_validation(self) -> float:
@@ -226,7 +240,7 @@ class Learner:
             channels=store.channels,
             preprocessing=store.preprocessing,
             precision=self.precision,
-            weights=without_presence(fitted.weights),
+            weights=kept_weights(fitted.weights),
             points={},
             trained={
                 "steps": fitted.steps,

@@ -68,7 +68,7 @@ def take_shot(
     reference = region_references(scored.labels, classes)[shot.region]
     scores = region_scores(scored.probabilities, classes)[shot.region]
     counts = reference != IGNORE
-    prediction = apply_point(scores, points[shot.region]) & counts
+    prediction = apply_point(scores, points[shot.region], scored.presence_of(shot.region)) & counts
     levels = None
     if cuts is not None:
         reached = levels_of(scores, np.array(cuts.thresholds, np.float32))

@@ -89,25 +89,25 @@ def _predict_case(
     """
     image = read_image(case.images)
     try:
-        scores = predictor.probabilities(image)
+        found = predictor.predict(image)
     except ReadError:
         raise
     except DataError as error:
         raise DataError(f"case '{case.id}': {error}") from error
     classes, points = predictor.bundle.classes, predictor.bundle.points
     masks = {}
-    for region, score in region_scores(scores, classes).items():
+    for region, score in region_scores(found.probabilities, classes).items():
         if region not in points:
             masks[region] = np.zeros(score.shape, np.bool_)
             continue
-        masks[region] = apply_point(score, points[region])
+        masks[region] = apply_point(score, points[region], found.presence_of(region))
         _write(target.parent / region / target.name, masks[region].astype(np.uint8), image)
         if calibration is not None:
             place = target.parent / "probabilities" / region / target.name
             place.parent.mkdir(parents=True, exist_ok=True)
             shown = calibration[region].apply(score) if region in calibration else score
             write_probabilities(place, shown, image.geometry)
-    _write(target, label_map(scores, masks, classes), image)
+    _write(target, label_map(found.probabilities, masks, classes), image)
 
 
 def _calibration(bundle: Bundle, run: Path, probabilities: bool) -> Mapping[str, Calibration]:

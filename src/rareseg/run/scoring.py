@@ -33,6 +33,7 @@ from rareseg.evaluation.scores import (
     region_scores,
     score_regions,
 )
+from rareseg.evaluation.tables import Spacing
 from rareseg.prediction.predictor import Predictor, class_map
 from rareseg.progress import Track, silent
 
@@ -45,12 +46,21 @@ COUNTERS = 2
 
 @dataclass(frozen=True)
 class ScoredCase:
-    """One case as the model sees it: class probabilities and labels on the original grid."""
+    """One case as the model sees it: class probabilities and labels on the original grid.
+
+    ``presence`` leads from each region to the probability that the case holds it, None where the
+    model tells none.
+    """
 
     case: Case
     image: Image
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
+    presence: Mapping[str, float] | None = None
+
+    def presence_of(self, region: str) -> float | None:
+        """Return the presence of one region."""
+        return None if self.presence is None else self.presence[region]
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,13 @@ class _About(TypedDict):
     role: Role | None
 
 
+class _More(TypedDict):
+    """What tables keep of the case besides."""
+
+    spacing: Spacing
+    presence: Mapping[str, float] | None
+
+
 def score_each(
     predictor: Predictor, cases: Sequence[Case], *, track: Track = silent, doing: str = "scoring"
 ) -> Iterator[ScoredCase]:
@@ -87,13 +104,13 @@ def score_each(
     for case in track(cases, doing, len(cases)):
         image = read_image(case.images)
         try:
-            probabilities = predictor.probabilities(image)
+            found = predictor.predict(image)
             labels = read_labels(case, predictor.bundle.classes, image)
         except ReadError:
             raise
         except DataError as error:
             raise DataError(f"case '{case.id}': {error}") from error
-        yield ScoredCase(case, image, labels, probabilities)
+        yield ScoredCase(case, image, labels, found.probabilities, found.presence)
 
 
 def read_labels(case: Case, classes: Classes, image: Image) -> NDArray[np.uint8]:
@@ -161,11 +178,16 @@ def count_case(
     about = _About(case_id=scored.case.id, group=scored.case.group, role=role)
     geometry = scored.image.geometry
     arrays = (scored.probabilities, scored.labels, classes)
-    table = score_regions(*arrays, **about, spacing=geometry.spacing)
+    more = _More(spacing=geometry.spacing, presence=scored.presence)
+    table = score_regions(*arrays, **about, **more)
     scores = region_scores(scored.probabilities, classes)
     references = region_references(scored.labels, classes)
     masks = [
-        {r: apply_point(scores[r], wanted[r]) for r in classes.regions if r in wanted}
+        {
+            r: apply_point(scores[r], wanted[r], scored.presence_of(r))
+            for r in classes.regions
+            if r in wanted
+        }
         for wanted in points
     ]
     results = tuple(
@@ -175,6 +197,7 @@ def count_case(
                 references[region],
                 point=wanted[region],
                 top_score=float(scores[region].max(initial=0.0)),
+                presence=scored.presence_of(region),
                 geometry=geometry,
                 **about,
             )
@@ -184,7 +207,7 @@ def count_case(
     )
     if not closely:
         return Scored(table, results)
-    components = components_of_regions(*arrays, **about, spacing=geometry.spacing, grid=grid)
+    components = components_of_regions(*arrays, **about, **more, grid=grid)
     if not masks:
         return Scored(table, results, components)
     nothing = np.zeros(scored.labels.shape, np.bool_)

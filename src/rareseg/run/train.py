@@ -10,8 +10,6 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from rareseg.evaluation.component_storage import save_components
-from rareseg.evaluation.storage import save_table
 from rareseg.prediction.bundle import Bundle, join_members, save_bundle
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
@@ -32,7 +30,8 @@ from rareseg.run.prepare import (
     prepare_run,
     write_recipe,
 )
-from rareseg.run.scoring import merge_scored, score_all
+from rareseg.run.presence import keep_scaled, scale_on_select
+from rareseg.run.scoring import Scored, merge_scored, score_all
 from rareseg.run.tune import tune
 from rareseg.sampling.sampler import MOST_ROUNDS
 from rareseg.training.budget import parse_duration, plan_steps
@@ -108,6 +107,7 @@ def learn(
         if run.recipe.training.cascade is not None:
             bundle = learn_cascade(run, machine, fabric, heard=heard, track=track, say=say)
             if fabric.is_global_zero:
+                bundle = scale_on_select(run, bundle, device=fabric.device, track=track, say=say)
                 save_bundle(run.folder.bundle, bundle)
             fabric.barrier()
             return run.folder
@@ -117,9 +117,13 @@ def learn(
                 say(f"fold {number} of {len(learners)}")
             bundles.append(learner.bundle(learner.learn(track, say, heard)))
         if fabric.is_global_zero:
+            bundle = _average(bundles)
             if run.folds:
-                _score_unseen(run, learners, bundles, fabric.device, track)
-            save_bundle(run.folder.bundle, _average(bundles))
+                scored = _score_unseen(learners, bundles, fabric.device, track)
+                bundle = keep_scaled(run, bundle, scored, role="out-of-fold", say=say)
+            else:
+                bundle = scale_on_select(run, bundle, device=fabric.device, track=track, say=say)
+            save_bundle(run.folder.bundle, bundle)
     fabric.barrier()
     return run.folder
 
@@ -136,13 +140,12 @@ def _average(bundles: Sequence[Bundle]) -> Bundle:
 
 
 def _score_unseen(
-    run: PreparedRun,
     learners: Sequence[Learner],
     bundles: Sequence[Bundle],
     device: torch.device,
     track: Track,
-) -> None:
-    """Score every case that was learnt from by the one network that has not seen it, and save."""
+) -> Scored:
+    """Return every case that was learnt from, scored by the one network that has not seen it."""
     parts = [
         score_all(
             Predictor(bundle, device=device),
@@ -154,9 +157,7 @@ def _score_unseen(
         )
         for number, (learner, bundle) in enumerate(zip(learners, bundles, strict=True), start=1)
     ]
-    scored = merge_scored(parts, n_points=0)
-    save_components(scored.components, run.folder.components("out-of-fold"))
-    save_table(scored.table, run.folder.scores("out-of-fold"))
+    return merge_scored(parts, n_points=0)
 
 
 def _fit_into(seconds: float, started: float, learner: Learner, say: Say) -> PreparedRun:

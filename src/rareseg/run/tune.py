@@ -22,6 +22,7 @@ from rareseg.decision.operating_point import (
     OperatingPoint,
     choose_with_frontier,
     fixed_point,
+    usual_sizes,
 )
 from rareseg.errors import UsageError, nearest
 from rareseg.evaluation.component_storage import load_components, save_components
@@ -32,6 +33,7 @@ from rareseg.evaluation.values import Value, format_value, is_defined
 from rareseg.prediction.bundle import Bundle, load_bundle, save_points
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
+from rareseg.report.evidence import evidence_lines
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
 from rareseg.run.model_card import write_model_card
 from rareseg.run.prepare import Say, nobody
@@ -92,7 +94,7 @@ class Rule:
             components,
             region=region,
             maximize=self.goal,
-            smallest=None if sizes == "search" else sizes,
+            smallest=usual_sizes(components, region) if sizes == "search" else sizes,
         )
 
 
@@ -231,11 +233,13 @@ def describe(found: OperatingPoint | Infeasible) -> str:
 
 
 def describe_choice(choice: Choice) -> list[str]:
-    """Return what was chosen, and one line for every point of the frontier."""
+    """Return what was chosen, what is known of it, and one line for every point of the frontier."""
     found = choice.found
     lines = [describe(found)]
     if isinstance(found, OperatingPoint) and found.objective != BY_HAND:
-        lines.append(f"  the largest value: {format_value(found.value)} for {found.objective}")
+        best = "the value there" if found.evidence is not None else "the largest value"
+        lines.append(f"  {best}: {format_value(found.value)} for {found.objective}")
+        lines += [f"  {line}" for line in evidence_lines(found)]
         lines += [f"  {_frontier_line(point)}" for point in choice.frontier.points]
     return lines
 

@@ -169,7 +169,7 @@ def _masks(predictor: Predictor, cases: Sequence[Case], points: Points) -> list[
         plane = telling_plane(scored.labels)
         scores = region_scores(scored.probabilities, classes)
         for region, point in points.items():
-            mask = apply_point(scores[region], point)[plane]
+            mask = apply_point(scores[region], point, scored.presence_of(region))[plane]
             found.append(Mask(scored.case.id, region, plane, mask))
     return found
 

@@ -256,6 +256,7 @@ class _Loop:
         self.fabric = fabric
         self.loss = loss
         self.network = network
+        self.regions = network.regions if isinstance(network, WithPresence) else ()
         self.layout = memory_layout(recipe.data.dimension)
         self.average = AveragedModel(
             network,
@@ -326,6 +327,7 @@ class _Loop:
             self.wrapped(images.to(memory_format=self.layout)),
             labels.long(),
             presence_weight=self.recipe.loss.presence,
+            regions=self.regions,
         )
         self.fabric.backward(value)
         for module in spared:  # with gradients that several devices have agreed on

@@ -1,31 +1,42 @@
-"""A second, coarse answer while a network learns: which classes are in each part of the image.
+"""What a network learns to say beside the outlines: which regions an image holds, and where.
 
-Voxel-wise losses give a small thing next to no gradient and a large, faint one a vague one. A head
-on the deepest features of a U-Net that says which classes each of its cells holds, and by its
-maximum which classes the whole patch holds, makes both one decision each, and teaches the encoder
-to tell empty images from others. The idea is the classification-guided module of UNet 3+ (Huang et
-al. 2020, section 2.3), here per cell and per class, and only while training.
+Voxel-wise losses give a small thing next to no gradient and a large, faint one a vague one. Two
+heads on the deepest features make both one decision each. One says which regions the whole window
+holds, and is kept (:mod:`rareseg.prediction.presence`). The other says which classes each cell of
+the features holds, while training alone, which teaches the encoder where things are. The idea is
+the classification-guided module of UNet 3+ (Huang et al. 2020, section 2.3), here per region and
+per cell.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rareseg.data.records import IGNORE
+from rareseg.prediction.presence import WithImageHead
+
+Regions = Sequence[Sequence[int]]
+"""The class indices of each region."""
 
 
-class WithPresence(torch.nn.Module):
-    """A network that, while it trains, also says what the cells of its deepest features hold.
+class PresenceOdds(NamedTuple):
+    """Log-odds of classes in cells (B, classes − 1, *grid), of regions in windows (B, regions)."""
 
-    In training mode it gives (logits, presence logits (B, classes − 1, *grid)), otherwise what
-    ``network`` gives. ``deepest`` names a submodule of ``network`` with ``features`` channels.
+    cells: Tensor
+    image: Tensor
+
+
+class WithPresence(WithImageHead):
+    """A network that says which regions an image holds, and while it trains which cells hold what.
+
+    In training mode it gives (logits, :class:`PresenceOdds`), otherwise what
+    :class:`~rareseg.prediction.presence.WithImageHead` gives.
     """
-
-    PREFIX = "network."
 
     def __init__(
         self,
@@ -35,61 +46,64 @@ class WithPresence(torch.nn.Module):
         features: int,
         dimension: int,
         classes: int,
+        regions: Regions,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.deepest = deepest
+        super().__init__(network, deepest=deepest, features=features, regions=len(regions))
+        self.regions = tuple(tuple(members) for members in regions)
         convolution = torch.nn.Conv2d if dimension == 2 else torch.nn.Conv3d
-        self.presence = convolution(features, classes - 1, kernel_size=1)
+        self.cells = convolution(features, classes - 1, kernel_size=1)
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """From (B, C, *space) to logits (B, classes, *space), in training with the presence."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Any]:
+        """From (B, C, *space) to logits (B, classes, *space), and what is said beside them."""
         if not self.training:
-            alone: Tensor = self.network(images)
-            return alone
-        seen: list[Tensor] = []
-        hook = self.network.get_submodule(self.deepest).register_forward_hook(
-            lambda _module, _inputs, output: seen.append(output)
-        )
-        try:
-            logits: Tensor = self.network(images)
-        finally:
-            hook.remove()
-        return logits, self.presence(seen[0])
+            return super().forward(images)
+        logits, features = self.look(images)
+        return logits, PresenceOdds(self.cells(features), self.image_head(features))
 
 
-def without_presence(weights: dict[str, Any]) -> dict[str, Any]:
-    """Return the weights of the network alone; weights that know no presence are returned as is."""
-    prefix = WithPresence.PREFIX
-    if not any(name.startswith("presence.") for name in weights):
-        return weights
-    return {
-        name.removeprefix(prefix): value
-        for name, value in weights.items()
-        if name.startswith(prefix)
-    }
+def presence_loss(odds: PresenceOdds, labels: Tensor, regions: Regions) -> Tensor:
+    """Return the sum of :func:`cell_loss` and :func:`image_loss`, computed in float32."""
+    return cell_loss(odds.cells.float(), labels) + image_loss(odds.image.float(), labels, regions)
 
 
-def presence_loss(presence: Tensor, labels: Tensor) -> Tensor:
-    """Return what the coarse answer costs: binary cross-entropies of cells and of whole patches.
+def image_loss(odds: Tensor, labels: Tensor, regions: Regions) -> Tensor:
+    """Return the binary cross-entropy of which regions each window holds, a mean.
 
-    ``presence`` (B, classes − 1, *grid) are logits, ``labels`` (B, *space) int64 class indices. A
-    cell holds a class where any of its voxels does. The sum of three means: over all cells, over
-    the cells that hold the class (few, and what matters), and over patches, whose logit is the
-    largest of their cells'. Cells without a known voxel count nowhere.
+    ``odds`` (B, regions), ``labels`` (B, *space) int64 class indices; ``regions`` are the class
+    indices of each. A window holds a region where any of its voxels is in it. Windows without a
+    known voxel count nowhere.
     """
-    grid = presence.shape[2:]
-    held = torch.stack([labels == index + 1 for index in range(presence.shape[1])], 1)
+    known = (labels != IGNORE).flatten(1).any(1, keepdim=True)
+    within = [
+        torch.stack([labels == index for index in members]).any(0).flatten(1).any(1)
+        for members in regions
+    ]
+    holds = torch.stack(within, 1).to(odds.dtype)
+    each = F.binary_cross_entropy_with_logits(odds, holds, reduction="none") * known
+    mean: Tensor = each.sum() / (known.sum() * odds.shape[1]).clamp(min=1)
+    return mean
+
+
+def cell_loss(odds: Tensor, labels: Tensor) -> Tensor:
+    """Return what the coarse answer costs: binary cross-entropies of cells and of whole windows.
+
+    ``odds`` (B, classes − 1, *grid), ``labels`` (B, *space) int64 class indices. A cell holds a
+    class where any of its voxels does. The sum of three means: over all cells, over the cells that
+    hold the class (few, and what matters), and over windows, whose log-odds are the largest of
+    their cells'. Cells without a known voxel count nowhere.
+    """
+    grid = odds.shape[2:]
+    held = torch.stack([labels == index + 1 for index in range(odds.shape[1])], 1)
     holds = _any_within(held, grid)
     known = _any_within((labels != IGNORE).unsqueeze(1), grid)
-    each = F.binary_cross_entropy_with_logits(presence, holds, reduction="none") * known
-    everywhere = each.sum() / (known.sum() * presence.shape[1]).clamp(min=1)
+    each = F.binary_cross_entropy_with_logits(odds, holds, reduction="none") * known
+    everywhere = each.sum() / (known.sum() * odds.shape[1]).clamp(min=1)
     where_held = (each * holds).sum() / holds.sum().clamp(min=1)
-    patches = F.binary_cross_entropy_with_logits(
-        presence.masked_fill(known == 0, -torch.inf).flatten(2).amax(2).clamp(min=-30),
+    windows = F.binary_cross_entropy_with_logits(
+        odds.masked_fill(known == 0, -torch.inf).flatten(2).amax(2).clamp(min=-30),
         holds.flatten(2).amax(2),
     )
-    total: Tensor = everywhere + where_held + patches
+    total: Tensor = everywhere + where_held + windows
     return total
 
 

@@ -5,12 +5,18 @@ package where a score is compared with a threshold.
 """
 
 from rareseg.decision.operating_point.choose import (
-    SILENCE,
     SILENCE_MARGIN,
     Choice,
     choose_operating_point,
     choose_with_frontier,
     usual_sizes,
+)
+from rareseg.decision.operating_point.evidence import (
+    FEW_ALARMS,
+    FEWEST_GROUPS,
+    TELLING_AUC,
+    PointEvidence,
+    Reached,
 )
 from rareseg.decision.operating_point.fixed import BY_HAND, fixed_point
 from rareseg.decision.operating_point.frontier import Frontier, FrontierPoint
@@ -31,11 +37,13 @@ from rareseg.decision.operating_point.point import (
 
 __all__ = [
     "BY_HAND",
+    "FEWEST_GROUPS",
+    "FEW_ALARMS",
     "LEVELS",
     "LIMITS",
     "OBJECTIVES",
-    "SILENCE",
     "SILENCE_MARGIN",
+    "TELLING_AUC",
     "Choice",
     "Frontier",
     "FrontierPoint",
@@ -43,6 +51,8 @@ __all__ = [
     "Infeasible",
     "Limit",
     "OperatingPoint",
+    "PointEvidence",
+    "Reached",
     "apply_point",
     "choose_operating_point",
     "choose_with_frontier",

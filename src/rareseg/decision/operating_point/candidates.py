@@ -36,14 +36,15 @@ def candidates_near(problem: Problem, best: Best, extra: Sequence[Measure] = ())
     """Return a grid that holds the best point and the usual cut, and what is reached there."""
     rows = problem.rows
     grid = _coarse(problem.grid, bin_of(best.threshold), best.smallest_component)
-    last_of_ties = [i + 1 for i in range(len(rows) - 1) if rows[i].image_score != rows[i + 1].image_score]
+    scores = [row.image_score for row in rows]
+    last_of_ties = [i for i in range(1, len(rows)) if scores[i - 1] != scores[i]]
     between = [(n, gates_between(rows, [n])[0].middle) for n in last_of_ties]
     gates = dict(between[int(at)] for at in _thin(np.arange(len(between)), _GATES))
     if best.gate > 0.0:
-        tops = np.array([row.image_score for row in rows], np.float32)
-        gates[int((tops >= np.float32(best.gate)).sum())] = best.gate
+        reached = np.array(scores, np.float32) >= np.float32(best.gate)
+        gates[int(reached.sum())] = best.gate
     gates[len(rows)] = 0.0
-    passing = over_gates(rows, grid, (*problem.measures, *extra))
+    passing = over_gates(problem, grid, (*problem.measures, *extra))
     kept = [(gates[n], ratios) for n, ratios in passing if n in gates]
     return Candidates(
         grid=grid,

@@ -10,6 +10,9 @@ import numpy as np
 
 from rareseg.data.records import Role
 from rareseg.decision.operating_point.candidates import candidates_near
+from rareseg.decision.operating_point.case_curves import group_shares
+from rareseg.decision.operating_point.default import choose_default
+from rareseg.decision.operating_point.evidence import PointEvidence
 from rareseg.decision.operating_point.frontier import Frontier, frontier_of
 from rareseg.decision.operating_point.goals import Goal, Limit
 from rareseg.decision.operating_point.measures import (
@@ -19,7 +22,9 @@ from rareseg.decision.operating_point.measures import (
     Grid,
     Ints,
     Measure,
+    Product,
     Row,
+    Terms,
     limit_measure,
     terms_of,
 )
@@ -32,20 +37,19 @@ from rareseg.decision.operating_point.search import (
     keeps,
     over_gates,
 )
+from rareseg.decision.operating_point.smoothed import alarm_weight
 from rareseg.errors import UsageError
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
 from rareseg.evaluation.component_table import ComponentTable
-from rareseg.evaluation.intervals import count_groups
+from rareseg.evaluation.intervals import count_groups, group_numbers
 from rareseg.evaluation.metrics import occurring_bins
 from rareseg.evaluation.scores import CaseScores, ScoreTable
 from rareseg.evaluation.values import Undefined, Value
 
 Table: TypeAlias = ScoreTable | ComponentTable
 
-SILENCE = 0.5
-"""What predicting nothing anywhere reaches where there are negative cases."""
-
 SILENCE_MARGIN = 0.01
+"""By how much F-beta and Youden's J must beat predicting nothing anywhere."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,32 @@ def choose_operating_point(
 ) -> OperatingPoint | Infeasible:
     """Return the threshold, smallest component and gate to use, from the cases of ``table``.
 
-    ``maximize`` is a :class:`Goal`, or the name of an objective. The usual one, "dice", is ½·(mean
-    dice over positive cases + share of negative cases left clean), or the first mean alone where
-    there is no negative case. Cases weigh equally, and a positive case that the gate removes has
-    dice 0. Searched are, jointly: of a :class:`ScoreTable` every bin that occurs × every gate
-    between two neighbouring top scores; of a :class:`ComponentTable` the thresholds of its grid ×
-    the sizes ``smallest`` (where None, :func:`usual_sizes`) × the gates.
+    ``maximize`` is a :class:`Goal`, or the name of an objective. The usual one, "dice", is the
+    default point,
 
-    Where nothing beats predicting nothing by :data:`SILENCE_MARGIN`, the threshold lies above all
-    scores that occur and there is no gate. Ties go to the middle of the widest plateau, counted in
-    bins; a gate is set only where it gains something. (Taking the simplest point within one
-    standard error of the best, as Breiman et al. prune trees, was tried for few cases; over 60
-    draws of 8 cases it lost 0.009 on unseen ones, and it is not offered.)
+        (t, g) = argmax D̃(t, g)·(1 − w·Ã(t, g)),   w = n / (n + ¼),
+
+    over threshold t and gate g, with D the mean over groups of the mean dice of their positive
+    cases, A the mean over groups of the share of their negative cases with anything on, n the
+    number of groups that have one, and ˜ a Gaussian over the log-odds of t and g, of
+    σ = min(1, ½ of the interquartile range of the cases' image scores in log-odds, each less the
+    median of the positive, or of the negative, cases). "No gate" is not smoothed over g. A case
+    that the gate holds back has dice 0, or no alarm. If nothing is found at the point as it stands,
+    unsmoothed, the best unsmoothed point is taken. Where the upper limit of the area under the
+    image-level ROC curve lies below 0.6, scores do not tell positive cases from negative ones, and
+    the point is 0.5, if it finds anything. Limits are kept unsmoothed, and the same is maximised
+    among the points that keep them. ``evidence`` says what the point reaches on groups left out of
+    the choice.
+
+    The other objectives are maximised as they stand, each case weighing the same. Where they do not
+    beat predicting nothing (F-beta and Youden's J by :data:`SILENCE_MARGIN`), the threshold lies
+    above all scores that occur and there is no gate.
+
+    Searched are, jointly: of a :class:`ScoreTable` every bin that occurs, for "dice" bins at most
+    ⅛ apart in log-odds, × the gates between two neighbouring image scores; of a
+    :class:`ComponentTable` the thresholds of its grid × the sizes ``smallest`` (where None, 0 for
+    "dice" and :func:`usual_sizes` for the others) × the gates. Ties go to the middle of the widest
+    plateau; a gate is set only where it gains something.
 
     Infeasible where no case holds the region, or no point keeps the goal's limits. Raises
     UsageError where the region is not in the table, an objective is unknown, a goal counts lesions
@@ -101,10 +119,15 @@ def choose_with_frontier(
     problem = _pose(table, rows, goal, smallest)
     if isinstance(problem, str):
         return Choice(Infeasible(region, problem), Frontier())
-    best = find_best(problem)
+    evidence = None
+    if isinstance(problem.terms, Product):
+        chosen = choose_default(problem)
+        best, evidence = (None, None) if chosen is None else chosen
+    else:
+        best = find_best(problem)
     if best is None:
         return Choice(Infeasible(region, _out_of_reach(problem)), Frontier())
-    found = _point_of(problem, best, region=region, goal=goal, role=role)
+    found = _point_of(problem, best, region=region, goal=goal, role=role, evidence=evidence)
     candidates = candidates_near(problem, best, Frontier.measures(table))
     return Choice(found, frontier_of(problem, candidates, chosen=found))
 
@@ -118,7 +141,13 @@ def usual_sizes(table: ComponentTable, region: str) -> tuple[int, ...]:
 
 
 def _point_of(
-    problem: Problem, best: Best, *, region: str, goal: Goal, role: Role | None
+    problem: Problem,
+    best: Best,
+    *,
+    region: str,
+    goal: Goal,
+    role: Role | None,
+    evidence: PointEvidence | None,
 ) -> OperatingPoint:
     """Return the record of the best point, or of silence where that is no worse."""
     threshold, smallest, gate = best.threshold, best.smallest_component, best.gate
@@ -147,6 +176,7 @@ def _point_of(
         n_groups=count_groups(groups),
         assumes_independent_images=None in groups,
         edge_of_grid=at_edge,
+        evidence=evidence,
     )
 
 
@@ -155,13 +185,15 @@ def _silence(problem: Problem, best: Best, goal: Goal) -> int | None:
 
     What wins by so little is an accident: a gate that one case passes, and fills.
     """
+    if isinstance(problem.terms, Product):
+        return None
     has_negatives = any(row.n_inside == 0 for row in problem.rows)
     above = int(problem.grid.bins[-1]) + 1
     if problem.grid.levels is not None:
         above = max(bin_of(row.top) for row in problem.rows) + 1
     if above >= N_BINS or not (has_negatives or goal.maximize == "cost"):
         return None
-    _, ratios = next(over_gates(problem.rows, problem.grid, problem.measures))
+    _, ratios = next(over_gates(problem, problem.grid, problem.measures))
     silent = float(problem.value(ratios)[0, 0])
     margin = TIE if goal.maximize == "cost" else SILENCE_MARGIN
     return above if best.value < silent + margin else None
@@ -181,7 +213,7 @@ def _at(
             level, admitted = 0, 0
         cut = Grid(grid.bins[[level]], cut.sizes, grid.levels[[level]], grid.n_levels)
     measures = (*problem.terms.measures, DICE, CLEAN)
-    ratios = next(ratios for n, ratios in over_gates(problem.rows, cut, measures) if n == admitted)
+    ratios = next(ratios for n, ratios in over_gates(problem, cut, measures) if n == admitted)
     dice, clean = (float(ratio[0, 0]) for ratio in ratios[-2:])
     value = float(problem.terms.value(ratios[:-2])[0, 0])
     negative = Undefined("no negative case to choose on")
@@ -200,21 +232,29 @@ def _pose(
     has_negatives = n_positive < len(rows)
     if goal.maximize == "youden" and goal.level == "image" and not has_negatives:
         return "Youden's J of images needs a negative case, and there is none"
-    terms = terms_of(goal, has_negatives=has_negatives)
+    # The gate admits the first m of them: those whose image score reaches it.
+    ordered = tuple(sorted(rows, key=lambda row: (-row.image_score, row.case_id)))
+    positive = np.array([row.n_inside > 0 for row in ordered], np.bool_)
+    groups = group_numbers([row.group for row in ordered])
+    terms: Terms | Product
+    if goal.maximize == "dice":
+        terms = Product(alarm_weight(len(np.unique(groups[~positive]))))
+    else:
+        terms = terms_of(goal, has_negatives=has_negatives)
     if SPECIFICITY in terms.measures and not any(row.n_voxels > row.n_inside for row in rows):
         return "Youden's J needs voxels outside the region, and there are none"
     if any(limit.kind == "false alarm rate" for limit in goal.limits) and not has_negatives:
         return "a false alarm rate needs a negative case, and there is none"
-    # The gate admits the first m of them: those whose top score reaches it.
-    ordered = tuple(sorted(rows, key=lambda row: (-row.image_score, row.case_id)))
     if isinstance(table, ScoreTable):
         scores = [row for row in rows if isinstance(row, CaseScores)]
         grid = Grid(occurring_bins(scores), np.zeros(1, np.int64))
     else:
         bins: Ints = np.array(table.grid, np.int64)
-        sizes = usual_sizes(table, rows[0].region) if smallest is None else tuple(smallest)
+        sizes = (0,) if smallest is None else tuple(smallest)
+        if smallest is None and goal.maximize != "dice":
+            sizes = usual_sizes(table, rows[0].region)
         grid = Grid(bins, np.array(sizes, np.int64), np.arange(len(bins)), len(bins))
-    return Problem(ordered, terms, goal.limits, grid)
+    return Problem(ordered, terms, goal.limits, grid, group_shares(positive, groups))
 
 
 def _out_of_reach(problem: Problem) -> str:
@@ -227,7 +267,7 @@ def _out_of_reach(problem: Problem) -> str:
     if alone:
         return "; ".join(alone)
     both = " and ".join(limit.sentence for limit in problem.limits)
-    _, silent = next(over_gates(problem.rows, problem.grid, problem.measures))
+    _, silent = next(over_gates(problem, problem.grid, problem.measures))
     if problem.value(silent).max() > -np.inf:
         return f"only predicting nothing at all keeps {both}"
     return f"no threshold, size and gate keeps {both} together; each alone can be kept"
@@ -237,7 +277,7 @@ def _nearest(problem: Problem, limit: Limit, measure: Measure) -> float:
     """Return the best value that a limited measure takes anywhere, silence among it."""
     reached = np.nan
     pick = np.fmax if limit.at_least else np.fmin
-    for _, ratios in over_gates(problem.rows, problem.grid, (measure,)):
+    for _, ratios in over_gates(problem, problem.grid, (measure,)):
         reached = float(pick(reached, pick.reduce(ratios[0], axis=None)))
     return reached
 

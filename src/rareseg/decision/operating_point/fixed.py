@@ -90,7 +90,8 @@ def _mean(measure: Measure, rows: Sequence[Row], grid: Grid | None, gate: float)
         return Undefined("the tables do not count at this threshold")
     total = cases = 0.0
     for row in rows:
-        counted = tally(row, grid) if np.float32(row.image_score) >= np.float32(gate) else silent_tally(row)
+        passes = np.float32(row.image_score) >= np.float32(gate)
+        counted = tally(row, grid) if passes else silent_tally(row)
         above, below = measure.of(counted)
         total += float(np.ravel(above)[0])
         cases += float(np.ravel(below)[0])

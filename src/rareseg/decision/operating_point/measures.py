@@ -50,7 +50,8 @@ class Tally:
     """What is on in one case at every point of a grid, before any gate; counts are (t, s) int64.
 
     ``found`` counts the lesions touched and ``false_components`` the components that touch none;
-    both are 0 where a score table cannot tell.
+    both are 0 where a score table cannot tell. ``share`` is 1 / the number of cases of the same
+    group that are positive, or negative, like this one.
     """
 
     n_inside: int
@@ -60,6 +61,7 @@ class Tally:
     fp: Ints
     found: Ints
     false_components: Ints
+    share: float = 1.0
 
     @property
     def is_positive(self) -> bool:
@@ -67,24 +69,24 @@ class Tally:
         return self.n_inside > 0
 
 
-def tally(row: Row, grid: Grid) -> Tally:
+def tally(row: Row, grid: Grid, share: float = 1.0) -> Tally:
     """Return what a case shows at every point of a grid."""
     n_inside = row.n_inside
     if isinstance(row, CaseScores):
         tp, fp = (counts[:, None] for counts in cumulative(row, grid.bins))
         none = np.zeros_like(tp)
-        return Tally(n_inside, row.n_voxels - n_inside, 0, tp, fp, none, none)
+        return Tally(n_inside, row.n_voxels - n_inside, 0, tp, fp, none, none, share)
     counts = counts_over_sizes(row, grid.n_levels, grid.sizes)
     tp, fp, found, false = (column[grid.levels] for column in counts)
-    return Tally(n_inside, row.n_voxels - n_inside, row.n_lesions, tp, fp, found, false)
+    return Tally(n_inside, row.n_voxels - n_inside, row.n_lesions, tp, fp, found, false, share)
 
 
-def silent_tally(row: Row) -> Tally:
+def silent_tally(row: Row, share: float = 1.0) -> Tally:
     """Return what a case shows behind a gate that it does not reach: nothing, as (1, 1)."""
     none = np.zeros((1, 1), np.int64)
     n_lesions = row.n_lesions if isinstance(row, CaseComponents) else 0
     n_inside = row.n_inside
-    return Tally(n_inside, row.n_voxels - n_inside, n_lesions, none, none, none, none)
+    return Tally(n_inside, row.n_voxels - n_inside, n_lesions, none, none, none, none, share)
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,17 @@ ALARMS = Measure(
     "false alarm rate",
     lambda t: (0.0, 0.0) if t.is_positive else (np.asarray(t.fp > 0, np.float64), 1.0),
 )
+
+
+def of_groups(measure: Measure) -> Measure:
+    """Return a mean over cases as the mean over groups of the mean over their cases."""
+
+    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+        top, bottom = measure.of(t)
+        return t.share * top, t.share * bottom
+
+    return Measure(f"{measure.name}, groups weighing equally", of)
+
 
 FALSE_PER_CASE = Measure(
     "false positives per case", lambda t: (t.false_components.astype(np.float64), 1.0)
@@ -206,8 +219,32 @@ class Terms:
         return total
 
 
+@dataclass(frozen=True)
+class Product:
+    """D·(1 − w·A), the default objective as the cases stand, with w = ``alarm_weight``.
+
+    D and A are means over groups; without a negative case D alone.
+    """
+
+    alarm_weight: float
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """D and, where it counts, A."""
+        return (of_groups(DICE), of_groups(ALARMS)) if self.alarm_weight else (of_groups(DICE),)
+
+    def value(self, ratios: Sequence[Floats]) -> Floats:
+        """Return the objective from the ratios of its measures, of any one shape."""
+        if not self.alarm_weight:
+            return ratios[0].copy()
+        return np.asarray(ratios[0] * (1.0 - self.alarm_weight * ratios[1]))
+
+
 def terms_of(goal: Goal, *, has_negatives: bool) -> Terms:
-    """Return the terms of a goal's objective; without negative cases, those of positives alone."""
+    """Return the terms of a goal's objective; without negative cases, those of positives alone.
+
+    Of every objective but "dice", which is a :class:`Product`.
+    """
     if goal.maximize == "cost":
         return Terms((cost(goal),), (-1.0,))
     if goal.maximize == "youden":

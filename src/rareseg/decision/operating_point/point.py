@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from rareseg.data.components import remove_small
 from rareseg.data.records import Role
+from rareseg.decision.operating_point.evidence import PointEvidence
 from rareseg.errors import ScoreError
+from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.values import Undefined, Value, value_from_json, value_to_json
 
 _NOT_CHOSEN = Undefined("not chosen from scores")
@@ -28,10 +30,12 @@ class OperatingPoint:
     """How the scores of one region become a mask, how that was chosen, and on which cases.
 
     A voxel is on where its score is at or above ``threshold``; components of fewer than
-    ``smallest_component`` voxels are removed; nothing is on where the case's largest score is
-    below ``gate``. ``objective`` says what was maximised and ``value`` what it reached;
-    ``mean_dice`` (over ``n_positive`` cases) and ``share_clean`` (of ``n_negative`` cases) stand
-    beside it, all on the cases that it was chosen on, of role ``role``.
+    ``smallest_component`` voxels are removed; nothing is on where the case's image score
+    (:func:`~rareseg.evaluation.image_score.image_score`) is below ``gate``. ``objective`` says what
+    was maximised and ``value`` what it reached; ``mean_dice`` (over ``n_positive`` cases) and
+    ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the cases that it was chosen
+    on, of role ``role``; they flatter. ``evidence``, of a default point, says what it reaches on
+    groups that were left out of the choice.
 
     Every threshold within ``plateau`` gives the same value there. ``edge_of_grid`` says that the
     threshold, or a plateau of equal values, touches the lowest or the highest score that occurs.
@@ -52,6 +56,7 @@ class OperatingPoint:
     n_groups: int = 0
     assumes_independent_images: bool = False
     edge_of_grid: bool = False
+    evidence: PointEvidence | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the point as plain JSON values."""
@@ -59,16 +64,17 @@ class OperatingPoint:
         for name in _VALUES:
             record[name] = value_to_json(getattr(self, name))
         record["plateau"] = None if self.plateau is None else list(self.plateau)
+        record["evidence"] = None if self.evidence is None else self.evidence.to_dict()
         return record
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> OperatingPoint:
-        """Return the point that :meth:`to_dict` wrote.
+        """Return the point that :meth:`to_dict` wrote, or an earlier release without evidence.
 
         Raises ScoreError where a field is missing, unknown or not of its kind.
         """
         known = {field.name for field in fields(cls)}
-        odd_fields = set(record) ^ known
+        odd_fields = {"evidence", *record} ^ known
         if odd_fields:
             odd = ", ".join(sorted(odd_fields))
             raise ScoreError(f"An operating point lacks or has unknown fields: {odd}; tune again.")
@@ -79,6 +85,8 @@ class OperatingPoint:
             if record["plateau"] is not None:
                 low, high = record["plateau"]
                 values["plateau"] = (float(low), float(high))
+            if (evidence := record.get("evidence")) is not None:
+                values["evidence"] = PointEvidence.from_dict(evidence)
             point = cls(**values)
             allowed = 0.0 <= point.threshold <= 1.0 and 0.0 <= point.gate <= 1.0
         except (TypeError, ValueError, KeyError) as error:
@@ -111,11 +119,16 @@ def default_point(region: str) -> OperatingPoint:
     return OperatingPoint(region=region, threshold=0.5, objective="fixed at 0.5")
 
 
-def apply_point(scores: NDArray[np.float32], point: OperatingPoint) -> NDArray[np.bool_]:
+def apply_point(
+    scores: NDArray[np.float32], point: OperatingPoint, presence: float | None = None
+) -> NDArray[np.bool_]:
     """Return the mask of a region's scores at an operating point.
 
-    ``scores`` is (Z, Y, X) or (Y, X) float32 in [0, 1]; the mask is bool of the same shape. An
-    empty array gives an empty mask. Raises ScoreError where a score is NaN or above 1.
+    ``scores`` is (Z, Y, X) or (Y, X) float32 in [0, 1]; the mask is bool of the same shape.
+    ``presence`` is the network's own probability that the case holds the region, None where it
+    tells none: the gate cuts the image score, √(presence · largest score), or the largest score
+    alone. An empty array gives an empty mask. Raises ScoreError where a score is NaN or above 1, or
+    the presence no probability.
     """
     scores = np.asarray(scores, np.float32)
     top = float(scores.max(initial=0.0))
@@ -123,6 +136,7 @@ def apply_point(scores: NDArray[np.float32], point: OperatingPoint) -> NDArray[n
         raise ScoreError(
             f"Scores of region '{point.region}' reach {top}; they must be probabilities in [0, 1]."
         )
-    if top < np.float32(point.gate):
+    own = as_presence(presence, f"Region '{point.region}'")
+    if np.float32(image_score(top, own)) < np.float32(point.gate):
         return np.zeros(scores.shape, np.bool_)
     return remove_small(scores >= np.float32(point.threshold), point.smallest_component)

@@ -13,6 +13,7 @@ from rareseg.decision.operating_point.measures import (
     Floats,
     Grid,
     Measure,
+    Product,
     Row,
     Terms,
     limit_measure,
@@ -29,14 +30,15 @@ TIE = 1e-9
 class Problem:
     """What is searched: the cases of one region, the objective and its limits, and the grid.
 
-    ``rows`` stand in descending order of their top score, so that the gates between them admit the
-    first one, the first two, … of them.
+    ``rows`` stand in descending order of their image score, so that the gates between them admit
+    the first one, the first two, … of them. ``shares`` (n,) are those of their tallies.
     """
 
     rows: tuple[Row, ...]
-    terms: Terms
+    terms: Terms | Product
     limits: tuple[Limit, ...]
     grid: Grid
+    shares: Floats
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -79,17 +81,18 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def over_gates(
-    rows: Sequence[Row], grid: Grid, measures: Sequence[Measure]
+    problem: Problem, grid: Grid, measures: Sequence[Measure]
 ) -> Iterator[tuple[int, list[Floats]]]:
     """Yield, for every gate from none admitted to all, (how many are admitted, the ratios (t, s)).
 
     Admitting one more case adds its change to running totals, so that all gates pass by in as many
     steps as there are cases, in memory that does not grow with them.
     """
+    rows = problem.rows
     numerators = np.zeros((len(measures), *grid.shape))
     denominators = np.zeros((len(measures), *grid.shape))
-    for row in rows:
-        silent = silent_tally(row)
+    for row, share in zip(rows, problem.shares, strict=True):
+        silent = silent_tally(row, share)
         for m, measure in enumerate(measures):
             top, bottom = measure.of(silent)
             numerators[m] += top
@@ -99,8 +102,8 @@ def over_gates(
         return list(divide(numerators, denominators))
 
     yield 0, ratios()
-    for i, row in enumerate(rows):
-        shown, silent = tally(row, grid), silent_tally(row)
+    for i, (row, share) in enumerate(zip(rows, problem.shares, strict=True)):
+        shown, silent = tally(row, grid, share), silent_tally(row, share)
         for m, measure in enumerate(measures):
             (top, bottom), (top_before, bottom_before) = measure.of(shown), measure.of(silent)
             numerators[m] += top - top_before
@@ -117,7 +120,7 @@ def find_best(problem: Problem) -> Best | None:
     """
     grid = problem.grid
     best = np.full(grid.shape, -np.inf)
-    for admitted, ratios in over_gates(problem.rows, grid, problem.measures):
+    for admitted, ratios in over_gates(problem, grid, problem.measures):
         if admitted:
             np.maximum(best, problem.value(ratios), out=best)
     largest = float(best.max(initial=-np.inf))
@@ -146,7 +149,7 @@ def find_best(problem: Problem) -> Best | None:
 def _best_gate(problem: Problem, cut: Grid) -> float:
     """Return the best gate at one threshold and size: 0 where none gains, else mid-plateau."""
     admitted, values = [], []
-    for n, ratios in over_gates(problem.rows, cut, problem.measures):
+    for n, ratios in over_gates(problem, cut, problem.measures):
         if n:
             admitted.append(n)
             values.append(float(problem.value(ratios)[0, 0]))
@@ -165,7 +168,7 @@ def _best_gate(problem: Problem, cut: Grid) -> float:
 
 @dataclass(frozen=True)
 class Between:
-    """The gates above one top score and at or below the next higher: they admit the same cases."""
+    """The gates above one image score and up to the next higher one: they admit the same cases."""
 
     above: float
     reached: float
@@ -178,9 +181,11 @@ class Between:
 
 
 def gates_between(rows: Sequence[Row], admitted: Sequence[int]) -> list[Between]:
-    """Return the gates that admit so many of the rows, which descend by top score."""
+    """Return the gates that admit so many of the rows, which descend by image score."""
     return [
-        Between(rows[n].image_score if n < len(rows) else 0.0, rows[n - 1].image_score) for n in admitted if n > 0
+        Between(rows[n].image_score if n < len(rows) else 0.0, rows[n - 1].image_score)
+        for n in admitted
+        if n > 0
     ]
 
 

@@ -11,6 +11,7 @@ from rareseg.data.preprocess import Preprocessing
 from rareseg.prediction.bundle import Bundle
 from rareseg.prediction.encoders.efficientnet_lite import NAMES as OWN_ENCODERS
 from rareseg.prediction.notices import LICENCES, NOTICE, attributions_of
+from rareseg.recipe import TrainingSection
 from rareseg.report.card.content import CardContent
 from rareseg.report.wording import count
 
@@ -41,11 +42,13 @@ def details(content: CardContent) -> list[str]:
         f"{content.weights_sha256}.",
         *_beginnings(trained),
         f"- Training: {count(int(trained['steps']), 'step')}, of which the weights of step "
-        f"{trained['best_step']:,} were kept; batches of {recipe.sampling.batch_size} windows of "
+        f"{trained['best_step']:,} were kept"
+        + (", as their running average" if recipe.training.average else "")
+        + f"; batches of {recipe.sampling.batch_size} windows of "
         f"{_extent(recipe.sampling.patch_size)}; sampling "
         f"{', then '.join(phases) or recipe.sampling.strategy}; loss {recipe.loss.name}; learning "
-        f"rate {recipe.training.learning_rate:g}; seed {recipe.training.seed}. The whole recipe is "
-        "in bundle.json.",
+        f"rate {_rate(recipe.training)}; seed {recipe.training.seed}. The whole recipe is in "
+        "bundle.json.",
         f"- Trained with rareseg {trained.get('rareseg', '(version not recorded)')}, finished on "
         f"{trained.get('finished', '(date not recorded)')}.",
         f"- Licence: the weights were made from weights under {' and '.join(_licences(owed))}, see "
@@ -84,6 +87,12 @@ def intended_use(content: CardContent) -> list[str]:
     if getattr(bundle.recipe.network, "encoder", OWN_ENCODERS[0]) not in OWN_ENCODERS:
         lines.append("The encoder is one of timm's: `pip install 'rareseg[encoders]'`.")
     return lines
+
+
+def _rate(training: TrainingSection) -> str:
+    share = training.encoder_rate
+    rate = f"{training.learning_rate:g}"
+    return rate if share == 1.0 else f"{rate}, {share:g} of it in the encoder"
 
 
 def _network(bundle: Bundle) -> str:

@@ -18,9 +18,9 @@ const Cuts = (() => {
     return { record, n, t, s, counts };
   };
 
-  // One number of one case; a case below the gate shows nothing.
+  // One number of one case; a case whose image score is below the gate shows nothing.
   const at = (opened, kind, i, cut) =>
-    opened.record.tops[i] >= cut.gate
+    opened.record.imageScores[i] >= cut.gate
       ? opened.counts[((kind * opened.n + i) * opened.t + cut.threshold) * opened.s + cut.size] : 0;
 
   const mean = (values) => {

@@ -155,7 +155,7 @@ const Explorer = (() => {
     const repaint = async (picture) => {
       if (!picture.near || !self.moved) return;
       const content = await recordOf(picture);
-      const shown = record.tops[content.case] >= self.cut.gate;
+      const shown = record.imageScores[content.case] >= self.cut.gate;
       const found = Paint.outcomes(content, self.cut, shown);
       let canvas = picture.place.querySelector("canvas");
       if (!canvas) {

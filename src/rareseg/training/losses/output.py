@@ -1,24 +1,31 @@
-"""What a training network's output costs, its answer about presence included."""
+"""What a training network's output costs, its answers about presence included."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from rareseg.training.losses.spec import Loss
-from rareseg.training.presence import presence_loss
+from rareseg.training.presence import PresenceOdds, Regions, presence_loss
 
-Output = Tensor | tuple[Tensor, Tensor]
-"""What a network gives in training: logits, alone or with the presence logits."""
+Output = Tensor | tuple[Tensor, PresenceOdds]
+"""What a network gives in training: logits, alone or with what it says of cells and windows."""
 
 
 def training_loss(
-    loss: Loss, output: Output, labels: Tensor, *, presence_weight: float = 0.0
+    loss: Loss,
+    output: Output,
+    labels: Tensor,
+    *,
+    presence_weight: float = 0.0,
+    regions: Regions = (),
 ) -> Tensor:
-    """Return what a training network's output costs, its coarse answer included where it has one.
+    """Return what a training network's output costs, and what it says beside the outlines.
 
-    Computed in float32 whatever the network computed in.
+    ``regions`` are the class indices of each region that its image head tells of. Computed in
+    float32 whatever the network computed in.
     """
     if isinstance(output, Tensor):
         return loss(output.float(), labels)
-    logits, presence = output
-    return loss(logits.float(), labels) + presence_weight * presence_loss(presence.float(), labels)
+    logits, odds = output
+    beside = presence_loss(odds, labels, regions)
+    return loss(logits.float(), labels) + presence_weight * beside

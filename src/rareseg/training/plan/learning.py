@@ -28,8 +28,8 @@ def plan_strategy(draft: Draft, fingerprint: Fingerprint) -> None:
         draft.choose(
             "loss.presence",
             1.0,
-            "many images hold nothing: a coarse head learns beside the outlines which parts of an "
-            "image hold what",
+            "many images hold nothing: beside the outlines the network learns which images hold "
+            "what, and the image-level gate reads that too",
         )
         draft.choose(
             "sampling.strategy",

@@ -1,0 +1,60 @@
+"""Fit what the presence means on whole cases that nothing was learned from, and keep their tables.
+
+The tables hold the presence as the bundle will tell it, so that a point that is chosen on them is a
+point of what `predict` writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from rareseg.data.records import Role
+from rareseg.decision.presence import fit_presence_scaling, scale_presence
+from rareseg.evaluation.component_storage import save_components
+from rareseg.evaluation.storage import save_table
+from rareseg.prediction.bundle import Bundle
+from rareseg.prediction.predictor import Predictor
+from rareseg.progress import Track
+from rareseg.run.prepare import PreparedRun, Say
+from rareseg.run.scoring import Scored, score_all
+
+
+def scale_on_select(
+    run: PreparedRun, bundle: Bundle, *, device: torch.device, track: Track, say: Say
+) -> Bundle:
+    """Return the bundle with its presence scaled by the select cases, whose tables are kept.
+
+    The bundle as it is, where its networks say nothing of whole images or there is no such case.
+    """
+    cases = run.cases("select")
+    if not bundle.tells_presence or not cases:
+        return bundle
+    scored = score_all(
+        Predictor(bundle, device=device),
+        cases,
+        role="select",
+        closely=True,
+        track=track,
+        doing="scoring select cases",
+    )
+    return keep_scaled(run, bundle, scored, role="select", say=say)
+
+
+def keep_scaled(
+    run: PreparedRun, bundle: Bundle, scored: Scored, *, role: Role, say: Say
+) -> Bundle:
+    """Return the bundle with its presence scaled by ``scored``, and save its tables so scaled.
+
+    ``scored`` holds the presence as the networks told it. Out of fold, each case was told by one
+    network, while the bundle scales the mean of what all tell, which is somewhat less sure. Without
+    a presence tables and bundle are as they were.
+    """
+    regions = bundle.classes.regions if bundle.tells_presence else ()
+    scalings = {region: fit_presence_scaling(scored.table, region=region) for region in regions}
+    for region, scaling in scalings.items():
+        say(scaling.sentence(region))
+    save_components(scale_presence(scored.components, scalings), run.folder.components(role))
+    save_table(scale_presence(scored.table, scalings), run.folder.scores(role))
+    return replace(bundle, presence=scalings)
