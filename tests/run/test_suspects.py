@@ -43,7 +43,7 @@ def planted(call, settings, tmp_path_factory):
         folder / "run",
         "--folds",
         "2",
-        *settings(training__steps=120, split__train=0.6, split__select=0.2, split__test=0.2),
+        *settings(training__steps=200, split__train=0.6, split__select=0.2, split__test=0.2),
     )
     assert called.code == 0, called.err
     return folder / "run", faults
@@ -140,9 +140,9 @@ def test_a_killed_search_goes_on_where_it_stopped(planted, found, monkeypatch):
     lines = whole.splitlines(keepends=True)
     kept.write_bytes(b"".join(lines[:9]) + lines[9][:40])
     asked = []
-    predict = Predictor.probabilities
+    predict = Predictor.predict
     monkeypatch.setattr(
-        Predictor, "probabilities", lambda self, image: asked.append(1) or predict(self, image)
+        Predictor, "predict", lambda self, image: asked.append(1) or predict(self, image)
     )
     again = find_suspects(run)
     assert again.suspects == found.suspects

@@ -30,6 +30,7 @@ from rareseg.training.losses import (
     spec,
     training_loss,
 )
+from rareseg.training.presence import PresenceOdds
 
 SpecOf = LossSpec[Any]
 Check = Callable[[SpecOf], None]
@@ -245,9 +246,12 @@ def check_every_setting_is_read(spec_: SpecOf) -> None:
 
     def cost_of(settings: LossSection, seed: int) -> Tensor:
         logits, labels = a_batch(UNIONS, (16, 16), patches=3, seed=seed)
-        presence = logits[:, 1:, ::8, ::8]
+        regions = tuple(UNIONS.regions.values())
+        odds = PresenceOdds(logits[:, 1:, ::8, ::8], logits[:, : len(regions)].mean((2, 3)))
         cost = make_loss(settings, UNIONS)
-        return training_loss(cost, (logits, presence), labels, presence_weight=settings.presence)
+        return training_loss(
+            cost, (logits, odds), labels, presence_weight=settings.presence, regions=regions
+        )
 
     for key in keys_of(spec_.section):
         pairs = [

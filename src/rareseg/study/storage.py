@@ -227,7 +227,9 @@ def _lock(url: str, name: str) -> Lock:
 
 def _refusal(name: str, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     one, two = _flat(begun), _flat(asked)
-    key = next(key for key in sorted({*one, *two}) if one.get(key) != two.get(key))
+    # Of another network or loss the name says more than the settings that went with it.
+    keys = sorted({*one, *two}, key=lambda key: (not key.endswith(".name"), key))
+    key = next(key for key in keys if one.get(key) != two.get(key))
     remedy = "choose another --out, or call it as it was begun"
     if key in ("code", "torch", "data"):
         remedy = f"use the same {'data' if key == 'data' else 'version'} on every machine"
