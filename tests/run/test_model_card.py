@@ -13,6 +13,7 @@ import pytest
 from rareseg import __version__
 from rareseg.decision.guarantees import make_promise
 from rareseg.prediction.bundle import load_bundle, weights_digest
+from rareseg.report.evidence import evidence_lines
 from rareseg.run.certify import certify
 from rareseg.run.folder import RunFolder
 from rareseg.run.model_card import write_model_card
@@ -84,6 +85,9 @@ def test_its_figures_are_those_of_the_scorecard(finished):
 def test_it_says_where_each_region_is_cut_and_what_is_promised(finished):
     card = card_of(finished)
     (point,) = load_bundle(finished / "bundle").points.values()
+    lines = evidence_lines(point)
+    assert any("left out of the choice" in line for line in lines)
+    assert all(f"\n  - {line}.\n" in card for line in lines)
     assert f"chosen for {point.objective} on {point.n_positive} positive" in card
     assert section(card, "Certificates").strip() == f"- {point.region}: none."
 

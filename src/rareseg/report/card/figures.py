@@ -8,6 +8,7 @@ from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.card.content import CardContent
 from rareseg.report.card.markdown import markdown_table
+from rareseg.report.evidence import evidence_lines
 from rareseg.report.strata import Number, stratum_tables
 from rareseg.report.wording import count, percent, score, threshold
 
@@ -28,6 +29,8 @@ def metrics(content: CardContent) -> list[str]:
         why = content.infeasible.get(region, "none was chosen")
         said = f"no operating point: {why}" if point is None else _cut(point, content.element)
         lines.append(f"- {region}: {said}.")
+        if point is not None:
+            lines += [f"  - {line}." for line in evidence_lines(point)]
     lines += ["", "Scores as probabilities:", ""]
     for region in bundle.classes.regions:
         fitted = bundle.calibration.get(region)
@@ -130,8 +133,8 @@ def _cut(point: OperatingPoint, element: str) -> str:
         + ")"
     )
     if is_defined(point.mean_dice):
-        text += f"; dice {score(point.mean_dice)} there"
-    if is_defined(point.share_clean):
+        text += f"; on these cases, which flatter, dice {score(point.mean_dice)}"
+    if is_defined(point.mean_dice) and is_defined(point.share_clean):
         text += f", {percent(point.share_clean)} of the negative cases without an alarm"
     return text
 
