@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch.optim.swa_utils import AveragedModel
 
 from rareseg.data.arrays import store_from_arrays
-from rareseg.prediction.networks import build_network, encoder
+from rareseg.prediction.networks import build_network, deepest, encoder
 from rareseg.recipe import Recipe, TrainingSection, make_recipe
 from rareseg.sampling.sampler import PatchSampler
 from rareseg.training.checked import Checked
@@ -286,20 +286,22 @@ class TestEncoderRate:
         assert all(torch.equal(fitted.weights[name], whole[-1][name]) for name in whole[-1])
 
     @pytest.mark.parametrize(("rate", "groups"), [(1.0, 2), (0.5, 4)])
-    def test_every_parameter_is_in_one_group_within_a_presence_head_too(self, rate, groups):
+    def test_every_parameter_is_in_one_group_and_heads_learn_at_the_full_rate(self, rate, groups):
         recipe = recipe_for(1, encoder_rate=rate)
         inner = network_for(recipe)
+        at, features = deepest(recipe.network)
         network = WithPresence(
-            inner, deepest="model.1.submodule", features=8, dimension=2, classes=2, regions=[[1]]
+            inner, deepest=at, features=features, dimension=2, classes=2, regions=((1,),)
         )
         modules = [inner.get_submodule(name) for name in encoder(recipe.network)]
         made = parameter_groups(network, modules, recipe.training)
         assert len(made) == groups
         members = [id(p) for group in made for p in group.parameters]
         assert sorted(members) == sorted(map(id, network.parameters()))
-        heads = (network.cells, network.image_head)
-        head = {id(p) for module in heads for p in module.parameters()}
-        assert all(group.rate == 1.0 for group in made if head & {id(p) for p in group.parameters})
+        rates = {id(p): group.rate for group in made for p in group.parameters}
+        heads = [*network.cells.parameters(), *network.image_head.parameters()]
+        assert heads
+        assert {rates[id(p)] for p in heads} == {1.0}
 
 
 class TestAverageInTheLoop:
