@@ -118,7 +118,6 @@ def do_run(run: Run) -> str:
         run.threads,
         run.settings,
     )
-    begun = (run.work / "train.log").is_file()
     version = source_version()
     outcome = run.row.learn(run.row, task)
     cases, classes = run.folds.tested(run.fold), run.folds.fingerprint.classes
@@ -140,7 +139,7 @@ def do_run(run: Run) -> str:
             },
             "steps": outcome.steps,
             "seconds": outcome.seconds,
-            "resumed": begun,
+            "resumed": outcome.resumed,
             "points": {region: dict(point) for region, point in outcome.points.items()},
             "about": dict(outcome.about),
             "against_own_cases": None if own is None else differences_to_own(own, records),

@@ -8,6 +8,7 @@ scores of whole images become a table with `rareseg.evaluation.scores.score_case
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 from few_labels_data import DataSet
 
+from rareseg.data.files import atomic_write
 from rareseg.errors import RecipeError, WorkError
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.storage import load_table
@@ -54,8 +56,9 @@ class Outcome:
     ``masks/REGION/ID.ext`` are the final masks of the tested cases at the row's own points;
     ``table`` holds the scores of the same cases; ``points`` are the points by region as plain
     values. ``seconds`` is the time of everything up to the chosen point and the row's own
-    evaluation, without the prediction of masks for this benchmark. ``about`` is anything else that
-    a reader may want to know of the model.
+    evaluation, without the prediction of masks for this benchmark; of a run that was ``resumed``
+    those since the last interruption. ``about`` is anything else that a reader may want to know of
+    the model.
     """
 
     masks: Path
@@ -65,6 +68,7 @@ class Outcome:
     settings: tuple[str, ...]
     steps: int
     seconds: float
+    resumed: bool
     about: Mapping[str, Any]
     own_cases: Path | None = None
 
@@ -101,7 +105,7 @@ def learn_rareseg(row: Row, task: Task) -> Outcome:
     arguments += [] if task.budget is None else ["--budget", task.budget]
     for setting in settings:
         arguments += ["--set", setting]
-    seconds = call(arguments, task.folder / "train.log", threads=task.threads)
+    seconds, resumed = _trained(arguments, task)
     masks = task.folder / "masks"
     call(
         ["predict", str(run), str(task.tested), "--out", str(masks)],
@@ -118,6 +122,7 @@ def learn_rareseg(row: Row, task: Task) -> Outcome:
         settings=settings,
         steps=int(bundle.trained["steps"]),
         seconds=seconds,
+        resumed=resumed,
         about={
             "settings_left_out": list(unknown),
             "best_step": bundle.trained["best_step"],
@@ -127,6 +132,27 @@ def learn_rareseg(row: Row, task: Task) -> Outcome:
         },
         own_cases=run / "cases.csv",
     )
+
+
+def _trained(arguments: list[str], task: Task) -> tuple[float, bool]:
+    """Train to the end; returns the seconds, and whether they are those of a resumed call.
+
+    What ended is noted, so that an interruption of what comes after it costs no second evaluation.
+    Raises WorkError where it was trained with other arguments.
+    """
+    note, log = task.folder / "trained.json", task.folder / "train.log"
+    if not note.is_file():
+        resumed = log.is_file()
+        seconds = call(arguments, log, threads=task.threads)
+        with atomic_write(note) as temporary:
+            told = {"arguments": arguments, "seconds": seconds, "resumed": resumed}
+            temporary.write_text(json.dumps(told), encoding="utf-8")
+    known = json.loads(note.read_text(encoding="utf-8"))
+    if known["arguments"] != arguments:
+        raise WorkError(
+            f"{task.folder} was trained with other arguments; choose another --out, or remove it."
+        )
+    return float(known["seconds"]), bool(known["resumed"])
 
 
 def call(arguments: list[str], log: Path, *, threads: int) -> float:
