@@ -322,7 +322,7 @@ def grid(drawn: Drawn, rounds: int) -> None:
         gain = np.where(
             positive[:, None, None], dice / positive.sum(), -alarm / max((~positive).sum(), 1)
         )
-        by_gate = np.cumsum(gain[np.argsort(-found.tops)], axis=0)
+        by_gate = np.cumsum(gain[np.argsort(-found.image_scores)], axis=0)
         return by_gate.max(), by_gate.size
 
     times = interleave({"search": search}, rounds)["search"]

@@ -117,8 +117,12 @@ def _falling_gates(point: Cut, select: Table) -> Path:
     if not select.has_presence(point.region):
         last = max(last, threshold)
     passed = max((bin_of(row.image_score) for row in select.rows if row.n_inside > 0), default=last)
-    tops = np.array([bin_of(row.image_score) for row in select.rows], np.int64)
-    above = np.append(_thin(np.arange(last + 1, passed + 1), STEPS), _thin(np.unique(tops), STEPS))
+    reached = np.unique([bin_of(row.image_score) for row in select.rows]).astype(np.int64)
+    # Most bins lie far below the lowest image score, where a few gates will do.
+    lowest = max(last + 1, int(reached[0])) if len(reached) else last + 1
+    below = _thin(np.arange(last + 1, lowest), STEPS // 8)
+    above = _thin(np.arange(lowest, passed + 1), STEPS)
+    above = np.concatenate([below, above, _thin(reached, STEPS)])
     falling = np.unique(above[(above > last) & (above <= passed)])[::-1]
     gates = np.append(bin_edges()[falling].astype(np.float64), point.gate)
     return _path(np.full(len(gates), threshold), gates, point.smallest_component, select)

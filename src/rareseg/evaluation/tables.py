@@ -180,7 +180,7 @@ def read_about(arrays: Columns) -> list[About]:
 
 
 VERSION = 2
-"""Of a table's file. Version 1 had no presence, and no reader of it would miss one."""
+"""Of a table's file; version 1 had no presence."""
 
 
 def write_archive(path: Path, arrays: Columns) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from rareseg.data.presences import NAME as PRESENCES
 from rareseg.data.records import Role
 from rareseg.decision.group_losses import Table
 from rareseg.decision.guarantees import Promise
@@ -51,8 +52,11 @@ from rareseg.run.tune import Rule, asked_regions, describe_choice, write_choices
 DICE = Rule.of("dice")
 """What is maximised where nothing else is asked for."""
 
-ARITHMETIC: Mapping[str, Any] = {"scores": "read from files"}
-"""All that is known of what scored the cases."""
+
+def arithmetic_of_files(*, with_presence: bool) -> dict[str, Any]:
+    """Return all that is known of what scored the cases."""
+    return {"scores": f"read from files{' with ' + PRESENCES if with_presence else ''}"}
+
 
 _SELECTED = (
     "the select cases chose the point (give some cases the role certify, in a manifest's split "
@@ -124,7 +128,8 @@ def certify_outside(
             False: (tables[0], own[0]),
             True: (tables[1], own[1]),
         }
-        found |= keep_each(promise, starts, sight, source, ARITHMETIC, decided.spent)
+        arithmetic = arithmetic_of_files(with_presence=decided.with_presence)
+        found |= keep_each(promise, starts, sight, source, arithmetic, decided.spent)
         kept = {name: result for name, result in found.items() if isinstance(result, Kept)}
         certificates, spent = add_statements(
             decided.certificates,
@@ -186,7 +191,8 @@ def _decided(folder: RunFolder, opened: OpenedOutside) -> OutsidePoints:
     """Return what was decided for these files before."""
     if (folder.root / NAME).is_file():
         return load_outside_points(folder.root)
-    return OutsidePoints(opened.classes, opened.channels)
+    told = opened.presences is not None
+    return OutsidePoints(opened.classes, opened.channels, with_presence=told)
 
 
 def _source(opened: OpenedOutside) -> Source:

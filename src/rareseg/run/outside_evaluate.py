@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from rareseg.data.fingerprint import Fingerprint
+from rareseg.data.presences import NAME as PRESENCES
 from rareseg.data.records import Role
 from rareseg.decision.operating_point import Infeasible, default_point
-from rareseg.errors import DataError
+from rareseg.errors import DataError, ScoreError
 from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.storage import load_table
 from rareseg.progress import Track, silent
@@ -32,7 +33,7 @@ from rareseg.run.evaluate import (
     write_evaluation,
 )
 from rareseg.run.folder import RunFolder, read_split, require_free
-from rareseg.run.outside import ARITHMETIC
+from rareseg.run.outside import arithmetic_of_files
 from rareseg.run.outside_points import OutsidePoints, load_outside_points
 from rareseg.run.outside_scores import (
     OpenedOutside,
@@ -69,13 +70,21 @@ def evaluate_outside(
 
     Raises :class:`OutputError` where ``out`` holds anything, :class:`RunError` where ``points`` is
     no such folder, :class:`DataError` where some of the cases had a say and others not, or where no
-    case is of role test, and as :func:`tune_outside` does.
+    case is of role test, :class:`ScoreError` where only the points or only the files come with an
+    ``image_scores.csv``, and as :func:`tune_outside` does.
     """
     out, asked = Path(out), asked or Asked()
     require_free(out)
     decided = None if points is None else load_outside_points(Path(points))
     known = None if decided is None else (decided.classes, decided.channels)
     opened = open_outside(outside, roles=("test",), known=known, track=track)
+    if decided is not None and decided.with_presence != (opened.presences is not None):
+        had, has = ("with", "no such") if decided.with_presence else ("without", "such a")
+        raise ScoreError(
+            f"The gates of {points} were chosen {had} {PRESENCES}, but {outside.probabilities} "
+            f"holds {has} file, so that they would cut other image scores; write it for both, or "
+            "tune again."
+        )
     cases = opened.cases("test")
     if not cases:
         raise DataError(
@@ -169,4 +178,5 @@ def _statement_lines(decided: OutsidePoints | None) -> Mapping[str, tuple[str, .
     """Return what is promised of the points in use, line by line."""
     if decided is None:
         return {}
-    return lines_about(decided.points, decided.certificates, ARITHMETIC)
+    arithmetic = arithmetic_of_files(with_presence=decided.with_presence)
+    return lines_about(decided.points, decided.certificates, arithmetic)

@@ -23,7 +23,8 @@ class OutsidePoints:
 
     ``channels`` are the declared regions in the order of a file's channels, empty where none were
     declared. ``certificates`` and ``spent`` are those of a
-    :class:`~rareseg.prediction.bundle.Bundle`.
+    :class:`~rareseg.prediction.bundle.Bundle`. ``with_presence`` says whether the gates were chosen
+    on image scores that hold what an ``image_scores.csv`` said.
     """
 
     classes: Classes
@@ -31,6 +32,7 @@ class OutsidePoints:
     points: Mapping[str, OperatingPoint] = field(default_factory=dict)
     certificates: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
     spent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    with_presence: bool = False
 
 
 def save_outside_points(folder: Path, decided: OutsidePoints) -> None:
@@ -45,6 +47,7 @@ def save_outside_points(folder: Path, decided: OutsidePoints) -> None:
             for region, statements in decided.certificates.items()
         },
         "spent": {region: dict(used) for region, used in decided.spent.items()},
+        "with_presence": decided.with_presence,
     }
     with atomic_write(folder / NAME) as temporary:
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
@@ -78,6 +81,7 @@ def load_outside_points(folder: Path) -> OutsidePoints:
                 for region, statements in record["certificates"].items()
             },
             spent=record["spent"],
+            with_presence=bool(record.get("with_presence", False)),
         )
     except (OSError, AttributeError, KeyError, TypeError, ValueError, ScoreError) as error:
         raise RunError(

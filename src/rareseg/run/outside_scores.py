@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from joblib import Parallel, delayed
 
 from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.formats import read_image
+from rareseg.data.presences import NAME as PRESENCES
+from rareseg.data.presences import Presences, read_presences
 from rareseg.data.probabilities import (
     ProbabilityFiles,
     list_probabilities,
@@ -44,9 +46,10 @@ _LOWEST_TOP = np.float32(1.0) / np.float32(255.0)
 class Outside:
     """Scores that another tool wrote, and the references that they are held against.
 
-    ``probabilities`` is a folder as :mod:`rareseg.data.probabilities` describes it. ``split`` is a
-    table with the columns id and role, as a run's split.csv; without one, a manifest's split
-    column gives the roles.
+    ``probabilities`` is a folder as :mod:`rareseg.data.probabilities` describes it; where it holds
+    an ``image_scores.csv`` (:mod:`rareseg.data.presences`), gates read that too. ``split`` is a
+    table with the columns id and role, as a run's split.csv; without one, a manifest's split column
+    gives the roles.
     """
 
     probabilities: Path
@@ -59,7 +62,8 @@ class OpenedOutside:
     """Scores and references that were found to fit by name.
 
     ``roles`` is empty where none was declared. ``channels`` are the declared regions in the order
-    of a file's channels.
+    of a file's channels. ``presences`` are what ``image_scores.csv`` says, None where it is not
+    there.
     """
 
     dataset: Dataset
@@ -68,6 +72,7 @@ class OpenedOutside:
     roles: Mapping[str, Role]
     classes: Classes
     channels: tuple[str, ...]
+    presences: Presences | None = None
 
     def cases(self, role: Role) -> tuple[Case, ...]:
         """Return the cases of a role; all of them play every role where none was declared."""
@@ -86,6 +91,8 @@ class OpenedOutside:
                 about = path.stat()
                 stamp = [case, region, path.name, about.st_size, about.st_mtime_ns]
                 digest.update(json.dumps(stamp).encode())
+        if self.presences is not None:
+            digest.update(json.dumps(self.presences, sort_keys=True).encode())
         digest.update(json.dumps(sorted(self.roles.items())).encode())
         return digest.hexdigest()
 
@@ -103,8 +110,9 @@ def open_outside(
     classes and channels of points that were chosen before, otherwise they are those of the data.
 
     Raises :class:`DataError` where files are missing or belong to no case, a folder is no region,
-    roles are missing for some cases, or a group was given several; :class:`ProblemsError` for
-    references with problems. That no reference is positive is no problem.
+    roles are missing for some cases, a group was given several, or an ``image_scores.csv`` does not
+    fit; :class:`ProblemsError` for references with problems. That no reference is positive is no
+    problem.
     """
     dataset = outside.references.open()
     declared = _roles(dataset, outside.split)
@@ -130,7 +138,12 @@ def open_outside(
                 f"{files.folder / region} is named after no region"
                 f"{nearest(region, classes.regions)}; allowed are {', '.join(classes.regions)}."
             )
-    return OpenedOutside(dataset, fingerprint, files, declared, classes, channels)
+    table, presences = files.folder / PRESENCES, None
+    if table.is_file():
+        needed = [i for i in ids if declared.get(i, roles[0]) in roles]
+        presences = read_presences(table, known=ids, needed=needed, regions=classes.regions)
+        _require_told(files.folder, files.regions, presences[needed[0]] if needed else None)
+    return OpenedOutside(dataset, fingerprint, files, declared, classes, channels, presences)
 
 
 def score_outside(
@@ -182,6 +195,7 @@ def read_case(opened: OpenedOutside, case: Case) -> Iterator[tuple[ScoredCase, C
     :class:`ReadError` and :class:`DataError` as the readers do.
     """
     classes = opened.classes
+    said = None if opened.presences is None else opened.presences[case.id]
     image = read_image(case.images)
     labels = read_class_indices(case, classes, image)
     own = {
@@ -192,7 +206,8 @@ def read_case(opened: OpenedOutside, case: Case) -> Iterator[tuple[ScoredCase, C
         path, array = opened.files.files[case.id][""], own.pop("")
         meaning = _meaning(path, len(array), classes, opened.channels)
         if not meaning:
-            yield ScoredCase(case, image, labels, array), classes
+            _require_told(opened.files.folder, classes.regions, said)
+            yield ScoredCase(case, image, labels, array, said), classes
             return
         own = {region: array[k : k + 1] for k, region in enumerate(meaning)}
     references = region_references(labels, classes)
@@ -205,7 +220,20 @@ def read_case(opened: OpenedOutside, case: Case) -> Iterator[tuple[ScoredCase, C
             )
         alone = Classes(("background", region), (0, 1), {region: (1,)})
         both = np.concatenate([np.float32(1.0) - score, score])
-        yield ScoredCase(case, image, references[region], both), alone
+        _require_told(opened.files.folder, (region,), said)
+        yield ScoredCase(case, image, references[region], both, said), alone
+
+
+def _require_told(folder: Path, regions: Iterable[str], said: Mapping[str, float] | None) -> None:
+    """Raise DataError where there are scores of a region, but no presence, while others have it."""
+    if said is None:
+        return
+    for region in regions:
+        if region not in said:
+            raise DataError(
+                f"{folder / PRESENCES} names the regions {', '.join(said)}, but {folder} holds "
+                f"scores of '{region}' too; add its lines, or take {PRESENCES} away."
+            )
 
 
 def _meaning(path: Path, n: int, classes: Classes, channels: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from rareseg.data.dataset import open_images
 from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
+from rareseg.data.presences import NAME as PRESENCES
+from rareseg.data.presences import PresenceFile
 from rareseg.data.records import Case, Image
 from rareseg.decision.calibration import Calibration
 from rareseg.decision.operating_point import apply_point
@@ -41,9 +43,10 @@ def predict(
     ``run`` is a run's folder, or its bundle alone, wherever that lies.
     Masks are on each image's own grid, in its own format (PNG for JPEG, NIfTI for DICOM).
     ``probabilities`` also writes ``out/probabilities/REGION/ID.ext``, ``calibrated`` as the run's
-    calibration makes them; masks are cut from the scores as they are either way. Images whose label
-    map is there already, by this model at these points, are skipped, so that an interrupted call
-    can be repeated. Returns the label maps.
+    calibration makes them; masks are cut from the scores as they are either way. Where the model
+    tells the presence, ``out/probabilities/image_scores.csv`` holds it beside them. Images whose
+    label map is there already, by this model at these points, are skipped, so that an interrupted
+    call can be repeated. Returns the label maps.
 
     Raises :class:`DataError` for images that the model cannot take, or where a calibration is asked
     for and was never fitted, :class:`UsageError` for ``calibrated`` without ``probabilities``, and
@@ -68,13 +71,16 @@ def predict(
     _require_other_place(out, cases)
     _begin(out, bundle, calibration)
     predictor = Predictor(bundle, device=device)
-    written = []
+    targets = {case.id: out / f"{case.id}{mask_suffix(case.images[0])}" for case in cases}
+    told = None
+    if probabilities and bundle.tells_presence:
+        kept = [case for case, target in targets.items() if target.is_file()]
+        told = PresenceFile(out / "probabilities" / PRESENCES, kept=kept)
     for case in track(cases, "predicting", len(cases)):
-        target = out / f"{case.id}{mask_suffix(case.images[0])}"
+        target = targets[case.id]
         if not target.is_file():
-            _predict_case(predictor, case, target, calibration if probabilities else None)
-        written.append(target)
-    return written
+            _predict_case(predictor, case, target, calibration if probabilities else None, told)
+    return list(targets.values())
 
 
 def _predict_case(
@@ -82,10 +88,12 @@ def _predict_case(
     case: Case,
     target: Path,
     calibration: Mapping[str, Calibration] | None,
+    told: PresenceFile | None,
 ) -> None:
     """Write everything of one case, the label map last: where it stands, the rest does too.
 
-    Probabilities are written where ``calibration`` is not None, and calibrated where it says how.
+    Probabilities are written where ``calibration`` is not None, and calibrated where it says how;
+    the presence of the regions with a point goes to ``told``.
     """
     image = read_image(case.images)
     try:
@@ -107,6 +115,8 @@ def _predict_case(
             place.parent.mkdir(parents=True, exist_ok=True)
             shown = calibration[region].apply(score) if region in calibration else score
             write_probabilities(place, shown, image.geometry)
+    if told is not None and found.presence is not None:
+        told.add(case.id, {r: q for r, q in found.presence.items() if r in points})
     _write(target, label_map(found.probabilities, masks, classes), image)
 
 
