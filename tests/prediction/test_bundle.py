@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
@@ -182,3 +183,58 @@ def test_nothing_is_unpickled(save, folder, tmp_path):
 def test_the_trap_is_one(tmp_path):
     pickle.loads(pickle.dumps(Trap(tmp_path / "it-ran")))
     assert (tmp_path / "it-ran").exists()
+
+
+OLD = Path(__file__).with_name("bundle_of_format_1.json")
+"""A description as version 0.1.0 wrote it while all networks shared one section, and all losses."""
+
+
+def test_a_bundle_of_flat_sections_is_the_model_that_it_was(tmp_path):
+    content = json.loads(OLD.read_text(encoding="utf-8"))
+    assert content["recipe"]["network"]["residual_units"] == 2
+    settings = make_recipe(content["recipe"]).network
+    torch.manual_seed(0)
+    network = build_network(settings, dimension=2, channels=1, classes=2)
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    digest = hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
+    content["weights_sha256"] = digest
+    (tmp_path / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
+    loaded = load_bundle(tmp_path)
+    assert loaded.recipe.network.model_dump() == {
+        "name": "segresnet",
+        "first_width": 8,
+        "levels": 2,
+        "blocks": 2,
+        "norm": "batch",
+        "dropout": 0.0,
+    }
+    assert loaded.recipe.loss.name == "focal"
+    assert loaded.points["spot"].threshold == 0.25
+    save_points(tmp_path, {"spot": OperatingPoint("spot", threshold=0.5)})
+    assert load_bundle(tmp_path).recipe == loaded.recipe
+    assert load_bundle(tmp_path).points["spot"].threshold == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "units", "expected"),
+    [
+        ("half_unet", [4, 8, 12], 0, "d50d46ae3cd6bcff"),
+        ("half_unet", [4, 8, 12], 2, "50e32593dd7809c2"),
+        ("unet", [4, 8, 12], 0, "4af7d063011ed8a5"),
+        ("unet", [4, 8, 12], 2, "2e72772c8e3ecadc"),
+        ("dynunet", [4, 8, 12], 0, "5f77f1bbb23d5040"),
+        ("dynunet", [4, 8, 12], 2, "5fcea1c9a7a00a25"),
+        ("basicunet", [4, 8, 8, 8, 16], 0, "8982026774ca3255"),
+        ("basicunet", [4, 8, 8, 8, 16], 2, "8982026774ca3255"),
+        ("segresnet", [4, 8, 12], 0, "94491444e293e81b"),
+        ("segresnet", [4, 8, 12], 2, "bc5b1fd6bb79c94d"),
+    ],
+)
+def test_networks_of_flat_sections_have_the_tensors_that_they_had(name, width, units, expected):
+    """Names and shapes, as commit 46978bf built them (MONAI 1.6.1): its bundles load."""
+    flat = {"name": name, "width": width, "residual_units": units, "norm": "batch", "dropout": 0.1}
+    network = build_network(
+        make_recipe({"network": flat}).network, dimension=2, channels=2, classes=3
+    )
+    lines = [f"{key} {list(tensor.shape)}" for key, tensor in network.state_dict().items()]
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == expected

@@ -7,9 +7,11 @@ before the tests is checked as ours are.
 from __future__ import annotations
 
 import copy
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
@@ -428,6 +430,16 @@ def _registers_that_forget(monkeypatch):
 
 
 @pytest.mark.usefixtures("_registers_that_forget")
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_network_that_contributing_adds_keeps_it_too(check):
+    page = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    chapter = page.split("## Add a network\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", chapter, re.DOTALL)
+    exec(block, {"__name__": "contributing"})
+    check(networks()["hourglass"])
+
+
+@pytest.mark.usefixtures("_registers_that_forget")
 class TestWrongNetworksAreCaught:
     def test_one_that_is_right_passes(self):
         assert failures(Tiny) == []
@@ -486,5 +498,4 @@ class TestWrongNetworksAreCaught:
 
 
 def test_what_was_registered_for_a_test_is_gone():
-    assert "tiny" not in networks()
-    assert "tiny" not in NETWORK_SECTIONS.names
+    assert not {"tiny", "hourglass"} & {*networks(), *NETWORK_SECTIONS.names}
