@@ -118,8 +118,8 @@ def build_network(
 ) -> torch.nn.Module:
     """Return the untrained network that ``settings`` describe, drawn from torch's generator.
 
-    Takes float32 (batch, channels, *space) and gives logits (batch, classes, *space); every side
-    of ``space`` is a multiple of :func:`stride`. Raises :class:`RecipeError` where the network
+    Takes float32 ``(batch, channels, *space)`` and gives logits ``(batch, classes, *space)``; every
+    side of ``space`` is a multiple of :func:`stride`. Raises :class:`RecipeError` where the network
     cannot be built so.
     """
     build = spec_of(settings).build
