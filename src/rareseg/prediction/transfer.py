@@ -158,8 +158,8 @@ def fitting_weights(
     if not weights:
         raise RecipeError(
             f"{setting} is {source}, of which nothing fits the network: it holds "
-            f"{listed(found)} where {listed(own)} are needed; choose network.name "
-            "and its settings as they were there."
+            f"{listed(found)} where {listed(own)} are needed; choose the network, or its "
+            "encoder, and their settings as they were there."
         )
     shared = [n for n in own if n not in weights and names[n] in found]
     return Transfer(

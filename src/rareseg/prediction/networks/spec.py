@@ -55,8 +55,9 @@ class NetworkSpec(Generic[S]):
     """Everything that the package knows of a network.
 
     ``section`` is its part of the recipe, ``build`` makes it. Each side of its input is a multiple
-    of ``stride(settings)``. ``begin`` gives the weights that it begins with beside random ones, as
-    far as they fit a network of ``channels`` input channels; None where all are random.
+    of ``stride(settings)``, by which its deepest features are smaller. ``begin`` gives the weights
+    that it begins with beside random ones, as far as they fit a network of ``channels`` input
+    channels; None where all are random.
     """
 
     section: type[S]

@@ -20,7 +20,6 @@ class Plan:
 
 
 @dataclass
-@dataclass
 class Draft:
     """A recipe in the making: what the user set wins, and says so."""
 
