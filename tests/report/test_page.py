@@ -5,8 +5,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rareseg.decision.operating_point import Infeasible
+from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import WorkError
+from rareseg.report.evidence import evidence_rows
 from rareseg.report.page import render, write_report
 from rareseg.report.tables import case_table
 
@@ -50,6 +51,20 @@ def page(content):
 @pytest.fixture(scope="module")
 def reader(page):
     return read(page)
+
+
+def test_what_is_known_beside_a_point_stands_on_the_page(content, reader):
+    text = "".join(reader.texts)
+    chosen = [
+        point
+        for region in content.regions
+        if isinstance(point := content.points.get(region), OperatingPoint) and point.evidence
+    ]
+    assert chosen
+    for point in chosen:
+        for title, told in evidence_rows(point):
+            assert title in text
+            assert told.replace(" %", "\u202f%") in text.replace(" %", "\u202f%")
 
 
 def test_it_is_one_file_that_asks_no_host_for_anything(reader):
