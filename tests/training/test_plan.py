@@ -135,6 +135,14 @@ class TestWindows:
         assert words in reason_of(plan, "network.norm")
 
 
+class TestPrediction:
+    def test_photographs_are_mirrored_unless_they_are_not_while_learning(self):
+        assert plan_recipe(photographs()).recipe.prediction.mirror
+        straight = plan_recipe(photographs(), {"augmentation": {"mirror": 0}})
+        assert not straight.recipe.prediction.mirror
+        assert not plan_recipe(volumes()).recipe.prediction.mirror
+
+
 class TestStrategy:
     def test_many_empty_images_are_looked_at_as_often(self):
         plan = plan_recipe(photographs(count=20, empty=14))
@@ -144,6 +152,17 @@ class TestStrategy:
     def test_few_empty_images_leave_the_classes_balanced(self):
         plan = plan_recipe(photographs(count=20, empty=1))
         assert plan.recipe.sampling.strategy == "balanced"
+
+    def test_groups_of_several_images_are_drawn_alike(self):
+        alone = photographs()
+        paired = replace(
+            alone,
+            cases=tuple(replace(c, group=f"tile{n // 2}") for n, c in enumerate(alone.cases)),
+        )
+        assert plan_recipe(alone).recipe.sampling.weighting == "case"
+        plan = plan_recipe(paired)
+        assert plan.recipe.sampling.weighting == "group"
+        assert "20 images belong to 10 groups" in reason_of(plan, "sampling.weighting")
 
     def test_mining_judges_everything_where_a_subset_would_take_longer(self):
         """2,000 windows of nearly whole images hold more than 20 images do."""
@@ -254,6 +273,14 @@ def test_every_reason_is_of_a_key_and_none_is_missing_for_what_was_chosen(data, 
         != usual[name.split(".")[0]][name.split(".")[1]]
     }
     assert changed <= set(plan.reasons)
+
+
+class TestValidations:
+    def test_there_are_few_where_nothing_is_chosen_by_them(self):
+        assert plan_recipe(photographs()).recipe.training.validations == 2
+        for key, value in (("checkpoint", "best"), ("patience", 2)):
+            kept = plan_recipe(photographs(), {"training": {key: value}})
+            assert kept.recipe.training.validations == 4, key
 
 
 class TestNetwork:

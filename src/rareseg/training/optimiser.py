@@ -68,10 +68,12 @@ def running_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], 
     def follow(averages: Tensors, weights: Tensors, averaged: Tensor | int) -> None:
         n = int(averaged)
         rate = 1.0 - min(decay, (1 + n) / (10 + n))
-        for average, weight in zip(averages, weights, strict=True):
-            if average.is_floating_point():
-                average.lerp_(weight.to(average.dtype), rate)
-            else:
+        pairs = list(zip(averages, weights, strict=True))
+        floats = [(a, w.to(a.dtype)) for a, w in pairs if a.is_floating_point()]
+        if floats:  # all at once: on a GPU each of hundreds of small tensors costs a launch
+            torch._foreach_lerp_([a for a, _ in floats], [w for _, w in floats], rate)
+        for average, weight in pairs:
+            if not average.is_floating_point():
                 average.copy_(weight)
 
     return follow

@@ -22,6 +22,15 @@ RARE = 0.04
 def plan_strategy(draft: Draft, fingerprint: Fingerprint) -> None:
     """Choose where the network looks, and whether it learns which images hold anything."""
     cases = fingerprint.cases
+    groups = {case.group for case in cases if case.group is not None}
+    grouped = sum(case.group is not None for case in cases)
+    if grouped > len(groups):
+        draft.choose(
+            "sampling.weighting",
+            "group",
+            f"{grouped} images belong to {len(groups)} groups: every group is drawn alike, however "
+            "many images it has",
+        )
     empty = sum(1 for case in cases if not any(case.voxels[1:]))
     share = empty / len(cases)
     if share >= EMPTY:
@@ -94,6 +103,13 @@ def plan_learning(draft: Draft, fingerprint: Fingerprint, dimension: int) -> Non
         "last",
         "the running average at the end: the best of a few looks at few groups is chosen by chance",
     )
+    if not {"patience", "checkpoint"} & set(draft.overrides.get("training", {})):
+        draft.choose(
+            "training.validations",
+            2,
+            "one on the way and one at the end: nothing is chosen by them, and each takes time "
+            "from learning",
+        )
     draft.choose(
         "training.learning_rate",
         1e-3 if pretrained else 3e-3 if dimension == 2 else 2e-3,
