@@ -203,8 +203,8 @@ def estimates(found: Sequence[Finding]) -> dict[str, Estimate]:
         "dice": estimate_mean(
             values["dice"],
             groups["dice"],
-            generator=np.random.default_rng(0),
             none="no case with the region",
+            scale="share",
         ),
         **{
             name: estimate_share(

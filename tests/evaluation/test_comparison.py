@@ -30,7 +30,38 @@ def test_differences_by_hand():
     assert "assumes independent images" in found.difference.method
     assert found.p_value == 2 / 8  # only all-plus and all-minus are as extreme
     assert found.test == "all 8 sign patterns of 3 groups"
+    assert not found.differs
+
+
+def test_a_difference_is_claimed_where_interval_and_test_agree_of_six_groups():
+    first = by_id(np.linspace(0.3, 0.6, 6))
+    more = by_id(np.linspace(0.4, 0.75, 6))
+    found = compare_paired(first, more, {}, measure="dice")
+    assert found.p_value == 2 / 64
+    assert found.difference.low > 0
     assert found.differs
+    # Of five groups the interval excludes 0 as well, and the test cannot be below 1 / 16.
+    five = compare_paired(
+        {k: first[k] for k in list(first)[:5]},
+        {k: more[k] for k in list(more)[:5]},
+        {},
+        measure="dice",
+    )
+    assert five.difference.low > 0
+    assert not five.differs
+    assert not compare_paired(first, more, {}, measure="dice", confidence=0.98).differs
+
+
+@pytest.mark.parametrize("n", [6, 12])
+def test_differences_are_claimed_by_chance_alone_in_five_per_cent_at_most(n):
+    rng = np.random.default_rng(n)
+    claimed = sum(
+        compare_paired(
+            by_id(rng.normal(0.7, 0.1, n)), by_id(rng.normal(0.7, 0.1, n)), {}, measure="d"
+        ).differs
+        for _ in range(300)
+    )
+    assert claimed / 300 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 
 
 def test_all_patterns_agree_with_scipy():
@@ -89,7 +120,6 @@ def test_the_test_keeps_its_level_where_groups_are_large():
             {f"c{i}": str(number) for i, number in enumerate(numbers)},
             measure="d",
             seed=seed,
-            resamples=10,
         )
         low += found.p_value <= 0.05
     assert low / 300 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)

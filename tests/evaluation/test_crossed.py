@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from rareseg.errors import ScoreError
 from rareseg.evaluation.comparison import Headline
 from rareseg.evaluation.contest import hold_contest
-from rareseg.evaluation.crossed import compare_crossed
+from rareseg.evaluation.crossed import Spread, compare_crossed
 from rareseg.evaluation.values import Undefined, is_defined
 
 
@@ -22,23 +23,25 @@ def test_the_mean_difference_by_hand():
     assert "independent images" in found.difference.method
 
 
-def test_the_interval_is_that_of_groups_and_seeds_drawn_by_hand():
+def test_the_interval_adds_the_variances_of_groups_and_of_trainings():
     rng = np.random.default_rng(5)
-    cases = [f"c{i}" for i in range(30)]
+    cases = [f"c{i}" for i in range(32)]
     groups = {case: f"g{i % 8}" for i, case in enumerate(cases)}
     first = [{case: rng.random() for case in cases} for _ in range(4)]
     second = [{case: rng.random() + 0.1 for case in cases} for _ in range(4)]
-    found = compare_crossed(first, second, groups, measure="dice", resamples=20_000)
-    values = np.array([[s[c] - f[c] for c in cases] for f, s in zip(first, second, strict=True)])
-    members = [[i for i, c in enumerate(cases) if groups[c] == f"g{g}"] for g in range(8)]
-    means = []
-    for _ in range(4000):
-        drawn = [i for g in rng.integers(8, size=8) for i in members[g]]
-        means.append(values[np.ix_(rng.integers(4, size=4), drawn)].mean())
-    low, high = np.quantile(means, [0.025, 0.975])
-    spread = np.std(means)
-    assert found.difference.low == pytest.approx(low, abs=0.15 * spread)
-    assert found.difference.high == pytest.approx(high, abs=0.15 * spread)
+    found = compare_crossed(first, second, groups, measure="dice")
+    one, two = (np.array([list(run.values()) for run in runs]) for runs in (first, second))
+    # Groups are of equal size, so that the jackknife's error is that of a mean of 8.
+    by_group = (two - one).mean(0).reshape(4, 8).mean(0)
+    over_groups = by_group.var(ddof=1) / 8
+    trainings = one.mean(1).var(ddof=1) + two.mean(1).var(ddof=1)
+    variance = over_groups + trainings / 4
+    degrees = variance**2 / (over_groups**2 / 7 + (trainings / 4) ** 2 / 6)
+    reach = student.ppf(0.975, degrees) * np.sqrt(variance)
+    value = (two - one).mean()
+    assert (found.difference.low, found.difference.high) == pytest.approx(
+        (value - reach, value + reach)
+    )
 
 
 def test_what_differs_by_seed_alone_is_no_difference():
@@ -46,18 +49,53 @@ def test_what_differs_by_seed_alone_is_no_difference():
     first = [{f"c{i}": 0.5 for i in range(10)} for _ in range(3)]
     second = [{f"c{i}": 0.5 + shift for i in range(10)} for shift in (-0.1, 0.2, 0.1)]
     found = compare_crossed(first, second, {}, measure="dice")
-    assert found.difference.low == pytest.approx(-0.1)
+    assert found.difference.low < -0.1
     assert not found.differs
-    one = compare_crossed(first[:1], second[1:2], {}, measure="dice")
-    assert one.differs
+
+
+def test_fewer_than_three_seeds_claim_nothing():
+    rng = np.random.default_rng(0)
+    first = [{f"c{i}": rng.random() for i in range(10)} for _ in range(2)]
+    second = [
+        {case: value + 0.5 + rng.normal(0, 0.01) for case, value in one.items()} for one in first
+    ]
+    two = compare_crossed(first, second, {}, measure="dice")
+    assert two.difference.low > 0
+    assert not two.differs
+    one = compare_crossed(first[:1], second[:1], {}, measure="dice")
     assert "one seed alone" in one.difference.method
+    assert not one.differs
+
+
+class TestPower:
+    SPREAD = Spread(groups=0.01**2, trainings=2 * 0.03**2, kish=9.0)
+
+    def test_is_that_of_simulated_comparisons(self):
+        spread, seeds, difference = self.SPREAD, 3, 0.05
+        rng = np.random.default_rng(1)
+        n = 20_000
+        over_groups = spread.groups * rng.chisquare(8, n) / 8
+        trainings = spread.trainings / seeds * rng.chisquare(4, n) / 4
+        variance = over_groups + trainings
+        degrees = variance**2 / (over_groups**2 / 8 + trainings**2 / 4)
+        seen = rng.normal(difference, spread.error(seeds), n)
+        told = np.mean(seen > student.ppf(0.975, degrees) * np.sqrt(variance))
+        assert spread.power(difference, seeds, confidence=0.95) == pytest.approx(told, abs=0.05)
+
+    def test_seeds_bring_it_to_what_is_wanted_unless_groups_are_too_few(self):
+        found = self.SPREAD.seeds_for(0.05, 0.8, confidence=0.95)
+        assert found is not None
+        assert self.SPREAD.power(0.05, found, confidence=0.95) >= 0.8
+        assert self.SPREAD.power(0.05, found - 1, confidence=0.95) < 0.8
+        few = Spread(groups=0.05**2, trainings=0.0, kish=6.0)
+        assert few.seeds_for(0.05, 0.8, confidence=0.95) is None
 
 
 def test_no_case_and_one_group_are_undefined():
     nothing = compare_crossed([{}, {}], [{}, {}], {}, measure="dice")
     assert isinstance(nothing.difference.value, Undefined)
     assert not nothing.differs
-    one = compare_crossed([{"a": 0.1}], [{"a": 0.9}], {}, measure="dice")
+    one = compare_crossed([{"a": 0.1}] * 3, [{"a": 0.9}] * 3, {}, measure="dice")
     assert one.difference.value == pytest.approx(0.8)
     assert not is_defined(one.difference.low)
     assert not one.differs
@@ -78,7 +116,7 @@ def test_other_cases_or_seeds_are_refused():
         compare_crossed([{"a": 0.1}], [{"a": 0.1}, {"a": 0.2}], {}, measure="dice")
 
 
-def runs(values, *, cut="0.5", seeds=2, alarms=None):
+def runs(values, *, cut="0.5", seeds=3, alarms=None):
     """Dice of positive cases, the same in every seed but for a little, and alarms."""
     rng = np.random.default_rng(1)
     made = []
@@ -135,7 +173,7 @@ class TestContest:
                 for i in range(12)
             ]
             lines += [Headline(f"n{i}", "spot", None, {"false alarm": alarm}) for i in range(12)]
-            return {"0.5": [lines, lines]}
+            return {"0.5": [lines] * 3}
 
         rows = {
             "loud": with_recall(0.6, 1.0, 1.0),
@@ -154,21 +192,62 @@ class TestContest:
         [column] = hold_contest({"a": runs(self.VALUES)})
         assert (column.best, column.winner) == ("a", "")
 
-    def test_winners_are_rare_where_rows_are_alike(self):
-        """Five rows of pure noise: by 5 % together, not by each pair."""
-        rng = np.random.default_rng(0)
-        won = 0
-        for _ in range(100):
-            rows = {
-                name: {
-                    "0.5": [
-                        [
-                            Headline(f"p{i}", "spot", None, {"dice": float(v)})
-                            for i, v in enumerate(rng.random(25))
-                        ]
+    @pytest.mark.parametrize("n_seeds", [3, 5])
+    @pytest.mark.parametrize(("n_groups", "noise"), [(9, 0.0), (9, 0.04), (30, 0.02)])
+    def test_winners_are_rare_where_rows_are_alike(self, n_groups, noise, n_seeds):
+        """Two rows that are equal in truth, four columns: 5 % have a winner at most."""
+        rng = np.random.default_rng(n_groups + n_seeds)
+        trials = 100
+        won = sum(
+            any(column.winner for column in hold_contest(equal_rows(rng, n_groups, noise, n_seeds)))
+            for _ in range(trials)
+        )
+        assert won / trials <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials)
+
+    def test_columns_and_rows_share_the_confidence(self):
+        rng = np.random.default_rng(3)
+        rows = {
+            name: runs([v + d + rng.normal(0, 0.05) for v in self.VALUES])
+            for name, d in (("a", 0.0), ("b", 0.055))
+        }
+        [alone] = hold_contest(rows)
+        alarms = {
+            name: {
+                "0.5": [
+                    [
+                        *lines,
+                        *(
+                            Headline(c.case_id, f"r{k}", None, c.values)
+                            for k in range(60)
+                            for c in lines
+                        ),
                     ]
-                }
-                for name in "abcde"
+                    for lines in own["0.5"]
+                ]
             }
-            won += bool(hold_contest(rows)[0].winner)
-        assert won <= 10  # 5 expected at most; more than 10 once in a hundred
+            for name, own in rows.items()
+        }
+        assert alone.winner == "b"
+        assert hold_contest(alarms)[0].winner == ""
+
+
+def equal_rows(rng, n_groups, noise, n_seeds):
+    """Two rows of the same quality: groups differ, trainings differ by ``noise``."""
+    groups = np.repeat(np.arange(n_groups), rng.integers(1, 5, n_groups))
+    level = 0.5 + 0.15 * rng.normal(size=n_groups)[groups]
+    rows = {}
+    for row in "ab":
+        own = 0.03 * rng.normal(size=(4, n_groups))[:, groups]
+        made = []
+        for _ in range(n_seeds):
+            values = level + own + noise * rng.normal(size=(4, 1))
+            values = values + 0.06 * rng.normal(size=values.shape)
+            made.append(
+                [
+                    Headline(f"c{i}", f"r{r}", f"g{g}", {"dice": float(values[r, i])})
+                    for r in range(4)
+                    for i, g in enumerate(groups)
+                ]
+            )
+        rows[row] = {"0.5": made}
+    return rows

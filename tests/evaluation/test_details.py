@@ -36,7 +36,7 @@ def details():
 
 
 def test_one_case_that_is_right_and_one_false_alarm(details):
-    found = summarize_details(details, resamples=50)
+    found = summarize_details(details)
     assert list(found) == list(MEASURES)
     assert found["hausdorff_95_mm"].value == 0.0
     assert found["hausdorff_95_mm"].n_undefined == 1

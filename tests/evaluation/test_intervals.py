@@ -13,6 +13,7 @@ from rareseg.evaluation.intervals import (
     estimate_mean,
     estimate_share,
 )
+from rareseg.evaluation.jackknife import mean_interval
 from rareseg.evaluation.values import Undefined
 
 
@@ -84,45 +85,35 @@ def test_any_alarm_makes_a_group_an_alarm():
     assert INDEPENDENT_IMAGES in estimate.method
 
 
-def test_mean_counts_undefined_values_and_draws_whole_groups():
-    values = [1.0, 1.0, 0.0, Undefined("nothing is predicted")]
-    estimate = estimate_mean(
-        values, ["a", "a", "b", "b"], generator=np.random.default_rng(0), none=""
+def test_a_mean_counts_undefined_values_and_groups():
+    values = [0.9, 0.7, 0.2, 0.4, 0.5, 0.8, 0.6, Undefined("nothing is predicted")]
+    estimate = estimate_mean(values, list("aabcdefg"), none="", scale="share")
+    assert estimate.value == pytest.approx(4.1 / 7)
+    assert (estimate.n_cases, estimate.n_groups, estimate.n_undefined) == (7, 6, 1)
+    expected = mean_interval(
+        np.array([1.6, 0.2, 0.4, 0.5, 0.8, 0.6]), np.array([2.0, 1, 1, 1, 1, 1]), scale="share"
     )
-    assert estimate.value == pytest.approx(2 / 3)
-    # Two groups give (a, a), (a, b) or (b, b): means 1, 2/3 or 0.
-    assert (estimate.low, estimate.high) == (0.0, 1.0)
-    assert (estimate.n_cases, estimate.n_groups, estimate.n_undefined) == (3, 2, 1)
+    assert (estimate.low, estimate.high) == expected
+    assert estimate.method == "jackknife over groups, log-odds"
 
 
-def test_bootstrap_agrees_with_the_normal_interval_for_many_groups():
+def test_many_independent_images_have_the_normal_interval():
     values = np.random.default_rng(1).random(400)
-    estimate = estimate_mean(
-        values.tolist(), [None] * 400, generator=np.random.default_rng(0), none=""
-    )
+    estimate = estimate_mean(values.tolist(), [None] * 400, none="", scale="plain")
     half = 1.96 * values.std() / 20
-    assert estimate.low == pytest.approx(values.mean() - half, abs=0.004)
-    assert estimate.high == pytest.approx(values.mean() + half, abs=0.004)
+    assert estimate.low == pytest.approx(values.mean() - half, abs=0.001)
+    assert estimate.high == pytest.approx(values.mean() + half, abs=0.001)
     assert INDEPENDENT_IMAGES in estimate.method
 
 
-def test_the_same_generator_gives_the_same_interval():
-    values, groups = [0.1, 0.5, 0.9], ["a", "b", "c"]
-    first, second = (
-        estimate_mean(values, groups, generator=np.random.default_rng(3), none="") for _ in range(2)
-    )
-    assert first == second
-
-
-def test_one_group_has_a_mean_but_no_interval():
-    estimate = estimate_mean([0.2, 0.4], ["a", "a"], generator=np.random.default_rng(0), none="")
+def test_few_groups_have_a_mean_but_no_interval():
+    estimate = estimate_mean([0.2, 0.4] * 10, list("abcd") * 5, none="", scale="share")
     assert estimate.value == pytest.approx(0.3)
-    assert estimate.low == estimate.high == Undefined("an interval needs two groups or more")
+    assert estimate.low == estimate.high == Undefined("fewer than 5 groups")
 
 
 def test_nothing_at_all_is_undefined_with_the_reason_given():
     nothing = Undefined("no negative case")
     assert estimate_share([], [], [], none=nothing.reason).value == nothing
     assert estimate_groups_with_any([], [], none=nothing.reason).low == nothing
-    generator = np.random.default_rng(0)
-    assert estimate_mean([], [], generator=generator, none=nothing.reason).high == nothing
+    assert estimate_mean([], [], none=nothing.reason, scale="share").high == nothing

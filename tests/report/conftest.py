@@ -291,8 +291,8 @@ def build_content(
     content = ReportContent(
         title=title,
         scorecards=(
-            ("at 0.5", make_scorecard(results_at(test, classes, halves), resamples=300)),
-            ("at the chosen point", make_scorecard(results, resamples=300)),
+            ("at 0.5", make_scorecard(results_at(test, classes, halves))),
+            ("at the chosen point", make_scorecard(results)),
         ),
         main_label="at the chosen point",
         points=points,

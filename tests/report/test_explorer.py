@@ -116,7 +116,7 @@ def scorecard_at(cases, region, point):
                 group=case.group,
             )
         )
-    return make_scorecard(results, resamples=10).region(region), results
+    return make_scorecard(results).region(region), results
 
 
 def move(page, key, control, value):

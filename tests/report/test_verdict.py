@@ -54,7 +54,7 @@ def negative(number, fp=0, **more):
 def make(results, **more):
     values = {
         "title": "t",
-        "scorecards": (("at the chosen point", make_scorecard(results, resamples=200)),),
+        "scorecards": (("at the chosen point", make_scorecard(results)),),
         "main_label": "at the chosen point",
         "points": {},
         "table": ScoreTable(),
@@ -244,8 +244,8 @@ def test_the_short_scorecard_is_plain_text():
     content = make(
         results,
         scorecards=(
-            ("at 0.5", make_scorecard(halves, resamples=200)),
-            ("at the chosen point", make_scorecard(results, resamples=200)),
+            ("at 0.5", make_scorecard(halves)),
+            ("at the chosen point", make_scorecard(results)),
         ),
         points={"pit": replace(POINT, gate=0.93)},
     )

@@ -13,17 +13,11 @@ from itertools import groupby
 from typing import Any, Literal
 
 from rareseg.errors import UsageError
-from rareseg.evaluation.contest import MEASURES, Runs, silent_rows, values_by_seed
-from rareseg.evaluation.crossed import CrossedDifference, compare_crossed
+from rareseg.evaluation.contest import MEASURES, SHARES, Runs, silent_rows, values_by_seed
+from rareseg.evaluation.crossed import FEWEST_SEEDS, CrossedDifference, compare_crossed
 from rareseg.evaluation.values import is_defined, value_to_json
 
 Outcome = Literal["better", "not worse", "open", "worse"]
-
-SHARES = ("dice", "lesion recall", "false alarm")
-"""The measures of a claim: those in [0, 1], for which one margin can stand."""
-
-RESAMPLES = 20_000
-"""Enough that the outermost quantiles, which many columns ask for, rest on some draws."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,12 @@ class Held:
 
     @property
     def outcome(self) -> Outcome:
-        """What the interval says; where no case differs the rivals are level, not worse."""
+        """What the interval says; where no case differs the rivals are level, not worse.
+
+        Open below three trainings of each.
+        """
+        if self.change.n_seeds < FEWEST_SEEDS:
+            return "open"
         low, high = self.change.difference.low, self.change.difference.high
         if not (is_defined(low) and is_defined(high)):
             level = self.change.difference.value == 0.0 and self.change.difference.n_groups > 1
@@ -94,7 +93,6 @@ def hold_claim(
     cut: str,
     margin: float = 0.01,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> Claim:
     """Hold ``candidate`` against every other row of ``runs``, cut at ``cut``.
 
@@ -124,8 +122,6 @@ def hold_claim(
                 values_by_seed(runs[candidate][cut], region, measure),
                 groups,
                 measure=measure,
-                seed=seed,
-                resamples=RESAMPLES,
                 confidence=together,
             ),
             margin,

@@ -21,6 +21,10 @@ Floats = NDArray[np.float64]
 MEASURES = ("dice", "false alarm", "lesion recall", "false positive components")
 """What :func:`compare_results` compares, in the order in which it is printed."""
 
+FEWEST = 6
+"""Groups below which no difference is claimed: of five no pattern of signs is rarer than 1 in 16.
+"""
+
 _BLOCK = 2**22
 """How many drawn signs are held at a time."""
 
@@ -43,9 +47,10 @@ class PairedComparison:
     """The difference second − first of one measure over the same cases.
 
     ``first`` and ``second`` are the means over the cases in which both are defined,
-    ``difference`` that of the pairs with its bootstrap interval over groups and the numbers of
+    ``difference`` that of the pairs with its jackknife interval over groups and the numbers of
     cases and groups behind it; its ``n_undefined`` cases had no value in one run or the other.
-    ``p_value`` is the two-sided permutation test's, by ``test``.
+    ``p_value`` is the two-sided permutation test's, by ``test``; ``confidence`` is what both are
+    held to.
     """
 
     measure: str
@@ -54,12 +59,16 @@ class PairedComparison:
     difference: Estimate
     p_value: Value
     test: str
+    confidence: float = 0.95
 
     @property
     def differs(self) -> bool:
-        """Whether the interval of the difference excludes 0; never without an interval."""
+        """Whether interval and test agree that there is a difference; never below six groups."""
         low, high = self.difference.low, self.difference.high
-        return is_defined(low) and is_defined(high) and (low > 0.0 or high < 0.0)
+        if not (is_defined(low) and is_defined(high) and is_defined(self.p_value)):
+            return False
+        told = self.p_value <= 1.0 - self.confidence and self.difference.n_groups >= FEWEST
+        return told and (low > 0.0 or high < 0.0)
 
 
 def compare_paired(
@@ -69,15 +78,14 @@ def compare_paired(
     *,
     measure: str,
     seed: int = 0,
-    resamples: int = 2000,
     permutations: int = 10_000,
     confidence: float = 0.95,
 ) -> PairedComparison:
     """Return how one measure differs between two runs, case by case.
 
     The mappings lead from a case's id to its value; ``groups`` leads from id to group, and a case
-    that it does not name is its own. Cases weigh equally. The interval draws groups with
-    replacement; the test flips the sign of all differences of a group at once (under the null
+    that it does not name is its own. Cases weigh equally. The interval is the jackknife's over
+    groups; the test flips the sign of all differences of a group at once (under the null
     hypothesis the two runs are exchangeable within a group), over every pattern up to 14 groups
     and over random ones beyond, p = (1 + #{as extreme}) / (1 + permutations) (Phipson & Smyth
     2010). Without a case that is defined in both, everything is Undefined. Raises ScoreError
@@ -102,13 +110,13 @@ def compare_paired(
         difference=estimate_mean(
             differences,
             own_groups,
-            generator=generator,
             none=none,
-            resamples=resamples,
+            scale="plain",
             confidence=confidence,
         ),
         p_value=p_value,
         test=test,
+        confidence=confidence,
     )
 
 

@@ -1,9 +1,10 @@
 """The table of a comparison: rows are ways of training, columns regions and measures.
 
 Every row has the same cases and seeds. A row is the winner of a column only where the paired
-interval of its difference to every other row excludes 0, at a confidence that holds for all of
-these intervals together. A row that finds no lesion at all takes no part: it raises no alarms
-either, and is better than nobody.
+interval of its difference to every other row excludes 0, at a confidence that holds for all columns
+of the cut and all rows together (Bonferroni), and only with three trainings of each row or more. A
+row that finds no lesion at all takes no part: it raises no alarms either, and is better than
+nobody.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from typing import Any
 
 from rareseg.errors import ScoreError
 from rareseg.evaluation.comparison import Headline
-from rareseg.evaluation.crossed import BySeed, CrossedDifference, compare_crossed
+from rareseg.evaluation.crossed import (
+    FEWEST_SEEDS,
+    BySeed,
+    CrossedDifference,
+    compare_crossed,
+)
 from rareseg.evaluation.values import Value, is_defined, value_to_json
 
 MEASURES: Mapping[str, bool] = {
@@ -25,10 +31,19 @@ MEASURES: Mapping[str, bool] = {
 }
 """What is compared, and whether more of it is better."""
 
+SHARES = ("dice", "lesion recall", "false alarm")
+"""Those within [0, 1], for which one margin, or one difference worth telling, can stand."""
+
 FOUND = "lesion recall"
 """The measure by which a row is silent."""
 
 CONFIDENCE = 0.95
+
+WORTH = 0.05
+"""The difference for which it is said how often such a comparison would tell it."""
+
+POWER = 0.8
+"""How often a difference should be told."""
 
 Runs = Sequence[Sequence[Headline]]
 """For each seed, the measures of all cases and regions."""
@@ -46,11 +61,25 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Power:
+    """How often such a comparison would tell a difference of :data:`WORTH`.
+
+    ``share`` of comparisons, 0 to 1; ``seeds`` are the fewest that tell it in 80 % of them, None
+    where fifty do not: then it takes other groups.
+    """
+
+    share: float
+    seeds: int | None
+
+
+@dataclass(frozen=True)
 class Column:
     """One measure of one region at one cut, in all rows.
 
     ``winner`` is "" where no row is better than every other beyond chance. ``silent`` rows find no
-    lesion of the region at this cut, in any case under any seed.
+    lesion of the region at this cut, in any case under any seed. ``closest`` is the best row
+    against the one that comes closest to it, at the ``confidence`` that all columns and rows share;
+    None without such a row.
     """
 
     cut: str
@@ -59,6 +88,24 @@ class Column:
     entries: tuple[Entry, ...]
     winner: str
     silent: frozenset[str] = frozenset()
+    closest: CrossedDifference | None = None
+    confidence: float = CONFIDENCE
+
+    @property
+    def power(self) -> Power | None:
+        """How often such a comparison would tell a difference, of the best row and its closest.
+
+        None where nothing tells groups or trainings apart, and of what is no share.
+        """
+        spread = None if self.closest is None else self.closest.spread
+        if self.closest is None or spread is None or self.measure not in SHARES:
+            return None
+        if self.closest.n_seeds < FEWEST_SEEDS:
+            return None
+        return Power(
+            spread.power(WORTH, self.closest.n_seeds, confidence=self.confidence),
+            spread.seeds_for(WORTH, POWER, confidence=self.confidence),
+        )
 
     @property
     def best(self) -> str:
@@ -73,7 +120,7 @@ class Column:
         return ranked[0].row if ranked else ""
 
 
-def hold_contest(runs: Mapping[str, Mapping[str, Runs]], *, seed: int = 0) -> tuple[Column, ...]:
+def hold_contest(runs: Mapping[str, Mapping[str, Runs]]) -> tuple[Column, ...]:
     """Return the columns of a table of ``runs``: by row, then by cut, the runs of every seed.
 
     Columns of which no case has the measure are left out. Raises ScoreError where rows differ in
@@ -83,18 +130,26 @@ def hold_contest(runs: Mapping[str, Mapping[str, Runs]], *, seed: int = 0) -> tu
     cuts = list(runs[rows[0]]) if rows else []
     if any(list(own) != cuts for own in runs.values()):
         raise ScoreError("Rows are compared at the same cuts, but they hold others.")
-    columns = []
+    columns: list[Column] = []
     for cut in cuts:
         lines = runs[rows[0]][cut][0]
         groups = {line.case_id: line.group for line in lines}
+        found = {}
         for region in dict.fromkeys(line.region for line in lines):
-            silent = silent_rows({row: own[cut] for row, own in runs.items()}, region)
             for measure in MEASURES:
                 values = {row: values_by_seed(runs[row][cut], region, measure) for row in rows}
                 if values[rows[0]][0]:
-                    columns.append(
-                        _column(cut, region, measure, values, groups, silent=silent, seed=seed)
-                    )
+                    found[region, measure] = values
+        together = 1.0 - (1.0 - CONFIDENCE) / max(1, len(found) * (len(rows) - 1))
+        for (region, measure), values in found.items():
+            silent = silent_rows({row: own[cut] for row, own in runs.items()}, region)
+            columns.append(
+                _column(
+                    Column(cut, region, measure, (), "", silent, confidence=together),
+                    values,
+                    groups,
+                )
+            )
     return tuple(columns)
 
 
@@ -139,25 +194,21 @@ def contest_record(columns: Sequence[Column]) -> list[dict[str, Any]]:
 
 
 def _column(
-    cut: str,
-    region: str,
-    measure: str,
+    column: Column,
     values: Mapping[str, BySeed],
     groups: Mapping[str, str | None],
-    *,
-    silent: frozenset[str],
-    seed: int,
 ) -> Column:
+    """Return the column with its rows, and its winner."""
     rows = list(values)
 
-    def compare(one: str, other: str, confidence: float) -> CrossedDifference:
+    def compare(one: str, other: str, confidence: float = CONFIDENCE) -> CrossedDifference:
         return compare_crossed(
-            values[one], values[other], groups, measure=measure, seed=seed, confidence=confidence
+            values[one], values[other], groups, measure=column.measure, confidence=confidence
         )
 
     entries = []
     for row in rows:
-        against = compare(rows[0], row, CONFIDENCE)
+        against = compare(rows[0], row)
         entries.append(
             Entry(
                 row,
@@ -167,13 +218,17 @@ def _column(
                 None if row == rows[0] else against,
             )
         )
-    column = Column(cut, region, measure, tuple(entries), "", silent)
+    column = replace(column, entries=tuple(entries))
     best = column.best
-    others = [row for row in rows if row != best and row not in silent]
-    # Bonferroni: all intervals of the best row hold together with the confidence of one.
-    together = 1.0 - (1.0 - CONFIDENCE) / max(1, len(others))
-    wins = bool(best and others) and all(compare(best, other, together).differs for other in others)
-    return replace(column, winner=best if wins else "")
+    others = [row for row in rows if row != best and row not in column.silent]
+    if not (best and others):
+        return column
+    against_best = [compare(best, other, column.confidence) for other in others]
+    return replace(
+        column,
+        winner=best if all(one.differs for one in against_best) else "",
+        closest=min(against_best, key=lambda one: abs(_number(one.difference.value))),
+    )
 
 
 def _finds_nothing(recalls: BySeed) -> bool:

@@ -1,43 +1,104 @@
-"""Is one way of training better than another? Paired over groups and over seeds."""
+"""Is one way of training better than another? Paired over groups, with the noise of training."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.stats import nct
+from scipy.stats import t as student
 
 from rareseg.errors import ScoreError
 from rareseg.evaluation.intervals import Estimate, group_numbers, independence
+from rareseg.evaluation.jackknife import (
+    FEWEST_GROUPS,
+    TOO_FEW,
+    effective_groups,
+    standard_error,
+    without_each,
+)
 from rareseg.evaluation.values import Undefined, Value, is_defined
 
-Floats = NDArray[np.float64]
+FEWEST_SEEDS = 3
+"""Trainings of each way below which nothing is called better: two say little of their spread."""
 
-_BLOCK = 2**22
-"""How many drawn numbers are held at a time."""
+MOST_SEEDS = 50
+"""Up to so many seeds it is looked for how many a difference would take."""
 
 BySeed = Sequence[Mapping[str, float]]
 """For each seed, the value of every case that has one."""
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What a mean difference varies by.
+
+    ``groups`` is its variance over groups, which both ways of training share; ``trainings`` that of
+    one training of each, s₁² + s₂², NaN of one seed. ``kish`` is the effective number of groups.
+    """
+
+    groups: float
+    trainings: float
+    kish: float
+
+    def error(self, n_seeds: int) -> float:
+        """Return the standard error with so many seeds; of one seed that over groups alone."""
+        if math.isnan(self.trainings):
+            return math.sqrt(self.groups)
+        return math.sqrt(self.groups + self.trainings / n_seeds)
+
+    def degrees(self, n_seeds: int) -> float:
+        """Return Satterthwaite's degrees of freedom of that error (Satterthwaite 1946)."""
+        if math.isnan(self.trainings) or self.trainings == 0.0:
+            return self.kish - 1.0
+        share = self.trainings / n_seeds
+        return (self.groups + share) ** 2 / (
+            self.groups**2 / (self.kish - 1.0) + share**2 / (2.0 * (n_seeds - 1))
+        )
+
+    def power(self, difference: float, n_seeds: int, *, confidence: float) -> float:
+        """Return the share of such comparisons in which ``difference`` would be told from 0."""
+        error, degrees = self.error(n_seeds), self.degrees(n_seeds)
+        if error == 0.0:
+            return 1.0
+        bar = float(student.ppf((1.0 + confidence) / 2.0, degrees))
+        return float(nct.sf(bar, degrees, difference / error))
+
+    def seeds_for(self, difference: float, power: float, *, confidence: float) -> int | None:
+        """Return the fewest seeds with that power, None where fifty are not enough."""
+        return next(
+            (
+                n
+                for n in range(FEWEST_SEEDS, MOST_SEEDS + 1)
+                if self.power(difference, n, confidence=confidence) >= power
+            ),
+            None,
+        )
+
+
+@dataclass(frozen=True)
 class CrossedDifference:
     """The mean difference second − first of one measure, over the same cases and seeds.
 
-    ``first`` and ``second`` are the means; ``difference`` has the bootstrap interval.
+    ``first`` and ``second`` are the means; ``difference`` has the interval, and ``spread`` what it
+    is made of, None where there is none.
     """
 
     first: Value
     second: Value
     difference: Estimate
     n_seeds: int
+    spread: Spread | None = None
 
     @property
     def differs(self) -> bool:
-        """Whether the interval of the difference excludes 0; never without an interval."""
+        """Whether the interval excludes 0; never without one, or of fewer than three seeds."""
         low, high = self.difference.low, self.difference.high
-        return is_defined(low) and is_defined(high) and (low > 0.0 or high < 0.0)
+        if self.n_seeds < FEWEST_SEEDS or not (is_defined(low) and is_defined(high)):
+            return False
+        return low > 0.0 or high < 0.0
 
 
 def compare_crossed(
@@ -46,18 +107,17 @@ def compare_crossed(
     groups: Mapping[str, str | None],
     *,
     measure: str,
-    seed: int = 0,
-    resamples: int = 4000,
     confidence: float = 0.95,
 ) -> CrossedDifference:
     """Return how one measure differs between two ways of training.
 
     Entry k of ``first`` and of ``second`` are runs of seed k on the same cases; ``groups`` leads
     from a case to its group, and a case that it does not name is its own. Cases and seeds weigh
-    equally. The interval draws groups and, apart from them, seeds with replacement (Owen 2007, the
-    pigeonhole bootstrap), so that it spans new cases and new trainings; with one seed it spans new
-    cases alone, and says so. Where no case differs there is no interval; without a case everything
-    is Undefined. Raises ScoreError where the
+    equally. With the jackknife's variance over groups of the difference that is averaged over
+    seeds, and the variances s₁² and s₂² of each way's mean over its S seeds, the interval is
+    difference ± t · √(variance over groups + (s₁² + s₂²)/S), t at Satterthwaite's degrees of
+    freedom. Of one seed it spans new cases alone, and says so. Undefined below five effective
+    groups and where no case differs; without a case everything is. Raises ScoreError where the
     runs do not hold the same cases.
     """
     cases = sorted(first[0]) if first else []
@@ -67,52 +127,43 @@ def compare_crossed(
                 f"{measure} is compared on the same cases and seeds, but the runs hold others; "
                 "evaluate all on one set."
             )
-    one, two = (
-        np.array([[values[case] for case in cases] for values in by_seed], np.float64)
-        for by_seed in (first, second)
-    )
     own_groups = [groups.get(case) for case in cases]
     n_seeds = len(first)
-    drawn = "groups and seeds" if n_seeds > 1 else "groups, of one seed alone"
-    method = f"bootstrap over {drawn}, {resamples} resamples{independence(own_groups)}"
+    over = "groups and seeds" if n_seeds > 1 else "groups, of one seed alone"
+    method = f"variance over {over}, Student's t{independence(own_groups)}"
     if not cases:
         nothing = Undefined(f"no case has a {measure}")
         empty = Estimate(nothing, nothing, nothing, 0, 0, 0, method)
         return CrossedDifference(nothing, nothing, empty, n_seeds)
+    one, two = (
+        np.array([[values[case] for case in cases] for values in by_seed], np.float64)
+        for by_seed in (first, second)
+    )
     numbers = group_numbers(own_groups)
-    sums = np.stack([np.bincount(numbers, row) for row in two - one]).astype(np.float64)
+    sums = np.bincount(numbers, (two - one).mean(axis=0)).astype(np.float64)
     sizes = np.bincount(numbers).astype(np.float64)
+    value = float((two - one).mean())
     low: Value
     high: Value
-    if len(sizes) < 2:
-        low = high = Undefined("one group alone")
+    spread = None
+    if effective_groups(sizes) < FEWEST_GROUPS:
+        low = high = TOO_FEW
     elif not (two - one).any():
-        # Every resample would be 0 too, which is no knowledge of other cases.
+        # No difference here is no knowledge of other cases.
         low = high = Undefined("no case differs")
     else:
-        generator = np.random.default_rng(seed)
-        means = _resampled(sums, sizes, generator=generator, resamples=resamples)
-        tail = (1.0 - confidence) / 2.0
-        low, high = (float(bound) for bound in np.quantile(means, [tail, 1.0 - tail]))
-    value = float((two - one).mean())
+        spread = Spread(
+            groups=standard_error(without_each(sums, sizes)) ** 2,
+            trainings=_training_variance(one.mean(axis=1)) + _training_variance(two.mean(axis=1)),
+            kish=effective_groups(sizes),
+        )
+        bar = float(student.ppf((1.0 + confidence) / 2.0, spread.degrees(n_seeds)))
+        reach = bar * spread.error(n_seeds)
+        low, high = value - reach, value + reach
     estimate = Estimate(value, low, high, len(cases), len(sizes), 0, method)
-    return CrossedDifference(float(one.mean()), float(two.mean()), estimate, n_seeds)
+    return CrossedDifference(float(one.mean()), float(two.mean()), estimate, n_seeds, spread)
 
 
-def _resampled(
-    sums: Floats, sizes: Floats, *, generator: np.random.Generator, resamples: int
-) -> Floats:
-    """Return the mean over drawn groups and seeds, once per resample.
-
-    ``sums`` (seeds, groups) are those of the cases of a group, ``sizes`` (groups,) their numbers.
-    """
-    n_seeds, n_groups = sums.shape
-    rows = max(1, _BLOCK // max(n_seeds, n_groups))
-    parts = []
-    for start in range(0, resamples, rows):
-        count = min(rows, resamples - start)
-        in_groups = generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=count)
-        in_seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=count)
-        totals = np.einsum("bs,sg,bg->b", in_seeds, sums, in_groups, optimize=True)
-        parts.append(totals / (n_seeds * (in_groups @ sizes)))
-    return np.concatenate(parts)
+def _training_variance(means: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """Return the variance over trainings of a mean (seeds,), NaN of one."""
+    return float(means.var(ddof=1)) if len(means) > 1 else math.nan

@@ -51,6 +51,9 @@ MEASURES: Mapping[str, Callable[[CaseDetails], Value]] = {
 }
 """Every measure by its name, in the order in which they are printed."""
 
+SHARES = frozenset({"surface_dice", "brats_lesionwise_dice"})
+"""Those that lie within [0, 1]; the others are 0 and more."""
+
 
 def detail_case(
     prediction: NDArray[np.bool_],
@@ -83,20 +86,16 @@ def detail_case(
     )
 
 
-def summarize_details(
-    details: Sequence[CaseDetails], *, seed: int = 0, resamples: int = 2000
-) -> dict[str, Estimate]:
+def summarize_details(details: Sequence[CaseDetails]) -> dict[str, Estimate]:
     """Return the mean of every measure over the cases of one region in which it is defined.
 
     With intervals over groups; ``n_undefined`` of each says in how many cases it is not.
     """
-    generator = np.random.default_rng(seed)
     return {
         name: estimate_mean(
             [measure(case) for case in details],
             [case.group for case in details],
-            generator=generator,
-            resamples=resamples,
+            scale="share" if name in SHARES else "count",
             none=f"{name} is undefined in every case" if details else "no case",
         )
         for name, measure in MEASURES.items()

@@ -6,18 +6,20 @@ a group's positive and negative cases leave together.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
 
-from rareseg.evaluation.intervals import Estimate, effective_groups, group_numbers, independence
+from rareseg.evaluation.intervals import Estimate, group_numbers, independence
+from rareseg.evaluation.jackknife import (
+    FEWEST_GROUPS,
+    TOO_FEW,
+    effective_groups,
+    jackknife_interval,
+    method_name,
+)
 from rareseg.evaluation.values import Undefined, Value
-
-_FEWEST = 5.0
-"""Below so many effective groups on either side there is no interval."""
 
 
 def image_auc(
@@ -42,7 +44,7 @@ def image_auc(
     scores, is_positive = np.asarray(image_scores, np.float64), np.asarray(positive, np.bool_)
     numbers = group_numbers(groups)
     n_groups = len(np.unique(numbers))
-    method = f"jackknife over groups, log-odds{independence(groups)}"
+    method = method_name("share") + independence(groups)
 
     def estimate(value: Value, low: Value, high: Value) -> Estimate:
         return Estimate(value, low, high, len(scores), n_groups, 0, method)
@@ -53,23 +55,20 @@ def image_auc(
     wins, pairs = _pairs(scores, is_positive, numbers, n_groups)
     total_wins, total_pairs = wins[-1], pairs[-1]
     value = float(total_wins / total_pairs)
-    kish = min(
-        effective_groups(np.bincount(numbers[side]).astype(np.float64))
-        for side in (is_positive, ~is_positive)
+    # The side with fewer effective groups says how much is known.
+    sizes = min(
+        (np.bincount(numbers[side]).astype(np.float64) for side in (is_positive, ~is_positive)),
+        key=effective_groups,
     )
-    if kish < _FEWEST:
-        few = Undefined(f"an interval needs {_FEWEST:g} groups of positive and of negative cases")
-        return estimate(value, few, few)
+    if effective_groups(sizes) < FEWEST_GROUPS:
+        return estimate(value, TOO_FEW, TOO_FEW)
     areas = (total_wins - wins[:-1]) / (total_pairs - pairs[:-1])
     if min(value, areas.min()) <= 0.0 or max(value, areas.max()) >= 1.0:
         end = Undefined("an area of 0 or 1 has no interval")
         return estimate(value, end, end)
-    odds = np.log(areas) - np.log1p(-areas)
-    error = math.sqrt((n_groups - 1) / n_groups * float(np.sum((odds - odds.mean()) ** 2)))
-    middle = math.log(value) - math.log1p(-value)
-    reach = float(student.ppf((1.0 + confidence) / 2.0, kish - 1.0)) * error
-    low, high = (1.0 / (1.0 + math.exp(-bound)) for bound in (middle - reach, middle + reach))
-    return estimate(value, low, high)
+    return estimate(
+        value, *jackknife_interval(value, areas, sizes, scale="share", confidence=confidence)
+    )
 
 
 def _pairs(

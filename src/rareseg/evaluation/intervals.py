@@ -1,4 +1,4 @@
-"""Intervals that count independent groups: Clopper–Pearson for proportions, bootstrap for means.
+"""Intervals that count independent groups: Clopper–Pearson for proportions, jackknife for means.
 
 A group is a patient or a tile; its images are not independent. A case without a known group is
 its own, and every :class:`Estimate` that rests on such cases says so.
@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from rareseg.errors import UsageError
+from rareseg.evaluation.jackknife import Scale, effective_groups, mean_interval, method_name
 from rareseg.evaluation.values import Undefined, Value, is_defined
 
 INDEPENDENT_IMAGES = "assumes independent images"
-
-_BLOCK = 2**22
-"""How many drawn group numbers are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,6 @@ def group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
 def count_groups(groups: Sequence[str | None]) -> int:
     """Return how many independent groups there are."""
     return len(set(group_numbers(groups).tolist()))
-
-
-def effective_groups(weights: NDArray[np.float64]) -> float:
-    """Return Kish's (Σw)² / Σw²: as many groups of equal size say as much as these."""
-    return float(weights.sum() ** 2 / np.sum(weights**2))
 
 
 def estimate_share(
@@ -132,59 +125,33 @@ def estimate_mean(
     values: Sequence[Value],
     groups: Sequence[str | None],
     *,
-    generator: np.random.Generator,
     none: str,
-    resamples: int = 2000,
+    scale: Scale,
     confidence: float = 0.95,
 ) -> Estimate:
-    """Return the mean over cases with a percentile bootstrap over groups.
+    """Return the mean over cases with a jackknife interval over groups.
 
-    Groups are drawn with replacement and all cases of a drawn group come along; every case weighs
-    the same. Values that are Undefined are counted in ``n_undefined``. With fewer than two groups
-    the bounds are Undefined. ``none`` is the reason where no value is defined.
+    Every case weighs the same. ``scale`` is "share" for values within [0, 1], "count" for those of
+    0 and more, "plain" for differences and whatever can be negative. Values that are Undefined are
+    counted in ``n_undefined``. Below five effective groups, and where nothing tells one group from
+    another, the bounds are Undefined (:func:`~rareseg.evaluation.jackknife.mean_interval`).
+    ``none`` is the reason where no value is defined.
     """
     defined = [i for i, value in enumerate(values) if is_defined(value)]
     numbers_of = np.array([value for value in values if is_defined(value)], np.float64)
     own_groups = [groups[i] for i in defined]
     n_undefined = len(values) - len(defined)
-    method = _method(f"bootstrap over groups, {resamples} resamples", own_groups)
+    method = _method(method_name(scale), own_groups)
     if not defined:
         undefined = Undefined(none)
         return Estimate(undefined, undefined, undefined, 0, 0, n_undefined, method)
     numbers = group_numbers(own_groups)
     sums = np.bincount(numbers, numbers_of).astype(np.float64)
     sizes = np.bincount(numbers).astype(np.float64)
-    low: Value
-    high: Value
-    if len(sums) < 2:
-        low = high = Undefined("an interval needs two groups or more")
-    else:
-        means = bootstrap_ratios(sums, sizes, generator=generator, resamples=resamples)
-        tail = (1.0 - confidence) / 2.0
-        low, high = (float(bound) for bound in np.quantile(means, [tail, 1.0 - tail]))
+    low, high = mean_interval(sums, sizes, scale=scale, confidence=confidence)
     return Estimate(
         float(numbers_of.mean()), low, high, len(defined), len(sums), n_undefined, method
     )
-
-
-def bootstrap_ratios(
-    sums: NDArray[np.float64],
-    sizes: NDArray[np.float64],
-    *,
-    generator: np.random.Generator,
-    resamples: int,
-) -> NDArray[np.float64]:
-    """Return Σ sums / Σ sizes over groups drawn with replacement, once per resample.
-
-    ``sums`` and ``sizes`` are (groups,), with sizes > 0; the result is (resamples,).
-    """
-    n = len(sums)
-    rows = max(1, _BLOCK // n)
-    parts = []
-    for start in range(0, resamples, rows):
-        drawn = generator.integers(n, size=(min(rows, resamples - start), n))
-        parts.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    return np.concatenate(parts)
 
 
 def _eligible(

@@ -39,9 +39,6 @@ __all__ = [
     "write_scorecard",
 ]
 
-RESAMPLES = 2000
-"""How many bootstrap resamples stand behind an interval."""
-
 
 @dataclass(frozen=True)
 class PositiveStratum:
@@ -132,23 +129,18 @@ class Scorecard:
 
 
 def make_scorecard(
-    results: Sequence[CaseResult], *, seed: int = 0, resamples: int = RESAMPLES
+    results: Sequence[CaseResult],
 ) -> Scorecard:
     """Return the scorecard of all results; regions in the order in which they first occur.
 
-    Bootstrap intervals are drawn from ``seed``, so equal results give equal intervals. No result
-    at all gives a scorecard without regions. Raises ScoreError where the results of one region
-    have several roles or operating points, or hold a case twice.
+    No result at all gives a scorecard without regions. Raises ScoreError where the results of one
+    region have several roles or operating points, or hold a case twice.
     """
     regions = dict.fromkeys(result.region for result in results)
     groups = {result.case_id: result.group for result in results}
     return Scorecard(
         regions=tuple(
-            _region_scorecard(
-                [result for result in results if result.region == region],
-                np.random.default_rng(seed),
-                resamples,
-            )
+            _region_scorecard([result for result in results if result.region == region])
             for region in regions
         ),
         n_cases=len(groups),
@@ -157,9 +149,7 @@ def make_scorecard(
     )
 
 
-def _region_scorecard(
-    results: Sequence[CaseResult], generator: np.random.Generator, resamples: int
-) -> RegionScorecard:
+def _region_scorecard(results: Sequence[CaseResult]) -> RegionScorecard:
     """Return the scorecard of one region's results."""
     first = results[0]
     _require_comparable(results)
@@ -171,16 +161,12 @@ def _region_scorecard(
         threshold=first.threshold,
         gate=first.gate,
         smallest_component=first.smallest_component,
-        positives=_positives(
-            [result for result in counted if result.stratum == "positive"], generator, resamples
-        ),
+        positives=_positives([result for result in counted if result.stratum == "positive"]),
         negatives=_negatives(
             [result for result in counted if result.stratum == "negative"],
             first.size_unit,
-            generator,
-            resamples,
         ),
-        lesions=_lesions(counted, first.size_unit, generator, resamples),
+        lesions=_lesions(counted, first.size_unit),
         accuracy=accuracy(total),
         background_accuracy=background_accuracy(total),
         n_ignored=len(results) - len(counted),
@@ -208,9 +194,7 @@ def _require_comparable(results: Sequence[CaseResult]) -> None:
             )
 
 
-def _positives(
-    results: Sequence[CaseResult], generator: np.random.Generator, resamples: int
-) -> PositiveStratum:
+def _positives(results: Sequence[CaseResult]) -> PositiveStratum:
     """Return the stratum of cases in which the region is present."""
     groups = [result.group for result in results]
 
@@ -219,9 +203,8 @@ def _positives(
         return estimate_mean(
             [result.metric(metric) for result in results],
             groups,
-            generator=generator,
-            resamples=resamples,
             none=reason,
+            scale="share",
         )
 
     return PositiveStratum(
@@ -241,9 +224,7 @@ def _positives(
     )
 
 
-def _negatives(
-    results: Sequence[CaseResult], unit: str, generator: np.random.Generator, resamples: int
-) -> NegativeStratum:
+def _negatives(results: Sequence[CaseResult], unit: str) -> NegativeStratum:
     """Return the stratum of cases in which the region is absent."""
     groups = [result.group for result in results]
     alarms = [result.false_alarm for result in results]
@@ -257,17 +238,14 @@ def _negatives(
         false_positive_size=estimate_mean(
             [result.false_positive_size for result in results],
             groups,
-            generator=generator,
-            resamples=resamples,
             none="no negative case",
+            scale="count",
         ),
         size_unit=unit,
     )
 
 
-def _lesions(
-    results: Sequence[CaseResult], unit: str, generator: np.random.Generator, resamples: int
-) -> LesionStratum:
+def _lesions(results: Sequence[CaseResult], unit: str) -> LesionStratum:
     """Return the stratum of lesions, over positive and negative cases."""
     groups = [result.group for result in results]
     sizes = [size * result.voxel_size for result in results for size in result.lesions.sizes]
@@ -283,9 +261,8 @@ def _lesions(
         false_positives_per_case=estimate_mean(
             [float(len(result.lesions.false_positive_sizes)) for result in results],
             groups,
-            generator=generator,
-            resamples=resamples,
             none="no case",
+            scale="count",
         ),
         median_size=float(np.median(sizes)) if sizes else Undefined("no lesion"),
         size_unit=unit,

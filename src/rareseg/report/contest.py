@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rareseg.data.files import atomic_write
 from rareseg.evaluation.claim import Claim
-from rareseg.evaluation.contest import MEASURES, Column, Entry
+from rareseg.evaluation.contest import MEASURES, POWER, WORTH, Column, Entry
+from rareseg.evaluation.crossed import FEWEST_SEEDS
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import CasePicture
 from rareseg.report.page import asset, environment
@@ -67,13 +68,17 @@ class EntryView:
 
 @dataclass(frozen=True)
 class TableView:
-    """The table of one region at one cut: columns are measures, lines are rows."""
+    """The table of one region at one cut: columns are measures, lines are rows.
+
+    ``power`` says how often such a comparison would tell a difference; "" where nothing is known.
+    """
 
     cut: str
     region: str
     titles: tuple[str, ...]
     behind: tuple[str, ...]
     lines: tuple[tuple[str, tuple[EntryView, ...]], ...]
+    power: str
 
 
 def write_contest(path: Path, content: ContestContent) -> None:
@@ -121,6 +126,7 @@ def table_views(columns: tuple[Column, ...]) -> tuple[TableView, ...]:
                     (entry.row, tuple(_view(column, k) for column in own))
                     for k, entry in enumerate(own[0].entries)
                 ),
+                power=" ".join(power_sentence(c) for c in own if c.measure == "dice"),
             )
         )
     return tuple(views)
@@ -144,8 +150,31 @@ def contest_lines(columns: tuple[Column, ...]) -> list[str]:
             "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             for row in [head, *body]
         ]
+        lines += [f"  {table.power}"] if table.power else []
     lines.append("(difference to the first row, with its interval; * better than every other row)")
     return [line.rstrip() for line in lines]
+
+
+def power_sentence(column: Column) -> str:
+    """Say how often such a comparison would tell a difference, and what it would take."""
+    seeds = [entry.against.n_seeds for entry in column.entries if entry.against is not None]
+    if seeds and seeds[0] < FEWEST_SEEDS:
+        return (
+            f"No row is called better below {FEWEST_SEEDS} seeds ({count(seeds[0], 'seed')} here): "
+            "how much a training varies is not known."
+        )
+    power = column.power
+    if power is None:
+        return ""
+    text = (
+        f"A difference of {WORTH:g} in {column.measure} would be told in "
+        f"{percent(power.share)} of such comparisons"
+    )
+    if power.share >= POWER:
+        return f"{text}."
+    if power.seeds is None:
+        return f"{text}; more seeds do not bring it to {percent(POWER)}, more groups would."
+    return f"{text}; for {percent(POWER)} it takes {power.seeds} seeds."
 
 
 def claim_sentence(claim: Claim) -> str:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import fleiss_kappa as their_kappa
 
+from rareseg.evaluation.jackknife import jackknife_interval
 from rareseg.evaluation.values import Undefined
 from rareseg.quality.annotators.fleiss import Votes, estimate_kappa, fleiss_kappa, kappa_sums
 
@@ -94,22 +95,44 @@ class TestEstimate:
     )
 
     def estimate(self, groups, cases=CASES):
-        return estimate_kappa(cases, groups, generator=np.random.default_rng(0), resamples=4000)
+        return estimate_kappa(cases, groups)
 
-    def test_is_the_bootstrap_over_groups(self):
-        found = self.estimate(["a", "b", "b"])
-        assert found.value == fleiss_kappa(self.CASES)
-        assert (found.n_cases, found.n_groups) == (3, 2)
-        # Of two groups: each alone with probability 1/4, both with 1/2, so the bounds are the ends.
-        ends = sorted(fleiss_kappa(part) for part in (self.CASES[:1], self.CASES[1:]))
-        assert (found.low, found.high) == pytest.approx(tuple(ends))
+    def test_is_the_jackknife_over_groups(self):
+        cases = [
+            kappa_sums(Votes(counts))
+            for counts in (
+                (90, 2, 3, 5),
+                (80, 9, 1, 10),
+                (95, 5, 0, 0),
+                (88, 4, 4, 4),
+                (91, 1, 2, 6),
+                (85, 5, 5, 5),
+                (94, 1, 1, 4),
+            )
+        ]
+        groups = ["a", "b", "b", "c", "d", "e", "f"]
+        found = self.estimate(groups, cases)
+        assert (found.n_cases, found.n_groups) == (7, 6)
+        left_out = [
+            fleiss_kappa(c for c, own in zip(cases, groups, strict=True) if own != group)
+            for group in "abcdef"
+        ]
+        expected = jackknife_interval(
+            found.value,
+            np.array(left_out),
+            np.array([100.0, 200, 100, 100, 100, 100]),
+            scale="plain",
+        )
+        assert found.low < found.value < found.high
+        assert (found.low, found.high) == expected
 
     def test_says_what_it_assumes(self):
         assert "assumes independent images" in self.estimate([None] * 3).method
         assert "assumes" not in self.estimate(["a", "b", "c"]).method
 
-    def test_one_group_has_no_interval(self):
-        found = self.estimate(["a", "a", "a"])
+    @pytest.mark.parametrize("groups", [["a", "a", "a"], ["a", "b", "b"]])
+    def test_few_groups_have_no_interval(self, groups):
+        found = self.estimate(groups)
         assert math.isclose(found.value, fleiss_kappa(self.CASES))
         assert isinstance(found.low, Undefined)
 

@@ -9,13 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rareseg.evaluation.intervals import Estimate, count_groups, group_numbers, independence
-from rareseg.evaluation.values import Undefined, Value
-
-_BLOCK = 2**20
-"""How many drawn group numbers are held at a time."""
+from rareseg.evaluation.jackknife import TOO_FEW, jackknife_interval, method_name
+from rareseg.evaluation.values import Undefined, Value, is_defined
 
 NOTHING_DRAWN = "nobody drew anything"
 NO_PAIR = "no voxel that two annotators looked at"
@@ -106,55 +103,38 @@ def fleiss_kappa(sums: Iterable[KappaSums]) -> Value:
 
 
 def estimate_kappa(
-    cases: Sequence[KappaSums],
-    groups: Sequence[str | None],
-    *,
-    generator: np.random.Generator,
-    resamples: int = 2000,
-    confidence: float = 0.95,
+    cases: Sequence[KappaSums], groups: Sequence[str | None], *, confidence: float = 0.95
 ) -> Estimate:
-    """Return κ over all voxels of the cases together, with a percentile bootstrap over groups.
+    """Return κ over all voxels of the cases together, with a jackknife interval over groups.
 
-    Resamples in which κ is undefined are left out of the interval; with fewer than two groups the
-    bounds are Undefined. Cases without voxels, or with one annotator, are left out.
+    Bounds are Undefined below five effective groups (by their voxels), and where κ is undefined
+    without one of the groups. Cases without voxels, or with one annotator, are left out.
     """
     kept = [i for i, part in enumerate(cases) if part.voxels > 0]
     own_groups = [groups[i] for i in kept]
     value = fleiss_kappa(cases[i] for i in kept)
+    numbers = group_numbers(own_groups)
     n_groups = count_groups(own_groups)
     low: Value
     high: Value
-    low = high = Undefined("an interval needs two groups or more")
     if isinstance(value, Undefined):
         low = high = value
-    elif n_groups >= 2:
-        drawn = _resampled([cases[i] for i in kept], own_groups, generator, resamples)
-        tail = (1.0 - confidence) / 2.0
-        low, high = (float(bound) for bound in np.nanquantile(drawn, [tail, 1.0 - tail]))
-    method = f"bootstrap over groups, {resamples} resamples" + independence(own_groups)
+    elif n_groups < 2:
+        low = high = TOO_FEW
+    else:
+        without = [
+            fleiss_kappa(
+                cases[i] for i, number in zip(kept, numbers, strict=True) if number != group
+            )
+            for group in range(n_groups)
+        ]
+        sizes = np.bincount(numbers, [cases[i].voxels for i in kept]).astype(np.float64)
+        left_out = np.array([part for part in without if is_defined(part)])
+        if len(left_out) < n_groups:
+            low = high = Undefined("one group alone decides")
+        else:
+            low, high = jackknife_interval(
+                value, left_out, sizes, scale="plain", confidence=confidence
+            )
+    method = method_name("plain") + independence(own_groups)
     return Estimate(value, low, high, len(kept), n_groups, 0, method)
-
-
-def _resampled(
-    cases: Sequence[KappaSums],
-    groups: Sequence[str | None],
-    generator: np.random.Generator,
-    resamples: int,
-) -> NDArray[np.float64]:
-    """Return κ of groups drawn with replacement, (resamples,), NaN where it is undefined."""
-    numbers = group_numbers(groups)
-    table = np.array(
-        [[part.voxels, part.disagreement, part.votes_for, part.votes] for part in cases], np.float64
-    )
-    sums = np.stack([np.bincount(numbers, column) for column in table.T], axis=1)
-    n = len(sums)
-    rows = max(1, _BLOCK // n)
-    parts = []
-    for start in range(0, resamples, rows):
-        picks = generator.integers(n, size=(min(rows, resamples - start), n))
-        voxels, disagreement, votes_for, votes = np.moveaxis(sums[picks].sum(axis=1), -1, 0)
-        share = votes_for / votes
-        with np.errstate(divide="ignore", invalid="ignore"):
-            kappa = 1.0 - disagreement / voxels / (2.0 * share * (1.0 - share))
-        parts.append(np.where(np.isfinite(kappa), kappa, np.nan))
-    return np.concatenate(parts)

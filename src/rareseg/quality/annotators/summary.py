@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rareseg.evaluation.intervals import Estimate, estimate_mean, estimate_share, independence
+from rareseg.evaluation.jackknife import Scale
 from rareseg.evaluation.values import Value
 from rareseg.quality.annotators.agreement import CaseAgreement, Lesion
 from rareseg.quality.annotators.fleiss import NOTHING_DRAWN, estimate_kappa, kappa_sums
@@ -82,38 +83,29 @@ class RegionAgreement:
     pairs: tuple[PairAgreement, ...]
 
 
-def summarize_agreement(
-    cases: Sequence[CaseAgreement], *, seed: int = 0, resamples: int = 2000
-) -> tuple[RegionAgreement, ...]:
+def summarize_agreement(cases: Sequence[CaseAgreement]) -> tuple[RegionAgreement, ...]:
     """Return the agreement on every region, in the order in which the cases name them.
 
-    Cases with one annotator are left out of everything. The intervals of one seed are the same
-    whenever they are computed again.
+    Cases with one annotator are left out of everything.
     """
-    generator = np.random.default_rng(seed)
     regions = dict.fromkeys(case.region for case in cases)
     return tuple(
         _summarize(
             region,
             [case for case in cases if case.region == region and len(case.annotators) > 1],
-            generator,
-            resamples,
         )
         for region in regions
     )
 
 
-def _summarize(
-    region: str, cases: Sequence[CaseAgreement], generator: np.random.Generator, resamples: int
-) -> RegionAgreement:
+def _summarize(region: str, cases: Sequence[CaseAgreement]) -> RegionAgreement:
     groups = [case.group for case in cases]
 
-    def mean(read: Callable[[CaseAgreement], Value]) -> Estimate:
+    def mean(read: Callable[[CaseAgreement], Value], scale: Scale = "share") -> Estimate:
         return estimate_mean(
             [read(case) for case in cases],
             groups,
-            generator=generator,
-            resamples=resamples,
+            scale=scale,
             none=NOTHING_DRAWN if cases else "no case that two annotators looked at",
         )
 
@@ -130,19 +122,15 @@ def _summarize(
         n_none=n_none,
         dice=mean(lambda case: case.dice),
         surface_dice=mean(lambda case: case.surface_dice),
-        kappa=mean(lambda case: case.kappa),
-        kappa_near=mean(lambda case: case.kappa_near),
+        kappa=mean(lambda case: case.kappa, "plain"),
+        kappa_near=mean(lambda case: case.kappa_near, "plain"),
         pooled_kappa=estimate_kappa(
             [kappa_sums(case.votes) for case in cases],
             groups,
-            generator=generator,
-            resamples=resamples,
         ),
         pooled_kappa_near=estimate_kappa(
             [kappa_sums(case.near) for case in cases],
             groups,
-            generator=generator,
-            resamples=resamples,
         ),
         disagreed_share=mean(lambda case: case.disagreed_share),
         ambiguous_share=mean(lambda case: case.ambiguous_share),
@@ -151,14 +139,12 @@ def _summarize(
         lesion_counts=tuple(
             LesionCount(n, drawn_by, found) for (n, drawn_by), found in sorted(counts.items())
         ),
-        quarters=_quarters(lesions, generator, resamples),
-        pairs=_pairs(cases, generator, resamples),
+        quarters=_quarters(lesions),
+        pairs=_pairs(cases),
     )
 
 
-def _pairs(
-    cases: Sequence[CaseAgreement], generator: np.random.Generator, resamples: int
-) -> tuple[PairAgreement, ...]:
+def _pairs(cases: Sequence[CaseAgreement]) -> tuple[PairAgreement, ...]:
     """Return every two annotators who ever looked at the same case, in the manifest's order."""
     found = {}
     for names in dict.fromkeys((pair.first, pair.second) for case in cases for pair in case.pairs):
@@ -175,8 +161,7 @@ def _pairs(
                 estimate_mean(
                     values,
                     groups,
-                    generator=generator,
-                    resamples=resamples,
+                    scale="share",
                     none="neither annotator drew anything",
                 )
                 for values in ([p.dice for p, _ in seen], [p.surface_dice for p, _ in seen])
@@ -185,23 +170,19 @@ def _pairs(
     return tuple(found.values())
 
 
-def _quarters(
-    lesions: Sequence[Lesion], generator: np.random.Generator, resamples: int
-) -> tuple[SizeQuarter, ...]:
+def _quarters(lesions: Sequence[Lesion]) -> tuple[SizeQuarter, ...]:
     """Return the lesions in four parts of as equal a number as can be; none of fewer than four."""
     if len(lesions) < len(QUARTERS):
         return ()
     ordered = sorted(lesions, key=lambda lesion: (lesion.size, lesion.case_id, lesion.number))
     parts = np.array_split(np.arange(len(ordered)), len(QUARTERS))
     return tuple(
-        _quarter(name, [ordered[i] for i in part], generator, resamples)
+        _quarter(name, [ordered[i] for i in part])
         for name, part in zip(QUARTERS, parts, strict=True)
     )
 
 
-def _quarter(
-    name: str, lesions: Sequence[Lesion], generator: np.random.Generator, resamples: int
-) -> SizeQuarter:
+def _quarter(name: str, lesions: Sequence[Lesion]) -> SizeQuarter:
     # The lesions of one image are not independent, even where no group is known.
     groups = [lesion.group or f"\n{lesion.case_id}" for lesion in lesions]
     assumed = independence([lesion.group for lesion in lesions])
@@ -214,8 +195,7 @@ def _quarter(
         estimate_mean(
             [lesion.dice for lesion in lesions],
             groups,
-            generator=generator,
-            resamples=resamples,
+            scale="share",
             none="no lesion",
         ),
     )

@@ -1,0 +1,56 @@
+"""Our names for what outside case collections call: functions and records of the library by role.
+
+A collection of cases (inputs that people bring, with the right answer) is written against one set
+of names; this module gives them whatever we call things. Keep it true in every change that renames
+or moves one of them.
+"""
+
+import rareseg as rs  # noqa: F401
+from rareseg.data.formats import read_mask  # noqa: F401
+from rareseg.data.records import Classes  # noqa: F401
+from rareseg.decision.operating_point.goals import make_goal  # noqa: F401
+from rareseg.decision.operating_point.point import apply_point, default_point  # noqa: F401
+from rareseg.evaluation import comparison, contest, intervals
+from rareseg.evaluation.cases import measure_case  # noqa: F401
+from rareseg.evaluation.comparison import Headline  # noqa: F401
+from rareseg.evaluation.component_table import components_of_cases  # noqa: F401
+from rareseg.evaluation.froc import candidate_froc  # noqa: F401
+from rareseg.evaluation.lesions import match_lesions  # noqa: F401
+from rareseg.evaluation.metrics import average_precision, pooled_curve, roc_auc  # noqa: F401
+from rareseg.evaluation.scorecard import make_scorecard  # noqa: F401
+from rareseg.evaluation.surfaces import measure_surfaces  # noqa: F401
+from rareseg.evaluation.values import Undefined, is_defined  # noqa: F401
+from rareseg.recipe import LOSS_SECTIONS
+from rareseg.training.losses import losses, make_loss  # noqa: F401
+from rareseg.training.plan import make_preprocessing, plan_recipe  # noqa: F401
+
+LOSSES = tuple(losses())
+
+
+class Bounds:
+    """The bounds of an estimate as the cases read them: None where there is no interval."""
+
+    def __init__(self, estimate):
+        self.value = estimate.value
+        self.low = estimate.low if is_defined(estimate.low) else None
+        self.high = estimate.high if is_defined(estimate.high) else None
+
+
+def LossSection(name):
+    """Return the section of one loss."""
+    return LOSS_SECTIONS.member(name)()
+
+
+def estimate_mean(values, groups, *, none, generator=None, resamples=None):
+    """Return the mean of shares; nothing is drawn any more."""
+    return Bounds(intervals.estimate_mean(values, groups, none=none, scale="share"))
+
+
+def compare_paired(first, second, groups, *, measure, resamples=None):
+    """Return the paired comparison; nothing is drawn but signs."""
+    return comparison.compare_paired(first, second, groups, measure=measure)
+
+
+def hold_contest(runs, *, seed=0):
+    """Return the columns of a comparison; nothing is drawn."""
+    return contest.hold_contest(runs)
