@@ -64,7 +64,7 @@ def test_unseen_cases_certify_and_the_bundle_keeps_what_they_stand_for(run, unse
     region = kept.point.region
     assert bundle.points[region] == kept.point
     assert bundle.certificates[region] == (kept.statement,)
-    assert said == [describe_promise(kept)]
+    assert said == [f"{unseen}: 40 cases in 40 groups", describe_promise(kept)]
     ((line,),) = statement_lines(bundle, run / "bundle", device="cpu").values()
     assert line.startswith(f"certificate for {region}: share of its voxels that is missed")
     other = replace(bundle, precision="bf16" if bundle.precision == "32" else "32")

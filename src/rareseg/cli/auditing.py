@@ -29,7 +29,7 @@ def audit(
         ),
     ] = None,
     group_from: GroupFrom = None,
-    missing_mask: MissingMask = "error",
+    missing_mask: MissingMask = None,
     as_json: AsJson = False,
 ) -> None:
     """Can labels and split be trusted: leaks, masks that contradict, negatives, odd cases.

@@ -63,7 +63,7 @@ def compare(
     storage: Storage = None,
     name: StudyName = "",
     group_from: GroupFrom = None,
-    missing_mask: MissingMask = "error",
+    missing_mask: MissingMask = None,
     accelerator: Accelerator = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -154,7 +154,7 @@ def search(
     storage: Storage = None,
     name: StudyName = "",
     group_from: GroupFrom = None,
-    missing_mask: MissingMask = "error",
+    missing_mask: MissingMask = None,
     accelerator: Accelerator = "auto",
     as_json: AsJson = False,
 ) -> None:

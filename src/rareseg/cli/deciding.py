@@ -19,6 +19,7 @@ from rareseg.cli.options import (
     References,
     Run,
     SplitFile,
+    data_options,
     outside_of,
 )
 from rareseg.cli.output import bar, decision_record, print_json, print_line, say_to
@@ -150,7 +151,7 @@ def tune(
     references: References = None,
     split: SplitFile = None,
     group_from: GroupFrom = None,
-    missing_mask: MissingMask = "error",
+    missing_mask: MissingMask = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Where to write.", rich_help_panel=OUTSIDE)
     ] = None,
@@ -236,7 +237,9 @@ def tune(
             run,
             promise,
             region=region,
-            certify_on=certify_on,
+            certify_on=None
+            if certify_on is None
+            else data_options(certify_on, group_from, missing_mask),
             rule=rule,
             device=device,
             track=bar,

@@ -39,7 +39,7 @@ def demo(
 def inspect(
     data: Data,
     group_from: GroupFrom = None,
-    missing_mask: MissingMask = "error",
+    missing_mask: MissingMask = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what is in there: classes, skew, empty masks, groups, and everything that is broken."""
@@ -56,7 +56,7 @@ def plan(
     data: Data,
     out: Out = Path("recipe.yaml"),
     group_from: GroupFrom = None,
-    missing_mask: MissingMask = "error",
+    missing_mask: MissingMask = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
@@ -99,7 +99,7 @@ def preview(
     patches: Annotated[int, typer.Option("--patches", help="Originals to show.")] = 6,
     seed: Annotated[int, typer.Option("--seed", help="Another seed shows others.")] = 0,
     group_from: GroupFrom = None,
-    missing_mask: MissingMask = "error",
+    missing_mask: MissingMask = None,
     as_json: AsJson = False,
 ) -> None:
     """Show patches before and after augmentation, with the outlines of their masks."""
@@ -143,7 +143,7 @@ def train(
         typer.Option("--folds", min=2, help="Cross-validation: choose points on all cases."),
     ] = None,
     group_from: GroupFrom = None,
-    missing_mask: MissingMask = "error",
+    missing_mask: MissingMask = None,
     accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option("--devices", min=1, help="Devices on each node.")] = 1,
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines.")] = 1,

@@ -10,6 +10,7 @@ import typer
 from rareseg.errors import UsageError
 
 if TYPE_CHECKING:
+    from rareseg.data.dataset import MissingMask as MissingMaskName
     from rareseg.run.folder import DataOptions
     from rareseg.run.outside_scores import Outside
 
@@ -63,14 +64,16 @@ GroupFrom = Annotated[
     typer.Option(
         "--group-from",
         metavar="REGEX",
-        help="Reads the group (patient, tile) from each name: the first (…) of the pattern.",
+        help="Reads the group (patient, tile) from each name: the first (…) of the pattern. With "
+        "a run, the run's own pattern where not given; '' for none.",
     ),
 ]
 MissingMask = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--missing-mask",
-        help="What an image without a mask is: 'error', or 'negative' (it holds nothing).",
+        help="What an image without a mask is: 'error', or 'negative' (it holds nothing). With a "
+        "run, as in the run where not given.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of words.")]
@@ -100,13 +103,18 @@ StudyName = Annotated[
 ]
 
 
-def data_options(data: Path, group_from: str | None, missing_mask: str) -> DataOptions:
+def data_options(data: Path, group_from: str | None, missing_mask: str | None) -> DataOptions:
     """Return how the data is to be opened; raise UsageError for an unknown word."""
     from rareseg.run.folder import DataOptions
 
-    if missing_mask not in ("error", "negative"):
+    allowed: dict[str | None, MissingMaskName | None] = {
+        None: None,
+        "error": "error",
+        "negative": "negative",
+    }
+    if missing_mask not in allowed:
         raise UsageError(f"--missing-mask is {missing_mask!r}; allowed are error and negative.")
-    return DataOptions(str(data), group_from, missing_mask)
+    return DataOptions(str(data), group_from, allowed[missing_mask])
 
 
 def outside_of(
@@ -115,7 +123,7 @@ def outside_of(
     references: Path | None,
     split: Path | None,
     group_from: str | None,
-    missing_mask: str,
+    missing_mask: str | None,
 ) -> Outside | None:
     """Return the scores of another tool that are meant, None for a run; both or none is refused."""
     from rareseg.run.outside_scores import Outside

@@ -79,7 +79,7 @@ def evaluate(
         ),
     ] = None,
     group_from: GroupFrom = None,
-    missing_mask: MissingMask = "error",
+    missing_mask: MissingMask = None,
     priority: Annotated[
         str | None,
         typer.Option("--priority", help="What matters: recall, precision or balanced."),

@@ -36,10 +36,13 @@ def _table(content: ReportContent, region: str) -> list[str]:
     """Return a line about the cases, a head, and one row per label."""
     main = content.scorecard.region(region)
     cases = f"{main.role} cases" if main.role else "cases"
-    head = (
-        f"{region}, on {main.positives.n_cases} positive and {main.negatives.n_cases} negative "
-        f"{cases} (95 % intervals in brackets)"
+    positive, negative = (
+        f"{part.n_cases} {word} ({count(part.n_groups, 'group')})"
+        if part.n_groups < part.n_cases
+        else f"{part.n_cases} {word}"
+        for part, word in ((main.positives, "positive"), (main.negatives, "negative"))
     )
+    head = f"{region}, on {positive} and {negative} {cases} (95 % intervals in brackets)"
     rows = [("", *COLUMNS)] + [(label, *_cells(part)) for label, part in content.parts(region)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS) + 1)]
     return [head] + [

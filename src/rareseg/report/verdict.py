@@ -277,7 +277,7 @@ def _independence(content: ReportContent) -> Sentence | None:
     if card.assumption != INDEPENDENT_IMAGES:
         return None
     return Sentence(
-        "note",
+        "warning",
         f"Every interval {INDEPENDENT_IMAGES}: of some of the {count(card.n_cases, 'case')} it is "
         "not known which patient or object they show (--group-from or a manifest says it).",
         "Images of one patient or object say less than as many of different ones.",

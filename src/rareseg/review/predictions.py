@@ -22,8 +22,8 @@ from rareseg.errors import DataError, ReadError
 from rareseg.evaluation.scores import region_scores
 from rareseg.prediction.bundle import Bundle, load_bundle, split_members, weights_digest
 from rareseg.prediction.predictor import Predictor, class_map
-from rareseg.run.evaluate import shown_points
 from rareseg.run.folder import RunFolder, read_folds, read_split
+from rareseg.run.points import points_in_use
 
 _KNOWN_AS: Mapping[Role, str] = {
     "train": "the model, which learnt from this very case and so agrees with its label more than "
@@ -47,7 +47,7 @@ class Predictions:
 
     def __init__(self, run: RunFolder, folder: Path, *, device: str | torch.device = "cpu") -> None:
         self.bundle: Bundle = load_bundle(run.bundle)
-        self.points = shown_points(self.bundle)
+        self.points = points_in_use(self.bundle.points, self.bundle.classes.regions)
         self.device = device
         self.roles = read_split(run.split)
         has_folds = run.folds.is_file() and self.bundle.cascade is None

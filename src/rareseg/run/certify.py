@@ -91,7 +91,7 @@ def certify(
     folder = open_run(Path(run))
     bundle = load_bundle(folder.bundle)
     wanted = asked_regions(bundle.classes.regions, region)
-    source = _source(folder, bundle, certify_on, track)
+    source = _source(folder, bundle, certify_on, track, say)
     select = select_tables(folder, bundle, device=device, track=track)
     rule = rule or Rule.of(bundle.recipe.decision.maximize)
     asked = {name: rule.choose(select, name).found for name in wanted}
@@ -250,12 +250,15 @@ def _source(
     bundle: Bundle,
     certify_on: DataOptions | Path | str | None,
     track: Track,
+    say: Say,
 ) -> Source:
-    """Return the cases that are to stand for a promise."""
+    """Return the cases that are to stand for a promise; new ones are grouped as in the run."""
     if certify_on is not None:
         if not isinstance(certify_on, DataOptions):
             certify_on = DataOptions(str(certify_on))
+        certify_on = certify_on.as_in(folder)
         dataset = certify_on.open()
+        say(f"{dataset.root}: {certify_on.grouping(dataset)}")
         _refuse_seen(folder, bundle, certify_on, dataset, track)
         return Source(dataset.cases, "certify", content_hash(dataset), True, "")
     digest = str(bundle.trained["data"])

@@ -13,7 +13,7 @@ from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.decision.guarantees import Certificate
-from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import DataError, ProblemsError
 from rareseg.evaluation.comparison import comparison_to_json
 from rareseg.evaluation.component_storage import save_components
@@ -57,8 +57,9 @@ from rareseg.run.folder import (
 )
 from rareseg.run.model_card import write_model_card
 from rareseg.run.pictures import draw_pictures
+from rareseg.run.points import decided_points, points_in_use
 from rareseg.run.prepare import read_reasons
-from rareseg.run.scoring import Points, Scored, grid_of, score_all
+from rareseg.run.scoring import Scored, grid_of, score_all
 from rareseg.sampling.composition import Composition
 from rareseg.training.journal import read_table
 from rareseg.training.mining import RECORD, read_record
@@ -99,14 +100,16 @@ def evaluate(
 ) -> Evaluation:
     """Score every case of ``data`` at the run's operating points and write the result to ``out``.
 
-    Of the data that the run was trained on, its test cases alone are scored. The verdict answers
-    for what is ``asked``. Writes ``cases.csv``, ``details.csv``, ``scorecard.json`` and
-    ``report.html``. Raises :class:`OutputError` where ``out`` holds anything,
-    :class:`ProblemsError` for data with problems, :class:`ScoreError` where it is to be compared
-    with an evaluation of other cases.
+    Of the data that the run was trained on, its test cases alone are scored. Groups and missing
+    masks are read as in the run where ``data`` does not say otherwise. A region without a point is
+    cut at 0.5, and the reason is told. The verdict answers for what is ``asked``. Writes
+    ``cases.csv``, ``details.csv``, ``scorecard.json`` and ``report.html``. Raises
+    :class:`OutputError` where ``out`` holds anything, :class:`ProblemsError` for data with
+    problems, :class:`ScoreError` where it is to be compared with an evaluation of other cases.
     """
     folder, out = open_run(Path(run)), Path(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
+    options = options.as_in(folder)
     asked = asked or Asked()
     require_free(out)
     dataset = options.open()
@@ -188,14 +191,15 @@ def _evaluate_own(
 def _score(predictor: Predictor, cases: Sequence[Case], role: Role | None, track: Track) -> Scored:
     """Score cases at the points that masks are made at, closely, and at 0.5 beside them."""
     bundle = predictor.bundle
-    halves = {region: default_point(region) for region in bundle.classes.regions}
+    regions = bundle.classes.regions
+    used = points_in_use(bundle.points, regions)
     return score_all(
         predictor,
         cases,
         role=role,
-        points=(shown_points(bundle), halves),
+        points=(used, points_in_use({}, regions)),
         closely=True,
-        grid=grid_of(shown_points(bundle)),
+        grid=grid_of(used),
         track=track,
         doing="scoring test cases",
     )
@@ -208,7 +212,7 @@ def _train_dice(
     positive = {fact.id for fact in fingerprint.cases if fact.is_positive}
     pool = [case for case in cases if case.id in positive]
     sample = pool[:: max(1, len(pool) // TRAIN_SAMPLE)][:TRAIN_SAMPLE]
-    points = predictor.bundle.points
+    points = points_in_use(predictor.bundle.points, predictor.bundle.classes.regions)
     scored = score_all(
         predictor,
         sample,
@@ -244,11 +248,6 @@ def _content(
     scorecards = [(HALF, make_scorecard(at_half))]
     if bundle.points:
         scorecards.append((CHOSEN, make_scorecard(shown)))
-    points: dict[str, OperatingPoint | Infeasible] = {}
-    for region in bundle.classes.regions:
-        points[region] = bundle.points.get(region) or Infeasible(
-            region, "no select case holds it, or it was never tuned"
-        )
     in_folds = folder.folds.is_file()
     select = folder.scores("out-of-fold" if in_folds else "select")
     # Of networks that learnt side by side the first stands for all.
@@ -260,7 +259,7 @@ def _content(
         title=title,
         scorecards=tuple(scorecards),
         main_label=CHOSEN if bundle.points else HALF,
-        points=points,
+        points=decided_points(bundle.points, bundle.classes.regions, folder.decision),
         table=scored.table,
         results=shown,
         components=scored.components,
@@ -292,7 +291,7 @@ def _write(
     track: Track,
 ) -> Evaluation:
     """Draw pictures and write the files."""
-    points = shown_points(predictor.bundle)
+    points = points_in_use(predictor.bundle.points, predictor.bundle.classes.regions)
     shots = choose_shots(content.results, content.details)
     cuts = all_cuts(content)
     pictures = draw_pictures(predictor, cases, shots, points, cuts=cuts, track=track)
@@ -338,13 +337,6 @@ def _with_ignore(bundle: Bundle, dataset: Dataset) -> Bundle:
     if value is None or value in bundle.classes.values:
         return bundle
     return replace(bundle, classes=replace(bundle.classes, ignore_value=value))
-
-
-def shown_points(bundle: Bundle) -> Points:
-    """Return the points that masks are made at: the chosen ones, or 0.5 where none was chosen."""
-    if bundle.points:
-        return bundle.points
-    return {region: default_point(region) for region in bundle.classes.regions}
 
 
 def _write_json(path: Path, content: ReportContent) -> None:

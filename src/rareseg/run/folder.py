@@ -5,32 +5,56 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from rareseg.data.dataset import open_dataset
+from rareseg.data.dataset import MissingMask, open_dataset
 from rareseg.data.files import atomic_write, remove_leftovers
 from rareseg.data.records import ROLES, Dataset, Role
 from rareseg.errors import OutputError, RunError
+from rareseg.evaluation.intervals import count_groups
+from rareseg.report.wording import count
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How a data set is opened: what ``open_dataset`` is told beside the path."""
+    """How a data set is opened: what ``open_dataset`` is told beside the path.
+
+    ``group_from`` and ``missing_mask`` are None where nothing was said: then a data set that is
+    used with a run is opened as the run's own (:meth:`as_in`). An empty pattern is a wish too:
+    groups are those that the data declare.
+    """
 
     path: str
     group_from: str | None = None
-    missing_mask: str = "error"
+    missing_mask: MissingMask | None = None
 
     def open(self) -> Dataset:
         """Open the data set."""
-        missing = "negative" if self.missing_mask == "negative" else "error"
         return open_dataset(
             Path(self.path),
-            group_from=self.group_from,
-            missing_mask=cast(Any, missing),
+            group_from=self.group_from or None,
+            missing_mask=self.missing_mask or "error",
         )
+
+    def as_in(self, folder: RunFolder) -> DataOptions:
+        """Return the options with what was not said taken from the run."""
+        about = read_about(folder)
+        return replace(
+            self,
+            group_from=about["group_from"] if self.group_from is None else self.group_from,
+            missing_mask=self.missing_mask or about["missing_mask"],
+        )
+
+    def grouping(self, dataset: Dataset) -> str:
+        """Say in how many groups the cases are, and by what."""
+        groups = count_groups([case.group for case in dataset.cases])
+        cases = count(len(dataset.cases), "case")
+        if all(case.group is None for case in dataset.cases):
+            return f"{cases}, each taken as independent: no group is known (--group-from)"
+        by = f", by --group-from {self.group_from!r}" if self.group_from else ""
+        return f"{cases} in {count(groups, 'group')}{by}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +135,11 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
     """
     folder = RunFolder(root)
     remove_leftovers(root)
-    about = {**asdict(data), "path": str(Path(data.path).resolve())}
+    about = {
+        "path": str(Path(data.path).resolve()),
+        "group_from": data.group_from or None,
+        "missing_mask": data.missing_mask or "error",
+    }
     if folder.about.is_file():
         known = read_about(folder)
         changed = [key for key, value in about.items() if known[key] != value]

@@ -9,7 +9,6 @@ from pathlib import Path
 from rareseg.data.fingerprint import Fingerprint
 from rareseg.data.presences import NAME as PRESENCES
 from rareseg.data.records import Role
-from rareseg.decision.operating_point import Infeasible, default_point
 from rareseg.errors import DataError, ScoreError
 from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.storage import load_table
@@ -43,6 +42,7 @@ from rareseg.run.outside_scores import (
     score_outside,
 )
 from rareseg.run.pictures import take_shot
+from rareseg.run.points import decided_points, points_in_use
 from rareseg.run.scoring import Points, Scored
 
 PROVENANCE = Sentence(
@@ -93,8 +93,10 @@ def evaluate_outside(
         )
     role = _role(opened, [case.id for case in cases], None if points is None else Path(points))
     asked.require_same_cases(cases)
-    half = {region: default_point(region) for region in opened.classes.regions}
-    chosen: Points = half if decided is None else {**half, **decided.points}
+    half = points_in_use({}, opened.classes.regions)
+    chosen: Points = (
+        half if decided is None else points_in_use(decided.points, opened.classes.regions)
+    )
     scored = score_outside(
         opened, cases, role=role, points=(chosen, half), track=track, doing="reading scores"
     )
@@ -152,16 +154,14 @@ def _content(
     if decided is not None:
         scorecards.append((CHOSEN, make_scorecard(shown)))
     found = {} if decided is None else decided.points
-    select = None if points is None else RunFolder(Path(points)).scores("select")
+    decisions = None if points is None else RunFolder(Path(points))
+    select = None if decisions is None else decisions.scores("select")
+    choices = None if decisions is None else decisions.decision
     return ReportContent(
         title=f"{opened.dataset.root.name} by the scores in {Path(outside.probabilities).name}",
         scorecards=tuple(scorecards),
         main_label=CHOSEN if decided is not None else HALF,
-        points={
-            name: found.get(name)
-            or Infeasible(name, "no select case holds it, or it was never tuned")
-            for name in regions
-        },
+        points=decided_points(found, dict.fromkeys(regions), choices),
         table=scored.table,
         results=shown,
         components=scored.components,

@@ -15,14 +15,15 @@ from rareseg.data.presences import NAME as PRESENCES
 from rareseg.data.presences import PresenceFile
 from rareseg.data.records import Case, Image
 from rareseg.decision.calibration import Calibration
-from rareseg.decision.operating_point import apply_point
+from rareseg.decision.operating_point import Infeasible, apply_point
 from rareseg.errors import DataError, OutputError, ReadError, UsageError
 from rareseg.evaluation.scores import region_scores
 from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor, label_map
 from rareseg.progress import Track, silent
 from rareseg.run.certify import statement_lines
-from rareseg.run.folder import claim, find_bundle
+from rareseg.run.folder import RunFolder, claim, find_bundle
+from rareseg.run.points import decided_points, points_in_use
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.tune import describe
 
@@ -61,9 +62,9 @@ def predict(
             f"{run} has no operating point; choose one with `rareseg tune {run} --maximize dice`."
         )
     calibration = _calibration(bundle, Path(run), probabilities) if calibrated else {}
-    for region in bundle.classes.regions:
-        point = bundle.points.get(region)
-        say(describe(point) if point else f"{region}: no operating point was chosen; left out.")
+    choices = RunFolder(Path(run)).decision
+    for found in decided_points(bundle.points, bundle.classes.regions, choices).values():
+        say(describe(found) + (" It is cut at 0.5." if isinstance(found, Infeasible) else ""))
     promises = statement_lines(bundle, place, device=device)
     for line in (line for lines in promises.values() for line in lines):
         say(line)
@@ -93,7 +94,7 @@ def _predict_case(
     """Write everything of one case, the label map last: where it stands, the rest does too.
 
     Probabilities are written where ``calibration`` is not None, and calibrated where it says how;
-    the presence of the regions with a point goes to ``told``.
+    the presence of the regions goes to ``told``.
     """
     image = read_image(case.images)
     try:
@@ -102,12 +103,10 @@ def _predict_case(
         raise
     except DataError as error:
         raise DataError(f"case '{case.id}': {error}") from error
-    classes, points = predictor.bundle.classes, predictor.bundle.points
+    classes = predictor.bundle.classes
+    points = points_in_use(predictor.bundle.points, classes.regions)
     masks = {}
     for region, score in region_scores(found.probabilities, classes).items():
-        if region not in points:
-            masks[region] = np.zeros(score.shape, np.bool_)
-            continue
         masks[region] = apply_point(score, points[region], found.presence_of(region))
         _write(target.parent / region / target.name, masks[region].astype(np.uint8), image)
         if calibration is not None:
@@ -116,7 +115,7 @@ def _predict_case(
             shown = calibration[region].apply(score) if region in calibration else score
             write_probabilities(place, shown, image.geometry)
     if told is not None and found.presence is not None:
-        told.add(case.id, {r: q for r, q in found.presence.items() if r in points})
+        told.add(case.id, found.presence)
     _write(target, label_map(found.probabilities, masks, classes), image)
 
 

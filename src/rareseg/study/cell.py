@@ -22,8 +22,8 @@ from rareseg.evaluation.values import is_defined
 from rareseg.prediction.bundle import load_bundle
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
-from rareseg.run.evaluate import shown_points
 from rareseg.run.memory import full_memory_named
+from rareseg.run.points import points_in_use
 from rareseg.run.prepare import Given, Say, nobody
 from rareseg.run.scoring import Points, score_all, score_each
 from rareseg.run.train import learn
@@ -127,7 +127,7 @@ def run_cell(
     bundle = load_bundle(run.bundle)
     predictor = Predictor(bundle, device=fabric.device)
     halves = {region: default_point(region) for region in bundle.classes.regions}
-    chosen = shown_points(bundle)
+    chosen = points_in_use(bundle.points, bundle.classes.regions)
     cases = [case for case in ground.dataset.cases if roles[case.id] == "test"]
     scored = score_all(
         predictor,
