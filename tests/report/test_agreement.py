@@ -35,7 +35,7 @@ def cases_of(folder, boxes, *, count=1, group=None):
 )
 def test_dice_is_called_by_name(boxes, dice, word, tmp_path):
     lines = agreement_lines(measure_agreement(cases_of(tmp_path, boxes), jobs=1))
-    assert f"a dice of {dice} (an interval needs two groups or more), which is {word}" in lines[1]
+    assert f"a dice of {dice} (fewer than 5 groups), which is {word}" in lines[1]
     assert "over 1 case (too few cases to rely on)" in lines[1]
 
 

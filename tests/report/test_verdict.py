@@ -18,7 +18,8 @@ from rareseg.evaluation.metrics import Counts
 from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.scores import ScoreTable, score_case
 from rareseg.evaluation.values import Undefined
-from rareseg.report.content import Leakage, ReportContent
+from rareseg.recipe import make_recipe
+from rareseg.report.content import History, Leakage, ReportContent, RoleCount
 from rareseg.report.evidence import evidence_rows
 from rareseg.report.summary import short_scorecard
 from rareseg.report.verdict import judge
@@ -86,7 +87,7 @@ def test_bands_of_dice_and_iou(fp, fn, level, word):
 
 def test_the_headline_has_its_numbers():
     first = judge(make(GOOD))[0]
-    assert "mean dice 0.95 (0.95–0.95) and IoU 0.90" in first.text
+    assert "mean dice 0.95 (all groups alike) and IoU 0.90" in first.text
     assert "24 of 24 positive cases (100 %) found" in first.text
 
 
@@ -122,9 +123,9 @@ def test_missing_strata_are_said_not_scored():
 
 def test_overfitting_needs_a_wide_gap():
     scored = 2 * 90 / (2 * 90 + 10)
-    assert not sentences(make(GOOD, train_dice={"pit": scored + 0.149}), "by heart")
+    assert not sentences(make(GOOD, train_dice={"pit": scored + 0.149}), "overfits")
     results = [positive(k, 70, 30, 30) for k in range(24)]
-    [sentence] = sentences(make(results, train_dice={"pit": 0.86}), "by heart")
+    [sentence] = sentences(make(results, train_dice={"pit": 0.86}), "overfits")
     assert sentence.level == "warning"
     assert "0.86 on training cases, 0.70 on the scored ones" in sentence.text
 
@@ -176,7 +177,7 @@ def test_leakage_and_independence_are_about_the_run():
     assert (leak.level, leak.region) == ("bad", "")
     assert "1 group in more than one role and 3 pairs" in leak.text
     assert "a and b" in leak.text
-    assert (independent.level, independent.region) == ("note", "")
+    assert (independent.level, independent.region) == ("warning", "")
     assert "assumes independent images" in independent.text
     assert not sentences(make(GOOD), "assumes independent images")
 
@@ -205,10 +206,11 @@ def scored_pair(number, *, holds, distractor):
 def test_the_gain_over_one_half_is_paired():
     pairs = [scored_pair(k, holds=k < 20, distractor=k % 2 == 0) for k in range(40)]
     content = make([pair[1] for pair in pairs], table=ScoreTable(tuple(pair[0] for pair in pairs)))
-    [sentence] = sentences(content, "beats 0.5")
+    [sentence] = sentences(content, "is better than 0.5")
     # At 0.5 ten of twenty positives have dice 2·10/(2·10+10) = 2/3, the others 1: mean 5/6.
     assert sentence.level == "good"
     assert "mean dice changes by +0.17" in sentence.text
+    assert "found stays at 100 %" in sentence.text
     assert "false alarms fall from 50 % to 0 %" in sentence.text
 
 
@@ -217,7 +219,7 @@ def test_no_gain_is_claimed_where_nothing_differs():
     content = make([pair[1] for pair in pairs], table=ScoreTable(tuple(pair[0] for pair in pairs)))
     [sentence] = sentences(content, "0.5")
     assert sentence.level == "note"
-    assert "does not clearly differ" in sentence.text
+    assert "gives the same masks as 0.5 in every case" in sentence.text
 
 
 def test_no_gain_is_said_of_the_point_one_half_itself():
@@ -251,12 +253,38 @@ def test_the_short_scorecard_is_plain_text():
     )
     lines = short_scorecard(replace(content, verdicts=judge(content)))
     assert lines[0].startswith("pit, on 24 positive and 24 negative test cases")
-    assert lines[2].split()[:4] == ["at", "0.5", "0.95", "(0.95–0.95)"]
+    assert lines[2].split()[:4] == ["at", "0.5", "0.95", "(all"]
     assert lines[3].endswith("0 % (0–14 %)")
     assert "cut at score >= 0.800, where the image score reaches 0.930" in lines[4]
     assert "chosen on 60 select cases" in lines[4]
     assert lines[6].startswith("+ Where pit is present it is segmented well")
     assert len(lines) < 15
+
+
+class TestUndertrained:
+    def content(self, steps, dice=0.3, losses=()):
+        return make(
+            GOOD,
+            recipe=make_recipe({"training": {"steps": steps}}),
+            train_dice={"pit": dice},
+            roles={"train": RoleCount(100, 40, 30)},
+            history=History(steps={"loss": losses}),
+        )
+
+    def test_few_steps_are_named_before_groups_and_overfitting(self):
+        found = judge(self.content(100))
+        assert [k for k, one in enumerate(found) if "undertrained" in one.text] == [2]
+        assert "it made 100 steps, where 800 are usual" in found[2].text
+        assert found[2].level == "warning"
+
+    def test_a_loss_that_still_falls_is_named(self):
+        falling = tuple(np.linspace(2, 1, 50))
+        [found] = sentences(self.content(800, losses=falling), "undertrained")
+        assert "its loss was still falling" in found.text
+        assert not sentences(self.content(800, losses=(1.0,) * 50), "undertrained")
+
+    def test_who_learnt_its_training_cases_is_not_undertrained(self):
+        assert not sentences(self.content(100, dice=0.6), "undertrained")
 
 
 def test_the_short_scorecard_says_what_is_undefined():
@@ -274,8 +302,10 @@ def test_a_gain_that_costs_much_dice_is_a_trade():
     ]
     content = make(missed, table=ScoreTable(tuple(row for row, _ in pairs)))
     [sentence] = sentences(content, "against 0.5")
-    assert sentence.level == "note"
+    assert sentence.level == "warning"
     assert "trades one error for another" in sentence.text
+    assert "found falls from 100 % to 0 %" in sentence.text
+    assert sentence.text in "\n".join(short_scorecard(replace(content, verdicts=judge(content))))
 
 
 EVIDENCE = PointEvidence(
@@ -406,7 +436,7 @@ def test_what_changed_against_an_earlier_evaluation_is_said_with_its_interval_an
     [found] = sentences(make(after, comparisons=compared, against="spring"), "spring")
     assert found.level == "good"
     assert "pit is better than spring, on the same cases of 48 groups: mean dice +0.0" in found.text
-    assert "false alarms −1.00 (−1.00 to −1.00, p = 0.0001)" in found.text
+    assert "false alarms −1.00 (all groups alike, p = 0.0001)" in found.text
     back = {"pit": compare_results(after, before, region="pit")}
     [found] = sentences(make(before, comparisons=back, against="spring"), "spring")
     assert (found.level, "worse than spring" in found.text) == ("warning", True)

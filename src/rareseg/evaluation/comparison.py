@@ -14,11 +14,20 @@ from numpy.typing import NDArray
 from rareseg.errors import ScoreError
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.intervals import Estimate, estimate_mean, group_numbers
+from rareseg.evaluation.jackknife import ALL_ALIKE
 from rareseg.evaluation.values import Undefined, Value, is_defined, mean_of_defined, value_to_json
 
 Floats = NDArray[np.float64]
 
-MEASURES = ("dice", "false alarm", "lesion recall", "false positive components")
+MEASURES = (
+    "dice",
+    "found",
+    "false alarm",
+    "recall",
+    "precision",
+    "lesion recall",
+    "false positive components",
+)
 """What :func:`compare_results` compares, in the order in which it is printed."""
 
 FEWEST = 6
@@ -63,12 +72,23 @@ class PairedComparison:
 
     @property
     def differs(self) -> bool:
-        """Whether interval and test agree that there is a difference; never below six groups."""
+        """Whether interval and test agree that there is a difference; never below six groups.
+
+        Where all groups changed alike there is no interval, and the test decides.
+        """
         low, high = self.difference.low, self.difference.high
-        if not (is_defined(low) and is_defined(high) and is_defined(self.p_value)):
+        if not is_defined(self.p_value) or self.difference.n_groups < FEWEST:
             return False
-        told = self.p_value <= 1.0 - self.confidence and self.difference.n_groups >= FEWEST
-        return told and (low > 0.0 or high < 0.0)
+        if is_defined(low) and is_defined(high):
+            excludes_zero = low > 0.0 or high < 0.0
+        else:
+            excludes_zero = low == ALL_ALIKE and self.difference.value != 0.0
+        return excludes_zero and self.p_value <= 1.0 - self.confidence
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether no case of enough groups for an interval differs."""
+        return self.difference.low == ALL_ALIKE and self.difference.value == 0.0
 
 
 def compare_paired(
@@ -176,8 +196,9 @@ def compare_headlines(
 ) -> tuple[PairedComparison, ...]:
     """Return the headline measures of one region compared between two runs.
 
-    Dice of positive cases, the false alarms of negative ones (1 or 0), the recall of lesions in
-    cases that have any, and the false-positive components per case. A measure for which there is
+    Dice, recall and precision of positive cases and whether they are found (1 or 0), the false
+    alarms of negative ones (1 or 0), the recall of lesions in cases that have any, and the
+    false-positive components per case. A measure for which there is
     no such case is Undefined. Groups are those of the second. Raises ScoreError where the runs do
     not hold the same cases.
     """
@@ -220,7 +241,8 @@ def headline(result: CaseResult) -> Headline:
     lesions = result.lesions
     values: dict[str, Value] = {}
     if result.stratum == "positive":
-        values["dice"] = result.metric("dice")
+        values |= {name: result.metric(name) for name in ("dice", "recall", "precision")}
+        values["found"] = float(result.found)
     if result.stratum == "negative":
         values["false alarm"] = float(result.false_alarm)
     if lesions.sizes and result.stratum != "ignored":
@@ -249,7 +271,10 @@ def _read_headline(line: Mapping[str, str]) -> Headline:
     values: dict[str, Value] = {}
     stratum, lesions = line["stratum"], int(line["lesions"])
     if stratum == "positive":
-        values["dice"] = float(line["dice"])
+        values |= {name: float(line[name]) for name in ("dice", "recall", "found")}
+        values["precision"] = (
+            float(line["precision"]) if line["precision"] else Undefined("nothing is predicted")
+        )
     if stratum == "negative":
         values["false alarm"] = float(line["false_alarm"])
     if lesions and stratum != "ignored":

@@ -70,13 +70,15 @@ class Sentence:
     """One judgement in words.
 
     ``text`` says what is the case, with its numbers; ``reason`` the rule by which it is said.
-    ``region`` is "" where the sentence is about the whole run.
+    ``region`` is "" where the sentence is about the whole run. ``headline``: the terminal shows it
+    whatever its level.
     """
 
     level: Level
     text: str
     reason: str
     region: str = ""
+    headline: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from rareseg.evaluation.better import RULE, Outcome, falls_short, lost, weigh
 from rareseg.evaluation.calibration_curve import calibration_curve, overconfidence
+from rareseg.evaluation.comparison import PairedComparison
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
-from rareseg.report.content import ReportContent, Sentence
+from rareseg.report.content import Level, ReportContent, Sentence
 from rareseg.report.wording import count, difference, percent, score, with_interval
+from rareseg.training.plan.learning import usual_steps
 
 OVERCONFIDENT = 0.10
 CARRIES, MOST_CASES, LEAST_GROUPS = 0.5, 0.25, 5
 """One group carries the errors: so much of them, with so few of the cases, of so many groups."""
 _NAMES = {
     "dice": "mean dice",
+    "found": "found",
     "false alarm": "false alarms",
+    "recall": "mean recall",
+    "precision": "mean precision",
     "lesion recall": "recall of lesions",
     "false positive components": "false components per case",
 }
+AGAINST: Mapping[Outcome, str] = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "trades": "trades one error for another against",
+    "cannot tell": "cannot be told from",
+}
+"""What comes of a comparison, in words."""
+UNLEARNT, STILL_FALLING = 0.5, 0.95
+"""Dice on training cases, and how the loss of the last fifth of the steps is to the one before."""
 GOOD_RECALL = GOOD_PRECISION = 0.8
+
+
+def level_of(outcome: Outcome, lines: Sequence[PairedComparison]) -> Level:
+    """Return how loud a comparison is: a loss beyond its margin is loud, proven or not."""
+    if outcome == "better":
+        return "good"
+    if outcome == "worse" or any(lost(line) or falls_short(line) for line in lines):
+        return "warning"
+    return "note"
 
 
 def calibration(content: ReportContent, part: RegionScorecard) -> Sentence | None:
@@ -33,6 +60,34 @@ def calibration(content: ReportContent, part: RegionScorecard) -> Sentence | Non
         f"{percent(over)} more than is so. Cut by the chosen threshold, and read them as ranks.",
         f"Said where the mean score above 0.5 exceeds the share that is right by {OVERCONFIDENT:g} "
         "or more.",
+        part.region,
+    )
+
+
+def undertrained(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """Whether the network has learnt too little to be judged by anything else."""
+    train = content.train_dice.get(part.region)
+    if train is None or train >= UNLEARNT or content.recipe is None:
+        return None
+    steps = content.recipe.training.steps
+    usual = usual_steps(sum(role.n_cases for role in content.roles.values()))
+    loss = np.asarray(content.history.steps.get("loss", ()), np.float64)
+    fifth = len(loss) // 5
+    falls = fifth > 0 and loss[-fifth:].mean() < STILL_FALLING * loss[-2 * fifth : -fifth].mean()
+    few = steps < usual / 2
+    if not (few or falls):
+        return None
+    why = [
+        *([f"it made {steps:,} steps, where {usual:,} are usual for so many cases"] if few else []),
+        *(["its loss was still falling"] if falls else []),
+    ]
+    return Sentence(
+        "warning",
+        f"The network is undertrained on {part.region}: mean dice is {score(train)} on training "
+        f"cases, and {' and '.join(why)}. Train longer before you read anything else.",
+        f"Said where dice on training cases is below {UNLEARNT:g}, and the steps are fewer than "
+        f"half of what is planned, or the loss fell by {1 - STILL_FALLING:.0%} or more between the "
+        "last two fifths.",
         part.region,
     )
 
@@ -68,33 +123,23 @@ def against(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     found = content.comparisons.get(part.region)
     if not found:
         return None
-    better = worse = False
     told = []
     for line in found:
-        change = line.difference
-        if not is_defined(change.value):
-            continue
-        p = f", p = {line.p_value:.2g}" if is_defined(line.p_value) else ""
-        told.append(f"{_NAMES[line.measure]} {with_interval(change, difference)[:-1]}{p})")
-        up = change.value > 0
-        good = up if line.measure in ("dice", "lesion recall") else not up
-        better, worse = better or (line.differs and good), worse or (line.differs and not good)
+        if is_defined(line.difference.value):
+            p = f", p = {line.p_value:.2g}" if is_defined(line.p_value) else ""
+            change = with_interval(line.difference, difference)[:-1]
+            told.append(f"{_NAMES[line.measure]} {change}{p})")
     if not told:
         return None
-    words = {
-        (True, False): "better than",
-        (False, True): "worse than",
-        (True, True): "better in one thing and worse in another than",
-        (False, False): "not clearly different from",
-    }
+    outcome = weigh(found, priority=content.priority)
     n_groups = max(line.difference.n_groups for line in found)
     return Sentence(
-        "good" if better and not worse else "warning" if worse else "note",
-        f"{part.region} is {words[better, worse]} {content.against}, on the same cases of "
+        level_of(outcome, found),
+        f"{part.region} {AGAINST[outcome]} {content.against}, on the same cases of "
         f"{count(n_groups, 'group')}: {', '.join(told)}.",
-        "Two evaluations differ where the paired 95 % bootstrap interval over groups excludes 0; p "
-        "is that of a permutation test over groups.",
+        f"{RULE} p is that of a permutation test over groups.",
         part.region,
+        headline=True,
     )
 
 

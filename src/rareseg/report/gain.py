@@ -2,98 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
+from rareseg.evaluation.better import RULE, weigh
 from rareseg.evaluation.cases import CaseResult
-from rareseg.evaluation.intervals import Estimate, estimate_mean
+from rareseg.evaluation.comparison import PairedComparison, compare_results
 from rareseg.evaluation.metrics import counts_at
 from rareseg.evaluation.scorecard import RegionScorecard
-from rareseg.evaluation.values import Value, is_defined
-from rareseg.report.content import Level, ReportContent, Sentence
+from rareseg.evaluation.values import is_defined
+from rareseg.report.content import ReportContent, Sentence
+from rareseg.report.findings import AGAINST, level_of
 from rareseg.report.wording import difference, percent, with_interval
-
-MATERIAL_LOSS = 0.05
-"""A fall of the mean dice by more counts as a loss, however wide its interval is."""
-
-Pair = tuple[CaseResult, CaseResult]
-"""A case at the chosen point and at 0.5."""
 
 
 def gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     """What the chosen point changes against 0.5, on the same cases."""
-    pairs = _at_one_half(content, part.region)
-    if (part.threshold, part.gate, part.smallest_component) == (0.5, 0.0, 0) or not pairs:
+    if (part.threshold, part.gate, part.smallest_component) == (0.5, 0.0, 0):
         return None
-    positives = [pair for pair in pairs if pair[0].stratum == "positive"]
-    negatives = [pair for pair in pairs if pair[0].stratum == "negative"]
-    changes: list[str] = []
-    better = worse = False
-    if positives:
-        gained = _paired(positives, lambda result: result.metric("dice"))
-        changes.append(f"mean dice changes by {with_interval(gained, difference)}")
-        better, worse = _excludes_zero(gained)
-        # Few groups make wide intervals: a loss that would matter is never called a gain.
-        worse = worse or (is_defined(gained.value) and gained.value < -MATERIAL_LOSS)
-    if negatives:
-        fewer = _paired(negatives, lambda result: float(result.false_alarm))
-        before = sum(other.false_alarm for _, other in negatives) / len(negatives)
-        after = sum(result.false_alarm for result, _ in negatives) / len(negatives)
-        changes.append(f"false alarms {_move(before, after)} of the cases")
-        more_alarms, fewer_alarms = _excludes_zero(fewer)
-        better, worse = better or fewer_alarms, worse or more_alarms
-    kinds: dict[tuple[bool, bool], tuple[Level, str]] = {
-        (True, False): ("good", "beats 0.5"),
-        (False, True): ("warning", "is worse than 0.5"),
-        (True, True): ("note", "trades one error for another against 0.5"),
-        (False, False): ("note", "does not clearly differ from 0.5"),
-    }
-    level, claim = kinds[better, worse]
+    chosen, half = _at_both(content, part.region)
+    if not chosen:
+        return None
+    lines = compare_results(half, chosen, region=part.region)
+    if all(result.counts == other.counts for result, other in zip(chosen, half, strict=True)):
+        text = f"For {part.region} the chosen point gives the same masks as 0.5 in every case."
+        return Sentence("note", text, RULE, part.region, headline=True)
+    outcome = weigh(lines, priority=content.priority)
+    told = [_told(line) for line in lines if line.measure in _WORDS]
+    changes = ", ".join(text for text in told if text)
     return Sentence(
-        level,
-        f"For {part.region} the chosen point {claim}: {', '.join(changes)}.",
-        "Two points differ where the paired 95 % interval over groups excludes 0, or where the "
-        f"mean dice falls by more than {MATERIAL_LOSS:g}.",
+        level_of(outcome, lines),
+        f"For {part.region} the chosen point {AGAINST[outcome]} 0.5: {changes}.",
+        RULE,
         part.region,
+        headline=True,
     )
 
 
-def _at_one_half(content: ReportContent, region: str) -> list[Pair]:
-    """Return each of a region's results beside that of the plain cut at 0.5, from the table."""
+_WORDS = {"dice": "mean dice", "found": "found", "false alarm": "false alarms"}
+
+
+def _at_both(content: ReportContent, region: str) -> tuple[list[CaseResult], list[CaseResult]]:
+    """Return a region's results and those of the plain cut at 0.5, from the table.
+
+    Of the latter counts alone hold: the table knows no components.
+    """
     rows = {row.case_id: row for row in content.table if row.region == region}
-    return [
-        (result, replace(result, counts=counts_at(rows[result.case_id], 0.5)))
-        for result in content.results_of(region)
-        if result.case_id in rows
-    ]
+    chosen = [result for result in content.results_of(region) if result.case_id in rows]
+    half = [replace(one, counts=counts_at(rows[one.case_id], 0.5)) for one in chosen]
+    return chosen, half
 
 
-def _paired(pairs: list[Pair], value: Callable[[CaseResult], Value]) -> Estimate:
-    """Return the mean difference over cases, chosen point less 0.5, with its interval."""
-    differences = []
-    for result, other in pairs:
-        here, there = value(result), value(other)
-        assert is_defined(here)
-        assert is_defined(there)
-        differences.append(here - there)
-    return estimate_mean(
-        differences,
-        [result.group for result, _ in pairs],
-        none="no case",
-        scale="plain",
-    )
-
-
-def _excludes_zero(estimate: Estimate) -> tuple[bool, bool]:
-    """Tell whether the whole interval lies above 0, and whether it lies below."""
-    low, high = estimate.low, estimate.high
-    if not (is_defined(low) and is_defined(high)):
-        return False, False
-    return low > 0.0, high < 0.0
-
-
-def _move(before: float, after: float) -> str:
-    """Return ``fall from 20 % to 5 %``, or how else a share moves."""
-    if before == after:
-        return f"stay at {percent(after)}"
-    return f"{'fall' if after < before else 'rise'} from {percent(before)} to {percent(after)}"
+def _told(line: PairedComparison) -> str:
+    """Return ``false alarms fall from 20 % to 5 %``, or the change of the mean dice."""
+    if not (is_defined(line.first) and is_defined(line.second)):
+        return ""
+    name = _WORDS[line.measure]
+    if line.measure == "dice":
+        return f"{name} changes by {with_interval(line.difference, difference)}"
+    verb = "stay" if name.endswith("s") else "stays"
+    if line.first != line.second:
+        verb = "fall" if line.second < line.first else "rise"
+        verb += "" if name.endswith("s") else "s"
+        return f"{name} {verb} from {percent(line.first)} to {percent(line.second)}"
+    return f"{name} {verb} at {percent(line.second)}"

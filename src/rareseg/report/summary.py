@@ -27,7 +27,9 @@ def short_scorecard(content: ReportContent) -> list[str]:
     lines += [
         f"{marks[sentence.level]} {sentence.text}"
         for sentence in content.verdicts
-        if sentence.level != "note" or (sentence.region and sentence is first[sentence.region])
+        if sentence.level != "note"
+        or sentence.headline
+        or (sentence.region and sentence is first[sentence.region])
     ]
     return lines if lines and lines[-1] else lines[:-1]
 

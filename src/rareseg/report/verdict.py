@@ -16,7 +16,7 @@ from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import Level, ReportContent, Sentence
 from rareseg.report.evidence import does_not_tell
-from rareseg.report.findings import against, calibration, one_group, priority
+from rareseg.report.findings import against, calibration, one_group, priority, undertrained
 from rareseg.report.gain import gain
 from rareseg.report.wording import (
     count,
@@ -168,7 +168,7 @@ def _overfitting(content: ReportContent, part: RegionScorecard) -> Sentence | No
         return None
     return Sentence(
         "warning",
-        f"The network may have learnt {part.region} by heart: mean dice {score(train)} on "
+        f"The network overfits {part.region}: mean dice {score(train)} on "
         f"training cases, {score(scored)} on the scored ones. More data, more augmentation, "
         "dropout or fewer steps help.",
         f"Overfitting: dice on training cases {OVERFITTING_GAP} or more above the scored one.",
@@ -239,6 +239,7 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
 RULES: tuple[Rule, ...] = (
     _overlap,
     _false_alarms,
+    undertrained,
     gain,
     _accuracy,
     priority,

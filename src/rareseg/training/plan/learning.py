@@ -87,9 +87,10 @@ def plan_learning(draft: Draft, fingerprint: Fingerprint, dimension: int) -> Non
         + (", most of all the hardest background" if rare < RARE else ""),
     )
     LOSS_SECTIONS.require_read(draft.overrides.get("loss", {}), name)
-    steps = _round_up(max(600, min(6000, 8 * len(fingerprint.cases))), 100)
     draft.choose(
-        "training.steps", steps, "a start; --budget 20min measures how many fit into a time"
+        "training.steps",
+        usual_steps(len(fingerprint.cases)),
+        "a start; --budget 20min measures how many fit into a time",
     )
     pretrained = draft.values["network"]["name"] == "encoder_unet"
     if pretrained:
@@ -117,6 +118,11 @@ def plan_learning(draft: Draft, fingerprint: Fingerprint, dimension: int) -> Non
     )
     if dimension == 3:
         draft.choose("augmentation.mirror", 0.0, "left and right differ in volumes of the body")
+
+
+def usual_steps(cases: int) -> int:
+    """Return how many steps are planned for so many cases where no time is given."""
+    return _round_up(max(600, min(6000, 8 * cases)), 100)
 
 
 def _round_up(value: float, multiple: int) -> int:
