@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from rareseg.data.components import label_components
 from rareseg.decision.operating_point import (
     Goal,
     Infeasible,
@@ -79,6 +80,42 @@ def share(hits, trials):
     return sum(hits) / sum(trials) if sum(trials) else np.nan
 
 
+def unmatched(reference, mask):
+    """Components that are no object and objects that are no component, one to one by overlap."""
+    components, n_components = label_components(mask)
+    lesions, n_lesions = label_components(reference)
+    pairs = []
+    for k in range(1, n_components + 1):
+        for lesion in range(1, n_lesions + 1):
+            both = ((components == k) & (lesions == lesion)).sum()
+            iou = both / ((components == k) | (lesions == lesion)).sum()
+            pairs += [(-iou, k, lesion)] if iou >= 0.1 else []
+    components_left, lesions_left = set(range(1, n_components + 1)), set(range(1, n_lesions + 1))
+    for _, k, lesion in sorted(pairs):
+        if k in components_left and lesion in lesions_left:
+            components_left.remove(k)
+            lesions_left.remove(lesion)
+    return len(components_left), len(lesions_left)
+
+
+def costs_by_masks(cases, point, goal):
+    """What each case costs, read off finished masks."""
+    costs = []
+    for scores, reference in cases:
+        mask = apply_point(scores, point)
+        counts = count_masks(mask, reference)
+        wrong, missed = {
+            "voxel": (counts.fp, counts.fn),
+            "lesion": unmatched(reference, mask),
+            "image": (
+                counts.fp > 0 and not reference.any(),
+                counts.tp == 0 and reference.any(),
+            ),
+        }[goal.level]
+        costs.append(goal.cost_false_positive * wrong + goal.cost_false_negative * missed)
+    return np.array(costs, float)
+
+
 def by_masks(cases, point, goal):
     """The goal's definition read off finished masks: (objective, whether the limits are kept)."""
     masks = [apply_point(scores, point) for scores, _ in cases]
@@ -113,13 +150,7 @@ def by_masks(cases, point, goal):
         outside = [c for c in counts if c.tn + c.fp]
         value = recalls["voxel"] + np.mean([c.tn / (c.tn + c.fp) for c in outside]) - 1
     else:
-        wrong, missed = {
-            "voxel": (sum(c.fp for c in counts), sum(c.fn for c in counts)),
-            "lesion": (sum(false), sum(len(x.sizes) - x.n_found for x in lesions)),
-            "image": (sum(c.fp > 0 for c in neg), sum(c.tp == 0 for c in pos)),
-        }[goal.level]
-        value = -goal.cost_false_positive * wrong - goal.cost_false_negative * missed
-        value /= len(cases)
+        value = -costs_by_masks(cases, point, goal).mean()
     kept = True
     for limit in goal.limits:
         number = {
@@ -157,12 +188,109 @@ def test_no_point_that_keeps_the_limits_is_better(cases, goal):
     if goal.maximize == "dice":  # smoothed, so that another point can be better as it stands
         assert 0 < value <= max(reachable) + 1e-9
         return
+    if goal.maximize == "cost":
+        assert_among_the_cheapest(cases, answer, goal, gates)
+        return
     silent, silent_kept = by_masks(cases, OperatingPoint("r", 1.0), goal)
     if answer.threshold not in THRESHOLDS:  # silence is taken where it is no worse
         assert max(reachable) < silent + 0.01 + 1e-9
         assert silent_kept
     else:
         assert value == pytest.approx(max(reachable))
+
+
+def assert_among_the_cheapest(cases, answer, goal, gates):
+    """No dearer than the least by one standard error, and of those of most dice; or silent."""
+    points = [OperatingPoint("r", t, float(g), s) for t, s, g in product(THRESHOLDS, SIZES, gates)]
+    costs = [costs_by_masks(cases, point, goal) for point in points]
+    kept = [by_masks(cases, point, goal)[1] for point in points]
+    means = [own.mean() for own, ok in zip(costs, kept, strict=True) if ok]
+    silent = costs_by_masks(cases, OperatingPoint("r", 1.0), goal).mean()
+    if answer.threshold not in THRESHOLDS:
+        assert silent <= min(means) + 1e-9
+        return
+    n = len(cases)
+    # Of several points of least cost any may be the one whose error counts.
+    errors = [
+        own.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
+        for own, ok in zip(costs, kept, strict=True)
+        if ok and own.mean() <= min(means) + 1e-9
+    ]
+    own = costs_by_masks(cases, answer, goal).mean()
+    assert own <= min(min(means) + max(errors), silent) + 1e-9
+    floor = min(min(means) + min(errors), silent - 1e-9) + 1e-12
+    positives = [case for case in cases if case[1].any()]
+    best = max(
+        (
+            mean_dice(positives, point)
+            for point, cost, ok in zip(points, costs, kept, strict=True)
+            if ok and cost.mean() <= floor
+        ),
+        default=0.0,
+    )
+    assert mean_dice(positives, answer) >= best - 1e-9
+
+
+def mean_dice(cases, point):
+    counts = [count_masks(apply_point(scores, point), reference) for scores, reference in cases]
+    return np.mean([2 * c.tp / (2 * c.tp + c.fn + c.fp) for c in counts])
+
+
+def test_costs_by_image_do_not_ask_for_masks_over_everything():
+    """Of 12 photographs six hold a scratch that scores 0.6 where it is seen, and 0.01 elsewhere."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for k in range(12):
+        reference = np.zeros((16, 16), bool)
+        scores = rng.uniform(1e-4, 0.02, (16, 16)).astype(np.float32)
+        if k % 2:
+            reference[4:8, 4:8] = True
+            seen = slice(4, 8) if k % 3 else slice(10, 14)  # two are seen elsewhere
+            scores[seen, seen] = 0.6
+        cases.append((scores, reference))
+    goal = make_goal("cost", cost_false_positive=1, cost_false_negative=20, level="image")
+    point = choose_operating_point(scores_of(cases), region="r", maximize=goal)
+    on = [apply_point(scores, point).mean() for scores, _ in cases]
+    assert max(on) < 0.2
+    assert "where 0.5 of the images are positive, as here" in point.objective
+
+
+class TestPrevalence:
+    CASES = tuple(
+        (np.full((2, 2), score, np.float32), np.array([[label, 0], [0, 0]], bool))
+        for score, label in [(0.9, 1), (0.5, 1), (0.5, 0), (0.4, 0), (0.3, 0), (0.2, 0)] * 3
+    )
+
+    def point(self, prevalence):
+        goal = make_goal(
+            "cost",
+            cost_false_positive=1,
+            cost_false_negative=1,
+            level="image",
+            prevalence=prevalence,
+        )
+        return choose_operating_point(scores_of(self.CASES), region="r", maximize=goal)
+
+    def test_where_positives_are_common_more_is_found(self):
+        assert self.point(0.9).threshold <= 0.5
+        assert self.point(0.02).threshold > 0.5
+        assert "where 0.02 of the images are positive" in self.point(0.02).objective
+
+    def test_the_value_is_the_cost_at_that_prevalence(self):
+        point = self.point(0.02)
+        # Half of the positives are missed and no negative alarms.
+        assert point.value == pytest.approx(-0.02 * 0.5)
+
+    def test_it_needs_negatives_and_costs(self):
+        positives = scores_of([case for case in self.CASES if case[1].any()])
+        goal = make_goal("cost", level="image", prevalence=0.1)
+        found = choose_operating_point(positives, region="r", maximize=goal)
+        assert isinstance(found, Infeasible)
+        assert "need a negative case" in found.reason
+        with pytest.raises(UsageError, match="changes nothing"):
+            make_goal("dice", prevalence=0.1)
+        with pytest.raises(UsageError, match="above 0 and below 1"):
+            make_goal("cost", prevalence=1.0)
 
 
 @settings(max_examples=25)

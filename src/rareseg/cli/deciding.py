@@ -60,6 +60,14 @@ def tune(
             min=0.0, help="Of each false negative; asks for least cost.", rich_help_panel=GOAL
         ),
     ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(
+            help="Of costs: the share of images that hold the region, where the model will work; "
+            "as in the select cases where not given.",
+            rich_help_panel=GOAL,
+        ),
+    ] = None,
     min_recall: Annotated[
         float | None,
         typer.Option(
@@ -199,6 +207,7 @@ def tune(
         precision=min_precision,
         false_positives_per_case=false_positives_per_case,
         false_alarm_rate=false_alarms,
+        prevalence=prevalence,
     )
     rule, say = Rule.of(goal, _sizes(smallest_component)), say_to(as_json)
     if threshold is not None or gate is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rareseg.errors import ScoreError
-from rareseg.evaluation.component_table import CaseComponents, ComponentTable
+from rareseg.evaluation.component_table import NOT_COUNTED, CaseComponents, ComponentTable
 from rareseg.evaluation.tables import (
     Columns,
     about_columns,
@@ -28,7 +28,7 @@ _COMPONENTS: _Kinds = {
     "ignored": np.int32,
     "tops": np.float32,
 }
-_PAIRS: _Kinds = {"touching": np.int32, "touched": np.int32}
+_PAIRS: _Kinds = {"touching": np.int32, "touched": np.int32, "shared": np.int32}
 _LESIONS: _Kinds = {"lesion_sizes": np.int64}
 
 _LENGTHS: Mapping[str, _Kinds] = {
@@ -64,6 +64,7 @@ def load_components(path: Path) -> ComponentTable:
 def _from_columns(arrays: Columns) -> ComponentTable:
     """Return the rows that the columns hold; ValueError where they do not fit together."""
     abouts = read_about(arrays)
+    arrays = {"shared": np.full(len(arrays["touched"]), NOT_COUNTED), **arrays}
     columns: dict[str, NDArray[Any]] = {}
     for starts, names in _LENGTHS.items():
         ends = arrays[starts].astype(np.int64)
@@ -103,6 +104,7 @@ def _require_possible(row: CaseComponents, n_levels: int) -> None:
         and (row.lesion_sizes > 0).all()
         and ((row.touching >= 0) & (row.touching < len(row.levels))).all()
         and ((row.touched >= 0) & (row.touched < row.n_lesions)).all()
+        and ((row.shared > 0) | (row.shared == NOT_COUNTED)).all()
     )
     if not possible:
         raise ValueError(f"case {row.case_id} holds what no case can")

@@ -33,6 +33,9 @@ from rareseg.evaluation.values import Value, ratio
 _OCTAVES = 14
 _PER_OCTAVE = 4
 
+NOT_COUNTED = -1
+"""What ``shared`` holds in a table that was written before overlaps were counted."""
+
 MOST_THRESHOLDS = 255
 """How many thresholds a grid may have."""
 
@@ -62,8 +65,9 @@ class CaseComponents(CaseRow):
     the threshold's index in the grid, ``sizes`` int32 all voxels of the component (what a smallest
     component is compared with), ``inside`` those in the region, ``ignored`` those that count
     nowhere, and ``tops`` float32 its highest score. Pairs (m,) int32: the component in row
-    ``touching`` holds a voxel of reference lesion ``touched``. ``lesion_sizes`` (l,) int64 are the
-    voxels of the reference lesions, in raster order.
+    ``touching`` holds ``shared`` voxels of reference lesion ``touched``, at least one
+    (:data:`NOT_COUNTED` where an earlier version wrote the table). ``lesion_sizes`` (l,) int64 are
+    the voxels of the reference lesions, in raster order.
 
     ``n_voxels`` voxels count; ``top`` is the largest score, **ignored voxels included**, which with
     ``presence`` makes the image score that the image-level gate cuts.
@@ -79,6 +83,7 @@ class CaseComponents(CaseRow):
     tops: NDArray[np.float32]
     touching: NDArray[np.int32]
     touched: NDArray[np.int32]
+    shared: NDArray[np.int32]
 
     @property
     def image_score(self) -> float:
@@ -251,6 +256,7 @@ def components_of_case(
         tops=grown.tops[order],
         touching=touching[by_row],
         touched=grown.touched[by_row],
+        shared=grown.shared[by_row],
     )
 
 

@@ -29,8 +29,8 @@ class Grown:
     Component columns (c,), threshold after threshold, within one in raster order of the first
     voxel: ``levels`` uint8 is the threshold's index, ``sizes`` all voxels, ``inside`` those of the
     reference and ``ignored`` those that count nowhere (int32), ``tops`` float32 the highest score.
-    Pairs (m,) int32: the component in row ``touching`` holds a voxel of lesion ``touched``.
-    ``lesion_sizes`` (l,) int64.
+    Pairs (m,) int32: the component in row ``touching`` holds ``shared`` voxels of lesion
+    ``touched``, at least one. ``lesion_sizes`` (l,) int64.
     """
 
     levels: NDArray[np.uint8]
@@ -40,6 +40,7 @@ class Grown:
     tops: NDArray[np.float32]
     touching: NDArray[np.int32]
     touched: NDArray[np.int32]
+    shared: NDArray[np.int32]
     lesion_sizes: NDArray[np.int64]
 
 
@@ -68,7 +69,7 @@ def grow_components(
         )
     flat, labels = scores.ravel(), reference.ravel()
     order, starts = _enter_in_order(flat, edges)
-    levels, sizes, inside, ignored, tops, touching, touched = _grow(
+    levels, sizes, inside, ignored, tops, touching, touched, shared = _grow(
         order,
         starts,
         np.array(scores.shape),
@@ -78,14 +79,22 @@ def grow_components(
         (labels == IGNORE).astype(np.int32),
         flat.copy(),
     )
-    return Grown(levels, sizes, inside, ignored, tops, touching, touched, lesion_sizes)
+    return Grown(levels, sizes, inside, ignored, tops, touching, touched, shared, lesion_sizes)
 
 
 def _nothing(lesion_sizes: NDArray[np.int64]) -> Grown:
     """Return what there is where no voxel reaches the lowest threshold."""
     none = np.empty(0, np.int32)
     return Grown(
-        np.empty(0, np.uint8), none, none, none, np.empty(0, np.float32), none, none, lesion_sizes
+        np.empty(0, np.uint8),
+        none,
+        none,
+        none,
+        np.empty(0, np.float32),
+        none,
+        none,
+        none,
+        lesion_sizes,
     )
 
 
@@ -172,19 +181,26 @@ def _enter(
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _distinct(keys: NDArray[np.int64], n: int, parent: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the keys (voxel · n + lesion, lesion below n) of the voxels' roots, each once."""
+def _distinct(
+    keys: NDArray[np.int64], voxels: NDArray[np.int32], n: int, parent: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the keys (voxel · n + lesion, lesion below n) of the voxels' roots, each once.
+
+    With each the sum of ``voxels`` over the keys that became it.
+    """
     moved = np.empty(keys.size, np.int64)
     for k in range(keys.size):
         voxel, lesion = divmod(keys[k], n)
         moved[k] = np.int64(_root(parent, voxel)) * n + lesion
-    moved.sort()
+    order = np.argsort(moved)
+    found, sums = np.empty(keys.size, np.int64), np.empty(keys.size, np.int32)
     kept = 0
-    for k in range(moved.size):
-        if k == 0 or moved[k] != moved[kept - 1]:
-            moved[kept] = moved[k]
+    for k in order:
+        if kept == 0 or moved[k] != found[kept - 1]:
+            found[kept], sums[kept] = moved[k], 0
             kept += 1
-    return moved[:kept].copy()
+        sums[kept - 1] += voxels[k]
+    return found[:kept].copy(), sums[:kept].copy()
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -221,7 +237,7 @@ def _grow(
     row_of = np.empty(n_voxels, np.int32)
     alive = np.empty(order.size, np.int32)
     n_alive = n_rows = n_links = 0
-    keys = np.empty(0, np.int64)
+    keys, held = np.empty(0, np.int64), np.empty(0, np.int32)
     levels = np.empty(1024, np.uint8)
     sizes, insides, ignoreds = (
         np.empty(1024, np.int32),
@@ -229,7 +245,11 @@ def _grow(
         np.empty(1024, np.int32),
     )
     tops = np.empty(1024, np.float32)
-    touching, touched = np.empty(1024, np.int32), np.empty(1024, np.int32)
+    touching, touched, shared = (
+        np.empty(1024, np.int32),
+        np.empty(1024, np.int32),
+        np.empty(1024, np.int32),
+    )
     for level in range(n_levels - 1, -1, -1):
         new = order[starts[level + 1] : starts[level]]
         _enter(new, shape, parent, size, inside, ignored, first, top)
@@ -268,14 +288,18 @@ def _grow(
                 if lesion_of[voxel] > 0:
                     more[at] = np.int64(voxel) * (n_lesions + 1) + lesion_of[voxel]
                     at += 1
-            keys = more
-        keys = _distinct(keys, n_lesions + 1, parent)
+            ones = np.ones(more.size, np.int32)
+            ones[: held.size] = held
+            keys, held = more, ones
+        keys, held = _distinct(keys, held, n_lesions + 1, parent)
         touching = _longer(touching, n_links + keys.size)
         touched = _longer(touched, n_links + keys.size)
-        for key in keys:
-            root, lesion = divmod(key, n_lesions + 1)
+        shared = _longer(shared, n_links + keys.size)
+        for k in range(keys.size):
+            root, lesion = divmod(keys[k], n_lesions + 1)
             touching[n_links] = row_of[root]
             touched[n_links] = lesion - 1
+            shared[n_links] = held[k]
             n_links += 1
     return (
         levels[:n_rows].copy(),
@@ -285,4 +309,5 @@ def _grow(
         tops[:n_rows].copy(),
         touching[:n_links].copy(),
         touched[:n_links].copy(),
+        shared[:n_links].copy(),
     )

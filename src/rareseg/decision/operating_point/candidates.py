@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def _coarse(grid: Grid, best_bin: int, best_size: int) -> Grid:
     """Return a part of the grid, with the best point's and the usual threshold and size."""
     sizes = np.unique(np.append(_thin(grid.sizes, _SIZES), [grid.sizes[0], best_size]))
     if grid.levels is not None:
-        return Grid(grid.bins, sizes, grid.levels, grid.n_levels)
+        return replace(grid, sizes=sizes)
     usual = np.array(GRID)
     usual = usual[(usual >= grid.bins[0]) & (usual <= grid.bins[-1])]
     far = _thin(grid.bins, _THRESHOLDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from rareseg.data.records import Role
 from rareseg.decision.operating_point.candidates import candidates_near
 from rareseg.decision.operating_point.case_curves import group_shares
+from rareseg.decision.operating_point.cheapest import find_cheapest
 from rareseg.decision.operating_point.default import choose_default
 from rareseg.decision.operating_point.evidence import PointEvidence
 from rareseg.decision.operating_point.frontier import Frontier, frontier_of
@@ -86,9 +87,10 @@ def choose_operating_point(
     among the points that keep them. ``evidence`` says what the point reaches on groups left out of
     the choice.
 
-    The other objectives are maximised as they stand, each case weighing the same. Where they do not
-    beat predicting nothing (F-beta and Youden's J by :data:`SILENCE_MARGIN`), the threshold lies
-    above all scores that occur and there is no gate.
+    For "cost" the point of most dice within one standard error (over groups) of the least cost is
+    taken. The other objectives are maximised as they stand, each case weighing the same. Where they
+    do not beat predicting nothing (F-beta and Youden's J by :data:`SILENCE_MARGIN`), the threshold
+    lies above all scores that occur and there is no gate.
 
     Searched are, jointly: of a :class:`ScoreTable` every bin that occurs, for "dice" bins at most
     ⅛ apart in log-odds, × the gates between two neighbouring image scores; of a
@@ -124,7 +126,7 @@ def choose_with_frontier(
         chosen = choose_default(problem)
         best, evidence = (None, None) if chosen is None else chosen
     else:
-        best = find_best(problem)
+        best = find_cheapest(problem) if goal.maximize == "cost" else find_best(problem)
     if best is None:
         return Choice(Infeasible(region, _out_of_reach(problem)), Frontier())
     found = _point_of(problem, best, region=region, goal=goal, role=role, evidence=evidence)
@@ -165,7 +167,7 @@ def _point_of(
         threshold=threshold,
         gate=gate,
         smallest_component=smallest,
-        objective=goal.name,
+        objective=_words(goal, n_positive / len(groups)),
         value=value,
         mean_dice=dice,
         share_clean=clean,
@@ -178,6 +180,13 @@ def _point_of(
         edge_of_grid=at_edge,
         evidence=evidence,
     )
+
+
+def _words(goal: Goal, share_positive: float) -> str:
+    """Return the goal's name; costs name the prevalence that they were weighed at."""
+    if goal.maximize != "cost" or goal.prevalence is not None:
+        return goal.name
+    return f"{goal.name}, where {share_positive:.3g} of the images are positive, as here"
 
 
 def _silence(problem: Problem, best: Best, goal: Goal) -> int | None:
@@ -211,7 +220,7 @@ def _at(
         level = int(np.searchsorted(grid.bins, bins[0]))
         if level == len(grid.bins):  # above every score, where nothing is on
             level, admitted = 0, 0
-        cut = Grid(grid.bins[[level]], cut.sizes, grid.levels[[level]], grid.n_levels)
+        cut = replace(grid, bins=grid.bins[[level]], sizes=cut.sizes, levels=grid.levels[[level]])
     measures = (*problem.terms.measures, DICE, CLEAN)
     ratios = next(ratios for n, ratios in over_gates(problem, cut, measures) if n == admitted)
     dice, clean = (float(ratio[0, 0]) for ratio in ratios[-2:])
@@ -240,7 +249,9 @@ def _pose(
     if goal.maximize == "dice":
         terms = Product(alarm_weight(len(np.unique(groups[~positive]))))
     else:
-        terms = terms_of(goal, has_negatives=has_negatives)
+        terms = terms_of(goal, share_positive=n_positive / len(rows))
+    if goal.prevalence is not None and not has_negatives:
+        return "costs at another prevalence need a negative case, and there is none"
     if SPECIFICITY in terms.measures and not any(row.n_voxels > row.n_inside for row in rows):
         return "Youden's J needs voxels outside the region, and there are none"
     if any(limit.kind == "false alarm rate" for limit in goal.limits) and not has_negatives:
@@ -253,7 +264,8 @@ def _pose(
         sizes = (0,) if smallest is None else tuple(smallest)
         if smallest is None and goal.maximize != "dice":
             sizes = usual_sizes(table, rows[0].region)
-        grid = Grid(bins, np.array(sizes, np.int64), np.arange(len(bins)), len(bins))
+        matches = goal.maximize == "cost" and goal.level == "lesion"
+        grid = Grid(bins, np.array(sizes, np.int64), np.arange(len(bins)), len(bins), matches)
     return Problem(ordered, terms, goal.limits, grid, group_shares(positive, groups))
 
 

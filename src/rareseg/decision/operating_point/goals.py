@@ -89,8 +89,11 @@ class Goal:
     cases left clean); the first mean alone where there is no negative case. *youden*: sensitivity +
     specificity − 1 (Youden 1950), by voxels in each case, or by images. *cost*: minus the mean cost
     of a case, ``cost_false_positive`` for every voxel, component or negative image that is wrongly
-    on, ``cost_false_negative`` for every voxel or lesion missed, or positive image without a hit.
-    ``level`` is that of youden and cost.
+    on, ``cost_false_negative`` for every voxel or lesion missed, or positive image without a hit;
+    of the points within one standard error of the least, the one of most dice. Lesions and
+    components are matched one to one, at an intersection over union of 0.1 or more. ``level`` is
+    that of youden and cost. ``prevalence`` is the share of positive images where the costs will be
+    paid; None: that of the cases at hand.
     """
 
     maximize: Objective = "dice"
@@ -99,6 +102,7 @@ class Goal:
     cost_false_negative: float = 1.0
     level: Level = "voxel"
     limits: tuple[Limit, ...] = ()
+    prevalence: float | None = None
 
     def __post_init__(self) -> None:
         if self.maximize not in OBJECTIVES:
@@ -120,6 +124,15 @@ class Goal:
                 f"Costs of {costs[0]:g} and {costs[1]:g} say nothing; give numbers from 0 up, not "
                 "both 0."
             )
+        if self.prevalence is not None and not 0.0 < self.prevalence < 1.0:
+            raise UsageError(
+                f"A prevalence of {self.prevalence:g} leaves nothing to weigh; give the share of "
+                "positive images, above 0 and below 1."
+            )
+        if self.prevalence is not None and self.maximize != "cost":
+            raise UsageError(
+                f"A prevalence changes nothing under the objective '{self.maximize}'; give costs."
+            )
 
     @property
     def name(self) -> str:
@@ -134,6 +147,8 @@ class Goal:
                 f"least cost ({self.cost_false_positive:g} per false positive, "
                 f"{self.cost_false_negative:g} per false negative {self.level})"
             )
+            if self.prevalence is not None:
+                words += f", where {self.prevalence:.3g} of the images are positive"
         limits = " and ".join(limit.sentence for limit in self.limits)
         return f"{words}, {limits}" if limits else words
 
@@ -155,6 +170,7 @@ def make_goal(
     precision: float | None = None,
     false_positives_per_case: float | None = None,
     false_alarm_rate: float | None = None,
+    prevalence: float | None = None,
 ) -> Goal:
     """Return the goal that some options name; a cost that is given makes the objective "cost".
 
@@ -192,6 +208,7 @@ def make_goal(
         cost_false_negative=1.0 if costs[1] is None else costs[1],
         level=level,  # type: ignore[arg-type]
         limits=limits,
+        prevalence=prevalence,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rareseg.decision.operating_point.goals import Goal, Level, Limit
 from rareseg.evaluation.component_table import CaseComponents
 from rareseg.evaluation.metrics import cumulative
+from rareseg.evaluation.object_matching import match_objects
 from rareseg.evaluation.point_grid import counts_over_sizes
 from rareseg.evaluation.scores import CaseScores
 
@@ -25,13 +26,15 @@ class Grid:
     """Thresholds × smallest components: ``bins`` (t,) int64 and ``sizes`` (s,) int64, ascending.
 
     ``levels`` (t,) int64 are the bins' places in the component table's own grid of ``n_levels``;
-    None where score tables are read, which know the size 0 alone.
+    None where score tables are read, which know the size 0 alone. ``matches``: whether components
+    are matched to objects, which takes time.
     """
 
     bins: Ints
     sizes: Ints
     levels: Ints | None = None
     n_levels: int = 0
+    matches: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -42,7 +45,8 @@ class Grid:
         """Return the grid with other thresholds, which must be of the table's where it has some."""
         if self.levels is None:
             return Grid(bins, self.sizes)
-        return Grid(bins, self.sizes, self.levels[np.searchsorted(self.bins, bins)], self.n_levels)
+        levels = self.levels[np.searchsorted(self.bins, bins)]
+        return replace(self, bins=bins, levels=levels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +54,9 @@ class Tally:
     """What is on in one case at every point of a grid, before any gate; counts are (t, s) int64.
 
     ``found`` counts the lesions touched and ``false_components`` the components that touch none;
-    both are 0 where a score table cannot tell. ``share`` is 1 / the number of cases of the same
+    ``matched`` the components that are an object, one to one, and ``components`` all of them
+    (:func:`~rareseg.evaluation.object_matching.match_objects`; where no goal asks for it, and where
+    a score table cannot tell, all of these are 0). ``share`` is 1 / the number of cases of the same
     group that are positive, or negative, like this one.
     """
 
@@ -61,6 +67,8 @@ class Tally:
     fp: Ints
     found: Ints
     false_components: Ints
+    matched: Ints
+    components: Ints
     share: float = 1.0
 
     @property
@@ -75,10 +83,26 @@ def tally(row: Row, grid: Grid, share: float = 1.0) -> Tally:
     if isinstance(row, CaseScores):
         tp, fp = (counts[:, None] for counts in cumulative(row, grid.bins))
         none = np.zeros_like(tp)
-        return Tally(n_inside, row.n_voxels - n_inside, 0, tp, fp, none, none, share)
+        n_outside = row.n_voxels - n_inside
+        return Tally(n_inside, n_outside, 0, tp, fp, none, none, none, none, share)
     counts = counts_over_sizes(row, grid.n_levels, grid.sizes)
     tp, fp, found, false = (column[grid.levels] for column in counts)
-    return Tally(n_inside, row.n_voxels - n_inside, row.n_lesions, tp, fp, found, false, share)
+    matched = components = np.zeros_like(tp)
+    if grid.matches:
+        both = match_objects(row, grid.n_levels, grid.sizes)
+        matched, components = (column[grid.levels] for column in both)
+    return Tally(
+        n_inside,
+        row.n_voxels - n_inside,
+        row.n_lesions,
+        tp,
+        fp,
+        found,
+        false,
+        matched,
+        components,
+        share,
+    )
 
 
 def silent_tally(row: Row, share: float = 1.0) -> Tally:
@@ -86,7 +110,8 @@ def silent_tally(row: Row, share: float = 1.0) -> Tally:
     none = np.zeros((1, 1), np.int64)
     n_lesions = row.n_lesions if isinstance(row, CaseComponents) else 0
     n_inside = row.n_inside
-    return Tally(n_inside, row.n_voxels - n_inside, n_lesions, none, none, none, none, share)
+    n_outside = row.n_voxels - n_inside
+    return Tally(n_inside, n_outside, n_lesions, none, none, none, none, none, none, share)
 
 
 @dataclass(frozen=True)
@@ -178,18 +203,29 @@ def precision(level: Level) -> Measure:
     return Measure("precision", of)
 
 
-def cost(goal: Goal) -> Measure:
-    """Mean cost of a case."""
+def cost(goal: Goal, *, share_positive: float) -> Measure:
+    """Mean cost of a case where the goal's prevalence holds; ``share_positive`` is that at hand.
+
+    With a prevalence π of positive cases, and the share p at hand, a positive case weighs π/p and a
+    negative one (1 − π)/(1 − p). Lesions cost where no component is matched to them, and components
+    where they are matched to none.
+    """
+    prevalence = share_positive if goal.prevalence is None else goal.prevalence
+    weights = (
+        (1.0 - prevalence) / (1.0 - share_positive) if share_positive < 1.0 else 0.0,
+        prevalence / share_positive,
+    )
 
     def of(t: Tally) -> tuple[Floats | float, Floats | float]:
         if goal.level == "lesion":
-            wrong, missed = t.false_components, t.n_lesions - t.found
+            wrong, missed = t.components - t.matched, t.n_lesions - t.matched
         elif goal.level == "image":
             wrong = np.zeros_like(t.fp) if t.is_positive else (t.fp > 0).astype(np.int64)
             missed = (t.tp == 0).astype(np.int64) * int(t.is_positive)
         else:
             wrong, missed = t.fp, t.n_inside - t.tp
-        return goal.cost_false_positive * wrong + goal.cost_false_negative * missed, 1.0
+        total = goal.cost_false_positive * wrong + goal.cost_false_negative * missed
+        return weights[t.is_positive] * total, 1.0
 
     return Measure("cost", of)
 
@@ -240,13 +276,15 @@ class Product:
         return np.asarray(ratios[0] * (1.0 - self.alarm_weight * ratios[1]))
 
 
-def terms_of(goal: Goal, *, has_negatives: bool) -> Terms:
+def terms_of(goal: Goal, *, share_positive: float) -> Terms:
     """Return the terms of a goal's objective; without negative cases, those of positives alone.
 
-    Of every objective but "dice", which is a :class:`Product`.
+    Of every objective but "dice", which is a :class:`Product`. ``share_positive``, above 0, is that
+    of the cases at hand.
     """
+    has_negatives = share_positive < 1.0
     if goal.maximize == "cost":
-        return Terms((cost(goal),), (-1.0,))
+        return Terms((cost(goal, share_positive=share_positive),), (-1.0,))
     if goal.maximize == "youden":
         spared = CLEAN if goal.level == "image" else SPECIFICITY
         return Terms((recall(goal.level), spared), (1.0, 1.0), -1.0)

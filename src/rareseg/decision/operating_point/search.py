@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,23 +127,41 @@ def find_best(problem: Problem) -> Best | None:
     if largest == -np.inf:
         return None
     size = int(np.argmax(best.max(axis=0) >= largest - TIE))
-    # Without components every edge between two bins that occur gives the same masks, so that a
-    # plateau begins just above the occurring bin below it.
-    bins = grid.bins
-    starts = bins if grid.levels is not None else np.append(0, bins[:-1] + 1)
-    runs = runs_of(best[:, size] >= largest - TIE)
-    first, last = max(runs, key=lambda run: bins[run[1]] - starts[run[0]])
-    at_edge = first == 0 or last == len(bins) - 1
-    low, high = int(starts[first]), int(bins[last])
-    if grid.levels is None:
-        threshold = middle_edge(low, high)
-    else:
-        threshold = float(bin_edges()[bins[(first + last) // 2]])
+    first, last = plateau_of(grid, best[:, size] >= largest - TIE)
+    at_edge = first == 0 or last == len(grid.bins) - 1
+    low, high, threshold = at_bin(grid, first, last)
     cut = Grid(np.array([bin_of(threshold)]), grid.sizes[[size]])
     if grid.levels is not None:
-        cut = Grid(cut.bins, cut.sizes, grid.levels[[(first + last) // 2]], grid.n_levels)
+        cut = replace(
+            grid, bins=cut.bins, sizes=cut.sizes, levels=grid.levels[[(first + last) // 2]]
+        )
     gate = _best_gate(problem, cut)
     return Best(largest, low, high, threshold, int(grid.sizes[size]), gate, at_edge)
+
+
+def plateau_of(grid: Grid, good: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the first and the last of the widest run of good thresholds, counted in bins."""
+    starts = _starts(grid)
+    return max(runs_of(good), key=lambda run: grid.bins[run[1]] - starts[run[0]])
+
+
+def at_bin(grid: Grid, first: int, last: int) -> tuple[int, int, float]:
+    """Return the lowest and the highest bin of a plateau, and the threshold in its middle."""
+    low, high = int(_starts(grid)[first]), int(grid.bins[last])
+    if grid.levels is None:
+        return low, high, middle_edge(low, high)
+    return low, high, float(bin_edges()[grid.bins[(first + last) // 2]])
+
+
+def _starts(grid: Grid) -> NDArray[np.int64]:
+    """Return where each threshold's plateau begins.
+
+    Without components every edge between two bins that occur gives the same masks, so that a
+    plateau begins just above the occurring bin below it.
+    """
+    if grid.levels is not None:
+        return grid.bins
+    return np.append(0, grid.bins[:-1] + 1)
 
 
 def _best_gate(problem: Problem, cut: Grid) -> float:
