@@ -38,10 +38,10 @@ PATHS = 8
 POINTS = 64
 
 PROMISES = (
-    make_promise("false negative rate", ALPHA),
+    make_promise("false negative rate", ALPHA, confidence=None),
     make_promise("false negative rate", ALPHA, confidence=CONFIDENCE),
     make_promise("false negative rate", ALPHA, confidence=CONFIDENCE, level="image", within="any"),
-    make_promise("false alarm rate", ALPHA),
+    make_promise("false alarm rate", ALPHA, confidence=None),
     make_promise("false alarm rate", ALPHA, confidence=CONFIDENCE),
     make_promise("false alarm rate", ALPHA, confidence=CONFIDENCE, within="mean"),
     make_promise("false discovery proportion", ALPHA, confidence=CONFIDENCE),

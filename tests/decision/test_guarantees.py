@@ -32,13 +32,13 @@ AS_USED = {"threshold": 0.25, "gate": 0.5, "smallest_component": 0}
 
 
 def test_usual_levels_and_rules_within_groups():
-    fnr = make_promise("false negative rate", 0.1)
+    fnr = make_promise("false negative rate", 0.1, confidence=None)
     assert (fnr.level, fnr.within, fnr.binary, fnr.monotone) == ("voxel", "mean", False, True)
     alarm = make_promise("false alarm rate", 0.1, confidence=0.95)
     assert (alarm.level, alarm.within, alarm.binary, alarm.monotone) == ("image", "any", True, True)
     fdp = make_promise("false discovery proportion", 0.1, confidence=0.95)
     assert (fdp.level, fdp.within, fdp.binary, fdp.monotone) == ("voxel", "mean", False, False)
-    assert make_promise("false alarm rate", 0.1, level="voxel").within == "mean"
+    assert make_promise("false alarm rate", 0.1, level="voxel", confidence=None).within == "mean"
 
 
 def test_who_a_promise_is_about():
@@ -61,7 +61,10 @@ def test_who_a_promise_is_about():
         ({"level": "voxels"}, "did you mean 'voxel'"),
         ({"level": "lesion", "kind": "false alarm rate"}, "not bounded at the level 'lesion'"),
         ({"within": "any"}, "image-level"),
-        ({"kind": "false discovery proportion"}, "only be promised with a confidence"),
+        (
+            {"kind": "false discovery proportion", "confidence": None},
+            "only be promised with a confidence",
+        ),
     ],
 )
 def test_promises_that_cannot_be_are_refused(arguments, message):

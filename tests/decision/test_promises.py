@@ -25,16 +25,16 @@ from rareseg.evaluation.metrics import count_masks
 from rareseg.evaluation.scores import ScoreTable, score_case
 
 PROMISES = [
-    make_promise("false negative rate", 0.3),
+    make_promise("false negative rate", 0.3, confidence=None),
     make_promise("false negative rate", 0.3, confidence=0.8),
     make_promise("false negative rate", 0.3, confidence=0.8, level="image", within="any"),
-    make_promise("false alarm rate", 0.3),
+    make_promise("false alarm rate", 0.3, confidence=None),
     make_promise("false alarm rate", 0.3, confidence=0.8),
     make_promise("false alarm rate", 0.3, confidence=0.8, level="voxel"),
     make_promise("false discovery proportion", 0.3, confidence=0.8),
 ]
 LESION_PROMISES = [
-    make_promise("false negative rate", 0.3, level="lesion"),
+    make_promise("false negative rate", 0.3, level="lesion", confidence=None),
     make_promise("false discovery proportion", 0.3, confidence=0.8, level="lesion"),
 ]
 
@@ -148,7 +148,7 @@ def test_losses_from_components_are_those_of_the_masks(promise, gate, smallest):
 
 
 def test_a_promise_about_lesions_with_a_smallest_component():
-    promise = make_promise("false negative rate", 0.4, level="lesion")
+    promise = make_promise("false negative rate", 0.4, level="lesion", confidence=None)
     select = components_of(draw(40, seed=4, overlap=0.3))
     witnesses = Witnesses(components_of(draw(40, seed=5, overlap=0.3)), "certify", "d", {}, True)
     # A threshold between two of the grid is moved to the lower one, which misses less.
@@ -193,7 +193,7 @@ def test_a_path_of_false_discoveries_grows_in_loss_and_worth_on_its_own_cases():
 
 
 def test_a_gate_that_alone_breaks_the_promise_is_left_out():
-    promise = make_promise("false negative rate", 0.1)
+    promise = make_promise("false negative rate", 0.1, confidence=None)
     select = table_of(draw(30, seed=1))
     shut = path_to(OperatingPoint(region="r", threshold=0.5, gate=0.99), select, promise)
     assert not shut.gates.any()
@@ -222,8 +222,51 @@ def test_a_promise_that_holds_at_the_chosen_point_leaves_it_alone(promise):
     assert not statement.assumes_independent_images
 
 
+def test_a_point_that_finds_nothing_is_never_certified():
+    """What is on in positive images is on beside the object: no alarm is no find."""
+
+    def table(n):
+        rng = np.random.default_rng(n)
+        rows = []
+        for k in range(n):
+            positive = k % 2
+            scores = rng.uniform(0.0, 0.3, (4, 4)) + (0.0 if positive else 0.5)
+            scores[0, 0] = 0.95 if positive else 0.6
+            labels = np.zeros((4, 4), np.uint8)
+            labels[1:3, 1:3] = positive
+            rows.append(
+                score_case(
+                    scores.astype(np.float32), labels, case_id=str(k), region="r", group=str(k)
+                )
+            )
+        return ScoreTable(tuple(rows))
+
+    select, cases = table(40), table(80)
+    promise = make_promise("false alarm rate", 0.2, confidence=0.8)
+    witnesses = Witnesses(cases, "certify", "d1", {"weights": "w"}, unseen=True)
+    start = OperatingPoint("r", threshold=0.5)
+    found = keep_promise(promise, start, select=select, witnesses=witnesses)
+    assert isinstance(found, Infeasible)
+    assert "no positive select case is found" in found.reason
+
+
+def test_promises_made_together_share_the_confidence():
+    alone = make_promise("false alarm rate", 0.2)
+    three = replace(alone, together=3)
+    assert (alone.confidence, alone.own_confidence) == (0.95, 0.95)
+    assert three.own_confidence == pytest.approx(1 - 0.05 / 3)
+    assert "95 % confidence together with all 3 promises" in three.sentence
+    assert refuse_count(alone, "r", 0).needed_groups < refuse_count(three, "r", 0).needed_groups
+    kept, _ = keep(three, n=90)
+    assert kept.statement.promise.together == 3
+    assert "3 regions together" in kept.point.objective or kept.point.objective == "dice"
+    expected = replace(make_promise("false negative rate", 0.2, confidence=None), together=3)
+    assert expected.own_confidence is None
+    assert "together" not in expected.sentence
+
+
 def test_a_harder_promise_moves_the_point_and_says_so():
-    promise = make_promise("false negative rate", 0.1)
+    promise = make_promise("false negative rate", 0.1, confidence=None)
     kept, start = keep(promise, overlap=2.0, point=OperatingPoint("r", threshold=0.75))
     assert kept.point.threshold < start.threshold
     assert "then false negative rate ≤ 10 %" in kept.point.objective
@@ -302,7 +345,7 @@ def test_what_histograms_cannot_see_is_refused():
     sized = OperatingPoint("r", threshold=0.5, smallest_component=3)
     with pytest.raises(UsageError, match="do not see components"):
         keep_promise(PROMISES[3], sized, select=select, witnesses=witnesses)
-    lesions = make_promise("false negative rate", 0.3, level="lesion")
+    lesions = make_promise("false negative rate", 0.3, level="lesion", confidence=None)
     point = OperatingPoint("r", threshold=0.5)
     with pytest.raises(UsageError, match="do not see components"):
         keep_promise(lesions, point, select=select, witnesses=witnesses)

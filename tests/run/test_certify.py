@@ -11,17 +11,23 @@ import pytest
 
 from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.decision.guarantees import Certificate, Estimate, make_promise
-from rareseg.decision.operating_point import Infeasible
+from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.decision.promises import Kept
 from rareseg.errors import DataError, UsageError
 from rareseg.prediction.bundle import load_bundle, save_points
-from rareseg.run.certify import certify, describe_promise, statement_lines
+from rareseg.run.certify import (
+    certify,
+    declared,
+    describe_promise,
+    ended,
+    statement_lines,
+)
 from rareseg.run.folder import DataOptions
 from rareseg.run.tune import Rule
 
 EASY = SpecksSettings(size=64, contrast=8.0, foreground_share=0.06, distractors=1)
 ALARM = make_promise("false alarm rate", 0.2, confidence=0.9)
-MISSED = make_promise("false negative rate", 0.3)
+MISSED = make_promise("false negative rate", 0.3, confidence=None)
 
 
 @pytest.fixture
@@ -82,6 +88,53 @@ def test_the_same_again_is_the_same_but_a_second_promise_is_an_estimate(run, uns
     assert load_bundle(run / "bundle").certificates[region] == (first.statement, second.statement)
 
 
+def test_regions_of_one_call_share_the_confidence():
+    asked = {name: OperatingPoint(name, 0.5) for name in "abc"}
+    asked["d"] = Infeasible("d", "no select case holds it")
+    assert declared(ALARM, asked) == replace(ALARM, together=3)
+    assert declared(MISSED, asked) == MISSED  # in expectation nothing is shared
+
+
+def test_cases_that_stood_for_another_region_give_an_estimate(run, unseen, tmp_path):
+    shutil.copytree(run, tmp_path / "other")
+    kept = only(certify(run, MISSED, certify_on=unseen))
+    path = tmp_path / "other" / "bundle" / "bundle.json"
+    record = json.loads(path.read_text())
+    record["spent"] = {"elsewhere": {kept.statement.cases: "something"}}
+    path.write_text(json.dumps(record))
+    second = only(certify(tmp_path / "other", MISSED, certify_on=unseen))
+    assert type(second.statement) is Estimate
+    assert "can certify only once" in second.statement.method
+
+
+def test_a_certificate_that_ends_is_said(run, unseen):
+    first = only(certify(run, MISSED, certify_on=unseen))
+    said = []
+    certify(run, replace(MISSED, alpha=0.35), certify_on=unseen, say=said.append)
+    moved = only(certify(run, replace(MISSED, alpha=0.35), certify_on=unseen)).point
+    ends = [line for line in said if "ends an earlier certificate" in line]
+    if moved == first.point:
+        assert not ends
+    else:
+        assert first.statement.promise.sentence in ends[0]
+    kept = Kept(replace(first.point, threshold=0.987), first.statement)
+    region = first.point.region
+    points, certificates = {region: first.point}, {region: (first.statement,)}
+    assert len(ended({region: kept}, points, certificates)) == 1
+    assert not ended({region: Kept(first.point, first.statement)}, points, certificates)
+
+
+def test_the_command_line_promises_with_confidence_unless_told_otherwise(run, unseen, call):
+    promise = ("tune", run, "--max-false-negative-rate", 0.6, "--certify-on", unseen)
+    told = call(*promise)
+    assert told.code == 0, told.err
+    assert "with 95 % confidence" in told.out
+    assert "in expectation" in call(*promise, "--in-expectation").out
+    both = call(*promise, "--in-expectation", "--confidence", 0.9)
+    assert both.code == 2
+    assert "contradict each other" in both.err
+
+
 def test_a_point_chosen_anew_loses_its_certificate(run, unseen):
     kept = only(certify(run, MISSED, certify_on=unseen))
     region = kept.point.region
@@ -109,7 +162,7 @@ def test_cases_that_were_scored_are_used_up_whatever_came_of_it(run, unseen):
 
 
 def test_lesions_and_a_smallest_component_are_certified_too(run, unseen):
-    lesions = make_promise("false negative rate", 0.6, level="lesion")
+    lesions = make_promise("false negative rate", 0.6, level="lesion", confidence=None)
     kept = only(certify(run, lesions, certify_on=unseen, rule=Rule.of("dice", (2,))))
     assert kept.statement.promise.level == "lesion"
     assert kept.statement.value <= 0.6

@@ -84,7 +84,7 @@ def test_points_are_chosen_out_of_fold_and_promises_are_estimates(crossed, call)
     said = call("tune", crossed).out
     assert "positive, " in said
     assert "out-of-fold cases" in said
-    promise = make_promise("false negative rate", 0.6)
+    promise = make_promise("false negative rate", 0.6, confidence=None)
     [kept] = certify(crossed, promise).values()
     assert isinstance(kept, Kept)
     assert type(kept.statement) is Estimate

@@ -219,7 +219,7 @@ class TestRoles:
 
     def test_certify_cases_make_a_certificate_once(self, outside, split, tmp_path):
         declared = replace(outside, split=split)
-        promise = make_promise("false negative rate", 0.5)
+        promise = make_promise("false negative rate", 0.5, confidence=None)
         said = []
         kept = certify_outside(declared, promise, tmp_path / "out", say=said.append)["foreground"]
         assert isinstance(kept, Kept)
@@ -242,13 +242,13 @@ class TestRoles:
             name = path.stem
             if f"{name},,certify" in split.read_text():
                 path.write_bytes(b"damaged")
-        promise = make_promise("false negative rate", 0.01)
+        promise = make_promise("false negative rate", 0.01, confidence=None)
         refused = certify_outside(declared, promise, tmp_path / "out")["foreground"]
         assert isinstance(refused, Infeasible)
         assert "needs at least 99 groups" in refused.reason
 
     def test_without_roles_select_cases_make_an_estimate(self, outside, tmp_path):
-        promise = make_promise("false alarm rate", 0.5)
+        promise = make_promise("false alarm rate", 0.5, confidence=None)
         kept = certify_outside(outside, promise, tmp_path / "out")["foreground"]
         assert isinstance(kept, Kept)
         assert type(kept.statement) is Estimate

@@ -60,7 +60,7 @@ def positive_parts(data):
 class TestGroups:
     def test_a_certificate_counts_parts_and_not_photographs(self, run, photographs):
         said = []
-        promise = make_promise("false negative rate", 0.3)
+        promise = make_promise("false negative rate", 0.3, confidence=None)
         (kept,) = certify(run, promise, certify_on=photographs, say=said.append).values()
         assert kept.statement.n_groups == len(positive_parts(photographs)) <= 20
         assert said[0] == f"{photographs}: 40 cases in 20 groups, by --group-from '(p\\\\d+)_'"
@@ -68,7 +68,7 @@ class TestGroups:
     def test_an_empty_pattern_is_a_wish_of_its_own(self, run, photographs):
         said = []
         wish = DataOptions(str(photographs), group_from="")
-        promise = make_promise("false negative rate", 0.3)
+        promise = make_promise("false negative rate", 0.3, confidence=None)
         (kept,) = certify(run, promise, certify_on=wish, say=said.append).values()
         assert kept.statement.assumes_independent_images
         assert "each taken as independent" in said[0]

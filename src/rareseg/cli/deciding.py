@@ -139,10 +139,18 @@ def tune(
         float | None,
         typer.Option(
             "--confidence",
-            help="With which the promise holds, such as 0.95; without, it is in expectation.",
+            help="With which the promise holds for all regions together; 0.95 where not given.",
             rich_help_panel=PROMISES,
         ),
     ] = None,
+    in_expectation: Annotated[
+        bool,
+        typer.Option(
+            "--in-expectation",
+            help="Promise the expectation alone, which takes fewer groups.",
+            rich_help_panel=PROMISES,
+        ),
+    ] = False,
     level: Annotated[
         str | None,
         typer.Option(
@@ -184,10 +192,13 @@ def tune(
         "false alarm rate": max_false_alarm_rate,
         "false discovery proportion": max_false_discovery,
     }
-    promise = _promise(bounds, confidence, level)
-    if promise is None and (confidence is not None or certify_on is not None):
+    if in_expectation and confidence is not None:
+        raise UsageError("--confidence and --in-expectation contradict each other; leave one out.")
+    sure = None if in_expectation else 0.95 if confidence is None else confidence
+    promise = _promise(bounds, sure, level)
+    if promise is None and (in_expectation or confidence is not None or certify_on is not None):
         raise UsageError(
-            "--confidence and --certify-on belong to a promise; add one, such as "
+            "--confidence, --in-expectation and --certify-on belong to a promise; add one, such as "
             "--max-false-alarm-rate 0.1."
         )
     if outside is not None and (out is None or certify_on is not None):

@@ -53,8 +53,11 @@ class Promise:
     """A risk that stays at or below ``alpha`` for the next group.
 
     ``confidence`` None promises the expectation (conformal risk control); a number is the share of
-    draws of the cases in which the promise holds (Learn then Test). ``within`` says what the loss
-    of a group with several eligible cases is: their mean, or 1 where any of them has a loss.
+    draws of the cases in which the promise holds (Learn then Test). ``together`` is how many
+    promises are made on the same cases at once: with the confidence all of them hold, each by
+    itself with 1 − (1 − confidence) / together (Bonferroni). Promises in expectation share nothing.
+    ``within`` says what the loss of a group with several eligible cases is: their mean, or 1 where
+    any of them has a loss.
     """
 
     kind: Kind
@@ -62,6 +65,7 @@ class Promise:
     level: Level
     confidence: float | None
     within: Within
+    together: int = 1
 
     def __post_init__(self) -> None:
         if (self.kind, self.level) not in _WORDS:
@@ -93,6 +97,13 @@ class Promise:
             )
 
     @property
+    def own_confidence(self) -> float | None:
+        """The confidence of this promise by itself; None in expectation."""
+        if self.confidence is None:
+            return None
+        return 1.0 - (1.0 - self.confidence) / self.together
+
+    @property
     def binary(self) -> bool:
         """Whether the loss of a group can only be 0 or 1, whatever the cases."""
         return self.within == "any"
@@ -120,9 +131,12 @@ class Promise:
         of = f"any of a group's {eligible}" if self.within == "any" else f"a group's {eligible}"
         if self.confidence is None:
             return f"{what} in {of} is at most {percent(self.alpha)} in expectation"
+        own = f"{what} in {of} is at most {percent(self.alpha)} on average over groups, with "
+        if self.together == 1:
+            return f"{own}{percent(self.confidence)} confidence"
         return (
-            f"{what} in {of} is at most {percent(self.alpha)} on average over groups, with "
-            f"{percent(self.confidence)} confidence"
+            f"{own}{percent(self.confidence)} confidence together with all {self.together} "
+            "promises that were made on these cases"
         )
 
 
@@ -130,15 +144,15 @@ def make_promise(
     kind: str,
     alpha: float,
     *,
-    confidence: float | None = None,
+    confidence: float | None = 0.95,
     level: str | None = None,
     within: str | None = None,
 ) -> Promise:
     """Return a promise, with the usual level and rule within groups where none is given.
 
-    Usual are the voxels missed in positive images (mean over the group), any alarm among a group's
-    negative images, and the false share of the voxels that are on (mean). Raises UsageError for
-    what does not exist or has no bound.
+    ``confidence`` None promises the expectation alone. Usual are the voxels missed in positive
+    images (mean over the group), any alarm among a group's negative images, and the false share of
+    the voxels that are on (mean). Raises UsageError for what does not exist or has no bound.
     """
     if kind not in KINDS:
         raise UsageError(

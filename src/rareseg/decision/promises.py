@@ -56,7 +56,8 @@ def keep_promise(
     ``point`` itself is kept where the promise holds there. Else the answer lies on the path that
     the select rows of its region fix (:func:`~rareseg.decision.group_losses.path_to`), as far out
     as the witnesses let it. Infeasible, never another threshold, where not even the safest point
-    of the path will do. ``select`` and the witnesses' table are of one kind, component tables where
+    of the path will do, or where only a point that finds nothing will. ``select`` and the
+    witnesses' table are of one kind, component tables where
     :func:`~rareseg.decision.group_losses.needs_components` says so. Raises UsageError where they
     are not, or where the region is not in a table, and ScoreError where only the images of one of
     them have a presence.
@@ -69,16 +70,26 @@ def keep_promise(
     )
     path = path_to(point, own, promise)
     found = losses_along(theirs.rows, path, promise)
-    if promise.confidence is None:
+    own_confidence = promise.own_confidence
+    if own_confidence is None:
         reach = control_expectation(found.losses, alpha=promise.alpha)
     else:
         reach = control_with_confidence(
-            found.losses, alpha=promise.alpha, confidence=promise.confidence, binary=promise.binary
+            found.losses,
+            alpha=promise.alpha,
+            confidence=own_confidence,
+            binary=promise.binary,
         )
     if reach == 0:
         return _refusal(promise, region, found)
     index = path.best(reach)
     promised = _moved(point, path, index, promise, select)
+    if promised.mean_dice == 0.0:
+        return Infeasible(
+            region,
+            f"{_asked(promise)} holds only where next to nothing is on: at that point no positive "
+            "select case is found; ask for less, or train a better model",
+        )
     kind = Certificate if witnesses.unseen else Estimate
     statement = kind(
         region=region,
@@ -103,10 +114,10 @@ def refuse_count(promise: Promise, region: str, n_groups: int) -> Infeasible | N
 
     No score is looked at: an answer of too few uses no case up.
     """
-    needed = needed_groups(promise.alpha, confidence=promise.confidence, binary=promise.binary)
+    needed = needed_groups(promise.alpha, confidence=promise.own_confidence, binary=promise.binary)
     if needed is not None and n_groups >= needed:
         return None
-    best = best_alpha(0.0, n_groups, confidence=promise.confidence, binary=promise.binary)
+    best = best_alpha(0.0, n_groups, confidence=promise.own_confidence, binary=promise.binary)
     return Infeasible(
         region,
         f"{_asked(promise)} needs at least {_count(needed)} groups with {promise.eligible}, and "
@@ -123,9 +134,11 @@ def _refusal(promise: Promise, region: str, found: GroupLosses) -> Infeasible:
         return few
     floor = float(found.losses[:, 0].mean())
     needed = needed_groups(
-        promise.alpha, confidence=promise.confidence, mean_loss=floor, binary=promise.binary
+        promise.alpha, confidence=promise.own_confidence, mean_loss=floor, binary=promise.binary
     )
-    best = best_alpha(floor, found.n_groups, confidence=promise.confidence, binary=promise.binary)
+    best = best_alpha(
+        floor, found.n_groups, confidence=promise.own_confidence, binary=promise.binary
+    )
     remedy = (
         f"with a loss like this it needs about {needed} groups"
         if needed is not None
@@ -182,7 +195,8 @@ def _asked(promise: Promise) -> str:
         short = f"{promise.level} {short}"
     if promise.confidence is None:
         return f"{short} in expectation"
-    return f"{short} at {percent(promise.confidence)} confidence"
+    joint = "" if promise.together == 1 else f", {promise.together} regions together"
+    return f"{short} at {percent(promise.confidence)} confidence{joint}"
 
 
 def _best(best: float, n_groups: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rareseg.data.formats import read_mask
 from rareseg.data.preprocess import class_indices
 from rareseg.data.records import IGNORE, Case, Classes, Dataset
 from rareseg.decision.group_losses import Table, needs_components
-from rareseg.decision.guarantees import Promise, Statement
+from rareseg.decision.guarantees import Certificate, Promise, Statement
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.decision.promises import (
     Kept,
@@ -80,10 +80,11 @@ def certify(
 
     Cases come from ``certify_on``, else from the run's certify role, and make a certificate; else
     from the select cases, and make an estimate. The way starts at the point that ``rule`` chooses
-    on the select cases; where None, at the best for the recipe's objective. Cases certify once for
-    a region: of what is asked of them later there is an estimate. Where they are too few whatever
-    their scores, they are not scored and stay unused. A region for which the promise is infeasible
-    keeps its point.
+    on the select cases; where None, at the best for the recipe's objective. All regions of one call
+    share the confidence. Cases certify once: of what is asked of them later, of whichever region,
+    there is an estimate. An earlier certificate that a moved point ends is said. Where they are too
+    few whatever their scores, they are not scored and stay unused. A region for which the promise
+    is infeasible keeps its point.
 
     Raises :class:`UsageError` for an unknown region, :class:`RunError` for a folder that is no
     finished run, and :class:`DataError` where cases to certify on were seen by the model.
@@ -95,12 +96,15 @@ def certify(
     select = select_tables(folder, bundle, device=device, track=track)
     rule = rule or Rule.of(bundle.recipe.decision.maximize)
     asked = {name: rule.choose(select, name).found for name in wanted}
+    promise = declared(promise, asked)
     starts, found = enough_groups(promise, asked, source.cases, bundle.classes)
     if starts:
         arithmetic = arithmetic_of(bundle, weights_digest(folder.bundle), device)
         tables = _tables(folder, bundle, source, select, device, track)
         found |= keep_each(promise, starts, tables, source, arithmetic, bundle.spent)
         kept = {name: result for name, result in found.items() if isinstance(result, Kept)}
+        for line in ended(kept, bundle.points, bundle.certificates):
+            say(line)
         save_statements(
             folder.bundle,
             {name: result.point for name, result in kept.items()},
@@ -112,6 +116,32 @@ def certify(
     for result in ordered.values():
         say(describe_promise(result))
     return ordered
+
+
+def declared(promise: Promise, asked: Mapping[str, OperatingPoint | Infeasible]) -> Promise:
+    """Return the promise as one of those that are made of all regions on the same cases.
+
+    A confidence is shared among them; promises in expectation each hold by themselves.
+    """
+    together = sum(isinstance(found, OperatingPoint) for found in asked.values())
+    return promise if promise.confidence is None else replace(promise, together=max(1, together))
+
+
+def ended(
+    kept: Mapping[str, Kept],
+    points: Mapping[str, OperatingPoint],
+    certificates: Mapping[str, Sequence[Statement]],
+) -> list[str]:
+    """Return one line for each earlier certificate that the moved points leave behind."""
+    return [
+        f"{name}: the point moves, which ends an earlier certificate: {statement.promise.sentence}."
+        for name, result in kept.items()
+        if name in points
+        for statement in certificates.get(name, ())
+        if isinstance(statement, Certificate)
+        and statement.speaks_of(points[name])
+        and not statement.speaks_of(result.point)
+    ]
 
 
 def enough_groups(
@@ -152,10 +182,11 @@ def keep_each(
     ``spent`` says which cases were asked to stand for what before.
     """
     found: dict[str, Kept | Infeasible] = {}
+    # Whatever was asked of these cases first, of all regions in one call, is all they stand for.
+    first = {region: used[source.digest] for region, used in spent.items() if source.digest in used}
     for name, start in starts.items():
         asked = _asked(promise, start)
-        before = spent.get(name, {}).get(source.digest, asked)
-        unseen = source.independent and before == asked
+        unseen = source.independent and (not first or first.get(name) == asked)
         why = source.why_estimate if not source.independent else _SEEN_BEFORE
         select, own = tables[needs_components(promise, start)]
         witnesses = Witnesses(own, source.role, source.digest, arithmetic, unseen, why)

@@ -28,7 +28,9 @@ from rareseg.progress import Track, silent
 from rareseg.run.certify import (
     Promised,
     Source,
+    declared,
     describe_promise,
+    ended,
     enough_groups,
     keep_each,
     spending,
@@ -118,6 +120,7 @@ def certify_outside(
     regions = asked_regions(opened.scored_regions(tables[0]), region)
     asked = {name: rule.choose(tables, name).found for name in regions}
     source = _source(opened)
+    promise = declared(promise, asked)
     starts, found = enough_groups(promise, asked, source.cases, opened.classes)
     if starts:
         decided = _decided(folder, opened)
@@ -131,6 +134,8 @@ def certify_outside(
         arithmetic = arithmetic_of_files(with_presence=decided.with_presence)
         found |= keep_each(promise, starts, sight, source, arithmetic, decided.spent)
         kept = {name: result for name, result in found.items() if isinstance(result, Kept)}
+        for line in ended(kept, decided.points, decided.certificates):
+            say(line)
         certificates, spent = add_statements(
             decided.certificates,
             decided.spent,
