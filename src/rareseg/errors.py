@@ -23,7 +23,7 @@ the remedy. The command line prints it and exits with ``exit_code``; a traceback
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
 class RaresegError(Exception):
@@ -62,9 +62,9 @@ class ProblemsError(DataError):
     """Inspection found problems; ``problems`` holds one sentence for each."""
 
     def __init__(
-        self, problems: Sequence[str], *, remedy: str = "`rareseg inspect DATA` lists them all"
+        self, problems: Iterable[object], *, remedy: str = "`rareseg inspect DATA` lists them all"
     ) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(str(problem) for problem in problems)
         shown = "; ".join(self.problems[:3])
         more = f"; and {len(self.problems) - 3} more" if len(self.problems) > 3 else ""
         noun = "problem" if len(self.problems) == 1 else "problems"

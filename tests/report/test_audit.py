@@ -10,6 +10,7 @@ import pytest
 
 from rareseg.data.examine import ChannelFacts
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.problems import Problem
 from rareseg.data.records import Classes
 from rareseg.evaluation.values import Undefined
 from rareseg.quality.audit import (
@@ -82,7 +83,9 @@ def audit(*findings, cases=None, twins=()):
     cases = (case(f"{EVIL}1"), case("b", voxels=(4800, 0))) if cases is None else cases
     classes = Classes(("background", EVIL), (0, 1), {EVIL: (1,)})
     return Audit(
-        fingerprint=Fingerprint(cases, classes, (), (f"Beware of {EVIL}.",), (), "0" * 64),
+        fingerprint=Fingerprint(
+            cases, classes, (), (Problem("data", f"Beware of {EVIL}."),), (), "0" * 64
+        ),
         findings=in_order(findings),
         twins=twins,
         groups={},

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.problems import Problem
 from rareseg.data.records import Classes
 from rareseg.errors import UsageError
 from rareseg.report.content import (
@@ -29,7 +30,7 @@ CASES = (
     facts("c", "g2", (200, 0), (1, 10, 20)),
     facts("d", None, (99, 1)),
 )
-FINGERPRINT = Fingerprint(CASES, CLASSES, (), ("look",), (("a", "c", 0.97),), "0")
+FINGERPRINT = Fingerprint(CASES, CLASSES, (), (Problem("data", "look"),), (("a", "c", 0.97),), "0")
 
 
 def test_data_facts_are_the_counts_of_the_fingerprint():

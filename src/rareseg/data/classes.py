@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+from rareseg.data.problems import Findings
 from rareseg.data.records import Classes, Dataset
 
 FOREGROUND = "foreground"
 MOST_CLASSES = 32
 """More undeclared mask values than this are taken for blurred edges or numbered instances."""
-
-
-@dataclass
-class Findings:
-    """Sentences for the user: problems stop a training, warnings do not."""
-
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def resolve_classes(
@@ -49,7 +41,7 @@ def resolve_classes(
     union = tuple(range(1, len(labels) + 1))
     if len(labels) > 1 and union not in regions.values():
         if FOREGROUND in regions:
-            findings.problems.append(
+            findings.problem(
                 f"{dataset.root / 'dataset.json'} calls a part of the classes '{FOREGROUND}', "
                 "which is the name of the union of all; rename that label or region."
             )
@@ -75,16 +67,18 @@ def _check_declared(
     for file, held in values.items():
         outside = sorted(set(held) - allowed)
         if outside:
-            findings.problems.append(
+            findings.problem(
                 f"{file} holds the label values {_few(outside)}, where {_few(sorted(allowed))} are "
                 "declared; correct the mask or declare them in dataset.json."
             )
     seen = {value for held in values.values() for value in held}
     for name, value in labels.items():
         if values and value not in seen:
-            findings.problems.append(
+            findings.problem(
                 f"{dataset.root} declares the class '{name}' (value {value}), which no mask holds; "
-                "remove it from dataset.json or add cases that hold it."
+                "remove it from dataset.json or add cases that hold it.",
+                kind="class nowhere",
+                where=name,
             )
 
 
@@ -93,7 +87,7 @@ def _check_undeclared(
 ) -> None:
     if len(seen) > MOST_CLASSES:
         file = max(values, key=lambda name: len(values[name]))
-        findings.problems.append(
+        findings.problem(
             f"{file} and others hold {len(seen)} different label values, which look like blurred "
             "edges or numbered objects; write one value per class, or declare the classes in a "
             "dataset.json."
@@ -102,19 +96,19 @@ def _check_undeclared(
     for value in seen:
         if value < 0:
             file = next(name for name, held in values.items() if value in held)
-            findings.problems.append(
+            findings.problem(
                 f"{file} holds the label value {value}; label values start at 0 (to leave voxels "
                 "out, declare the value as 'ignore' in a dataset.json)."
             )
     if list(seen) == [1, 255] and not any({1, 255} <= set(held) for held in values.values()):
         ones = [name for name, held in values.items() if 1 in held]
         full = [name for name, held in values.items() if 255 in held]
-        findings.problems.append(
+        findings.problem(
             f"{ones[0]} marks the foreground as 1 (as {len(ones)} masks do) and {full[0]} as 255 "
             f"(as {len(full)} do); use one value, or declare both in a dataset.json."
         )
     elif len(seen) > 1 and 255 in seen:
-        findings.warnings.append(
+        findings.warn(
             "The mask value 255 is taken for a class of its own; if it marks voxels to leave out, "
             'declare "ignore": 255 among the labels of a dataset.json.'
         )

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 
-from rareseg.data.classes import Findings, resolve_classes
+from rareseg.data.classes import resolve_classes
 from rareseg.data.examine import ChannelFacts, Examined, examine, first_file
 from rareseg.data.files import atomic_write
 from rareseg.data.near_duplicates import find_near_duplicates, thumbnail_hash
+from rareseg.data.problems import Findings, Problem
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
@@ -60,15 +61,15 @@ class CaseFacts:
 class Fingerprint:
     """What a data set holds.
 
-    ``cases`` are those that could be read. ``problems`` stop a training, ``warnings`` do not; both
-    are one sentence each. ``near_duplicates`` are the most alike pairs (id, id, correlation) of
+    ``cases`` are those that could be read. ``problems`` stop a training, ``warnings`` do not.
+    ``near_duplicates`` are the most alike pairs (id, id, correlation) of
     cases that no group unites. ``content_hash`` changes when a file does.
     """
 
     cases: tuple[CaseFacts, ...]
     classes: Classes
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
     near_duplicates: tuple[tuple[str, str, float], ...]
     content_hash: str
 
@@ -86,8 +87,8 @@ class Fingerprint:
             return cls(
                 cases=tuple(_case_from(entry) for entry in content["cases"]),
                 classes=Classes.from_dict(content["classes"]),
-                problems=tuple(content["problems"]),
-                warnings=tuple(content["warnings"]),
+                problems=tuple(map(Problem.read, content["problems"])),
+                warnings=tuple(map(Problem.read, content["warnings"])),
                 near_duplicates=tuple((a, b, float(r)) for a, b, r in content["near_duplicates"]),
                 content_hash=content["content_hash"],
             )
@@ -104,7 +105,7 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     case is a few numbers and a thumbnail, so that 50,000 photographs fit into memory.
     """
     cases = dataset.cases
-    findings = Findings(list(dataset.problems))
+    findings = Findings([Problem("data", text) for text in dataset.problems])
     # Decoding and decompressing release the interpreter's lock; processes take seconds to start.
     prefer = "threads" if len(cases) < PROCESSES_FROM else "processes"
     parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator")
@@ -112,7 +113,7 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     read: list[tuple[Case, Examined]] = []
     steps = track(results, "Inspecting", len(cases))
     for case, (examined, problems) in zip(cases, steps, strict=True):
-        findings.problems += problems
+        findings.problems += [Problem("data", text, case.id) for text in problems]
         if examined is not None:
             read.append((case, examined))
     masks = {str(case.mask): tuple(found.values) for case, found in read if case.mask}
@@ -181,23 +182,25 @@ def _check_together(
 ) -> None:
     """Find what only shows when all cases are seen side by side."""
     if facts and not any(fact.is_positive for fact in facts):
-        findings.problems.append(
+        findings.problem(
             f"{dataset.root} has no positive case: each of {len(facts)} holds only background; add "
-            "images that show what is to be found, with their masks."
+            "images that show what is to be found, with their masks.",
+            kind="no positive case",
         )
-    findings.problems += _odd_ones(
+    odd = _odd_ones(
         read,
         lambda found: _channels(len(found.intensities)),
         "convert all images to the same number of channels",
-    )
-    findings.problems += _odd_ones(
+    ) + _odd_ones(
         read,
         lambda found: "one slice (2D)" if found.geometry.dimension == 2 else "a volume (3D)",
         "keep photographs and volumes in data sets of their own",
     )
+    for text in odd:
+        findings.problem(text)
     turned = [case for case, found in read if found.turned]
     if turned:
-        findings.warnings.append(
+        findings.warn(
             f"{first_file(turned[0])} and {len(turned) - 1} more photographs are turned by an EXIF "
             "note that their masks lack; the masks are taken to lie on the picture as a viewer "
             "shows it."
@@ -232,10 +235,11 @@ def _check_independence(
     """Warn of cases without a group and of look-alikes that no group unites; return those pairs."""
     alone = sum(case.group is None for case, _ in read)
     if alone:
-        findings.warnings.append(
+        findings.warn(
             f"No group (patient, object) is known for {alone} of {len(read)} cases: each counts as "
             "independent; if several show the same thing, give groups with --group-from or a "
-            "manifest's group column."
+            "manifest's group column.",
+            kind="no groups",
         )
     if len(read) < 2:
         return ()
@@ -245,10 +249,11 @@ def _check_independence(
     if named:
         first, second, correlation = named[0]
         noun = "pair of images looks" if total == 1 else "pairs of images look"
-        findings.warnings.append(
+        findings.warn(
             f"{total} {noun} almost alike without belonging to one group (most of all {first} and "
             f"{second}, correlation {correlation:.3f}): if they show the same thing, group them, "
-            "or the test set leaks."
+            "or the test set leaks.",
+            kind="look-alikes",
         )
     return named
 

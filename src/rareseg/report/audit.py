@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import CaseFacts
+from rareseg.data.problems import Problem
 from rareseg.evaluation.values import Undefined, is_defined
 from rareseg.quality.audit import (
     KINDS,
@@ -108,7 +109,7 @@ def render_audit(audit: Audit, *, title: str, scenes: Mapping[str, Sequence[Scen
             ],
             regions=[_region(region, voxel) for region in audit.regions] if facts else [],
             ranges=_ranges(facts, data) if data is not None else [],
-            warnings=[w for w in audit.fingerprint.warnings if not _said_elsewhere(w, audit)],
+            warnings=[str(w) for w in audit.fingerprint.warnings if not _said_elsewhere(w, audit)],
             coverages=[coverage_sentence(coverage) for coverage in audit.coverages],
             outlines=outlines_sentence(audit),
             pairs=audit.twins[:MOST_LISTED],
@@ -169,11 +170,11 @@ def outlines_sentence(audit: Audit) -> str:
     )
 
 
-def _said_elsewhere(warning: str, audit: Audit) -> bool:
+def _said_elsewhere(warning: Problem, audit: Audit) -> bool:
     """Tell whether a finding says in more detail what inspection warns of."""
     names = {finding.name for finding in audit.findings}
-    return (warning.startswith("No group") and "ungrouped-cases" in names) or (
-        "almost alike" in warning
+    return warning.kind == "look-alikes" or (
+        warning.kind == "no groups" and "ungrouped-cases" in names
     )
 
 

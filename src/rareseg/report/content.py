@@ -278,7 +278,7 @@ def data_facts(fingerprint: Fingerprint) -> DataFacts:
             region: tuple(classes.names[k] for k in members)
             for region, members in classes.regions.items()
         },
-        warnings=fingerprint.warnings,
+        warnings=tuple(str(warning) for warning in fingerprint.warnings),
     )
 
 

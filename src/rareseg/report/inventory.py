@@ -34,8 +34,8 @@ def inventory_record(fingerprint: Fingerprint) -> dict[str, Any]:
             {"a": a, "b": b, "correlation": correlation}
             for a, b, correlation in fingerprint.near_duplicates
         ],
-        "warnings": list(fingerprint.warnings),
-        "problems": list(fingerprint.problems),
+        "warnings": [str(warning) for warning in fingerprint.warnings],
+        "problems": [str(problem) for problem in fingerprint.problems],
         "advice": advise(fingerprint),
     }
 

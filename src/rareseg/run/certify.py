@@ -14,6 +14,7 @@ import torch
 from rareseg.data.fingerprint import CaseFacts, Fingerprint, content_hash, inspect_dataset
 from rareseg.data.formats import read_mask
 from rareseg.data.preprocess import class_indices
+from rareseg.data.problems import other_than
 from rareseg.data.records import IGNORE, Case, Classes, Dataset
 from rareseg.decision.group_losses import Table, needs_components
 from rareseg.decision.guarantees import Certificate, Promise, Statement
@@ -314,7 +315,7 @@ def _refuse_seen(
         )
     fingerprint = inspect_dataset(dataset, track=track)
     # Images known to be empty serve for the false-alarm promise.
-    problems = [p for p in fingerprint.problems if "has no positive case" not in p]
+    problems = other_than(fingerprint.problems, {"no positive case"})
     if problems:
         raise ProblemsError(problems)
     roles = read_split(folder.split)

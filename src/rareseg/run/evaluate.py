@@ -11,6 +11,7 @@ import torch
 
 from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.problems import other_than
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.decision.guarantees import Certificate
 from rareseg.decision.operating_point import OperatingPoint
@@ -121,8 +122,7 @@ def evaluate(
     asked.require_same_cases(dataset.cases)
     fingerprint = inspect_dataset(dataset, track=track)
     # Data of their own need not hold a positive, nor each class: alarms can be measured on them.
-    lacking = ("has no positive case", "which no mask holds")
-    problems = [p for p in fingerprint.problems if not any(words in p for words in lacking)]
+    problems = other_than(fingerprint.problems, {"no positive case", "class nowhere"})
     if problems:
         raise ProblemsError(problems)
     predictor = Predictor(bundle, device=device)

@@ -20,6 +20,7 @@ from rareseg.data.probabilities import (
     list_probabilities,
     read_probabilities,
 )
+from rareseg.data.problems import other_than
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError, ProblemsError, ScoreError, nearest
 from rareseg.evaluation.component_table import GRID
@@ -121,7 +122,7 @@ def open_outside(
         Path(outside.probabilities), ids, [i for i in ids if declared.get(i, roles[0]) in roles]
     )
     fingerprint = inspect_dataset(dataset, track=track)
-    problems = [p for p in fingerprint.problems if "has no positive case" not in p]
+    problems = other_than(fingerprint.problems, {"no positive case"})
     if problems:
         raise ProblemsError(problems)
     leakage = find_leakage(fingerprint, declared)

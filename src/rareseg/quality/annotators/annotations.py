@@ -11,11 +11,12 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.classes import Findings, resolve_classes
+from rareseg.data.classes import resolve_classes
 from rareseg.data.components import bounding_box
 from rareseg.data.examine import count_values, find_misfit
 from rareseg.data.formats import read_image, read_mask
 from rareseg.data.preprocess import class_indices
+from rareseg.data.problems import Findings
 from rareseg.data.records import IGNORE, Case, Classes, Dataset, Geometry
 from rareseg.errors import DataError, ProblemsError, ReadError
 from rareseg.evaluation.tables import Spacing
@@ -108,7 +109,7 @@ def annotated_classes(dataset: Dataset, *, jobs: int = -1, track: Track = silent
         )
         for path, held in zip(paths, track(read, "reading classes", len(paths)), strict=True):
             if isinstance(held, str):
-                findings.problems.append(held)
+                findings.problem(held)
             else:
                 values[str(path)] = held
     classes = resolve_classes(dataset, values, findings)

@@ -222,7 +222,7 @@ def _as_pair(twin: Twins) -> LookAlike:
 
 
 def _problem_findings(fingerprint: Fingerprint) -> list[Finding]:
-    problems = fingerprint.problems
+    problems = tuple(str(problem) for problem in fingerprint.problems)
     if not problems:
         return []
     more = f" and {len(problems) - 1:,} more, listed below" if len(problems) > 1 else ""
