@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rareseg.data.records import IGNORE, Classes
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.bins import bin_edges
+from rareseg.evaluation.cases import measure_case
+from rareseg.evaluation.component_table import components_of_cases
 from rareseg.evaluation.metrics import Counts, count_masks, counts_at
 from rareseg.evaluation.scores import (
     ScoreTable,
@@ -255,3 +258,38 @@ def test_columns_that_do_not_fit_together_are_refused(tmp_path):
 def test_saving_leaves_nothing_but_the_file(tmp_path):
     save_table(table_of([0.1, 0.9], [0, 1]), tmp_path / "scores.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["scores.npz"]
+
+
+class TestMasksOfZeroAnd255:
+    MASK = np.zeros((4, 4), np.uint8)
+    MASK[1:3, 1:3] = 255
+
+    @pytest.mark.parametrize("make", [score_cases, components_of_cases])
+    def test_they_are_refused_since_nothing_in_them_would_be_inside(self, make):
+        scores = {"a": np.full((4, 4), 0.5, np.float32)}
+        with pytest.raises(ScoreError, match=r"holds 255 and no 1.*mask > 0"):
+            make(scores, {"a": self.MASK})
+        (row,) = make(scores, {"a": self.MASK}, ignores=True).rows
+        assert (row.n_inside, row.n_voxels) == (0, 12)
+
+    def test_a_case_is_refused_alike(self):
+        nothing = np.zeros((4, 4), np.bool_)
+        point = OperatingPoint("r", 0.5)
+        with pytest.raises(ScoreError, match="holds 255 and no 1"):
+            measure_case(nothing, self.MASK, case_id="a", point=point, top_score=0.1)
+
+    def test_masks_with_a_one_are_taken_as_they_are(self):
+        mask = self.MASK.copy()
+        mask[0, 0] = 1
+        (row,) = score_cases({"a": np.full((4, 4), 0.5, np.float32)}, {"a": mask}).rows
+        assert (row.n_inside, row.n_voxels) == (1, 12)
+
+
+@pytest.mark.parametrize("make", [score_cases, components_of_cases])
+def test_sums_that_leave_the_range_by_rounding_are_probabilities(make):
+    scores = np.full((3, 3), 1.0000001, np.float32)
+    (row,) = make({"a": scores}, {"a": np.ones((3, 3), bool)}).rows
+    assert row.top == 1.0
+    assert scores.max() > 1.0  # what was given stays as it is
+    with pytest.raises(ScoreError):
+        make({"a": scores * np.float32(1.01)}, {"a": np.ones((3, 3), bool)})

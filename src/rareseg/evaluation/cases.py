@@ -16,6 +16,7 @@ from rareseg.data.records import Geometry, Role
 from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.lesions import LesionMatch, match_lesions
 from rareseg.evaluation.metrics import METRICS, Counts, count_masks
+from rareseg.evaluation.scores import require_telling_mask
 from rareseg.evaluation.values import Undefined, Value, is_defined
 
 Stratum = Literal["positive", "negative", "ignored"]
@@ -122,6 +123,7 @@ def measure_case(
     geometry: Geometry | None = None,
     role: Role | None = None,
     group: str | None = None,
+    ignores: bool = False,
 ) -> CaseResult:
     """Return what is counted for one region in one case.
 
@@ -129,8 +131,11 @@ def measure_case(
     ``reference`` is bool, or uint8 with 0, 1 and IGNORE, of the same shape. ``top_score`` is the
     largest score of the case, ``presence`` the network's probability that it holds the region, None
     where it tells none. Without ``geometry`` spacing is 1, of a photograph where there is one
-    slice. Raises ScoreError where shapes differ, or the presence is no probability.
+    slice. Raises ScoreError where shapes differ, the presence is no probability, or the reference
+    holds 0 and 255 alone, unless ``ignores`` says that 255 leaves voxels out.
     """
+    if not ignores:
+        require_telling_mask(reference, f"Case '{case_id}', region '{point.region}'")
     if geometry is None:
         flat = prediction.ndim == 2 or prediction.shape[0] == 1
         geometry = Geometry(dimension=2 if flat else 3)

@@ -26,6 +26,7 @@ from rareseg.evaluation.scores import (
     region_references,
     region_scores,
     require_same_cases,
+    require_telling_mask,
 )
 from rareseg.evaluation.tables import CaseRow, CaseTable, Spacing
 from rareseg.evaluation.values import Value, ratio
@@ -305,6 +306,7 @@ def components_of_cases(
     role: Role | None = None,
     spacing: Spacing | Mapping[str, Spacing] = (1.0, 1.0, 1.0),
     presence: Mapping[str, float] | None = None,
+    ignores: bool = False,
     grid: tuple[int, ...] = GRID,
 ) -> ComponentTable:
     """Return the component table of one region from anyone's own arrays.
@@ -313,10 +315,17 @@ def components_of_cases(
     """
     require_same_cases(probabilities, references)
     own = presence_of(probabilities, presence, f"Region '{region}'")
+
+    def reference_of(case_id: str) -> ArrayLike:
+        reference = references[case_id]
+        if not ignores:
+            require_telling_mask(reference, f"Case '{case_id}', region '{region}'")
+        return reference
+
     rows = tuple(
         components_of_case(
             scores,
-            references[case_id],
+            reference_of(case_id),
             case_id=case_id,
             region=region,
             group=None if groups is None else groups.get(case_id),

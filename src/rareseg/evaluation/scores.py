@@ -193,8 +193,9 @@ def as_case_arrays(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return one case's scores as float32 and its reference as uint8, of one shape.
 
-    ``where`` begins the sentence of the ScoreError that shapes or types which cannot be raise;
-    values are not looked at.
+    ``where`` begins the sentence of the ScoreError that shapes or types which cannot be raise.
+    Scores that leave [0, 1] by rounding are clamped, as :func:`clamped` does; else values are not
+    looked at.
     """
     score_array = np.asarray(scores)
     reference_array = np.asarray(reference)
@@ -208,7 +209,30 @@ def as_case_arrays(
             f"{where}: scores are of type {score_array.dtype}; they must be floats in [0, 1] "
             "(divide 8-bit probabilities by 255)."
         )
-    return score_array.astype(np.float32, copy=False), as_labels(reference_array, where)
+    return clamped(score_array.astype(np.float32, copy=False)), as_labels(reference_array, where)
+
+
+def clamped(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return scores within [0, 1] where they leave it by rounding (up to 10⁻³), as sums do.
+
+    What lies further out stays, and is refused by whoever reads it.
+    """
+    low, high = float(scores.min(initial=0.0)), float(scores.max(initial=0.0))
+    if 1.0 < high <= 1.0 + _ROUNDING or -_ROUNDING <= low < 0.0:
+        scores = scores.copy()
+        np.copyto(scores, np.float32(1.0), where=(scores > 1.0) & (scores <= 1.0 + _ROUNDING))
+        np.copyto(scores, np.float32(0.0), where=(scores < 0.0) & (scores >= -_ROUNDING))
+    return scores
+
+
+def require_telling_mask(reference: ArrayLike, where: str) -> None:
+    """Raise ScoreError for a mask of 0 and 255 alone, in which nothing would be inside."""
+    values = np.asarray(reference)
+    if values.dtype == np.uint8 and (values == IGNORE).any() and not (values == 1).any():
+        raise ScoreError(
+            f"{where}: the reference holds {IGNORE} and no 1. {IGNORE} leaves voxels out here; "
+            "give `mask > 0` where it means inside, or ignores=True where voxels are left out."
+        )
 
 
 def label_message(where: str) -> str:
@@ -246,9 +270,7 @@ def region_scores(
     result = {}
     for region, indices in classes.regions.items():
         score = probabilities[list(indices)].astype(np.float32).sum(axis=0, dtype=np.float32)
-        np.copyto(score, np.float32(1.0), where=(score > 1.0) & (score <= 1.0 + _ROUNDING))
-        np.copyto(score, np.float32(0.0), where=(score < 0.0) & (score >= -_ROUNDING))
-        result[region] = score
+        result[region] = clamped(score)
     return result
 
 
@@ -311,6 +333,7 @@ def score_cases(
     role: Role | None = None,
     spacing: Spacing | Mapping[str, Spacing] = (1.0, 1.0, 1.0),
     presence: Mapping[str, float] | None = None,
+    ignores: bool = False,
 ) -> ScoreTable:
     """Return the score table of one region from anyone's own arrays.
 
@@ -319,7 +342,8 @@ def score_cases(
     that the case belongs to; cases that it does not name are their own group. ``spacing`` is
     (z, y, x), for all cases or by id. ``presence`` leads from every case's id to a probability that
     it holds the region, which then has a say in the image score; None where there is none. The
-    first two mappings may load lazily: one case is held at a time.
+    first two mappings may load lazily: one case is held at a time. A reference of 0 and 255 alone
+    is refused unless ``ignores`` says that 255 leaves voxels out.
 
     Raises ScoreError where a case stands in one mapping only, and as :func:`score_case` does.
     """
@@ -328,9 +352,12 @@ def score_cases(
 
     def rows() -> Iterable[CaseScores]:
         for case_id, scores in probabilities.items():
+            reference = references[case_id]
+            if not ignores:
+                require_telling_mask(reference, f"Case '{case_id}', region '{region}'")
             yield score_case(
                 scores,
-                references[case_id],
+                reference,
                 case_id=case_id,
                 region=region,
                 group=None if groups is None else groups.get(case_id),

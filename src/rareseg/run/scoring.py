@@ -199,6 +199,7 @@ def count_case(
                 top_score=float(scores[region].max(initial=0.0)),
                 presence=scored.presence_of(region),
                 geometry=geometry,
+                ignores=True,
                 **about,
             )
             for region, mask in cut.items()
