@@ -125,7 +125,7 @@ def check_meaning(name: str, given: dict[str, Any]) -> None:
         assert given.get("level") in (None, *LEVELS)
     if name == "evaluate":
         as_priority(given["priority"])
-    assert given.get("missing_mask", "error") in ("error", "negative")
+    assert given.get("missing_mask") in (None, "error", "negative")
 
 
 @pytest.mark.parametrize(("block", "line"), LINES)

@@ -36,6 +36,7 @@ def measured(reference, prediction, case_id="a", **more):
         case_id=case_id,
         point=more.pop("point", Point()),
         top_score=more.pop("top_score", 0.9),
+        ignores=True,
         **more,
     )
 

@@ -22,6 +22,7 @@ from rareseg.run.certify import (
     ended,
     statement_lines,
 )
+from rareseg.run.evaluate import evaluate
 from rareseg.run.folder import DataOptions
 from rareseg.run.tune import Rule
 
@@ -105,6 +106,13 @@ def test_cases_that_stood_for_another_region_give_an_estimate(run, unseen, tmp_p
     second = only(certify(tmp_path / "other", MISSED, certify_on=unseen))
     assert type(second.statement) is Estimate
     assert "can certify only once" in second.statement.method
+
+
+def test_what_an_evaluation_has_shown_certifies_nothing(run, unseen, tmp_path):
+    evaluate(run, unseen, tmp_path / "evaluation")
+    found = only(certify(run, MISSED, certify_on=unseen))
+    assert type(found.statement) is Estimate
+    assert "an evaluation has shown before" in found.statement.method
 
 
 def test_a_certificate_that_ends_is_said(run, unseen):

@@ -35,7 +35,14 @@ from rareseg.evaluation.values import format_value
 from rareseg.prediction.bundle import Bundle, load_bundle, save_statements, weights_digest
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
-from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
+from rareseg.run.folder import (
+    DataOptions,
+    RunFolder,
+    open_run,
+    read_about,
+    read_evaluated,
+    read_split,
+)
 from rareseg.run.model_card import write_model_card
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import score_all
@@ -45,6 +52,7 @@ Promised = Mapping[str, Kept | Infeasible]
 """What came of a promise in each region."""
 
 _SEEN_BEFORE = "these cases were asked for another promise before, and can certify only once"
+_EVALUATED = "an evaluation has shown before how the model does on these cases"
 _OUT_OF_FOLD = (
     "each was scored by one fold's network, not by the mean of all that is used, and chose the "
     "point (keep some for split.certify, or name unseen ones with --certify-on)"
@@ -292,7 +300,10 @@ def _source(
         dataset = certify_on.open()
         say(f"{dataset.root}: {certify_on.grouping(dataset)}")
         _refuse_seen(folder, bundle, certify_on, dataset, track)
-        return Source(dataset.cases, "certify", content_hash(dataset), True, "")
+        digest = content_hash(dataset)
+        if digest in read_evaluated(folder):
+            return Source(dataset.cases, "certify", digest, False, _EVALUATED)
+        return Source(dataset.cases, "certify", digest, True, "")
     digest = str(bundle.trained["data"])
     own = tuple(cases_of(folder, "certify"))
     if own:

@@ -51,6 +51,7 @@ from rareseg.run.certify import statement_lines
 from rareseg.run.folder import (
     DataOptions,
     RunFolder,
+    note_evaluated,
     open_run,
     read_about,
     read_split,
@@ -103,10 +104,11 @@ def evaluate(
 
     Of the data that the run was trained on, its test cases alone are scored. Groups and missing
     masks are read as in the run where ``data`` does not say otherwise. A region without a point is
-    cut at 0.5, and the reason is told. The verdict answers for what is ``asked``. Writes
-    ``cases.csv``, ``details.csv``, ``scorecard.json`` and ``report.html``. Raises
-    :class:`OutputError` where ``out`` holds anything, :class:`ProblemsError` for data with
-    problems, :class:`ScoreError` where it is to be compared with an evaluation of other cases.
+    cut at 0.5, and the reason is told. Data that were evaluated certify nothing any more. The
+    verdict answers for what is ``asked``. Writes ``cases.csv``, ``details.csv``, ``scorecard.json``
+    and ``report.html``. Raises :class:`OutputError` where ``out`` holds anything,
+    :class:`ProblemsError` for data with problems, :class:`ScoreError` where it is to be compared
+    with an evaluation of other cases.
     """
     folder, out = open_run(Path(run)), Path(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
@@ -137,7 +139,9 @@ def evaluate(
     )
     content = asked.answer(content)
     promises = statement_lines(bundle, folder.bundle, device=device)
-    return _write(out, content, predictor, dataset.cases, promises, track)
+    evaluation = _write(out, content, predictor, dataset.cases, promises, track)
+    note_evaluated(folder, fingerprint.content_hash)
+    return evaluation
 
 
 def evaluate_run(

@@ -121,6 +121,11 @@ class RunFolder:
         """The operating points, and what each was chosen from."""
         return self.root / "decision.json"
 
+    @property
+    def evaluated(self) -> Path:
+        """The digests of other data whose labels an evaluation has shown."""
+        return self.root / "evaluated.json"
+
     def components(self, role: Role) -> Path:
         """The component table of one role's cases."""
         return self.root / "scores" / f"{role}_components.npz"
@@ -191,6 +196,24 @@ def read_about(folder: RunFolder) -> dict[str, Any]:
     except (ValueError, TypeError) as error:
         raise RunError(f"{folder.about} is damaged ({error}); choose another --out.") from error
     return about
+
+
+def note_evaluated(folder: RunFolder, digest: str) -> None:
+    """Note that an evaluation has shown how the model does on these data."""
+    known = read_evaluated(folder)
+    if digest not in known:
+        with atomic_write(folder.evaluated) as temporary:
+            temporary.write_text(json.dumps([*known, digest], indent=1) + "\n", encoding="utf-8")
+
+
+def read_evaluated(folder: RunFolder) -> tuple[str, ...]:
+    """Return the digests of all data that were evaluated; RunError where the file is damaged."""
+    if not folder.evaluated.is_file():
+        return ()
+    try:
+        return tuple(map(str, json.loads(folder.evaluated.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{folder.evaluated} is damaged ({error}); copy the run again.") from error
 
 
 def require_free(root: Path) -> None:
