@@ -262,3 +262,60 @@ class TestRecord:
     def test_damage(self, change, said):
         with pytest.raises(ScoreError, match=said):
             Calibration.from_dict({**Calibration("r").to_dict(), **change})
+
+
+class TestPrevalence:
+    """Positive images hold spots that score 0.6, and so do half of the negative ones."""
+
+    @staticmethod
+    def world(n, share, seed):
+        rng = np.random.default_rng(seed)
+        rows = []
+        for i in range(n):
+            scores = np.full(400, 0.01, np.float32)
+            labels = np.zeros(400, np.uint8)
+            positive = rng.random() < share
+            if positive or rng.random() < 0.5:
+                scores[:20] = 0.6 + 0.2 * rng.random()
+                labels[:20] = positive
+            rows.append((f"c{i}", f"g{i}", scores, labels))
+        return rows
+
+    @staticmethod
+    def said_and_so(calibration, rows):
+        """Mean probability and frequency above 0.1, by voxel."""
+        scores = np.concatenate([row[2] for row in rows])
+        labels = np.concatenate([row[3] for row in rows])
+        shown = scores > 0.1
+        return calibration.apply(scores[shown]).mean(), labels[shown].mean()
+
+    def test_scores_mean_what_is_so_at_that_prevalence(self):
+        select = table_of(self.world(300, 0.5, 0))
+        rare = self.world(3000, 0.02, 1)
+        said, true = self.said_and_so(calibrate(select, region="r"), rare)
+        assert said > 5 * true
+        found = calibrate(select, region="r", prevalence=0.02)
+        said, true = self.said_and_so(found, rare)
+        assert said == pytest.approx(true, abs=0.02)
+        assert found.prevalence == 0.02
+        assert "weighed to a prevalence of 0.02" in found.sentence
+
+    def test_the_prevalence_at_hand_changes_nothing(self):
+        rows = self.world(200, 0.5, 2)
+        share = np.mean([row[3].any() for row in rows])
+        plain = calibrate(table_of(rows), region="r")
+        same = calibrate(table_of(rows), region="r", prevalence=float(share))
+        assert (same.slope, same.bias) == pytest.approx((plain.slope, plain.bias), rel=1e-6)
+
+    def test_it_needs_negatives_and_a_share(self):
+        positives = table_of([row for row in self.world(50, 0.5, 3) if row[3].any()])
+        found = calibrate(positives, region="r", prevalence=0.1)
+        assert "needs a case without the region" in found.reason
+        with pytest.raises(UsageError, match="above 0 and below 1"):
+            calibrate(positives, region="r", prevalence=1.0)
+
+    def test_it_is_kept_and_earlier_records_are_read(self):
+        found = calibrate(table_of(self.world(100, 0.5, 4)), region="r", prevalence=0.1)
+        assert Calibration.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+        earlier = {k: v for k, v in found.to_dict().items() if k != "prevalence"}
+        assert Calibration.from_dict(earlier).prevalence is None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +47,8 @@ class Calibration:
     Guo et al. 2017, eq. 3), every case of equal weight, are those of cases that were left out of
     the fit in turn, group by group; ``log_loss_before`` and ``error_before`` those of the scores as
     they are. All are NaN where nothing could be fitted. ``reason`` says why this method.
+    ``prevalence`` is the share of positive cases that it was fitted for, None that of the cases at
+    hand.
     """
 
     region: str
@@ -60,6 +62,7 @@ class Calibration:
     error_before: float = math.nan
     n_cases: int = 0
     n_groups: int = 0
+    prevalence: float | None = None
 
     def apply(self, scores: ArrayLike) -> NDArray[np.float32]:
         """Return the probabilities of scores in [0, 1], float32 of the same shape."""
@@ -74,6 +77,8 @@ class Calibration:
         if math.isnan(self.log_loss):
             return f"{self.region}: scores are left as they are: {self.reason}"
         rests = f"on {self.n_groups} groups left out in turn"
+        if self.prevalence is not None:
+            rests += f", weighed to a prevalence of {self.prevalence:.3g}"
         if self.method == "none":
             return (
                 f"{self.region}: scores are left as they are: log-loss {self.log_loss:.4g}, "
@@ -96,6 +101,7 @@ class Calibration:
     def from_dict(cls, record: Mapping[str, Any]) -> Calibration:
         """Return what :meth:`to_dict` wrote; ScoreError where it is damaged."""
         known = {field.name for field in fields(cls)}
+        record = {"prevalence": None, **record}  # earlier versions fitted for none
         if set(record) != known:
             odd = ", ".join(sorted(set(record) ^ known))
             raise ScoreError(f"A calibration lacks or has unknown fields: {odd}; calibrate again.")
@@ -119,7 +125,7 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class _Voxels:
-    """The voxels of some cases by bin: log-odds ``odds`` (k,), and weights that add up to 1.
+    """The voxels of some cases by bin: log-odds ``odds`` (k,), weights that add up to ``total``.
 
     ``counts`` are how many voxels they are, (inside, outside).
     """
@@ -128,16 +134,26 @@ class _Voxels:
     inside: Floats
     outside: Floats
     counts: tuple[int, int]
+    total: float = 1.0
 
 
-def calibrate(table: ScoreTable, *, region: str, sampled_prior: float | None = None) -> Calibration:
+def calibrate(
+    table: ScoreTable,
+    *,
+    region: str,
+    sampled_prior: float | None = None,
+    prevalence: float | None = None,
+) -> Calibration:
     """Return the calibration with the lowest log-loss on groups that were left out of its fit.
 
     ``sampled_prior`` is the share of the region among the voxels that training was really shown;
     where it is given, undoing it is a candidate beside slope and bias, and beside leaving the
     scores as they are. Groups are left out in five folds, over which those that hold the region are
     spread evenly. No case with the region, none without a voxel outside it, or fewer than two
-    groups that hold the region leave the scores as they are, with the reason. The voxels of a bin
+    groups that hold the region leave the scores as they are, with the reason. With a ``prevalence``
+    p of positive cases where the scores will be read, and the share q at hand, positive cases weigh
+    p/q and negative ones (1 − p)/(1 − q) throughout: a change of the prevalence is no shift of a
+    voxel's log-odds, since positive and negative images keep their own scores. The voxels of a bin
     are taken at their mean score, which no bin's width moves by more than 1 part in 128.
 
     Raises UsageError where the region is not in the table or the prior is not between 0 and 1.
@@ -147,12 +163,18 @@ def calibrate(table: ScoreTable, *, region: str, sampled_prior: float | None = N
             f"A sampled prior of {sampled_prior:g} cannot be undone; give the share of the region "
             "among the voxels shown in training, between 0 and 1."
         )
+    if prevalence is not None and not 0.0 < prevalence < 1.0:
+        raise UsageError(
+            f"Scores cannot be fitted for a prevalence of {prevalence:g}; give the share of "
+            "positive cases, above 0 and below 1."
+        )
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
     n_groups = count_groups([row.group for row in rows])
-    why_not = _why_not(rows, n_groups)
+    why_not = _why_not(rows, n_groups, prevalence)
     if why_not is not None:
         return Calibration(region, reason=why_not, n_cases=len(rows), n_groups=n_groups)
-    whole = [_voxels(row) for row in rows]
+    weights = _case_weights([row.n_inside > 0 for row in rows], prevalence)
+    whole = [_voxels(row, weight) for row, weight in zip(rows, weights, strict=True)]
     methods: list[Method] = ["none", "temperature and bias"]
     if sampled_prior is not None:
         methods.append("prior undone")
@@ -164,7 +186,7 @@ def calibrate(table: ScoreTable, *, region: str, sampled_prior: float | None = N
             kept = [v for v, own in zip(whole, fold_of, strict=True) if own != fold]
             out = [v for v, own in zip(whole, fold_of, strict=True) if own == fold]
             slope, bias = _fit(method, _pool(kept), sampled_prior)
-            parts += [_Voxels(slope * v.odds + bias, v.inside, v.outside, v.counts) for v in out]
+            parts += [replace(v, odds=slope * v.odds + bias) for v in out]
         left_out[method] = _pool(parts)
     losses = {m: log_loss(v.odds, v.inside, v.outside) for m, v in left_out.items()}
     best = min(methods, key=lambda method: losses[method])
@@ -182,6 +204,7 @@ def calibrate(table: ScoreTable, *, region: str, sampled_prior: float | None = N
         error_before=_calibration_error(left_out["none"]),
         n_cases=len(rows),
         n_groups=n_groups,
+        prevalence=prevalence,
     )
 
 
@@ -193,8 +216,10 @@ def prior_shift(sampled: float, true: float) -> float:
     return float(logit(true) - logit(sampled))
 
 
-def _why_not(rows: Sequence[CaseScores], n_groups: int) -> str | None:
+def _why_not(rows: Sequence[CaseScores], n_groups: int, prevalence: float | None) -> str | None:
     """Return why nothing can be fitted, or None."""
+    if prevalence is not None and all(row.n_inside for row in rows):
+        return "another prevalence needs a case without the region"
     if not any(row.n_inside for row in rows):
         return f"none of the {len(rows)} cases holds the region"
     if not any(row.n_voxels > row.n_inside for row in rows):
@@ -215,23 +240,32 @@ def _folds(rows: Sequence[CaseScores]) -> list[int]:
     return [fold_of[number] for number in numbers]
 
 
-def _voxels(row: CaseScores) -> _Voxels:
-    """Return the voxels of one case."""
+def _case_weights(positive: Sequence[bool], prevalence: float | None) -> list[float]:
+    """Return the weight of every case: 1, or what brings the positive ones to a prevalence."""
+    share = sum(positive) / len(positive)
+    if prevalence is None:
+        return [1.0] * len(positive)
+    return [prevalence / share if own else (1 - prevalence) / (1 - share) for own in positive]
+
+
+def _voxels(row: CaseScores, weight: float) -> _Voxels:
+    """Return the voxels of one case, which together have the weight of the case."""
     return _Voxels(
         log_odds(score_sums(row) / (row.inside + row.outside)),
-        row.inside / row.n_voxels,
-        row.outside / row.n_voxels,
+        weight * row.inside / row.n_voxels,
+        weight * row.outside / row.n_voxels,
         (row.n_inside, row.n_voxels - row.n_inside),
+        weight,
     )
 
 
 def _pool(parts: Sequence[_Voxels]) -> _Voxels:
-    """Return the voxels of several cases, every case of equal weight."""
-    n = len(parts)
+    """Return the voxels of several cases, with weights that add up to 1."""
+    total = sum(part.total for part in parts)
     return _Voxels(
         np.concatenate([part.odds for part in parts]),
-        np.concatenate([part.inside for part in parts]) / n,
-        np.concatenate([part.outside for part in parts]) / n,
+        np.concatenate([part.inside for part in parts]) / total,
+        np.concatenate([part.outside for part in parts]) / total,
         (sum(part.counts[0] for part in parts), sum(part.counts[1] for part in parts)),
     )
 

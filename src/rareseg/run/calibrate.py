@@ -101,7 +101,8 @@ def calibrate(
 
     ``prevalence`` is the share of positive images where the model will work; or it is estimated
     from the ``unlabelled`` images (a file, a folder or a data set) by Saerens' EM on the image
-    score of each. With either, predictive values are told of the point in use, on the test cases
+    score of each. With either the scores are fitted for that prevalence, and predictive values are
+    told of the point in use, on the test cases
     where they were scored, else on the select cases. Writes ``calibration.json`` into the run.
 
     Raises :class:`UsageError` for an unknown region, for a prevalence outside [0, 1] or beside
@@ -127,12 +128,15 @@ def calibrate(
     found = {}
     for name in regions:
         prior, why = _sampled_prior(bundle, name)
-        calibration = calibrate_scores(select[0], region=name, sampled_prior=prior)
+        stated, source = _prevalence(select[0], name, prevalence, image_scores.get(name))
+        fitted_for = stated if is_defined(stated) and 0.0 < stated < 1.0 else None
+        calibration = calibrate_scores(
+            select[0], region=name, sampled_prior=prior, prevalence=fitted_for
+        )
         lines = [f"{calibration.sentence}{why}{_whose(bundle)}."]
         point = bundle.points.get(name)
         if point is not None:
             lines.append(_cut_sentence(point, calibration))
-        stated, source = _prevalence(select[0], name, prevalence, image_scores.get(name))
         predictive = None
         if source:
             known = (stated, stated)
