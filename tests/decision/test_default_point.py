@@ -33,6 +33,7 @@ from rareseg.decision.operating_point.smoothed import (
 from rareseg.decision.operating_point.smoothing import log_odds
 from rareseg.evaluation.bins import bin_edges, bin_of
 from rareseg.evaluation.component_table import components_of_cases
+from rareseg.evaluation.intervals import estimate_mean
 from rareseg.evaluation.scores import ScoreTable, score_case, score_cases
 from rareseg.evaluation.values import Undefined
 
@@ -266,9 +267,14 @@ class TestEvidence:
         [(dice, found, alarms)] = judge_without(
             surfaces, total, [lambda _, rest: find_default(surfaces, rest)]
         )
-        assert dice == pytest.approx(shown[curves.positive].mean())
-        assert found == pytest.approx((shown[curves.positive] > 0).mean())
-        assert alarms == pytest.approx(shown[~curves.positive].mean())
+        assert dice.value == pytest.approx(shown[curves.positive].mean())
+        assert found.value == pytest.approx((shown[curves.positive] > 0).mean())
+        assert alarms.value == pytest.approx(shown[~curves.positive].mean())
+        groups = curves.groups[curves.positive].astype(str).tolist()
+        assert dice == estimate_mean(
+            shown[curves.positive].tolist(), groups, none="", scale="share"
+        )
+        assert alarms.low < alarms.value < alarms.high
         assert len(folds_of(surfaces)) == 15
 
     def test_what_a_group_alone_says_does_not_count_for_it(self):

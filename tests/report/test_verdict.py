@@ -309,7 +309,9 @@ def test_a_gain_that_costs_much_dice_is_a_trade():
 
 
 EVIDENCE = PointEvidence(
-    chosen=Reached(0.8, 0, 0.93, 0.61, 0.7, 0.125),
+    chosen=Reached(
+        0.8, 0, 0.93, 0.61, 0.7, 0.125, {"dice": (0.5, 0.7), "found": (Undefined("few"),) * 2}
+    ),
     few_alarms=Reached(0.8, 0, 0.95, 0.55, 0.6, 0.1),
     half=Reached(0.5, 0, 0.0, 0.5, 0.9, 0.4),
     n_positive_groups=12,
@@ -336,8 +338,8 @@ def test_what_is_known_beside_a_point_is_said_in_the_terminal():
     lines = short_scorecard(make(GOOD, points={"pit": with_evidence()}))
     at = next(k for k, line in enumerate(lines) if "cut at score" in line)
     assert [line.strip() for line in lines[at + 1 : at + 4]] == [
-        "On groups left out of the choice: dice 0.61, found 70 %, alarms 12 % (12 groups with a "
-        "positive case)",
+        "On groups left out of the choice: dice 0.61 (0.50–0.70), found 70 %, alarms 12 % "
+        "(12 groups with a positive case)",
         "With at most 10 % alarms, likewise: dice 0.55, found 60 %, alarms 10 % (threshold 0.800, "
         "gate 0.950)",
         "At 0.5: dice 0.50, found 90 %, alarms 40 %",

@@ -9,8 +9,8 @@ from rareseg.decision.operating_point import (
     PointEvidence,
     Reached,
 )
-from rareseg.evaluation.values import Undefined, is_defined
-from rareseg.report.wording import count, percent, score, threshold
+from rareseg.evaluation.values import Undefined, Value, is_defined
+from rareseg.report.wording import Form, count, interval, percent, score, threshold
 
 
 def evidence_rows(point: OperatingPoint) -> list[tuple[str, str]]:
@@ -63,10 +63,27 @@ def _with_cut(point: Reached) -> str:
 
 
 def _reached(point: Reached) -> str:
-    """Return "dice 0.41, found 70 %, alarms 12 %"; what is undefined says why."""
+    """Return "dice 0.41 (0.30–0.53), found 70 % (50–86 %), alarms …"; what is undefined says why.
+
+    An interval that cannot be had is left out: too few groups are said in a row of their own.
+    """
     if isinstance(point.dice, Undefined):
         return point.dice.reason
-    found = percent(point.found) if is_defined(point.found) else str(point.found)
-    alarms = point.alarms
-    told = alarms.reason if isinstance(alarms, Undefined) else f"alarms {percent(alarms)}"
-    return f"dice {score(point.dice)}, found {found}, {told}"
+    return ", ".join(
+        (
+            f"dice {score(point.dice)}{_bounds(point, 'dice', score)}",
+            _share("found", point.found, _bounds(point, "found", percent)),
+            _share("alarms", point.alarms, _bounds(point, "alarms", percent)),
+        )
+    )
+
+
+def _share(name: str, value: Value, bounds: str) -> str:
+    return value.reason if isinstance(value, Undefined) else f"{name} {percent(value)}{bounds}"
+
+
+def _bounds(point: Reached, name: str, form: Form) -> str:
+    low, high = point.intervals.get(name, (None, None))
+    if low is None or high is None or not (is_defined(low) and is_defined(high)):
+        return ""
+    return f" ({interval(low, high, form)})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from rareseg.decision.operating_point.group_sums import Sums, Surfaces
 from rareseg.decision.operating_point.measures import Floats
 from rareseg.decision.operating_point.smoothed import Cell
 from rareseg.evaluation.bins import bin_edges
+from rareseg.evaluation.intervals import Estimate, estimate_mean, estimate_share
 from rareseg.evaluation.values import (
     Undefined,
     Value,
     is_defined,
-    mean_of_defined,
     value_from_json,
     value_to_json,
 )
@@ -44,7 +44,8 @@ class Reached:
 
     ``dice`` is the mean over positive cases, ``found`` the share of them in which the final mask
     touches the reference, ``alarms`` the share of negative cases with anything on. Where the point
-    was chosen, every case is judged at the point that is chosen without its group.
+    was chosen, every case is judged at the point that is chosen without its group. ``intervals``
+    are their 95 % bounds over groups, by name; none in points that an earlier version chose.
     """
 
     threshold: float
@@ -53,10 +54,15 @@ class Reached:
     dice: Value
     found: Value
     alarms: Value
+    intervals: Mapping[str, tuple[Value, Value]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        return asdict(self) | {name: value_to_json(getattr(self, name)) for name in _VALUES}
+        intervals = {
+            name: [value_to_json(end) for end in ends] for name, ends in self.intervals.items()
+        }
+        values = {name: value_to_json(getattr(self, name)) for name in _VALUES}
+        return asdict(self) | values | {"intervals": intervals}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Reached:
@@ -66,6 +72,10 @@ class Reached:
             smallest_component=int(record["smallest_component"]),
             gate=float(record["gate"]),
             **{name: value_from_json(record[name]) for name in _VALUES},
+            intervals={
+                name: (value_from_json(low), value_from_json(high))
+                for name, (low, high) in record.get("intervals", {}).items()
+            },
         )
 
 
@@ -109,9 +119,9 @@ class PointEvidence:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         record: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            record[field.name] = (
+        for own in fields(self):
+            value = getattr(self, own.name)
+            record[own.name] = (
                 value.to_dict() if isinstance(value, Reached) else value_to_json(value)
             )
         return record
@@ -154,9 +164,11 @@ def folds_of(surfaces: Surfaces) -> tuple[NDArray[np.bool_], ...]:
     return tuple(of_case == k for k in range(min(len(ordered), _MOST_FOLDS)))
 
 
-def judge_without(
-    surfaces: Surfaces, total: Sums, finders: Sequence[Finder]
-) -> list[tuple[Value, Value, Value]]:
+Means = tuple[Estimate, Estimate, Estimate]
+"""Dice, found and alarms, with their intervals over groups."""
+
+
+def judge_without(surfaces: Surfaces, total: Sums, finders: Sequence[Finder]) -> list[Means]:
     """Return (dice, found, alarms) for every finder, each case judged without its fold.
 
     ``total`` are the sums over all groups. A case is judged at the point that is chosen without its
@@ -172,7 +184,7 @@ def judge_without(
         for k, find in enumerate(finders):
             cell = find(fold, rest)
             shown[k, fold] = 0.0 if cell is None else shown_at(surfaces, cell)[fold]
-    return [means_of(positive, judged, left_out=True) for judged in shown]
+    return [means_of(surfaces, judged, left_out=True) for judged in shown]
 
 
 def shown_at(surfaces: Surfaces, cell: Cell) -> Floats:
@@ -181,33 +193,35 @@ def shown_at(surfaces: Surfaces, cell: Cell) -> Floats:
     return np.asarray(shown * surfaces.admits[cell.gate])
 
 
-def means_of(
-    positive: NDArray[np.bool_], shown: Floats, *, left_out: bool
-) -> tuple[Value, Value, Value]:
+def means_of(surfaces: Surfaces, shown: Floats, *, left_out: bool) -> Means:
     """Return (dice, found, alarms) of what cases show (n,); NaN where a case is not judged."""
+    positive = surfaces.curves.positive
+    groups = np.array([str(number) for number in surfaces.curves.groups])
     judged = ~np.isnan(shown)
-    dice, alarms = shown[positive & judged], shown[~positive & judged]
+    ours, theirs = positive & judged, ~positive & judged
     none = "no positive case"
     if left_out and positive.any():
         none = "without its one group there is no positive case to choose on"
     no_alarm = "no negative case"
     if left_out and (~positive).any():
         no_alarm = "without their group there is no positive case to choose on"
+
+    def share(hits: NDArray[np.bool_], of: NDArray[np.bool_], missing: str) -> Estimate:
+        return estimate_share(hits.tolist(), [1] * len(hits), groups[of].tolist(), none=missing)
+
     return (
-        mean_of_defined(dice.tolist(), undefined=none),
-        mean_of_defined((dice > 0).astype(float).tolist(), undefined=none),
-        mean_of_defined(alarms.tolist(), undefined=no_alarm),
+        estimate_mean(shown[ours].tolist(), groups[ours].tolist(), none=none, scale="share"),
+        share(shown[ours] > 0, ours, none),
+        share(shown[theirs] > 0, theirs, no_alarm),
     )
 
 
-def reached_at(
-    surfaces: Surfaces, cell: Cell, values: tuple[Value, Value, Value] | None = None
-) -> Reached:
-    """Return a place with what it reaches: ``values``, or what its cases show there."""
-    if values is None:
-        values = means_of(surfaces.curves.positive, shown_at(surfaces, cell), left_out=False)
+def reached_at(surfaces: Surfaces, cell: Cell, means: Means | None = None) -> Reached:
+    """Return a place with what it reaches: ``means``, or what its cases show there."""
+    if means is None:
+        means = means_of(surfaces, shown_at(surfaces, cell), left_out=False)
     grid = surfaces.curves.grid
-    dice, found, alarms = values
+    dice, found, alarms = (estimate.value for estimate in means)
     return Reached(
         threshold=float(bin_edges()[grid.bins[cell.threshold]]),
         smallest_component=int(grid.sizes[cell.size]),
@@ -215,4 +229,8 @@ def reached_at(
         dice=dice,
         found=found,
         alarms=alarms,
+        intervals={
+            name: (estimate.low, estimate.high)
+            for name, estimate in zip(_VALUES, means, strict=True)
+        },
     )
