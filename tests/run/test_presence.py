@@ -23,8 +23,9 @@ from rareseg.prediction.bundle import load_bundle, save_points, split_members
 from rareseg.prediction.predictor import Predictor
 from rareseg.review.predictions import Predictions
 from rareseg.run.calibrate import calibrate
-from rareseg.run.certify import arithmetic_of, certify
+from rareseg.run.certify import certify
 from rareseg.run.folder import open_run, read_folds
+from rareseg.run.statements import arithmetic_of
 from rareseg.run.suspects import find_suspects
 from rareseg.run.tune import Rule, cases_of
 

@@ -17,12 +17,11 @@ from rareseg.data.preprocess import class_indices
 from rareseg.data.problems import other_than
 from rareseg.data.records import IGNORE, Case, Classes, Dataset
 from rareseg.decision.group_losses import Table, needs_components
-from rareseg.decision.guarantees import Certificate, Promise, Statement
+from rareseg.decision.guarantees import Promise
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.decision.promises import (
     Kept,
     Witnesses,
-    check_arithmetic,
     keep_promise,
     refuse_count,
 )
@@ -31,7 +30,6 @@ from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.intervals import count_groups
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.storage import save_table
-from rareseg.evaluation.values import format_value
 from rareseg.prediction.bundle import Bundle, load_bundle, save_statements, weights_digest
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
@@ -46,6 +44,7 @@ from rareseg.run.folder import (
 from rareseg.run.model_card import write_model_card
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import score_all
+from rareseg.run.statements import arithmetic_of, describe_promise, ended
 from rareseg.run.tune import Rule, asked_regions, cases_of, select_tables
 
 Promised = Mapping[str, Kept | Infeasible]
@@ -136,23 +135,6 @@ def declared(promise: Promise, asked: Mapping[str, OperatingPoint | Infeasible])
     return promise if promise.confidence is None else replace(promise, together=max(1, together))
 
 
-def ended(
-    kept: Mapping[str, Kept],
-    points: Mapping[str, OperatingPoint],
-    certificates: Mapping[str, Sequence[Statement]],
-) -> list[str]:
-    """Return one line for each earlier certificate that the moved points leave behind."""
-    return [
-        f"{name}: the point moves, which ends an earlier certificate: {statement.promise.sentence}."
-        for name, result in kept.items()
-        if name in points
-        for statement in certificates.get(name, ())
-        if isinstance(statement, Certificate)
-        and statement.speaks_of(points[name])
-        and not statement.speaks_of(result.point)
-    ]
-
-
 def enough_groups(
     promise: Promise,
     asked: Mapping[str, OperatingPoint | Infeasible],
@@ -210,79 +192,6 @@ def spending(
     if not source.independent:
         return {}
     return {name: (source.digest, _asked(promise, start)) for name, start in starts.items()}
-
-
-def describe_promise(result: Kept | Infeasible) -> str:
-    """Return one line: where the cut lies and what stands for it, or why there is no promise."""
-    if isinstance(result, Infeasible):
-        return f"{result.region}: infeasible: {result.reason}."
-    point = result.point
-    gate = f", gate {point.gate:.4g}" if point.gate > 0 else ""
-    dice = format_value(point.mean_dice)
-    return (
-        f"{point.region}: threshold {point.threshold:.4g}{gate}, dice {dice} on positive select "
-        f"cases. {result.statement.sentence}."
-    )
-
-
-def promise_record(result: Kept | Infeasible) -> dict[str, Any]:
-    """Return what came of a promise as plain JSON values."""
-    if isinstance(result, Infeasible):
-        return {
-            "infeasible": result.reason,
-            "needed_groups": result.needed_groups,
-            "best_reachable": result.best_reachable,
-        }
-    statement = result.statement
-    return {
-        "point": result.point.to_dict(),
-        "statement": statement.to_dict(),
-        "sentence": statement.sentence,
-    }
-
-
-def statement_lines(
-    bundle: Bundle, folder: Path, *, device: str | torch.device
-) -> dict[str, tuple[str, ...]]:
-    """Return by region what is promised of the points of a bundle, as used on ``device``.
-
-    A statement that another arithmetic or other weights void says so; statements about points that
-    are no longer used are left out.
-    """
-    now = arithmetic_of(bundle, weights_digest(folder), device)
-    return lines_about(bundle.points, bundle.certificates, now)
-
-
-def lines_about(
-    points: Mapping[str, OperatingPoint],
-    certificates: Mapping[str, Sequence[Statement]],
-    now: Mapping[str, Any],
-) -> dict[str, tuple[str, ...]]:
-    """Return the lines of :func:`statement_lines` under the arithmetic ``now``."""
-    lines = {
-        name: tuple(
-            f"{check_arithmetic(statement, point, now)}."
-            for statement in certificates.get(name, ())
-            if statement.speaks_of(point)
-        )
-        for name, point in points.items()
-    }
-    return {name: own for name, own in lines.items() if own}
-
-
-def arithmetic_of(bundle: Bundle, weights: str, device: str | torch.device) -> dict[str, Any]:
-    """Return what the scores of a bundle depend on: a certificate is void under another."""
-    prediction = bundle.recipe.prediction.model_dump(mode="json")
-    scaled = {
-        f"presence of {region}": [own.slope, own.bias] for region, own in bundle.presence.items()
-    }
-    return {
-        **scaled,
-        **prediction,
-        "weights": weights,
-        "precision": bundle.precision,
-        "backend": f"torch on {torch.device(device).type}",
-    }
 
 
 def _source(

@@ -47,7 +47,6 @@ from rareseg.report.pictures import choose_shots
 from rareseg.report.summary import short_scorecard
 from rareseg.report.verdict import judge
 from rareseg.run.asked import Asked
-from rareseg.run.certify import statement_lines
 from rareseg.run.folder import (
     DataOptions,
     RunFolder,
@@ -62,6 +61,7 @@ from rareseg.run.pictures import draw_pictures
 from rareseg.run.points import decided_points, points_in_use
 from rareseg.run.prepare import read_reasons
 from rareseg.run.scoring import Scored, grid_of, score_all
+from rareseg.run.statements import statement_lines
 from rareseg.sampling.composition import Composition
 from rareseg.training.journal import read_table
 from rareseg.training.mining import RECORD, read_record

@@ -29,8 +29,6 @@ from rareseg.run.certify import (
     Promised,
     Source,
     declared,
-    describe_promise,
-    ended,
     enough_groups,
     keep_each,
     spending,
@@ -49,6 +47,7 @@ from rareseg.run.outside_scores import (
     score_outside,
 )
 from rareseg.run.prepare import Say, nobody
+from rareseg.run.statements import describe_promise, ended
 from rareseg.run.tune import Rule, asked_regions, describe_choice, write_choices
 
 DICE = Rule.of("dice")

@@ -24,7 +24,7 @@ from rareseg.report.content import (
 from rareseg.report.explorer import all_cuts
 from rareseg.report.pictures import choose_shots
 from rareseg.run.asked import Asked
-from rareseg.run.certify import lines_about, shared_cases
+from rareseg.run.certify import shared_cases
 from rareseg.run.evaluate import (
     CHOSEN,
     HALF,
@@ -44,6 +44,7 @@ from rareseg.run.outside_scores import (
 from rareseg.run.pictures import take_shot
 from rareseg.run.points import decided_points, points_in_use
 from rareseg.run.scoring import Points, Scored
+from rareseg.run.statements import lines_about
 
 PROVENANCE = Sentence(
     "note",

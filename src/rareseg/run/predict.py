@@ -21,10 +21,10 @@ from rareseg.evaluation.scores import region_scores
 from rareseg.prediction.bundle import Bundle, load_bundle
 from rareseg.prediction.predictor import Predictor, label_map
 from rareseg.progress import Track, silent
-from rareseg.run.certify import statement_lines
 from rareseg.run.folder import RunFolder, claim, find_bundle
 from rareseg.run.points import decided_points, points_in_use
 from rareseg.run.prepare import Say, nobody
+from rareseg.run.statements import statement_lines
 from rareseg.run.tune import describe
 
 
