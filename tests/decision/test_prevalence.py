@@ -247,6 +247,7 @@ class TestCalls:
                     group=f"g{i}",
                     point=point,
                     top_score=float(p.max()),
+                    ignores=True,
                 )
             )
         expected = calls_of(results, region="r")
