@@ -36,8 +36,9 @@ def test_the_interval_adds_the_variances_of_groups_and_of_trainings():
     over_groups = by_group.var(ddof=1) / 8
     trainings = one.mean(1).var(ddof=1) + two.mean(1).var(ddof=1)
     variance = over_groups + trainings / 4
-    degrees = variance**2 / (over_groups**2 / 7 + (trainings / 4) ** 2 / 6)
-    reach = student.ppf(0.975, degrees) * np.sqrt(variance)
+    of_groups, of_trainings = student.ppf(0.975, [7, 6])
+    bar = (over_groups * of_groups + trainings / 4 * of_trainings) / variance
+    reach = bar * np.sqrt(variance)
     value = (two - one).mean()
     assert (found.difference.low, found.difference.high) == pytest.approx(
         (value - reach, value + reach)
@@ -67,6 +68,24 @@ def test_fewer_than_three_seeds_claim_nothing():
     assert not one.differs
 
 
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize("kish", [9, 30])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_differences_are_told_by_chance_no_more_often_than_said(kish, seeds, ratio):
+    """Variances as they are estimated from so many groups and trainings; no difference at all."""
+    rng = np.random.default_rng(0)
+    n, confidence = 1500, 0.9875
+    told = 0
+    for _ in range(n):
+        groups = rng.chisquare(kish - 1) / (kish - 1)
+        trainings = seeds * ratio * rng.chisquare(2 * (seeds - 1)) / (2 * (seeds - 1))
+        spread = Spread(groups=groups, trainings=trainings, kish=float(kish))
+        seen = rng.normal(0.0, np.sqrt(1 + ratio))
+        told += abs(seen) > spread.bar(seeds, confidence=confidence) * spread.error(seeds)
+    level = 1 - confidence
+    assert told / n <= level + 3 * np.sqrt(level * (1 - level) / n)
+
+
 class TestPower:
     SPREAD = Spread(groups=0.01**2, trainings=2 * 0.03**2, kish=9.0)
 
@@ -77,9 +96,10 @@ class TestPower:
         over_groups = spread.groups * rng.chisquare(8, n) / 8
         trainings = spread.trainings / seeds * rng.chisquare(4, n) / 4
         variance = over_groups + trainings
-        degrees = variance**2 / (over_groups**2 / 8 + trainings**2 / 4)
+        of_groups, of_trainings = student.ppf(0.975, [8, 4])
+        bar = (over_groups * of_groups + trainings * of_trainings) / variance
         seen = rng.normal(difference, spread.error(seeds), n)
-        told = np.mean(seen > student.ppf(0.975, degrees) * np.sqrt(variance))
+        told = np.mean(seen > bar * np.sqrt(variance))
         assert spread.power(difference, seeds, confidence=0.95) == pytest.approx(told, abs=0.05)
 
     def test_seeds_bring_it_to_what_is_wanted_unless_groups_are_too_few(self):
