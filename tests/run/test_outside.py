@@ -273,6 +273,37 @@ class TestRoles:
             tune_outside(mixed, tmp_path / "out")
 
 
+class TestGroups:
+    PATTERN = r"(plate00\d)"
+
+    def test_references_are_grouped_as_those_that_the_points_were_chosen_on(
+        self, outside, data, tmp_path
+    ):
+        grouped = replace(outside, references=DataOptions(str(data), self.PATTERN))
+        tune_outside(grouped, tmp_path / "points")
+        evaluate_outside(outside, tmp_path / "like", points=tmp_path / "points")
+        found = {row["group"] for row in csv.DictReader((tmp_path / "like" / "cases.csv").open())}
+        assert len(found) == 2
+        own = replace(outside, references=DataOptions(str(data), group_from=""))
+        evaluate_outside(own, tmp_path / "own", points=tmp_path / "points")
+        found = {row["group"] for row in csv.DictReader((tmp_path / "own" / "cases.csv").open())}
+        assert len(found) == 16
+
+    def test_points_of_an_earlier_version_are_gone_on_with(self, outside, data, tmp_path):
+        """Which wrote what missing masks are, whether it was said or not."""
+        tune_outside(outside, tmp_path / "points")
+        about = json.loads((tmp_path / "points" / "outside.json").read_text())
+        assert about["references"]["missing_mask"] == "error"
+        said = replace(outside, references=DataOptions(str(data), missing_mask="error"))
+        assert tune_outside(said, tmp_path / "points")
+
+    def test_what_is_damaged_is_named(self, outside, tmp_path):
+        tune_outside(outside, tmp_path / "points")
+        (tmp_path / "points" / "outside.json").write_text("{}")
+        with pytest.raises(RunError, match=r"outside\.json is missing or damaged"):
+            evaluate_outside(outside, tmp_path / "out", points=tmp_path / "points")
+
+
 class TestRegions:
     """Two classes and their union; scores as classes, as declared regions, or as folders."""
 

@@ -16,7 +16,7 @@ from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import RunError, UsageError
 from rareseg.run.certify import certify
 from rareseg.run.evaluate import evaluate
-from rareseg.run.folder import DataOptions, RunFolder
+from rareseg.run.folder import DataOptions, RunFolder, read_about
 from rareseg.run.points import NEVER, decided_points, points_in_use
 
 PATTERN = r"(p\d+)_"
@@ -100,9 +100,9 @@ class TestGroups:
         assert "40 cases in 10 groups, by --group-from" in told.out
 
     def test_masks_that_are_missing_are_what_they_are_in_the_run(self, finished):
-        folder = RunFolder(finished)
-        assert DataOptions("x").as_in(folder).missing_mask == "error"
-        assert DataOptions("x", missing_mask="negative").as_in(folder).missing_mask == "negative"
+        about = read_about(RunFolder(finished))
+        assert DataOptions("x").like(about).missing_mask == "error"
+        assert DataOptions("x", missing_mask="negative").like(about).missing_mask == "negative"
 
 
 class TestPoints:

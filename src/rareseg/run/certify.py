@@ -205,7 +205,7 @@ def _source(
     if certify_on is not None:
         if not isinstance(certify_on, DataOptions):
             certify_on = DataOptions(str(certify_on))
-        certify_on = certify_on.as_in(folder)
+        certify_on = certify_on.like(read_about(folder))
         dataset = certify_on.open()
         say(f"{dataset.root}: {certify_on.grouping(dataset)}")
         _refuse_seen(folder, bundle, certify_on, dataset, track)

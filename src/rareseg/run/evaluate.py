@@ -112,7 +112,7 @@ def evaluate(
     """
     folder, out = open_run(Path(run)), Path(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
-    options = options.as_in(folder)
+    options = options.like(read_about(folder))
     asked = asked or Asked()
     require_free(out)
     dataset = options.open()
@@ -124,7 +124,7 @@ def evaluate(
     asked.require_same_cases(dataset.cases)
     fingerprint = inspect_dataset(dataset, track=track)
     # Data of their own need not hold a positive, nor each class: alarms can be measured on them.
-    problems = other_than(fingerprint.problems, {"no positive case", "class nowhere"})
+    problems = other_than(fingerprint.problems, {"no positive case", "absent class"})
     if problems:
         raise ProblemsError(problems)
     predictor = Predictor(bundle, device=device)

@@ -22,7 +22,7 @@ class DataOptions:
     """How a data set is opened: what ``open_dataset`` is told beside the path.
 
     ``group_from`` and ``missing_mask`` are None where nothing was said: then a data set that is
-    used with a run is opened as the run's own (:meth:`as_in`). An empty pattern is a wish too:
+    used with a run is opened as the run's own (:meth:`like`). An empty pattern is a wish too:
     groups are those that the data declare.
     """
 
@@ -38,13 +38,20 @@ class DataOptions:
             missing_mask=self.missing_mask or "error",
         )
 
-    def as_in(self, folder: RunFolder) -> DataOptions:
-        """Return the options with what was not said taken from the run."""
-        about = read_about(folder)
+    def to_dict(self) -> dict[str, str | None]:
+        """Return the options as they hold, as plain JSON values."""
+        return {
+            "path": str(Path(self.path).resolve()),
+            "group_from": self.group_from or None,
+            "missing_mask": self.missing_mask or "error",
+        }
+
+    def like(self, earlier: Mapping[str, Any]) -> DataOptions:
+        """Return the options with what was not said taken from ``earlier``, as `to_dict` wrote."""
         return replace(
             self,
-            group_from=about["group_from"] if self.group_from is None else self.group_from,
-            missing_mask=self.missing_mask or about["missing_mask"],
+            group_from=earlier["group_from"] if self.group_from is None else self.group_from,
+            missing_mask=self.missing_mask or earlier["missing_mask"],
         )
 
     def grouping(self, dataset: Dataset) -> str:
@@ -140,11 +147,7 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
     """
     folder = RunFolder(root)
     remove_leftovers(root)
-    about = {
-        "path": str(Path(data.path).resolve()),
-        "group_from": data.group_from or None,
-        "missing_mask": data.missing_mask or "error",
-    }
+    about = data.to_dict()
     if folder.about.is_file():
         known = read_about(folder)
         changed = [key for key, value in about.items() if known[key] != value]

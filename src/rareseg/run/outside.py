@@ -8,7 +8,7 @@ folder: ``operating_points.json``, ``decision.json``, ``fingerprint.json``, ``sp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from rareseg.run.certify import (
 )
 from rareseg.run.folder import RunFolder, claim, write_split
 from rareseg.run.outside_points import (
+    ABOUT,
     NAME,
     OutsidePoints,
     load_outside_points,
@@ -165,10 +166,13 @@ def _begin(
         )
     about = {
         "probabilities": str(Path(outside.probabilities).resolve()),
-        "references": {**asdict(outside.references), "path": str(opened.dataset.root.resolve())},
+        "references": {
+            **outside.references.to_dict(),
+            "path": str(opened.dataset.root.resolve()),
+        },
         "digest": opened.digest,
     }
-    claim(out, "outside.json", about, "the points of other scores or references")
+    claim(out, ABOUT, about, "the points of other scores or references")
     folder = RunFolder(out)
     opened.fingerprint.to_json(folder.fingerprint)
     groups = {case.id: case.group for case in opened.dataset.cases}

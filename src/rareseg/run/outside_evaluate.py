@@ -33,7 +33,7 @@ from rareseg.run.evaluate import (
 )
 from rareseg.run.folder import RunFolder, read_split, require_free
 from rareseg.run.outside import arithmetic_of_files
-from rareseg.run.outside_points import OutsidePoints, load_outside_points
+from rareseg.run.outside_points import OutsidePoints, load_outside_points, read_references
 from rareseg.run.outside_scores import (
     OpenedOutside,
     Outside,
@@ -77,6 +77,9 @@ def evaluate_outside(
     out, asked = Path(out), asked or Asked()
     require_free(out)
     decided = None if points is None else load_outside_points(Path(points))
+    if points is not None:
+        earlier = read_references(Path(points))
+        outside = replace(outside, references=outside.references.like(earlier))
     known = None if decided is None else (decided.classes, decided.channels)
     opened = open_outside(outside, roles=("test",), known=known, track=track)
     if decided is not None and decided.with_presence != (opened.presences is not None):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rareseg.data.files import atomic_write
 from rareseg.data.records import Classes
@@ -15,6 +16,8 @@ from rareseg.errors import RunError, ScoreError
 
 FORMAT = 1
 NAME = "operating_points.json"
+ABOUT = "outside.json"
+"""Which scores and references the points are of, and how these were opened."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,17 @@ def save_outside_points(folder: Path, decided: OutsidePoints) -> None:
     with atomic_write(folder / NAME) as temporary:
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_references(folder: Path) -> dict[str, Any]:
+    """Return how the references of the points were opened; RunError where that is not told."""
+    try:
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return {name: about["references"][name] for name in ("group_from", "missing_mask")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder / ABOUT} is missing or damaged ({error}); tune again into another --out."
+        ) from error
 
 
 def load_outside_points(folder: Path) -> OutsidePoints:
