@@ -15,7 +15,7 @@ def test_they_are_left_out_by_kind_whatever_they_say():
 
 
 def test_an_error_tells_their_texts():
-    error = ProblemsError([Problem("class nowhere", "b is in no mask", "b")])
+    error = ProblemsError([Problem("absent class", "b is in no mask", "b")])
     assert error.problems == ("b is in no mask",)
     assert "1 problem in the data: b is in no mask" in str(error)
 

@@ -138,6 +138,12 @@ def test_the_command_line_promises_with_confidence_unless_told_otherwise(run, un
     assert "contradict each other" in both.err
 
 
+def test_groups_of_cases_that_nobody_names_are_refused(run, call):
+    told = call("tune", run, "--max-false-negative-rate", 0.6, "--group-from", "(.)")
+    assert told.code == 2
+    assert "say how --certify-on or --references is read" in told.err
+
+
 def test_a_point_chosen_anew_loses_its_certificate(run, unseen):
     kept = only(certify(run, MISSED, certify_on=unseen))
     region = kept.point.region

@@ -181,6 +181,7 @@ def tune(
     how many cases it would need. With --probabilities another tool's scores are cut. With
     --threshold the cut is yours.
     """
+    from rareseg.decision.guarantees import CONFIDENCE
     from rareseg.decision.operating_point import Infeasible, make_goal
     from rareseg.run.certify import certify
     from rareseg.run.outside import certify_outside, tune_outside
@@ -194,7 +195,12 @@ def tune(
     }
     if in_expectation and confidence is not None:
         raise UsageError("--confidence and --in-expectation contradict each other; leave one out.")
-    sure = None if in_expectation else 0.95 if confidence is None else confidence
+    if certify_on is None and outside is None and (group_from, missing_mask) != (None, None):
+        raise UsageError(
+            "--group-from and --missing-mask say how --certify-on or --references is read; the "
+            "run's own cases are grouped as it was begun."
+        )
+    sure = None if in_expectation else CONFIDENCE if confidence is None else confidence
     promise = _promise(bounds, sure, level)
     if promise is None and (in_expectation or confidence is not None or certify_on is not None):
         raise UsageError(

@@ -77,7 +77,7 @@ def _check_declared(
             findings.problem(
                 f"{dataset.root} declares the class '{name}' (value {value}), which no mask holds; "
                 "remove it from dataset.json or add cases that hold it.",
-                kind="class nowhere",
+                kind="absent class",
                 where=name,
             )
 

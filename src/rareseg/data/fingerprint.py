@@ -62,8 +62,8 @@ class Fingerprint:
     """What a data set holds.
 
     ``cases`` are those that could be read. ``problems`` stop a training, ``warnings`` do not.
-    ``near_duplicates`` are the most alike pairs (id, id, correlation) of
-    cases that no group unites. ``content_hash`` changes when a file does.
+    ``near_duplicates`` are the most alike pairs (id, id, correlation) of cases that no group
+    unites. ``content_hash`` changes when a file does.
     """
 
     cases: tuple[CaseFacts, ...]

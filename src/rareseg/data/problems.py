@@ -9,7 +9,7 @@ from typing import Any, Literal
 ProblemKind = Literal[
     "data",
     "no positive case",
-    "class nowhere",
+    "absent class",
     "no groups",
     "look-alikes",
 ]

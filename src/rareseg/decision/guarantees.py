@@ -20,6 +20,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Level = Literal["image", "lesion", "voxel"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
+CONFIDENCE = 0.95
+"""With which a promise holds where nothing else is asked for."""
+
 Within = Literal["mean", "any"]
 """How the cases of a group become its one loss."""
 
@@ -144,7 +147,7 @@ def make_promise(
     kind: str,
     alpha: float,
     *,
-    confidence: float | None = 0.95,
+    confidence: float | None = CONFIDENCE,
     level: str | None = None,
     within: str | None = None,
 ) -> Promise:

@@ -1,11 +1,15 @@
-"""Is one run better than another? Found, dice and alarms are weighed together."""
+"""Is one run better than another? Found, dice and alarms are weighed together.
+
+What is gained in one measure counts where no other is lost: beyond chance, or possibly by more than
+a non-inferiority margin.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from rareseg.evaluation.comparison import PairedComparison
+from rareseg.evaluation.comparison import MEASURES, PairedComparison
 from rareseg.evaluation.values import is_defined
 
 Outcome = Literal["better", "worse", "trades", "cannot tell"]
@@ -22,12 +26,10 @@ MARGINS: Mapping[str, float] = {
 WEIGHED = ("dice", "found", "false alarm")
 """What is weighed whatever was asked for."""
 
-LESS_IS_BETTER = frozenset({"false alarm", "false positive components"})
-
 RULE = (
     "Better: one of dice, found and false alarms beyond its interval and test, and the bad end of "
     "every other's interval within "
-    + ", ".join(f"{MARGINS[name]:g} of {name}" for name in WEIGHED)
+    + ", ".join(f"{MARGINS[name]:g} ({name})" for name in WEIGHED)
     + ". Trades: better in one and worse in another."
 )
 """How :func:`weigh` decides, in words."""
@@ -35,7 +37,7 @@ RULE = (
 
 def gained(line: PairedComparison) -> bool:
     """Tell whether a measure became better beyond chance."""
-    return line.differs and (_change(line) > 0) != (line.measure in LESS_IS_BETTER)
+    return line.differs and (_change(line) > 0) == MEASURES[line.measure]
 
 
 def lost(line: PairedComparison) -> bool:
@@ -74,7 +76,7 @@ def _within_margin(line: PairedComparison) -> bool:
 
 
 def _loss(line: PairedComparison, change: float) -> float:
-    return change if line.measure in LESS_IS_BETTER else -change
+    return -change if MEASURES[line.measure] else change
 
 
 def _change(line: PairedComparison) -> float:

@@ -13,7 +13,8 @@ from itertools import groupby
 from typing import Any, Literal
 
 from rareseg.errors import UsageError
-from rareseg.evaluation.contest import MEASURES, SHARES, Runs, silent_rows, values_by_seed
+from rareseg.evaluation.comparison import MEASURES
+from rareseg.evaluation.contest import SHARES, Runs, silent_rows, values_by_seed
 from rareseg.evaluation.crossed import FEWEST_SEEDS, CrossedDifference, compare_crossed
 from rareseg.evaluation.values import is_defined, value_to_json
 

@@ -19,18 +19,18 @@ from rareseg.evaluation.values import Undefined, Value, is_defined, mean_of_defi
 
 Floats = NDArray[np.float64]
 
-MEASURES = (
-    "dice",
-    "found",
-    "false alarm",
-    "recall",
-    "precision",
-    "lesion recall",
-    "false positive components",
-)
-"""What :func:`compare_results` compares, in the order in which it is printed."""
+MEASURES: Mapping[str, bool] = {
+    "dice": True,
+    "found": True,
+    "false alarm": False,
+    "recall": True,
+    "precision": True,
+    "lesion recall": True,
+    "false positive components": False,
+}
+"""What is compared, in the order in which it is printed, and whether more of it is better."""
 
-FEWEST = 6
+FEWEST_TO_CLAIM = 6
 """Groups below which no difference is claimed: of five no pattern of signs is rarer than 1 in 16.
 """
 
@@ -77,7 +77,7 @@ class PairedComparison:
         Where all groups changed alike there is no interval, and the test decides.
         """
         low, high = self.difference.low, self.difference.high
-        if not is_defined(self.p_value) or self.difference.n_groups < FEWEST:
+        if not is_defined(self.p_value) or self.difference.n_groups < FEWEST_TO_CLAIM:
             return False
         if is_defined(low) and is_defined(high):
             excludes_zero = low > 0.0 or high < 0.0
@@ -198,9 +198,8 @@ def compare_headlines(
 
     Dice, recall and precision of positive cases and whether they are found (1 or 0), the false
     alarms of negative ones (1 or 0), the recall of lesions in cases that have any, and the
-    false-positive components per case. A measure for which there is
-    no such case is Undefined. Groups are those of the second. Raises ScoreError where the runs do
-    not hold the same cases.
+    false-positive components per case. A measure for which there is no such case is Undefined.
+    Groups are those of the second. Raises ScoreError where the runs do not hold the same cases.
     """
     ours, theirs = (
         {line.case_id: line for line in lines if line.region == region} for lines in (first, second)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rareseg.errors import ScoreError
-from rareseg.evaluation.comparison import Headline
+from rareseg.evaluation.comparison import MEASURES, Headline
 from rareseg.evaluation.crossed import (
     FEWEST_SEEDS,
     BySeed,
@@ -23,13 +23,8 @@ from rareseg.evaluation.crossed import (
 )
 from rareseg.evaluation.values import Value, is_defined, value_to_json
 
-MEASURES: Mapping[str, bool] = {
-    "dice": True,
-    "lesion recall": True,
-    "false alarm": False,
-    "false positive components": False,
-}
-"""What is compared, and whether more of it is better."""
+COLUMNS = ("dice", "lesion recall", "false alarm", "false positive components")
+"""What a table compares."""
 
 SHARES = ("dice", "lesion recall", "false alarm")
 """Those within [0, 1], for which one margin, or one difference worth telling, can stand."""
@@ -136,7 +131,7 @@ def hold_contest(runs: Mapping[str, Mapping[str, Runs]]) -> tuple[Column, ...]:
         groups = {line.case_id: line.group for line in lines}
         found = {}
         for region in dict.fromkeys(line.region for line in lines):
-            for measure in MEASURES:
+            for measure in COLUMNS:
                 values = {row: values_by_seed(runs[row][cut], region, measure) for row in rows}
                 if values[rows[0]][0]:
                     found[region, measure] = values

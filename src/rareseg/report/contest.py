@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rareseg.data.files import atomic_write
 from rareseg.evaluation.claim import Claim
-from rareseg.evaluation.contest import MEASURES, POWER, WORTH, Column, Entry
+from rareseg.evaluation.contest import COLUMNS, POWER, WORTH, Column, Entry
 from rareseg.evaluation.crossed import FEWEST_SEEDS
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import CasePicture
@@ -235,4 +235,4 @@ def _change(measure: str, entry: Entry) -> str:
     return f"{difference(value)} ({interval(found.low, found.high, difference)})"
 
 
-assert set(TITLES) == set(MEASURES), "every measure has a title"
+assert set(TITLES) == set(COLUMNS), "every measure has a title"

@@ -19,7 +19,7 @@ from rareseg.training.plan.learning import usual_steps
 OVERCONFIDENT = 0.10
 CARRIES, MOST_CASES, LEAST_GROUPS = 0.5, 0.25, 5
 """One group carries the errors: so much of them, with so few of the cases, of so many groups."""
-_NAMES = {
+NAMES = {
     "dice": "mean dice",
     "found": "found",
     "false alarm": "false alarms",
@@ -128,7 +128,7 @@ def against(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         if is_defined(line.difference.value):
             p = f", p = {line.p_value:.2g}" if is_defined(line.p_value) else ""
             change = with_interval(line.difference, difference)[:-1]
-            told.append(f"{_NAMES[line.measure]} {change}{p})")
+            told.append(f"{NAMES[line.measure]} {change}{p})")
     if not told:
         return None
     outcome = weigh(found, priority=content.priority)

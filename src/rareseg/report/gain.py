@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rareseg.evaluation.better import RULE, weigh
+from rareseg.evaluation.better import RULE, WEIGHED, weigh
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.comparison import PairedComparison, compare_results
 from rareseg.evaluation.metrics import counts_at
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import ReportContent, Sentence
-from rareseg.report.findings import AGAINST, level_of
+from rareseg.report.findings import AGAINST, NAMES, level_of
 from rareseg.report.wording import difference, percent, with_interval
 
 
@@ -27,7 +27,7 @@ def gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         text = f"For {part.region} the chosen point gives the same masks as 0.5 in every case."
         return Sentence("note", text, RULE, part.region, headline=True)
     outcome = weigh(lines, priority=content.priority)
-    told = [_told(line) for line in lines if line.measure in _WORDS]
+    told = [_told(line) for line in lines if line.measure in WEIGHED]
     changes = ", ".join(text for text in told if text)
     return Sentence(
         level_of(outcome, lines),
@@ -36,9 +36,6 @@ def gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         part.region,
         headline=True,
     )
-
-
-_WORDS = {"dice": "mean dice", "found": "found", "false alarm": "false alarms"}
 
 
 def _at_both(content: ReportContent, region: str) -> tuple[list[CaseResult], list[CaseResult]]:
@@ -56,7 +53,7 @@ def _told(line: PairedComparison) -> str:
     """Return ``false alarms fall from 20 % to 5 %``, or the change of the mean dice."""
     if not (is_defined(line.first) and is_defined(line.second)):
         return ""
-    name = _WORDS[line.measure]
+    name = NAMES[line.measure]
     if line.measure == "dice":
         return f"{name} changes by {with_interval(line.difference, difference)}"
     verb = "stay" if name.endswith("s") else "stays"

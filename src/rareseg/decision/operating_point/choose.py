@@ -11,11 +11,11 @@ import numpy as np
 from rareseg.data.records import Role
 from rareseg.decision.operating_point.candidates import candidates_near
 from rareseg.decision.operating_point.case_curves import group_shares
-from rareseg.decision.operating_point.cheapest import find_cheapest
 from rareseg.decision.operating_point.default import choose_default
 from rareseg.decision.operating_point.evidence import PointEvidence
 from rareseg.decision.operating_point.frontier import Frontier, frontier_of
 from rareseg.decision.operating_point.goals import Goal, Limit
+from rareseg.decision.operating_point.least_cost import find_least_cost
 from rareseg.decision.operating_point.measures import (
     CLEAN,
     DICE,
@@ -126,7 +126,7 @@ def choose_with_frontier(
         chosen = choose_default(problem)
         best, evidence = (None, None) if chosen is None else chosen
     else:
-        best = find_cheapest(problem) if goal.maximize == "cost" else find_best(problem)
+        best = find_least_cost(problem) if goal.maximize == "cost" else find_best(problem)
     if best is None:
         return Choice(Infeasible(region, _out_of_reach(problem)), Frontier())
     found = _point_of(problem, best, region=region, goal=goal, role=role, evidence=evidence)

@@ -9,10 +9,11 @@ simplest of models (Breiman, Friedman, Olshen & Stone 1984, section 3.4.3).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from rareseg.decision.operating_point.measures import DICE, Floats, Grid, silent_tally, tally
+from rareseg.decision.operating_point.measures import DICE, Floats, silent_tally, tally
 from rareseg.decision.operating_point.search import (
     TIE,
     Best,
@@ -26,7 +27,7 @@ from rareseg.evaluation.intervals import group_numbers
 from rareseg.evaluation.jackknife import standard_error, without_each
 
 
-def find_cheapest(problem: Problem) -> Best | None:
+def find_least_cost(problem: Problem) -> Best | None:
     """Return the point of most dice within one standard error of the least cost.
 
     The error is the jackknife's over groups, at the point of least cost; of one group it is 0. A
@@ -75,8 +76,7 @@ def _error(problem: Problem, admitted: int, level: int, size: int) -> float:
     """Return the standard error of the mean cost at one point, over groups."""
     (measure,) = problem.terms.measures
     grid = problem.grid
-    cut = grid.at(grid.bins[[level]])
-    cut = Grid(cut.bins, grid.sizes[[size]], cut.levels, cut.n_levels, cut.matches)
+    cut = replace(grid.at(grid.bins[[level]]), sizes=grid.sizes[[size]])
     costs = [
         float(
             np.asarray(
