@@ -157,7 +157,7 @@ def test_results_are_compared_stratum_by_stratum():
     first = run([1, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 0])
     second = run([1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1])
     found = {part.measure: part for part in compare_results(first, second, region="r")}
-    assert tuple(found) == MEASURES
+    assert tuple(found) == tuple(MEASURES)
     assert found["dice"].first == pytest.approx((0.5 + 2 / 3) / 2)
     assert found["dice"].second == 1.0
     assert found["dice"].difference.n_cases == 2
