@@ -45,8 +45,8 @@ from rareseg.evaluation.metrics import counts_at, cumulative, occurring_bins
 from rareseg.evaluation.scores import CaseScores, ScoreTable
 from rareseg.evaluation.storage import load_table, save_table
 from rareseg.evaluation.values import is_defined
-from rareseg.prediction.bundle import load_bundle
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.bundle import load_model
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.run.folder import DataOptions, RunFolder
 from rareseg.run.prepare import Machine, Wishes
 from rareseg.run.scoring import score_all
@@ -180,7 +180,7 @@ def do_trial(trial: Trial) -> str:
         raise RaresegError(
             f"{trial.name} learns in folds, which leave no validation case; give --judge test."
         )
-    bundle = load_bundle(folder.bundle)
+    bundle = load_model(folder.bundle)
     table = load_table(folder.scores("select" if trial.judge == "select" else "test"))
     rows = [row for row in table.select(region=trial.region).rows if row.n_voxels > 0]
     started = time.monotonic()
@@ -193,10 +193,10 @@ def do_trial(trial: Trial) -> str:
     record = {
         "asked": trial.asked(),
         "rareseg": version,
-        "steps": int(bundle.trained["steps"]),
-        "best_step": bundle.trained["best_step"],
+        "steps": int(bundle.training.steps),
+        "best_step": bundle.training.best_step,
         "seconds": {**seconds, "judging": time.monotonic() - started},
-        "trained_on": bundle.trained["cases"],
+        "trained_on": bundle.training.cases,
         "recipe": bundle.recipe.model_dump(mode="json"),
         "auc": judged.area if np.isfinite(judged.area) else None,
         "points": judged.points,
@@ -260,12 +260,12 @@ def _work(data: str, out: str, budget: str, role: str, *settings: str) -> None:
         say=print,
     )
     learnt = time.monotonic()
-    bundle = load_bundle(folder.bundle)
+    bundle = load_model(folder.bundle)
     tune(folder.root, maximize=bundle.recipe.decision.maximize, device=fabric.device, say=print)
     chosen = time.monotonic()
     if role == "test":
-        predictor = Predictor(load_bundle(folder.bundle), device=fabric.device)
-        scored = score_all(predictor, cases_of(folder, "test"), role="test")
+        scorer = ImageScorer(load_model(folder.bundle), device=fabric.device)
+        scored = score_all(scorer, cases_of(folder, "test"), role="test")
         save_table(scored.table, folder.scores("test"))
     print(learnt - started, chosen - learnt)
 

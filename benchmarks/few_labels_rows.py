@@ -24,7 +24,7 @@ from rareseg.data.files import atomic_write
 from rareseg.errors import RecipeError, WorkError
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.storage import load_table
-from rareseg.prediction.bundle import load_bundle
+from rareseg.prediction.bundle import load_model
 from rareseg.recipe import check_values, parse_settings
 from rareseg.run.folder import RunFolder
 
@@ -112,7 +112,7 @@ def learn_rareseg(row: Row, task: Task) -> Outcome:
         task.folder / "predict.log",
         threads=task.threads,
     )
-    bundle = load_bundle(RunFolder(run).bundle)
+    bundle = load_model(RunFolder(run).bundle)
     recipe = bundle.recipe
     return Outcome(
         masks=masks,
@@ -120,13 +120,13 @@ def learn_rareseg(row: Row, task: Task) -> Outcome:
         points={region: point.to_dict() for region, point in bundle.points.items()},
         command=" ".join(["rareseg", *arguments]),
         settings=settings,
-        steps=int(bundle.trained["steps"]),
+        steps=int(bundle.training.steps),
         seconds=seconds,
         resumed=resumed,
         about={
             "settings_left_out": list(unknown),
-            "best_step": bundle.trained["best_step"],
-            "cases": bundle.trained["cases"],
+            "best_step": bundle.training.best_step,
+            "cases": bundle.training.cases,
             "members": bundle.members,
             "recipe": recipe.model_dump(mode="json"),
         },

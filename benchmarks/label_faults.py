@@ -51,8 +51,8 @@ from rareseg.data.formats import read_mask
 from rareseg.data.lumps import LumpsSettings, write_lumps
 from rareseg.data.records import Classes
 from rareseg.data.specks import SpecksSettings, write_specks
-from rareseg.prediction.bundle import Bundle, load_bundle
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.bundle import Bundle, load_model
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.quality.suspects import judge, see_case
 from rareseg.run.folder import DataOptions, open_run, read_about
 from rareseg.run.prepare import Machine, Wishes
@@ -153,7 +153,7 @@ def components(mask: NDArray[np.bool_]) -> Iterator[tuple[Box, NDArray[np.bool_]
 def views_of(run: Path, faults: Sequence[Fault]) -> tuple[list[View], Bundle]:
     """Return every case of a run as it is seen out of fold."""
     folder = open_run(run)
-    bundle = load_bundle(folder.bundle)
+    bundle = load_model(folder.bundle)
     dataset = DataOptions(**read_about(folder)).open()
     views = [
         View(
@@ -164,7 +164,7 @@ def views_of(run: Path, faults: Sequence[Fault]) -> tuple[list[View], Bundle]:
             tuple(fault for fault in faults if fault.case_id == scored.case.id),
         )
         for scorer, (model, cases) in plan_scorers(folder, dataset, bundle).items()
-        for scored in score_each(Predictor(model), cases)
+        for scored in score_each(ImageScorer(model), cases)
     ]
     return views, bundle
 

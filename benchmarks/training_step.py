@@ -28,7 +28,7 @@ from torch import Tensor
 
 from rareseg.data.records import IGNORE, Classes
 from rareseg.prediction.networks import build_network, networks
-from rareseg.prediction.predictor import (
+from rareseg.prediction.scorer import (
     autocast,
     computes_in_bf16,
     memory_layout,

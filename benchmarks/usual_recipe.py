@@ -26,12 +26,12 @@ from rareseg.data.store import open_store
 from rareseg.decision.operating_point import default_point
 from rareseg.evaluation.scorecard import RegionScorecard, make_scorecard
 from rareseg.evaluation.values import is_defined
-from rareseg.prediction.bundle import Bundle, load_bundle
+from rareseg.prediction.bundle import Bundle, load_model
 from rareseg.prediction.networks import build_network
-from rareseg.prediction.predictor import Predictor, prepare_network
+from rareseg.prediction.scorer import ImageScorer, prepare_network
 from rareseg.run.folder import open_run, read_split
+from rareseg.run.network_source import cases_of
 from rareseg.run.scoring import score_all
-from rareseg.run.tune import cases_of
 from rareseg.training.fit import learning_rate
 
 
@@ -117,10 +117,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: those of the run")
     arguments = parser.parse_args()
     folder = open_run(arguments.run)
-    usual = train_as_usual(arguments.run, load_bundle(folder.bundle), arguments.threads)
+    usual = train_as_usual(arguments.run, load_model(folder.bundle), arguments.threads)
     cases = cases_of(folder, "test")
     points = {arguments.region: default_point(arguments.region)}
-    scored = score_all(Predictor(usual), cases, role="test", points=(points,))
+    scored = score_all(ImageScorer(usual), cases, role="test", points=(points,))
     card = make_scorecard(scored.results[0]).region(arguments.region)
     print(json.dumps({"run": str(arguments.run), "usual at 0.5": describe(card)}))
 

@@ -27,10 +27,12 @@ from monai.transforms import (
     SaveImaged,
 )
 
+from rareseg.progress import silent
+from rareseg.run.evaluate import evaluate_source
+from rareseg.run.file_scores import ScoreFiles
+from rareseg.run.file_source import FileSource
 from rareseg.run.folder import DataOptions
-from rareseg.run.outside import tune_outside
-from rareseg.run.outside_evaluate import evaluate_outside
-from rareseg.run.outside_scores import Outside
+from rareseg.run.tune import tune_source
 
 AFFINE = np.diag([0.8, -0.8, 2.0, 1.0])
 
@@ -109,10 +111,12 @@ def main(folder: Path, steps: int = 40) -> None:
     for name, seed in (("select", 1), ("test", 2)):
         predict(network, write_cases(folder / name, 12, seed, name), folder / f"{name}_scores")
 
-    chosen_on = Outside(folder / "select_scores", DataOptions(str(folder / "select")))
-    tune_outside(chosen_on, folder / "points", say=print)
-    new = Outside(folder / "test_scores", DataOptions(str(folder / "test")))
-    evaluation = evaluate_outside(new, folder / "evaluation", points=folder / "points")
+    chosen_on = ScoreFiles(folder / "select_scores", DataOptions(str(folder / "select")))
+    source = FileSource.to_decide(chosen_on, folder / "points", roles=("select",), track=silent)
+    tune_source(source, say=print)
+    new = ScoreFiles(folder / "test_scores", DataOptions(str(folder / "test")))
+    judged = FileSource.to_judge(new, folder / "points", track=silent)
+    evaluation = evaluate_source(judged, folder / "evaluation")
     print("\n".join(evaluation.summary))
     print("report:", evaluation.report)
 

@@ -16,11 +16,15 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the field's own name for it
 from scipy import ndimage
 
+from rareseg.data.records import Role
 from rareseg.decision.guarantees import make_promise
+from rareseg.progress import silent
+from rareseg.run.certify import certify_source
+from rareseg.run.evaluate import evaluate_source
+from rareseg.run.file_scores import ScoreFiles
+from rareseg.run.file_source import FileSource
 from rareseg.run.folder import DataOptions
-from rareseg.run.outside import certify_outside, tune_outside
-from rareseg.run.outside_evaluate import evaluate_outside
-from rareseg.run.outside_scores import Outside
+from rareseg.run.tune import tune_source
 
 DATASET = {
     "channel_names": {"0": "CT"},
@@ -75,13 +79,16 @@ def main(folder: Path) -> None:
     lines = [f"old{number:03d},,{role}" for number, role in enumerate(roles)]
     split.write_text("\n".join(["id,group,role", *lines]) + "\n", encoding="utf-8")
 
-    old = Outside(folder / "predicted", DataOptions(str(folder / "Dataset001")), split)
-    tune_outside(old, folder / "points", say=print)
+    old = ScoreFiles(folder / "predicted", DataOptions(str(folder / "Dataset001")), split)
+    roles: tuple[Role, ...] = ("select", "certify")
+    source = FileSource.to_decide(old, folder / "points", roles=roles, track=silent)
+    tune_source(source, say=print)
     promise = make_promise("false negative rate", 0.4, confidence=None)
-    certify_outside(old, promise, folder / "points", say=print)
+    certify_source(source, promise, say=print)
 
-    new = Outside(folder / "predicted_new", DataOptions(str(folder / "Dataset002")))
-    evaluation = evaluate_outside(new, folder / "evaluation", points=folder / "points")
+    new = ScoreFiles(folder / "predicted_new", DataOptions(str(folder / "Dataset002")))
+    judged = FileSource.to_judge(new, folder / "points", track=silent)
+    evaluation = evaluate_source(judged, folder / "evaluation")
     print("\n".join(evaluation.summary))
     print("report:", evaluation.report)
 

@@ -254,9 +254,10 @@ def test_the_start_leaves_what_its_page_says(newcomer: Path) -> None:
 
 @pytest.fixture
 def assumed(newcomer: Path, tmp_path: Path, monkeypatch) -> Iterator[dict[str, Any]]:
-    """The names that a page may use; the current folder holds data/, run/ and new images."""
+    """The names that a page may use; the current folder holds data/, run/, images, a photo."""
     here = shutil.copytree(newcomer, tmp_path / "here")
     monkeypatch.chdir(here)
+    shutil.copy(next((here / "new_images").iterdir()), here / "photo.png")
     store = rs.build_store(rs.open_dataset("data/"), tmp_path / "cache")
     endless = rs.PatchSampler.__iter__
     # A sampler without an epoch never ends: its reader stops it, here after three batches.

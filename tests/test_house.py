@@ -18,6 +18,8 @@ PUBLIC = {
     "PatchLoader",
     "PatchSampler",
     "Predictor",
+    "Detector",
+    "load",
     "Recipe",
     "ScoreTable",
     "LumpsSettings",

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from rareseg.decision.operating_point.point import apply_point as apply_point
     from rareseg.evaluation.scores import ScoreTable as ScoreTable
     from rareseg.evaluation.scores import score_cases as score_cases
-    from rareseg.prediction.bundle import load_bundle as load_bundle
-    from rareseg.prediction.predictor import Predictor as Predictor
+    from rareseg.prediction.deprecated import Predictor as Predictor
+    from rareseg.prediction.deprecated import load_bundle as load_bundle
+    from rareseg.prediction.detector import Detector as Detector
+    from rareseg.prediction.detector import load as load
     from rareseg.recipe import Recipe as Recipe
     from rareseg.run.evaluate import evaluate as evaluate
     from rareseg.run.predict import predict as predict
@@ -39,10 +41,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Detector": "rareseg.prediction.detector",
     "LumpsSettings": "rareseg.data.lumps",
     "PatchLoader": "rareseg.sampling.loading",
     "PatchSampler": "rareseg.sampling.sampler",
-    "Predictor": "rareseg.prediction.predictor",
+    "Predictor": "rareseg.prediction.deprecated",
     "Recipe": "rareseg.recipe",
     "ScoreTable": "rareseg.evaluation.scores",
     "SpecksSettings": "rareseg.data.specks",
@@ -52,7 +55,8 @@ _HOMES = {
     "choose_operating_point": "rareseg.decision.operating_point.choose",
     "evaluate": "rareseg.run.evaluate",
     "inspect_dataset": "rareseg.data.fingerprint",
-    "load_bundle": "rareseg.prediction.bundle",
+    "load": "rareseg.prediction.detector",
+    "load_bundle": "rareseg.prediction.deprecated",
     "open_dataset": "rareseg.data.dataset",
     "open_store": "rareseg.data.store",
     "plan_recipe": "rareseg.training.plan",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rareseg.run.outside_points import load_outside_points
+from rareseg.decision.decisions import Decisions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -30,7 +30,7 @@ def test_what_nnunet_wrote_gets_a_point_a_certificate_and_a_report(tmp_path: Pat
     assert "certificate for lesion" in printed
     assert "6 groups (assumes independent images) of declared certify cases" in printed
     assert "lesion, on 6 positive and 6 negative cases" in printed
-    assert load_outside_points(tmp_path / "points").points["lesion"].mean_dice > 0.8
+    assert Decisions.load(tmp_path / "points", ["lesion"]).points["lesion"].mean_dice > 0.8
     assert (tmp_path / "evaluation" / "report.html").is_file()
 
 
@@ -40,5 +40,5 @@ def test_what_monai_wrote_gets_a_point_and_a_report(tmp_path: Path) -> None:
     printed = run("outside_monai.py", tmp_path)
     assert "foreground, on 6 positive and 6 negative cases" in printed
     # Only scores that lie on their images get so far.
-    assert load_outside_points(tmp_path / "points").points["foreground"].mean_dice > 0.6
+    assert Decisions.load(tmp_path / "points", ["foreground"]).points["foreground"].mean_dice > 0.6
     assert (tmp_path / "evaluation" / "report.html").is_file()

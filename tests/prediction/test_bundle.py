@@ -11,11 +11,16 @@ from safetensors.torch import save_file
 
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
-from rareseg.decision.operating_point import OperatingPoint
+from rareseg.decision.decisions import NEVER_TUNED
+from rareseg.decision.operating_point import Choice, Frontier, Infeasible, OperatingPoint
 from rareseg.errors import BundleError, RaresegError
-from rareseg.prediction.bundle import Bundle, load_bundle, save_bundle, save_points
+from rareseg.prediction.bundle import load_decisions, load_model, save_model
+from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
+from rareseg.prediction.training_facts import TrainingFacts
+from rareseg.prediction.weights_origin import Attribution, WeightsOrigin
 from rareseg.recipe import make_recipe
+from rareseg.sampling.composition import Composition
 
 RECIPE = make_recipe(
     {
@@ -27,12 +32,13 @@ RECIPE = make_recipe(
 POINT = OperatingPoint(
     "whole", threshold=0.3125, gate=0.75, smallest_component=4, plateau=(0.25, 0.5), role="select"
 )
+POINT_OF_CORE = OperatingPoint("core", threshold=0.5)
 
 
-def a_bundle() -> Bundle:
+def a_model() -> Model:
     torch.manual_seed(0)
     network = build_network(RECIPE.network, dimension=2, channels=2, classes=3)
-    return Bundle(
+    return Model(
         recipe=RECIPE,
         classes=Classes(
             ("background", "rim", "core"), (0, 4, 9), {"whole": (1, 2), "core": (2,)}, 255
@@ -47,50 +53,70 @@ def a_bundle() -> Bundle:
         ),
         precision="32",
         weights=network.state_dict(),
-        points={"whole": POINT},
-        trained={"steps": 7, "delivered": {"pools": ["a"]}},
+        training=TrainingFacts(
+            steps=7,
+            best_step=6,
+            data="abc",
+            cases={"train": 3},
+            delivered=Composition(2, ("a",), (1.0,), (1.0,), (2,), ("b",), (9,), 0, 1),
+            encoder_weights=WeightsOrigin(
+                "a package",
+                "12",
+                ("x",),
+                {"y": "2 there, 3 here"},
+                (),
+                (),
+                "MIT",
+                None,
+                (Attribution("its source", "34", "Apache-2.0"),),
+            ),
+        ),
     )
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    save_bundle(tmp_path / "bundle", a_bundle())
+    save_model(tmp_path / "bundle", a_model())
     return tmp_path / "bundle"
 
 
 def test_everything_comes_back(folder):
-    saved, loaded = a_bundle(), load_bundle(folder)
-    for name in ("recipe", "classes", "channels", "preprocessing", "precision", "points"):
+    saved, loaded = a_model(), load_model(folder)
+    for name in ("recipe", "classes", "channels", "preprocessing", "precision", "training"):
         assert getattr(loaded, name) == getattr(saved, name), name
-    assert loaded.trained == saved.trained
+    assert (
+        loaded.digest == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    )
     assert loaded.weights.keys() == saved.weights.keys()
     for name, tensor in saved.weights.items():
         assert loaded.weights[name].dtype == tensor.dtype
         assert torch.equal(loaded.weights[name], tensor)
 
 
-def test_it_is_two_plain_files(folder):
-    assert {path.name for path in folder.iterdir()} == {"bundle.json", "weights.safetensors"}
+def test_it_is_plain_files(folder):
+    written = {"bundle.json", "weights.safetensors", "NOTICE", "LICENSES"}
+    assert {path.name for path in folder.iterdir()} == written
     assert json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["channels"] == 2
 
 
-def test_points_are_replaced_region_by_region_and_weights_left_alone(folder):
-    before = (folder / "weights.safetensors").read_bytes()
-    save_points(folder, {"core": OperatingPoint("core", threshold=0.5)})
-    save_points(folder, {"whole": OperatingPoint("whole", threshold=0.25)})
-    points = load_bundle(folder).points
-    assert {region: point.threshold for region, point in points.items()} == {
-        "whole": 0.25,
-        "core": 0.5,
+def test_every_region_is_decided_about_and_the_model_is_left_alone(folder):
+    before = {path.name: path.read_bytes() for path in folder.glob("*.*")}
+    assert load_decisions(folder).found == {
+        region: Infeasible(region, NEVER_TUNED) for region in ("whole", "core")
     }
-    assert (folder / "weights.safetensors").read_bytes() == before
+    load_decisions(folder).choose({"core": Choice(POINT_OF_CORE, Frontier())}).save(folder)
+    load_decisions(folder).choose({"whole": Choice(POINT, Frontier())}).save(folder)
+    assert load_decisions(folder).points == {"whole": POINT, "core": POINT_OF_CORE}
+    assert {path.name: path.read_bytes() for path in folder.glob("*.*") if path.name in before} == (
+        before
+    )
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "weights.safetensors"])
 def test_a_missing_file_is_named(name, folder):
     (folder / name).unlink()
     with pytest.raises(BundleError, match=f"{name} is missing"):
-        load_bundle(folder)
+        load_model(folder)
 
 
 def test_other_weights_are_noticed(folder):
@@ -99,7 +125,7 @@ def test_other_weights_are_noticed(folder):
     content[-1] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(BundleError, match="checksum differs"):
-        load_bundle(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "weights.safetensors"])
@@ -108,7 +134,7 @@ def test_a_file_cut_short_is_refused(name, kept, folder):
     path = folder / name
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(BundleError) as caught:
-        load_bundle(folder)
+        load_model(folder)
     assert str(folder) in str(caught.value)
 
 
@@ -123,14 +149,14 @@ def edited(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("key", ["recipe", "classes", "channels", "preprocessing", "points"])
+@pytest.mark.parametrize("key", ["recipe", "classes", "channels", "preprocessing", "trained"])
 @pytest.mark.parametrize("value", [None, 5, "words", {"wrong": 1}], ids=repr)
 def test_a_made_up_description_is_one_sentence(key, value, folder):
     if key == "channels" and value == 5:
         return
     edited(folder, **{key: value})
     with pytest.raises(RaresegError) as caught:
-        load_bundle(folder)
+        load_model(folder)
     assert str(folder) in str(caught.value) or "operating point" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -139,16 +165,19 @@ def test_a_loss_that_is_not_registered_here_is_kept_and_not_asked_for(folder):
     content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     loss = {"name": "mine", "presence": 0.5, "power": 3}
     edited(folder, recipe={**content["recipe"], "loss": loss})
-    loaded = load_bundle(folder)
+    loaded = load_model(folder)
     assert loaded.recipe.network == RECIPE.network
-    save_bundle(folder, loaded)
-    assert load_bundle(folder).recipe.loss.model_dump() == loss
+    save_model(folder, loaded)
+    assert load_model(folder).recipe.loss.model_dump() == loss
 
 
 def test_another_format_says_which_one_is_read(folder):
-    edited(folder, format=2)
-    with pytest.raises(BundleError, match="of format 2, this version of rareseg reads format 1"):
-        load_bundle(folder)
+    edited(folder, format=3)
+    for load in (load_model, load_decisions):
+        with pytest.raises(
+            BundleError, match=r"of format 3, this version .* reads formats 1 and 2"
+        ):
+            load(folder)
 
 
 class Trap:
@@ -176,7 +205,7 @@ def test_nothing_is_unpickled(save, folder, tmp_path):
     save(Trap(trace), path)
     edited(folder, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     with pytest.raises(BundleError, match=str(folder)):
-        load_bundle(folder)
+        load_model(folder)
     assert not trace.exists()
 
 
@@ -199,7 +228,7 @@ def test_a_bundle_of_flat_sections_is_the_model_that_it_was(tmp_path):
     digest = hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
     content["weights_sha256"] = digest
     (tmp_path / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
-    loaded = load_bundle(tmp_path)
+    loaded = load_model(tmp_path)
     assert loaded.recipe.network.model_dump() == {
         "name": "segresnet",
         "first_width": 8,
@@ -209,10 +238,13 @@ def test_a_bundle_of_flat_sections_is_the_model_that_it_was(tmp_path):
         "dropout": 0.0,
     }
     assert loaded.recipe.loss.name == "focal"
-    assert loaded.points["spot"].threshold == 0.25
-    save_points(tmp_path, {"spot": OperatingPoint("spot", threshold=0.5)})
-    assert load_bundle(tmp_path).recipe == loaded.recipe
-    assert load_bundle(tmp_path).points["spot"].threshold == 0.5
+    assert loaded.training.validation_score == 0.5
+    decisions = load_decisions(tmp_path)
+    assert decisions.points["spot"].threshold == 0.25
+    choice = Choice(OperatingPoint("spot", threshold=0.5), Frontier())
+    decisions.choose({"spot": choice}).save(tmp_path)
+    assert load_model(tmp_path).recipe == loaded.recipe
+    assert load_decisions(tmp_path).points["spot"].threshold == 0.5
 
 
 @pytest.mark.parametrize(

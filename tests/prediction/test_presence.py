@@ -11,18 +11,13 @@ import torch
 from rareseg.data.preprocess import Preprocessing, network_input
 from rareseg.data.records import Classes, Geometry, Image
 from rareseg.decision.presence import PresenceScaling
-from rareseg.prediction.bundle import (
-    IMAGE_HEAD,
-    Bundle,
-    join_members,
-    load_bundle,
-    save_bundle,
-    split_members,
-)
+from rareseg.prediction.bundle import load_model, save_model
 from rareseg.prediction.cascade import Cascade
+from rareseg.prediction.model import IMAGE_HEAD, Model, join_members, split_members
 from rareseg.prediction.networks import build_network, deepest
-from rareseg.prediction.predictor import Predictor, autocast, score_array, score_images
 from rareseg.prediction.presence import ImageHead, WithImageHead, kept_weights, load_network
+from rareseg.prediction.scorer import ImageScorer, autocast, score_array, score_images
+from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import Recipe, make_recipe
 
 CPU = torch.device("cpu")
@@ -164,17 +159,16 @@ def weights_of(recipe: Recipe, seed: int, *, classes: int = 3, regions: int = 2,
     return kept_weights(both.state_dict())
 
 
-def bundle_of(members, *, classes=CLASSES, **changes) -> Bundle:
+def model_of(members, *, classes=CLASSES, **changes) -> Model:
     recipe = recipe_for()
-    return Bundle(
+    return Model(
         recipe=recipe,
         classes=classes,
         channels=1,
         preprocessing=Preprocessing(),
         precision="32",
         weights=join_members(members),
-        points={},
-        trained={"files_per_case": 1},
+        training=TrainingFacts(1, 1, "d"),
         members=len(members),
         **changes,
     )
@@ -186,11 +180,11 @@ def an_image() -> Image:
 
 def test_a_bundle_says_what_its_network_says(tmp_path):
     weights = weights_of(recipe_for(), 1)
-    bundle = bundle_of([weights])
-    save_bundle(tmp_path, bundle)
-    read = load_bundle(tmp_path)
+    bundle = model_of([weights])
+    save_model(tmp_path, bundle)
+    read = load_model(tmp_path)
     assert read.tells_presence
-    found = Predictor(read).predict(an_image())
+    found = ImageScorer(read).score(an_image())
     network = load_network(weights, bundle.recipe, channels=1, classes=3).eval()
     assert isinstance(network, WithImageHead)
     with torch.inference_mode():
@@ -198,33 +192,33 @@ def test_a_bundle_says_what_its_network_says(tmp_path):
         odds = network(torch.from_numpy(array[:, 0][None]))[1]
     assert list(found.presence) == ["all", "b"]
     assert list(found.presence.values()) == pytest.approx(odds.sigmoid()[0].tolist(), rel=1e-5)
-    again = Predictor(bundle).predict(an_image())
+    again = ImageScorer(bundle).score(an_image())
     assert again.presence == found.presence
     assert np.array_equal(again.probabilities, found.probabilities)
 
 
 def test_a_bundle_without_a_head_says_nothing():
-    bundle = bundle_of([weights_of(recipe_for(), 1, head=False)])
+    bundle = model_of([weights_of(recipe_for(), 1, head=False)])
     assert not bundle.tells_presence
-    assert Predictor(bundle).predict(an_image()).presence is None
+    assert ImageScorer(bundle).score(an_image()).presence is None
 
 
 def test_outlines_do_not_depend_on_the_head():
     weights = weights_of(recipe_for(), 1)
     alone = {name: t for name, t in weights.items() if not name.startswith(IMAGE_HEAD)}
-    one, other = (Predictor(bundle_of([w])).probabilities(an_image()) for w in (weights, alone))
+    one, other = (ImageScorer(model_of([w])).probabilities(an_image()) for w in (weights, alone))
     assert np.array_equal(one, other)
 
 
 def test_over_members_the_mean_counts():
     members = [weights_of(recipe_for(), seed) for seed in (1, 2, 3)]
-    bundle = bundle_of(members)
+    bundle = model_of(members)
     assert bundle.tells_presence
     singles = [
-        Predictor(replace(bundle, weights=w, members=1)).predict(an_image()).presence
+        ImageScorer(replace(bundle, weights=w, members=1)).score(an_image()).presence
         for w in split_members(bundle)
     ]
-    found = Predictor(bundle).predict(an_image()).presence
+    found = ImageScorer(bundle).score(an_image()).presence
     for region in CLASSES.regions:
         mean = np.mean([single[region] for single in singles])
         assert found[region] == pytest.approx(mean, rel=1e-6)
@@ -232,9 +226,9 @@ def test_over_members_the_mean_counts():
 
 def test_what_is_told_is_scaled():
     scaling = PresenceScaling(0.5, -1.0, 8, 9, "")
-    plain = bundle_of([weights_of(recipe_for(), 1)])
+    plain = model_of([weights_of(recipe_for(), 1)])
     scaled = replace(plain, presence={"b": scaling})
-    before, after = (Predictor(b).predict(an_image()).presence for b in (plain, scaled))
+    before, after = (ImageScorer(b).score(an_image()).presence for b in (plain, scaled))
     assert after["all"] == before["all"]
     assert after["b"] == scaling.apply(before["b"]) != before["b"]
 
@@ -244,16 +238,16 @@ def test_of_two_stages_the_first_says_what_an_image_holds():
     first = [weights_of(recipe, seed, classes=2, regions=1) for seed in (1, 2)]
     second = weights_of(recipe, 3, head=False)
     cascade = Cascade(2, 0.1, 2, {}, {})
-    bundle = bundle_of([*first, second], cascade=cascade)
+    bundle = model_of([*first, second], cascade=cascade)
     assert bundle.tells_presence
     alone = [
-        Predictor(
-            bundle_of([w], classes=Classes(("background", "foreground"), (0, 1), {"f": (1,)}))
+        ImageScorer(
+            model_of([w], classes=Classes(("background", "foreground"), (0, 1), {"f": (1,)}))
         )
-        .predict(an_image())
+        .score(an_image())
         .presence["f"]
         for w in first
     ]
-    found = Predictor(bundle).predict(an_image()).presence
+    found = ImageScorer(bundle).score(an_image()).presence
     expected = pytest.approx(np.mean(alone), rel=1e-6)
     assert found == {"all": expected, "b": expected}, "no region is where no foreground is"

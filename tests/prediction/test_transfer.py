@@ -46,7 +46,7 @@ def test_the_same_network_is_taken_over_whole(name, tmp_path):
     assert same(earlier.state_dict(), new.state_dict())
     assert (found.unlike, found.absent, found.unused) == ({}, (), ())
     total = len({id(t) for t in new.state_dict(keep_vars=True).values()})
-    assert beginning_sentences(found.to_dict()) == (
+    assert beginning_sentences(found.origin) == (
         f"begins with {total} of its {total} tensors from a",
     )
 
@@ -99,12 +99,11 @@ def test_what_only_one_side_has_is_named(tmp_path):
     found = transfer(path, network("dynunet", seed=1), source="a")
     assert found.absent == ("bottleneck.conv1.conv.weight",)
     assert found.unused == ("head.weight",)
-    said = " ".join(beginning_sentences(found.to_dict()))
+    said = " ".join(beginning_sentences(found.origin))
     assert "bottleneck.conv1.conv.weight" in said
     assert "head.weight" in said
-    record = found.to_dict()
-    assert record["absent"] == ["bottleneck.conv1.conv.weight"]
-    assert sorted(found.weights) == record["taken"]
+    assert found.origin.absent == ("bottleneck.conv1.conv.weight",)
+    assert sorted(found.weights) == list(found.origin.taken)
 
 
 def test_the_state_dict_within_a_checkpoint_is_found(tmp_path):

@@ -31,7 +31,7 @@ from rareseg.evaluation.details import detail_case
 from rareseg.evaluation.openings import levels_of, open_levels
 from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.scores import ScoreTable, region_references, region_scores, score_regions
-from rareseg.prediction.predictor import class_map
+from rareseg.prediction.scorer import class_map
 from rareseg.recipe import Recipe
 from rareseg.report.content import (
     History,

@@ -11,9 +11,12 @@ from rareseg.data.examine import ChannelFacts
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
-from rareseg.decision.operating_point import OperatingPoint
-from rareseg.prediction.bundle import Bundle
+from rareseg.decision.decisions import Decisions
+from rareseg.decision.operating_point import Choice, Frontier, OperatingPoint
 from rareseg.prediction.cascade import Cascade
+from rareseg.prediction.model import Model
+from rareseg.prediction.training_facts import TrainingFacts
+from rareseg.prediction.weights_origin import WeightsOrigin
 from rareseg.recipe import make_recipe
 from rareseg.report.card import CardContent, CardFigures, model_card
 from rareseg.report.content import Sentence
@@ -27,7 +30,7 @@ RECIPE = make_recipe(
         "prediction": {"tile": [16, 32, 32], "mirror": True},
     }
 )
-TRAINED = {"steps": 1000, "best_step": 750, "files_per_case": 2, "data": "d1", "finished": "day"}
+TRAINING = TrainingFacts(1000, 750, "d1", files_per_case=2, finished="day")
 
 
 def case(number: int, core: int, **other) -> CaseFacts:
@@ -53,7 +56,7 @@ def content() -> CardContent:
     """Eight volumes: five learned from, of which two hold the core; two choose, one tests."""
     cases = tuple(case(number, 9 * (number % 3 == 0)) for number in range(8))
     roles = dict(zip((c.id for c in cases), ["train"] * 5 + ["select"] * 2 + ["test"], strict=True))
-    bundle = Bundle(
+    model = Model(
         recipe=RECIPE,
         classes=CLASSES,
         channels=2,
@@ -67,15 +70,17 @@ def content() -> CardContent:
         ),
         precision="bf16",
         weights={"a": torch.zeros(3, 4), "b": torch.zeros(5)},
-        points={"core": OperatingPoint("core", 0.5, objective="set by hand")},
-        trained=TRAINED,
+        training=TRAINING,
+        digest="w1",
     )
-    return CardContent(bundle, "w1", Fingerprint(cases, CLASSES, (), (), (), "d1"), roles)
+    point = OperatingPoint("core", 0.5, objective="set by hand")
+    decisions = Decisions.none(CLASSES.regions).choose({"core": Choice(point, Frontier())})
+    return CardContent(model, decisions, Fingerprint(cases, CLASSES, (), (), (), "d1"), roles)
 
 
 def trained(content: CardContent, **changes: object) -> CardContent:
-    bundle = replace(content.bundle, trained={**content.bundle.trained, **changes})
-    return replace(content, bundle=bundle)
+    training = replace(content.model.training, **changes)
+    return replace(content, model=replace(content.model, training=training))
 
 
 def test_volumes_and_their_regions(content):
@@ -90,7 +95,7 @@ def test_volumes_and_their_regions(content):
     assert "5 volumes of 5 groups, 20–24 x 64 x 64 voxels, spacing 3 x 1 x 1 mm" in card
     assert "- core was learned from only 2 positive cases." in card
     assert "- core: on where the score is at or above 0.5; set by hand." in card
-    assert "- whole: no operating point: none was chosen." in card
+    assert "- whole: no operating point: it was never tuned." in card
 
 
 def test_the_input_that_it_expects(content):
@@ -111,25 +116,25 @@ def test_a_slower_encoder_and_an_average_are_told(content):
     assert "learning rate 0.001; seed" in card
     training = {"encoder_rate": 0.3, "average": 0}
     recipe = make_recipe({"network": {"name": "unet"}, "training": training})
-    card = model_card(replace(content, bundle=replace(content.bundle, recipe=recipe)))
+    card = model_card(replace(content, model=replace(content.model, recipe=recipe)))
     assert "the weights of step 750 were kept; batches" in card
     assert "learning rate 0.001, 0.3 of it in the encoder; seed" in card
 
 
 def test_several_networks(content):
-    bundle = replace(content.bundle, members=3)
-    folds = model_card(replace(content, bundle=bundle, in_folds=True))
+    model = replace(content.model, members=3)
+    folds = model_card(replace(content, model=model, in_folds=True))
     assert "the mean of 3 networks, each unet (" in folds
     assert "Each network learnt from all folds of these cases but one" in folds
     cascade = Cascade(2, 0.1, 3, {"train": 0.9}, {"train": 0.2})
-    stages = model_card(replace(content, bundle=replace(bundle, cascade=cascade)))
+    stages = model_card(replace(content, model=replace(model, cascade=cascade)))
     assert "two stages, 2 networks and then one, each unet (" in stages
 
 
 @pytest.mark.parametrize("path", ["/home/somebody/work/best.pt", r"C:\Users\somebody\best.pt"])
 def test_of_weights_in_a_file_only_the_file_is_named(content, path):
-    record = {"source": path, "sha256": "f1", "taken": ["a"], "unlike": {}, "absent": ["b"]}
-    card = model_card(trained(content, initial_weights=record))
+    origin = WeightsOrigin(path, "f1", taken=("a",), absent=("b",))
+    card = model_card(trained(content, initial_weights=origin))
     assert (
         "- Network began with best.pt, licence not known: 1 of 2 tensors; file SHA-256 f1." in card
     )
@@ -139,14 +144,14 @@ def test_of_weights_in_a_file_only_the_file_is_named(content, path):
 def test_the_path_of_an_encoders_weights_is_no_setting_to_show(content):
     network = {"name": "encoder_unet", "encoder_weights": "/home/somebody/ssl.pt"}
     recipe = make_recipe({"network": network})
-    bundle = replace(content.bundle, recipe=recipe)
-    card = model_card(replace(content, bundle=bundle))
+    model = replace(content.model, recipe=recipe)
+    card = model_card(replace(content, model=model))
     assert "encoder_unet (encoder efficientnet_lite0, " in card
     assert "somebody" not in card
     assert "rareseg[encoders]" not in card
     recipe = make_recipe({"network": {**network, "encoder": "convnext_tiny"}})
-    bundle = replace(content.bundle, recipe=recipe)
-    assert "pip install 'rareseg[encoders]'" in model_card(replace(content, bundle=bundle))
+    model = replace(content.model, recipe=recipe)
+    assert "pip install 'rareseg[encoders]'" in model_card(replace(content, model=model))
 
 
 def test_nothing_measured_is_said(content):

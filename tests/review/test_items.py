@@ -17,7 +17,7 @@ from rareseg.run.folder import open_run
 
 
 def classes_of(run):
-    return Predictions(open_run(run), run / "review").bundle.classes
+    return Predictions(open_run(run), run / "review").classes
 
 
 def write_cases(path, rows):

@@ -13,14 +13,15 @@ import pytest
 from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.decision.guarantees import Certificate, make_promise
 from rareseg.decision.prevalence import estimate_prevalence, fit_presence
+from rareseg.decision.promises import Kept
 from rareseg.errors import BundleError, DataError, OutputError, UsageError
 from rareseg.evaluation.storage import load_table
-from rareseg.prediction.bundle import load_bundle, save_statements
+from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.recipe import make_recipe, merge
 from rareseg.recipe.losses import RecordedLossSection
-from rareseg.run.calibrate import _sampled_prior, _whose, calibrate
+from rareseg.run.calibrate import calibrate
+from rareseg.run.network_source import NetworkSource
 from rareseg.run.predict import predict
-from rareseg.sampling.composition import Composition
 from rareseg.training.losses import losses
 
 
@@ -47,18 +48,18 @@ def plates(tmp_path_factory):
 
 
 def region_of(run):
-    return next(iter(load_bundle(run / "bundle").classes.regions))
+    return next(iter(load_model(run / "bundle").classes.regions))
 
 
 def test_the_calibration_travels_in_the_bundle_and_changes_no_decision(run):
-    before = load_bundle(run / "bundle")
+    before = load_decisions(run / "bundle")
     said = []
     found = calibrate(run, say=said.append)[region_of(run)]
-    after = load_bundle(run / "bundle")
+    after = load_decisions(run / "bundle")
     assert after.calibration[region_of(run)].to_dict() == found.calibration.to_dict()
-    assert (after.points, after.certificates, after.spent) == (
+    assert (after.points, after.statements, after.spent) == (
         before.points,
-        before.certificates,
+        before.statements,
         before.spent,
     )
     assert found.calibration.log_loss <= found.calibration.log_loss_before
@@ -81,7 +82,7 @@ def test_calibrated_probabilities_are_written_and_the_masks_stay(run, plates, tm
     predict(run, plates, raw, probabilities=True)
     predict(run, plates, shown, probabilities=True, calibrated=True)
     region = region_of(run)
-    calibration = load_bundle(run / "bundle").calibration[region]
+    calibration = load_decisions(run / "bundle").calibration[region]
     for path in sorted((raw / "probabilities" / region).iterdir()):
         name = path.name
         a, b = (
@@ -137,7 +138,7 @@ def _tops_of(run, images):
 
 def test_a_promise_on_false_discoveries_is_void_at_another_prevalence(run):
     region = region_of(run)
-    point = load_bundle(run / "bundle").points[region]
+    point = load_decisions(run / "bundle").points[region]
     promise = make_promise("false discovery proportion", 0.5, confidence=0.9)
     statement = Certificate(
         region=region,
@@ -154,42 +155,48 @@ def test_a_promise_on_false_discoveries_is_void_at_another_prevalence(run):
         arithmetic={},
         assumes_independent_images=False,
     )
-    save_statements(run / "bundle", {}, {region: statement}, {})
+    decisions = load_decisions(run / "bundle")
+    decisions.promise({region: Kept(point, statement)}, {}).save(run / "bundle")
     assert not any("void" in line for line in calibrate(run)[region].sentences)
     found = calibrate(run, prevalence=0.1)[region]
     assert any("void at another" in line for line in found.sentences)
 
 
 def test_the_samplers_prior_is_a_candidate_under_proper_losses_alone(run):
-    bundle = load_bundle(run / "bundle")
-    region = region_of(run)
-    prior, why = _sampled_prior(bundle, region)
+    source = NetworkSource.open(run)
+    model, region = source.model, region_of(run)
+    prior, why = source.sampled_prior(region)
     assert prior is None
-    assert bundle.recipe.loss.name in why
+    assert model.recipe.loss.name in why
 
     def under(**loss):
-        values = merge(bundle.recipe.model_dump(), {"loss": loss})
-        return replace(bundle, recipe=make_recipe(values))
+        values = merge(model.recipe.model_dump(), {"loss": loss})
+        return replace(model, recipe=make_recipe(values))
 
-    prior, why = _sampled_prior(under(name="cross_entropy"), region)
-    shown = Composition.from_dict(bundle.trained["delivered"]).voxels
+    def sampled_prior(changed):
+        return replace(source, model=changed).sampled_prior(region)
+
+    prior, why = sampled_prior(under(name="cross_entropy"))
+    shown = model.training.delivered.voxels
     assert (prior, why) == (pytest.approx(shown[1] / sum(shown)), "")
-    weighted, _ = _sampled_prior(under(name="cross_entropy", class_weights=[1.0, 3.0]), region)
+    weighted, _ = sampled_prior(under(name="cross_entropy", class_weights=[1.0, 3.0]))
     assert weighted == pytest.approx(3 * shown[1] / (shown[0] + 3 * shown[1]))
     for name in (name for name, spec in losses().items() if not spec.proper):
-        prior, why = _sampled_prior(under(name=name), region)
+        prior, why = sampled_prior(under(name=name))
         assert prior is None
         assert f"under the loss {name}" in why
-    mine = bundle.recipe.model_copy(update={"loss": RecordedLossSection(name="mine")})
-    assert _sampled_prior(replace(bundle, recipe=mine), region)[0] is None
-    unknown = replace(under(name="cross_entropy"), trained={})
-    assert _sampled_prior(unknown, region)[0] is None
+    mine = model.recipe.model_copy(update={"loss": RecordedLossSection(name="mine")})
+    assert sampled_prior(replace(model, recipe=mine))[0] is None
+    unknown = under(name="cross_entropy")
+    unknown = replace(unknown, training=replace(unknown.training, delivered=None))
+    assert sampled_prior(unknown)[0] is None
 
 
 def test_a_fit_to_single_networks_says_so(run):
-    bundle = load_bundle(run / "bundle")
-    assert _whose(bundle) == ""
-    assert "the model averages 3" in _whose(replace(bundle, members=3))
+    source, region = NetworkSource.open(run), region_of(run)
+    assert "the model averages" not in source.sampled_prior(region)[1]
+    several = replace(source, model=replace(source.model, members=3))
+    assert "the model averages 3" in several.sampled_prior(region)[1]
 
 
 def test_impossible_calls(run, plates):
@@ -203,13 +210,11 @@ def test_impossible_calls(run, plates):
         calibrate(run, unlabelled=plates / "absent")
 
 
-def test_a_bundle_without_or_with_a_damaged_calibration(run):
-    path = run / "bundle" / "bundle.json"
+def test_a_damaged_calibration_is_refused(run):
+    calibrate(run)
+    path = run / "bundle" / "decisions.json"
     content = json.loads(path.read_text())
-    del content["calibration"]
-    path.write_text(json.dumps(content))
-    assert load_bundle(run / "bundle").calibration == {}
-    content["calibration"] = {"foreground": {"slope": 0}}
+    content["regions"][region_of(run)]["calibration"] = {"slope": 0}
     path.write_text(json.dumps(content))
     with pytest.raises(BundleError, match="is damaged"):
-        load_bundle(run / "bundle")
+        load_decisions(run / "bundle")

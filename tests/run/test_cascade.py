@@ -14,13 +14,13 @@ from rareseg.data.formats import read_image
 from rareseg.data.preprocess import network_input
 from rareseg.data.records import IGNORE
 from rareseg.data.store import open_store
-from rareseg.prediction.bundle import load_bundle
-from rareseg.prediction.predictor import Predictor, score_array
+from rareseg.prediction.bundle import load_model
+from rareseg.prediction.scorer import ImageScorer, score_array
 from rareseg.recipe import LOSS_SECTIONS, LossSection, make_recipe
 from rareseg.recipe.losses import FocalSection
 from rareseg.run.cascade import first_recipe
 from rareseg.run.folder import open_run, read_split
-from rareseg.run.tune import cases_of
+from rareseg.run.network_source import cases_of
 from rareseg.training.journal import read_table
 
 TWO = {"training__steps": 120, "training__cascade": "{folds: 2, margin: 2, recall: 0.95}"}
@@ -45,15 +45,15 @@ def test_both_stages_take_as_many_steps_as_one_network_would(staged):
         )
     ]
     assert taken == [20, 20, 60]  # of 30, 30 and 60, logged every 20
-    assert load_bundle(run / "bundle").members == 3
+    assert load_model(run / "bundle").members == 3
 
 
 def test_the_second_stage_learns_what_the_first_one_finds_in_cases_it_has_not_seen(staged):
     """Every label of the second store, from the networks in the bundle."""
     run, _ = staged
-    bundle, folder = load_bundle(run / "bundle"), open_run(run)
+    bundle, folder = load_model(run / "bundle"), open_run(run)
     cascade = bundle.cascade
-    networks = Predictor(bundle).networks
+    networks = ImageScorer(bundle).networks
     assert len(networks) == 3
     whole, within = open_store(folder.store), open_store(folder.stage(2) / "store")
     roles = read_split(folder.split)
@@ -65,7 +65,7 @@ def test_the_second_stage_learns_what_the_first_one_finds_in_cases_it_has_not_se
             assert (second == IGNORE).all()
             continue
         scores = [
-            score_array(n, whole.values(row), bundle.recipe, device=Predictor(bundle).device,
+            score_array(n, whole.values(row), bundle.recipe, device=ImageScorer(bundle).device,
                         precision=bundle.precision).probabilities[1]
             for n in networks[:2]
         ]  # fmt: skip
@@ -80,7 +80,7 @@ def test_the_second_stage_learns_what_the_first_one_finds_in_cases_it_has_not_se
 
 def test_the_ceiling_is_the_share_of_foreground_that_is_found(staged):
     run, called = staged
-    bundle, folder = load_bundle(run / "bundle"), open_run(run)
+    bundle, folder = load_model(run / "bundle"), open_run(run)
     whole, within = open_store(folder.store), open_store(folder.stage(2) / "store")
     roles = read_split(folder.split)
     for role in ("train", "select"):
@@ -100,19 +100,17 @@ def test_what_the_first_stage_left_out_scores_zero_and_masks_are_of_both(
     staged, specks, call, tmp_path
 ):
     run, _ = staged
-    bundle, folder = load_bundle(run / "bundle"), open_run(run)
-    predictor = Predictor(bundle)
+    bundle, folder = load_model(run / "bundle"), open_run(run)
+    scorer = ImageScorer(bundle)
     for case in cases_of(folder, "test")[:4]:
         image = read_image(case.images)
         array = network_input(image, bundle.preprocessing)
         one, two, second = (
-            score_array(
-                n, array, bundle.recipe, device=predictor.device, precision="32"
-            ).probabilities
-            for n in predictor.networks
+            score_array(n, array, bundle.recipe, device=scorer.device, precision="32").probabilities
+            for n in scorer.networks
         )
         first = (one + two) / np.float32(2)
-        joined = predictor.probabilities(image)
+        joined = scorer.probabilities(image)
         found = bundle.cascade.found(first[1])
         assert not joined[1][~found].any()
         np.testing.assert_allclose(joined[1][found], (first[1] * second[1])[found], atol=1e-6)
@@ -194,13 +192,13 @@ class TestSeveralClasses:
         run = tmp_path / "run"
         called = call("train", discs, "--out", run, *settings(**TWO))
         assert called.code == 0, called.err
-        bundle, folder = load_bundle(run / "bundle"), open_run(run)
+        bundle, folder = load_model(run / "bundle"), open_run(run)
         assert open_store(folder.stage(1) / "store").classes.count == 2
         second = open_store(folder.stage(2) / "store")
         assert set(np.unique(second.labels)) == {1, 2, IGNORE}
-        predictor = Predictor(bundle)
+        scorer = ImageScorer(bundle)
         for case in cases_of(folder, "test"):
-            scores = predictor.probabilities(read_image(case.images))
+            scores = scorer.probabilities(read_image(case.images))
             assert scores.shape[0] == 3
             np.testing.assert_allclose(scores.sum(axis=0), 1.0, atol=1e-5)
         record = json.loads((run / "scorecard.json").read_text(encoding="utf-8"))

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from dataclasses import replace
 
 import pytest
 
 from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.decision.decisions import Decisions
 from rareseg.decision.guarantees import Certificate, Estimate, make_promise
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.decision.promises import Kept
 from rareseg.errors import DataError, UsageError
-from rareseg.prediction.bundle import load_bundle, save_points
+from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.run.certify import certify, declared
 from rareseg.run.evaluate import evaluate
 from rareseg.run.folder import DataOptions
-from rareseg.run.statements import describe_promise, ended, statement_lines
-from rareseg.run.tune import Rule
+from rareseg.run.network_source import NetworkSource
+from rareseg.run.statements import describe_promise, statement_lines
+from rareseg.run.tune import Rule, tune_source
 
 EASY = SpecksSettings(size=64, contrast=8.0, foreground_share=0.06, distractors=1)
 ALARM = make_promise("false alarm rate", 0.2, confidence=0.9)
@@ -62,16 +63,19 @@ def test_unseen_cases_certify_and_the_bundle_keeps_what_they_stand_for(run, unse
     assert type(kept.statement) is Certificate
     assert kept.statement.n_groups == 20
     assert not kept.statement.assumes_independent_images
-    bundle = load_bundle(run / "bundle")
+    model, decisions = load_model(run / "bundle"), load_decisions(run / "bundle")
     region = kept.point.region
-    assert bundle.points[region] == kept.point
-    assert bundle.certificates[region] == (kept.statement,)
+    assert decisions.points[region] == kept.point
+    assert decisions.statements[region] == (kept.statement,)
     assert said == [f"{unseen}: 40 cases in 40 groups", describe_promise(kept)]
-    ((line,),) = statement_lines(bundle, run / "bundle", device="cpu").values()
+    ((line,),) = statement_lines(decisions, model.arithmetic("cpu")).values()
     assert line.startswith(f"certificate for {region}: share of its voxels that is missed")
-    other = replace(bundle, precision="bf16" if bundle.precision == "32" else "32")
-    ((line,),) = statement_lines(other, run / "bundle", device="cpu").values()
-    assert line.startswith(f"void (precision was {bundle.precision} and is now {other.precision})")
+    other = replace(model, precision="bf16" if model.precision == "32" else "32")
+    ((line,),) = statement_lines(decisions, other.arithmetic("cpu")).values()
+    assert line.startswith(f"void (precision was {model.precision} and is now {other.precision})")
+    other = replace(model, digest="of other weights")
+    ((line,),) = statement_lines(decisions, other.arithmetic("cpu")).values()
+    assert line.startswith("void (it belongs to other weights)")
 
 
 def test_the_same_again_is_the_same_but_a_second_promise_is_an_estimate(run, unseen):
@@ -81,7 +85,7 @@ def test_the_same_again_is_the_same_but_a_second_promise_is_an_estimate(run, uns
     assert type(second.statement) is Estimate
     assert "can certify only once" in second.statement.method
     region = first.point.region
-    assert load_bundle(run / "bundle").certificates[region] == (first.statement, second.statement)
+    assert load_decisions(run / "bundle").statements[region] == (first.statement, second.statement)
 
 
 def test_regions_of_one_call_share_the_confidence():
@@ -94,10 +98,9 @@ def test_regions_of_one_call_share_the_confidence():
 def test_cases_that_stood_for_another_region_give_an_estimate(run, unseen, tmp_path):
     shutil.copytree(run, tmp_path / "other")
     kept = only(certify(run, MISSED, certify_on=unseen))
-    path = tmp_path / "other" / "bundle" / "bundle.json"
-    record = json.loads(path.read_text())
-    record["spent"] = {"elsewhere": {kept.statement.cases: "something"}}
-    path.write_text(json.dumps(record))
+    bundle = tmp_path / "other" / "bundle"
+    spent = {kept.point.region: (kept.statement.cases, "something else")}
+    load_decisions(bundle).promise({}, spent).save(bundle)
     second = only(certify(tmp_path / "other", MISSED, certify_on=unseen))
     assert type(second.statement) is Estimate
     assert "can certify only once" in second.statement.method
@@ -122,9 +125,9 @@ def test_a_certificate_that_ends_is_said(run, unseen):
         assert first.statement.promise.sentence in ends[0]
     kept = Kept(replace(first.point, threshold=0.987), first.statement)
     region = first.point.region
-    points, certificates = {region: first.point}, {region: (first.statement,)}
-    assert len(ended({region: kept}, points, certificates)) == 1
-    assert not ended({region: Kept(first.point, first.statement)}, points, certificates)
+    decisions = Decisions.none([region]).promise({region: first}, {})
+    assert decisions.ended_by({region: kept}) == [(region, first.statement)]
+    assert not decisions.ended_by({region: first})
 
 
 def test_the_command_line_promises_with_confidence_unless_told_otherwise(run, unseen, call):
@@ -147,26 +150,26 @@ def test_groups_of_cases_that_nobody_names_are_refused(run, call):
 def test_a_point_chosen_anew_loses_its_certificate(run, unseen):
     kept = only(certify(run, MISSED, certify_on=unseen))
     region = kept.point.region
-    save_points(run / "bundle", {region: replace(kept.point, threshold=0.75)})
-    bundle = load_bundle(run / "bundle")
-    assert bundle.certificates[region] == (kept.statement,)
-    assert statement_lines(bundle, run / "bundle", device="cpu") == {}
+    tune_source(NetworkSource.open(run), Rule.by_hand(0.75))
+    decisions = load_decisions(run / "bundle")
+    assert decisions.statements[region] == (kept.statement,)
+    assert statement_lines(decisions, load_model(run / "bundle").arithmetic("cpu")) == {}
 
 
 def test_too_few_groups_are_told_so_and_stay_unused(run, unseen):
-    before = (run / "bundle" / "bundle.json").read_bytes()
+    before = (run / "bundle" / "decisions.json").read_bytes()
     refused = only(certify(run, replace(MISSED, alpha=0.01), certify_on=unseen))
     assert isinstance(refused, Infeasible)
     assert "at least 99 groups with positive images, and there are 20" in refused.reason
     assert refused.needed_groups == 99
-    assert (run / "bundle" / "bundle.json").read_bytes() == before
+    assert (run / "bundle" / "decisions.json").read_bytes() == before
     assert type(only(certify(run, MISSED, certify_on=unseen)).statement) is Certificate
 
 
 def test_cases_that_were_scored_are_used_up_whatever_came_of_it(run, unseen):
     result = only(certify(run, ALARM, certify_on=unseen))
     region = result.region if isinstance(result, Infeasible) else result.point.region
-    assert len(load_bundle(run / "bundle").spent[region]) == 1
+    assert len(load_decisions(run / "bundle").spent[region]) == 1
     assert type(only(certify(run, MISSED, certify_on=unseen)).statement) is Estimate
 
 
@@ -209,12 +212,3 @@ def test_cases_that_the_model_has_seen_are_refused(run, specks, unseen, tmp_path
         certify(run, ALARM, certify_on=data)
     with pytest.raises(UsageError, match="is not a region"):
         certify(run, ALARM, certify_on=unseen, region="nowhere")
-
-
-def test_bundles_of_before_have_no_certificates(run):
-    path = run / "bundle" / "bundle.json"
-    content = json.loads(path.read_text())
-    del content["certificates"], content["spent"]
-    path.write_text(json.dumps(content))
-    bundle = load_bundle(run / "bundle")
-    assert (bundle.certificates, bundle.spent) == ({}, {})

@@ -220,9 +220,9 @@ class TestOutputs:
         out = tmp_path / "masks"
         assert call("predict", finished, specks / "images", "--out", out).code == 0
         before = contents(out)
-        about = run / "bundle" / "bundle.json"
+        about = run / "bundle" / "decisions.json"
         record = json.loads(about.read_text(encoding="utf-8"))
-        record["points"]["foreground"]["threshold"] = 0.75
+        record["regions"]["foreground"]["found"]["threshold"] = 0.75
         about.write_text(json.dumps(record))
         refused(call("predict", run, specks / "images", "--out", out), out, code=2)
         assert contents(out) == before
@@ -260,8 +260,10 @@ class TestJson:
 
     def test_tune(self, run, call):
         record = json.loads(call("tune", run, "--maximize", "dice", "--json").out)
-        stored = json.loads((run / "bundle" / "bundle.json").read_text(encoding="utf-8"))["points"]
-        assert {name: choice["found"] for name, choice in record.items()} == stored
+        stored = json.loads((run / "bundle" / "decisions.json").read_text(encoding="utf-8"))
+        for name, choice in record.items():
+            assert choice["found"] == stored["regions"][name]["found"]
+            assert choice["frontier"] == stored["regions"][name]["frontier"]
         notes = [note for point in record["foreground"]["frontier"] for note in point["notes"]]
         assert sorted(notes) == ["chosen", "usual"]
 

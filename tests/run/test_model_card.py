@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from rareseg import __version__
+from rareseg.decision.decisions import Decisions
 from rareseg.decision.guarantees import make_promise
-from rareseg.prediction.bundle import load_bundle, weights_digest
+from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.report.evidence import evidence_lines
 from rareseg.run.certify import certify
 from rareseg.run.folder import RunFolder
 from rareseg.run.model_card import write_model_card
-from rareseg.run.tune import Rule, choose_points
+from rareseg.run.network_source import NetworkSource
+from rareseg.run.tune import Rule, tune_source
 
 HEADINGS = (
     "Model details",
@@ -53,10 +55,10 @@ def section(card: str, title: str) -> str:
 def test_training_ends_with_a_card_under_the_headings_of_the_field(finished):
     card = card_of(finished)
     assert tuple(re.findall(r"^## (.+)$", card, flags=re.MULTILINE)) == HEADINGS
-    bundle = load_bundle(finished / "bundle")
-    assert f"rareseg {__version__}, finished on {bundle.trained['finished']}" in card
-    assert bundle.trained["data"] in section(card, "Training data")
-    assert weights_digest(finished / "bundle") in section(card, "Model details")
+    bundle = load_model(finished / "bundle")
+    assert f"rareseg {__version__}, finished on {bundle.training.finished}" in card
+    assert bundle.training.data in section(card, "Training data")
+    assert bundle.digest in section(card, "Model details")
     assert "All weights began at random" in card
     assert "makers of the model" in card
 
@@ -84,7 +86,7 @@ def test_its_figures_are_those_of_the_scorecard(finished):
 
 def test_it_says_where_each_region_is_cut_and_what_is_promised(finished):
     card = card_of(finished)
-    (point,) = load_bundle(finished / "bundle").points.values()
+    (point,) = load_decisions(finished / "bundle").points.values()
     lines = evidence_lines(point)
     assert any("left out of the choice" in line for line in lines)
     assert all(f"\n  - {line}.\n" in card for line in lines)
@@ -122,8 +124,8 @@ def test_equal_records_give_an_equal_card_wherever_they_lie(run, finished, tmp_p
 def test_another_point_is_told_at_once_and_its_figures_when_they_are_measured(
     run, specks, call, tmp_path
 ):
-    (region,) = load_bundle(run / "bundle").points
-    choose_points(run, Rule.by_hand(0.25, smallest=2))
+    (region,) = load_decisions(run / "bundle").points
+    tune_source(NetworkSource.open(run), Rule.by_hand(0.25, smallest=2))
     card = card_of(run)
     assert "at or above 0.250; parts of fewer than 2 pixels removed" in section(card, "Metrics")
     told = section(card, "Quantitative analyses")
@@ -158,7 +160,7 @@ def test_a_certificate_stands_in_the_card_while_its_point_is_in_use(run):
     assert kept.statement.sentence[1:] in told
     assert kept.statement.cases in told
     assert "backend torch on cpu" in told
-    choose_points(run, Rule.by_hand(0.3))
+    tune_source(NetworkSource.open(run), Rule.by_hand(0.3))
     told = section(card_of(run), "Certificates")
     assert "foreground: none." in told
     assert "1 earlier statement about other points" in told
@@ -167,17 +169,12 @@ def test_a_certificate_stands_in_the_card_while_its_point_is_in_use(run):
 def test_a_calibration_is_told(run, call):
     assert "not calibrated" in card_of(run)
     assert call("calibrate", run).code == 0
-    (fitted,) = load_bundle(run / "bundle").calibration.values()
+    (fitted,) = load_decisions(run / "bundle").calibration.values()
     assert fitted.sentence in card_of(run)
 
 
 def test_a_region_without_a_point_says_why(run):
-    path = run / "bundle" / "bundle.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content["points"] = {}
-    path.write_text(json.dumps(content))
-    decision = {"foreground": {"found": {"infeasible": "no select case holds it"}, "frontier": []}}
-    (run / "decision.json").write_text(json.dumps(decision))
+    Decisions.none(["foreground"], "no select case holds it").save(run / "bundle")
     write_model_card(RunFolder(run))
     card = card_of(run)
     assert "- foreground: no operating point: no select case holds it." in card

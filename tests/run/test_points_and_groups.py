@@ -12,12 +12,10 @@ from PIL import Image
 
 from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.decision.guarantees import make_promise
-from rareseg.decision.operating_point import Infeasible, OperatingPoint
-from rareseg.errors import RunError, UsageError
+from rareseg.errors import UsageError
 from rareseg.run.certify import certify
 from rareseg.run.evaluate import evaluate
 from rareseg.run.folder import DataOptions, RunFolder, read_about
-from rareseg.run.points import NEVER, decided_points, points_in_use
 
 PATTERN = r"(p\d+)_"
 SETTINGS = SpecksSettings(
@@ -103,26 +101,3 @@ class TestGroups:
         about = read_about(RunFolder(finished))
         assert DataOptions("x").like(about).missing_mask == "error"
         assert DataOptions("x", missing_mask="negative").like(about).missing_mask == "negative"
-
-
-class TestPoints:
-    POINT = OperatingPoint("a", 0.2)
-    REGIONS = ("a", "b")
-
-    def test_a_region_without_a_point_has_its_reason_and_is_cut_at_one_half(self, tmp_path):
-        regions = dict.fromkeys(self.REGIONS)
-        choices = tmp_path / "decision.json"
-        choices.write_text(json.dumps({"b": {"found": {"infeasible": "no select case holds it"}}}))
-        points = {"a": self.POINT}
-        assert decided_points(points, regions, choices) == {
-            "a": self.POINT,
-            "b": Infeasible("b", "no select case holds it"),
-        }
-        assert decided_points(points, regions)["b"] == Infeasible("b", NEVER)
-        used = points_in_use(points, regions)
-        assert (used["a"], used["b"].threshold) == (self.POINT, 0.5)
-
-    def test_a_damaged_record_is_named(self, tmp_path):
-        (tmp_path / "decision.json").write_text('{"b": 3}')
-        with pytest.raises(RunError, match=r"decision\.json is damaged"):
-            decided_points({}, {"b": None}, tmp_path / "decision.json")

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from rareseg.prediction.bundle import load_bundle
+from rareseg.prediction.bundle import load_model
 from rareseg.recipe import read_recipe
 
 
@@ -18,7 +18,7 @@ def run(finished, tmp_path):
 def test_what_was_tried_stands_in_the_recipe_with_its_reason(finished):
     recipe = read_recipe(finished / "recipe.yaml")
     assert {recipe.training.precision, recipe.prediction.precision} <= {"32", "bf16"}
-    assert load_bundle(finished / "bundle").precision == recipe.prediction.precision
+    assert load_model(finished / "bundle").precision == recipe.prediction.precision
     lines = (finished / "recipe.yaml").read_text(encoding="utf-8").splitlines()
     notes = [lines[n - 1] for n, line in enumerate(lines) if line.startswith("  precision:")]
     assert len(notes) == 2
@@ -57,7 +57,7 @@ def test_a_run_begun_before_prediction_had_its_own_goes_on(run, specks, call, se
     assert again.code == 0, again.err
     assert (run / "bundle/weights.safetensors").read_bytes() == weights
     used = read_recipe(run / "recipe.yaml").training.precision
-    bundle = load_bundle(run / "bundle")
+    bundle = load_model(run / "bundle")
     assert bundle.precision == bundle.recipe.prediction.precision == used
 
 

@@ -13,21 +13,22 @@ import torch
 
 from rareseg.data.formats import read_image
 from rareseg.decision.guarantees import make_promise
-from rareseg.decision.operating_point import OperatingPoint, apply_point
+from rareseg.decision.operating_point import apply_point
 from rareseg.decision.presence import fit_presence_scaling
 from rareseg.decision.promises import Kept
 from rareseg.evaluation.component_storage import load_components
 from rareseg.evaluation.scores import ScoreTable, region_scores
 from rareseg.evaluation.storage import load_table
-from rareseg.prediction.bundle import load_bundle, save_points, split_members
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.model import split_members
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.review.predictions import Predictions
 from rareseg.run.calibrate import calibrate
 from rareseg.run.certify import certify
 from rareseg.run.folder import open_run, read_folds
-from rareseg.run.statements import arithmetic_of
+from rareseg.run.network_source import NetworkSource, cases_of
 from rareseg.run.suspects import find_suspects
-from rareseg.run.tune import Rule, cases_of
+from rareseg.run.tune import Rule, tune_source
 
 REGION = "foreground"
 
@@ -46,9 +47,9 @@ def run(telling, tmp_path):
 def told(telling):
     """What the bundle says of every select and test case, by case."""
     folder = open_run(telling)
-    predictor = Predictor(load_bundle(folder.bundle))
+    scorer = ImageScorer(load_model(folder.bundle))
     cases = [*cases_of(folder, "select"), *cases_of(folder, "test")]
-    return {case.id: predictor.predict(read_image(case.images)) for case in cases}
+    return {case.id: scorer.score(read_image(case.images)) for case in cases}
 
 
 def test_the_network_has_learned_which_images_hold_anything(told, telling):
@@ -70,12 +71,12 @@ def test_tables_hold_what_predict_says(told, telling):
 
 def test_the_presence_is_scaled_by_the_select_cases(telling):
     folder = open_run(telling)
-    bundle = load_bundle(folder.bundle)
+    bundle = load_model(folder.bundle)
     scaling = bundle.presence[REGION]
     assert scaling.reason == ""
     assert min(scaling.n_positive, scaling.n_negative) >= 5
-    unscaled = Predictor(replace(bundle, presence={}))
-    said = {c.id: unscaled.predict(read_image(c.images)) for c in cases_of(folder, "select")}
+    unscaled = ImageScorer(replace(bundle, presence={}))
+    said = {c.id: unscaled.score(read_image(c.images)) for c in cases_of(folder, "select")}
     rows = load_table(folder.scores("select")).rows
     raw = ScoreTable(tuple(replace(r, presence=said[r.case_id].presence[REGION]) for r in rows))
     assert fit_presence_scaling(raw, region=REGION) == scaling
@@ -125,19 +126,19 @@ def test_masks_evaluation_and_review_are_gated_alike(
     passed = [line for line in lines if float(line["image_score"]) >= gate]
     assert any(int(line["tp"]) + int(line["fp"]) for line in passed)
     seen = Predictions(open_run(run), tmp_path / "review")
-    point = load_bundle(run / "bundle").points[REGION]
+    point = load_decisions(run / "bundle").points[REGION]
     for case in cases_of(open_run(run), "test"):
         found = told[case.id]
-        scores = region_scores(found.probabilities, seen.bundle.classes)[REGION]
+        scores = region_scores(found.probabilities, seen.classes)[REGION]
         mask = apply_point(scores, point, found.presence[REGION])
         assert np.array_equal(seen.of(case.id, read_image(case.images)) == 1, mask)
 
 
 def test_a_certificate_is_void_where_the_presence_is_scaled_otherwise(telling):
-    bundle = load_bundle(telling / "bundle")
-    known = arithmetic_of(bundle, "w", "cpu")
+    bundle = load_model(telling / "bundle")
+    known = bundle.arithmetic("cpu")
     scaling = replace(bundle.presence[REGION], bias=9.0)
-    changed = arithmetic_of(replace(bundle, presence={REGION: scaling}), "w", "cpu")
+    changed = replace(bundle, presence={REGION: scaling}).arithmetic("cpu")
     assert known != changed
     assert json.loads(json.dumps(known)) == known
 
@@ -165,11 +166,11 @@ def test_prevalence_is_read_from_image_scores(run, plates, tmp_path):
 
 
 def test_suspects_do_not_depend_on_the_gate(run):
-    bundle = load_bundle(run / "bundle")
-    point = bundle.points[REGION]
+    point = load_decisions(run / "bundle").points[REGION]
     found = []
     for gate in (0.0, 0.9):
-        save_points(run / "bundle", {REGION: replace(point, gate=gate)})
+        rule = Rule.by_hand(point.threshold, smallest=point.smallest_component, gate=gate)
+        tune_source(NetworkSource.open(run), rule)
         found.append(find_suspects(run).suspects)
     assert found[0] == found[1]
 
@@ -180,7 +181,7 @@ def test_it_goes_on_where_it_stopped(telling, plates, call, tell, tmp_path):
     shutil.rmtree(run / "bundle")
     called = call("train", plates, "--out", run, *tell())
     assert called.code == 0, called.err
-    again, before = load_bundle(run / "bundle"), load_bundle(telling / "bundle")
+    again, before = load_model(run / "bundle"), load_model(telling / "bundle")
     assert again.presence == before.presence
     assert all(torch.equal(again.weights[name], t) for name, t in before.weights.items())
     assert load_table(run / "scores" / "select.npz") == load_table(
@@ -195,7 +196,7 @@ def test_out_of_fold_each_network_tells_of_the_cases_that_it_has_not_seen(
     called = call("train", plates, "--out", run, "--folds", "2", *tell(training__steps=40))
     assert called.code == 0, called.err
     folder = open_run(run)
-    bundle, folds = load_bundle(folder.bundle), read_folds(folder.folds)
+    bundle, folds = load_model(folder.bundle), read_folds(folder.folds)
     assert bundle.members == 2
     assert bundle.presence[REGION].n_positive >= 5
     rows = {row.case_id: row for row in load_table(folder.scores("out-of-fold"))}
@@ -203,13 +204,13 @@ def test_out_of_fold_each_network_tells_of_the_cases_that_it_has_not_seen(
     for case in cases_of(folder, "train")[::6]:
         image = read_image(case.images)
         alone = replace(bundle, weights=members[folds[case.id]], members=1)
-        assert rows[case.id].presence == Predictor(alone).predict(image).presence[REGION]
+        assert rows[case.id].presence == ImageScorer(alone).score(image).presence[REGION]
         raw = [
-            Predictor(replace(bundle, weights=own, members=1, presence={})).predict(image).presence
-            for own in members
+            ImageScorer(replace(bundle.member(k), presence={})).score(image).presence
+            for k in range(len(members))
         ]
         mean = float(np.mean([said[REGION] for said in raw], dtype=np.float32))
-        told = Predictor(bundle).predict(image).presence[REGION]
+        told = ImageScorer(bundle).score(image).presence[REGION]
         assert told == pytest.approx(bundle.presence[REGION].apply(mean), rel=1e-5)
 
 
@@ -217,7 +218,7 @@ def test_of_two_stages_the_first_tells(plates, call, tell, tmp_path):
     run, two = tmp_path / "run", "{folds: 2, margin: 2, recall: 0.95}"
     called = call("train", plates, "--out", run, *tell(training__steps=80, training__cascade=two))
     assert called.code == 0, called.err
-    bundle, folder = load_bundle(run / "bundle"), open_run(run)
+    bundle, folder = load_model(run / "bundle"), open_run(run)
     assert bundle.tells_presence
     *first, second = split_members(bundle)
     assert all(any(name.startswith("image_head.") for name in weights) for weights in first)
@@ -225,17 +226,17 @@ def test_of_two_stages_the_first_tells(plates, call, tell, tmp_path):
     case = cases_of(folder, "test")[0]
     image = read_image(case.images)
     alone = [
-        Predictor(replace(bundle, weights=weights, members=1, cascade=None, presence={}))
-        .predict(image)
+        ImageScorer(replace(bundle, weights=weights, members=1, cascade=None, presence={}))
+        .score(image)
         .presence[REGION]
         for weights in first
     ]
-    told = Predictor(replace(bundle, presence={})).predict(image).presence[REGION]
+    told = ImageScorer(replace(bundle, presence={})).score(image).presence[REGION]
     assert told == pytest.approx(np.mean(alone), rel=1e-6)
 
 
 def test_a_point_by_hand_keeps_its_gate_in_the_bundle(run):
-    point = OperatingPoint(REGION, threshold=0.5, gate=0.125)
-    save_points(run / "bundle", {REGION: point})
-    assert load_bundle(run / "bundle").points[REGION] == point
-    assert load_bundle(run / "bundle").tells_presence
+    (choice,) = tune_source(NetworkSource.open(run), Rule.by_hand(0.5, gate=0.125)).values()
+    point = load_decisions(run / "bundle").points[REGION]
+    assert (point, point.gate) == (choice.found, 0.125)
+    assert load_model(run / "bundle").tells_presence

@@ -145,7 +145,7 @@ def test_the_log_has_a_row_for_every_twenty_steps_and_every_validation(finished)
     assert [row["step"] for row in validations] == ["15", "60"]
     last = float(validations[-1]["score"])
     trained = json.loads((finished / "bundle/bundle.json").read_text(encoding="utf-8"))["trained"]
-    assert trained["select_score"] == pytest.approx(last, rel=1e-5)
+    assert trained["validation_score"] == pytest.approx(last, rel=1e-5)
 
 
 def test_called_again_a_finished_run_stays_as_it_is(finished, specks, settings, call, tmp_path):

@@ -14,13 +14,13 @@ from rareseg.data.faults import FaultSettings, plant_faults
 from rareseg.data.formats import read_image
 from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.errors import ReadError, RunError
-from rareseg.prediction.bundle import load_bundle
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.quality.suspects import load_suspects, see_case
 from rareseg.run.folder import open_run, read_folds, read_split
+from rareseg.run.network_source import cases_of
 from rareseg.run.scoring import read_labels
 from rareseg.run.suspects import ENSEMBLE, find_suspects
-from rareseg.run.tune import cases_of
 
 FAULTS = FaultSettings(missed=0.12, spurious=0.2, shifted=0.12, shift=(0.5, 0.6), seed=3)
 
@@ -101,25 +101,25 @@ def test_everything_found_is_written_and_ordered(planted, found):
 def test_each_case_is_seen_by_the_network_that_had_not_learned_from_it(planted, found):
     run, _ = planted
     folder = open_run(run)
-    bundle, folds, roles = (
-        load_bundle(folder.bundle),
+    model, points = load_model(folder.bundle), load_decisions(folder.bundle).points
+    folds, roles = (
         read_folds(folder.folds),
         read_split(folder.split),
     )
     lines = (run / "scores" / "sightings.jsonl").read_text(encoding="utf-8").splitlines()[1:]
     told = {line["case"]: line["sightings"] for line in map(json.loads, lines)}
     assert set(told) == set(roles)
-    predictor = Predictor(bundle)
-    networks = predictor.networks
+    images = ImageScorer(model)
+    networks = images.networks
     for case in [*cases_of(folder, "train")[::5], *cases_of(folder, "test")[::3]]:
         scorer = f"fold {folds[case.id] + 1}" if case.id in folds else ENSEMBLE
-        predictor.networks = [networks[folds[case.id]]] if case.id in folds else networks
+        images.networks = [networks[folds[case.id]]] if case.id in folds else networks
         image = read_image(case.images)
         alone = see_case(
-            predictor.probabilities(image),
-            read_labels(case, bundle.classes, image),
-            bundle.classes,
-            bundle.points,
+            images.probabilities(image),
+            read_labels(case, model.classes, image),
+            model.classes,
+            points,
             case_id=case.id,
             scorer=scorer,
             group=case.group,
@@ -140,9 +140,9 @@ def test_a_killed_search_goes_on_where_it_stopped(planted, found, monkeypatch):
     lines = whole.splitlines(keepends=True)
     kept.write_bytes(b"".join(lines[:9]) + lines[9][:40])
     asked = []
-    predict = Predictor.predict
+    score = ImageScorer.score
     monkeypatch.setattr(
-        Predictor, "predict", lambda self, image: asked.append(1) or predict(self, image)
+        ImageScorer, "score", lambda self, image: asked.append(1) or score(self, image)
     )
     again = find_suspects(run)
     assert again.suspects == found.suspects

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 
-from rareseg.prediction.bundle import load_bundle
+from rareseg.prediction.bundle import load_model
 from rareseg.recipe import read_recipe
 
 WIDTH = ("--set", "network.width=[4, 8, 8]")
@@ -41,7 +41,7 @@ def test_it_has_the_earlier_network_and_its_weights(begun, finished):
     run, called = begun
     assert read_recipe(run / "recipe.yaml").network == read_recipe(finished / "recipe.yaml").network
     assert "as in the weights to begin with" in (run / "recipe.yaml").read_text(encoding="utf-8")
-    earlier, now = load_bundle(finished / "bundle").weights, load_bundle(run / "bundle").weights
+    earlier, now = load_model(finished / "bundle").weights, load_model(run / "bundle").weights
     assert earlier.keys() == now.keys()
     for name, tensor in now.items():
         if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
@@ -51,14 +51,14 @@ def test_it_has_the_earlier_network_and_its_weights(begun, finished):
 
 def test_the_model_and_its_report_say_where_it_began(begun, finished):
     run, _ = begun
-    record = load_bundle(run / "bundle").trained["initial_weights"]
-    assert record["source"] == str(finished)
-    assert set(record["taken"]) <= set(load_bundle(run / "bundle").weights)
-    assert (record["unlike"], record["absent"]) == ({}, [])
+    origin = load_model(run / "bundle").training.initial_weights
+    assert origin.source == str(finished)
+    assert set(origin.taken) <= set(load_model(run / "bundle").weights)
+    assert (origin.unlike, origin.absent) == ({}, ())
     description = json.loads((finished / "bundle" / "bundle.json").read_text(encoding="utf-8"))
-    assert record["sha256"] == description["weights_sha256"]
+    assert origin.sha256 == description["weights_sha256"]
     assert "The network begins with" in (run / "report.html").read_text(encoding="utf-8")
-    assert load_bundle(finished / "bundle").trained["initial_weights"] is None
+    assert load_model(finished / "bundle").training.initial_weights is None
 
 
 def test_it_goes_on_without_the_weights_that_it_began_with(
@@ -73,7 +73,7 @@ def test_it_goes_on_without_the_weights_that_it_began_with(
     assert (again / "bundle" / "weights.safetensors").read_bytes() == (
         run / "bundle" / "weights.safetensors"
     ).read_bytes()
-    assert load_bundle(again / "bundle").trained["initial_weights"] is not None
+    assert load_model(again / "bundle").training.initial_weights is not None
 
 
 def test_it_does_not_judge_by_what_it_has_seen(finished, specks, call, without_network, tmp_path):

@@ -10,7 +10,7 @@ import torch
 
 from rareseg.data.records import IGNORE, Classes
 from rareseg.prediction import predictor
-from rareseg.prediction.predictor import computes_in_bf16
+from rareseg.prediction.scorer import computes_in_bf16
 from rareseg.recipe import Recipe, make_recipe
 from rareseg.training import arithmetic
 from rareseg.training.arithmetic import (

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from rareseg.data.arrays import store_from_arrays
 from rareseg.errors import RecipeError, RunError
 from rareseg.prediction.networks import build_network
-from rareseg.prediction.predictor import prepare_network
+from rareseg.prediction.scorer import prepare_network
 from rareseg.progress import silent
 from rareseg.recipe import Recipe, TrainingSection, make_recipe
 from rareseg.sampling.sampler import PatchSampler

@@ -13,6 +13,7 @@ import sys
 import rareseg.cli.learning  # isort: skip
 import rareseg.cli.auditing  # isort: skip
 import rareseg.cli.deciding  # isort: skip
+import rareseg.cli.calibrating  # isort: skip
 import rareseg.cli.scoring  # isort: skip
 import rareseg.cli.comparing  # isort: skip
 import rareseg.cli.annotators  # isort: skip

@@ -1,4 +1,4 @@
-"""Where to cut, what can be promised of it, and what a score means: tune, calibrate."""
+"""Where to cut, and what can be promised of it: tune."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from rareseg.cli.options import (
     OptionalRun,
     Probabilities,
     References,
-    Run,
     SplitFile,
     data_options,
-    outside_of,
 )
 from rareseg.cli.output import bar, decision_record, print_json, print_line, say_to
+from rareseg.cli.sources import decided_source, score_files
 from rareseg.errors import UsageError
 
 GOAL, LIMITS = "What to reach", "Limits, on the select cases"
@@ -31,6 +30,9 @@ BY_HAND = "By hand, as the report's sliders say it"
 
 if TYPE_CHECKING:
     from rareseg.decision.guarantees import Promise
+    from rareseg.decision.operating_point import Goal
+    from rareseg.run.sources import ScoreSource
+    from rareseg.run.tune import Rule
 
 
 @app.command(epilog="Example: rareseg tune run --max-false-alarm-rate 0.1 --confidence 0.95")
@@ -181,39 +183,30 @@ def tune(
     how many cases it would need. With --probabilities another tool's scores are cut. With
     --threshold the cut is yours.
     """
-    from rareseg.decision.guarantees import CONFIDENCE
-    from rareseg.decision.operating_point import Infeasible, make_goal
-    from rareseg.run.certify import certify
-    from rareseg.run.outside import certify_outside, tune_outside
-    from rareseg.run.tune import Rule, choice_record, choose_points
+    from rareseg.decision.operating_point import make_goal
 
-    outside = outside_of(run, probabilities, references, split, group_from, missing_mask)
+    files = score_files(run, probabilities, references, split, group_from, missing_mask)
     bounds = {
         "false negative rate": max_false_negative_rate,
         "false alarm rate": max_false_alarm_rate,
         "false discovery proportion": max_false_discovery,
     }
-    if in_expectation and confidence is not None:
-        raise UsageError("--confidence and --in-expectation contradict each other; leave one out.")
-    if certify_on is None and outside is None and (group_from, missing_mask) != (None, None):
-        raise UsageError(
-            "--group-from and --missing-mask say how --certify-on or --references is read; the "
-            "run's own cases are grouped as it was begun."
-        )
-    sure = None if in_expectation else CONFIDENCE if confidence is None else confidence
-    promise = _promise(bounds, sure, level)
+    promise = _promise(bounds, confidence, level, in_expectation=in_expectation)
     if promise is None and (in_expectation or confidence is not None or certify_on is not None):
         raise UsageError(
             "--confidence, --in-expectation and --certify-on belong to a promise; add one, such as "
             "--max-false-alarm-rate 0.1."
         )
-    if outside is not None and (out is None or certify_on is not None):
+    if certify_on is None and files is None and (group_from, missing_mask) != (None, None):
         raise UsageError(
-            "--probabilities needs --out DIR to write to; cases that certify have the role certify "
-            "in --split or a manifest, not --certify-on."
+            "--group-from and --missing-mask say how --certify-on or --references is read; the "
+            "run's own cases are grouped as it was begun."
         )
-    if outside is None and out is not None:
-        raise UsageError("--out belongs to --probabilities; a run keeps its own points.")
+    if files is not None and certify_on is not None:
+        raise UsageError(
+            "With --probabilities, cases that certify have the role certify in --split or a "
+            "manifest; leave --certify-on out."
+        )
     goal = make_goal(
         maximize,
         beta=beta,
@@ -226,99 +219,89 @@ def tune(
         false_alarm_rate=false_alarms,
         prevalence=prevalence,
     )
-    rule, say = Rule.of(goal, _sizes(smallest_component)), say_to(as_json)
-    if threshold is not None or gate is not None:
-        if threshold is None or promise is not None or goal != make_goal():
-            raise UsageError(
-                "--threshold and --gate set the cut itself; give --threshold, and leave out what "
-                "is to be maximised, limited or promised."
-            )
-        if smallest_component == "search":
-            raise UsageError("--threshold searches nothing; give --smallest-component a number.")
-        size = int(smallest_component or 0)
-        rule = Rule.by_hand(threshold, smallest=size, gate=gate or 0.0)
+    searched = promise is not None or goal != make_goal()
+    rule = _rule(goal, smallest_component, threshold, gate, searched=searched)
+    new = None if certify_on is None else data_options(certify_on, group_from, missing_mask)
+    source = decided_source(run, files, out, region, device, new=new, certifies=promise is not None)
     if promise is None:
-        if outside is not None and out is not None:
-            choices = tune_outside(outside, out, rule=rule, region=region, track=bar, say=say)
-            then = f"evaluate --probabilities DIR --references DATA --points {out} --out DIR"
-        elif run is not None:
-            choices = choose_points(run, rule, region=region, device=device, track=bar, say=say)
-            then = f"evaluate {run} DATA --out DIR"
-        nowhere = all(isinstance(choice.found, Infeasible) for choice in choices.values())
-        if as_json:
-            print_json({name: choice_record(choice) for name, choice in choices.items()})
-        elif nowhere:
-            print_line("No point was chosen; what was in use stays.")
-        else:
-            print_line(f"`rareseg {then}` scores cases at these points.")
-        if nowhere:
-            raise typer.Exit(1)
-        return
-    if outside is not None and out is not None:
-        promised = certify_outside(
-            outside, promise, out, rule=rule, region=region, track=bar, say=say
+        _tune(source, rule, region, as_json, "RUN" if run is None else str(run))
+    else:
+        _certify(source, promise, rule, region, as_json)
+
+
+def _rule(
+    goal: Goal,
+    smallest_component: str | None,
+    threshold: float | None,
+    gate: float | None,
+    *,
+    searched: bool,
+) -> Rule:
+    """Return how a point is chosen; ``searched`` says that something is to be reached."""
+    from rareseg.run.tune import Rule
+
+    if threshold is None and gate is None:
+        return Rule.of(goal, _sizes(smallest_component))
+    if threshold is None or searched:
+        raise UsageError(
+            "--threshold and --gate set the cut itself; give --threshold, and leave out what "
+            "is to be maximised, limited or promised."
         )
-    elif run is not None:
-        promised = certify(
-            run,
-            promise,
-            region=region,
-            certify_on=None
-            if certify_on is None
-            else data_options(certify_on, group_from, missing_mask),
-            rule=rule,
-            device=device,
-            track=bar,
-            say=say,
-        )
+    if smallest_component == "search":
+        raise UsageError("--threshold searches nothing; give --smallest-component a number.")
+    return Rule.by_hand(threshold, smallest=int(smallest_component or 0), gate=gate or 0.0)
+
+
+def _tune(source: ScoreSource, rule: Rule, region: str | None, as_json: bool, run: str) -> None:
+    """Choose points and say what comes next; exit code 1 where no region has one."""
+    from rareseg.decision.decisions import choice_record
+    from rareseg.decision.operating_point import Infeasible
+    from rareseg.run.file_source import FileSource
+    from rareseg.run.tune import tune_source
+
+    choices = tune_source(source, rule, region=region, track=bar, say=say_to(as_json))
+    nowhere = all(isinstance(choice.found, Infeasible) for choice in choices.values())
+    then = f"evaluate {run} DATA --out DIR"
+    if isinstance(source, FileSource):
+        then = f"evaluate --probabilities DIR --references DATA --points {source.root} --out DIR"
+    if as_json:
+        print_json({name: choice_record(choice) for name, choice in choices.items()})
+    elif nowhere:
+        print_line("No point was chosen; what was in use stays.")
+    else:
+        print_line(f"`rareseg {then}` scores cases at these points.")
+    if nowhere:
+        raise typer.Exit(1)
+
+
+def _certify(
+    source: ScoreSource, promise: Promise, rule: Rule, region: str | None, as_json: bool
+) -> None:
+    """Move points to where a promise holds; exit code 1 where it holds in no region."""
+    from rareseg.decision.operating_point import Infeasible
+    from rareseg.run.certify import certify_source
+
+    promised = certify_source(
+        source, promise, rule=rule, region=region, track=bar, say=say_to(as_json)
+    )
     if as_json:
         print_json({name: decision_record(found) for name, found in promised.items()})
     if all(isinstance(found, Infeasible) for found in promised.values()):
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: rareseg calibrate run --prevalence 0.02")
-def calibrate(
-    run: Run,
-    region: Annotated[
-        str | None, typer.Option("--region", help="One region alone; all where not given.")
-    ] = None,
-    prevalence: Annotated[
-        float | None,
-        typer.Option(help="Share of images that hold the region, where the model will work."),
-    ] = None,
-    unlabelled: Annotated[
-        Path | None, typer.Option("--unlabelled", help="Images from there, to estimate it from.")
-    ] = None,
-    device: Device = "cpu",
-    as_json: AsJson = False,
-) -> None:
-    """Say what the scores mean as probabilities, and what an alarm is worth at a prevalence.
-
-    Masks, operating points and promises stay as they are; `predict --probabilities --calibrated`
-    writes the probabilities.
-    """
-    from rareseg.run.calibrate import calibrate as calibrate_run
-
-    found = calibrate_run(
-        run,
-        prevalence=prevalence,
-        unlabelled=unlabelled,
-        region=region,
-        device=device,
-        track=bar,
-        say=say_to(as_json),
-    )
-    if as_json:
-        print_json({name: part.to_dict() for name, part in found.items()})
-
-
 def _promise(
-    bounds: dict[str, float | None], confidence: float | None, level: str | None
+    bounds: dict[str, float | None],
+    confidence: float | None,
+    level: str | None,
+    *,
+    in_expectation: bool,
 ) -> Promise | None:
     """Return the one promise that is asked for, if any."""
-    from rareseg.decision.guarantees import make_promise
+    from rareseg.decision.guarantees import CONFIDENCE, make_promise
 
+    if in_expectation and confidence is not None:
+        raise UsageError("--confidence and --in-expectation contradict each other; leave one out.")
     asked = [(kind, alpha) for kind, alpha in bounds.items() if alpha is not None]
     if len(asked) > 1:
         raise UsageError(
@@ -328,7 +311,8 @@ def _promise(
     if not asked:
         return None
     [(kind, alpha)] = asked
-    return make_promise(kind, alpha, confidence=confidence, level=level)
+    sure = None if in_expectation else CONFIDENCE if confidence is None else confidence
+    return make_promise(kind, alpha, confidence=sure, level=level)
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | str | None:

@@ -12,7 +12,6 @@ from rareseg.errors import UsageError
 if TYPE_CHECKING:
     from rareseg.data.dataset import MissingMask as MissingMaskName
     from rareseg.run.folder import DataOptions
-    from rareseg.run.outside_scores import Outside
 
 Data = Annotated[
     Path,
@@ -115,25 +114,3 @@ def data_options(data: Path, group_from: str | None, missing_mask: str | None) -
     if missing_mask not in allowed:
         raise UsageError(f"--missing-mask is {missing_mask!r}; allowed are error and negative.")
     return DataOptions(str(data), group_from, allowed[missing_mask])
-
-
-def outside_of(
-    run: Path | None,
-    probabilities: Path | None,
-    references: Path | None,
-    split: Path | None,
-    group_from: str | None,
-    missing_mask: str | None,
-) -> Outside | None:
-    """Return the scores of another tool that are meant, None for a run; both or none is refused."""
-    from rareseg.run.outside_scores import Outside
-
-    if probabilities is None and references is None and split is None:
-        if run is None:
-            raise UsageError("Name a RUN, or --probabilities DIR and --references DATA.")
-        return None
-    if run is not None or probabilities is None or references is None:
-        raise UsageError(
-            "--probabilities DIR and --references DATA go together, in place of a RUN; name either."
-        )
-    return Outside(probabilities, data_options(references, group_from, missing_mask), split)

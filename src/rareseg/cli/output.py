@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rareseg.data.fingerprint import Fingerprint
     from rareseg.decision.operating_point import Infeasible, OperatingPoint
     from rareseg.decision.promises import Kept
-    from rareseg.run.evaluate import Evaluation
+    from rareseg.run.evaluation_files import Evaluation
 
 T = TypeVar("T")
 

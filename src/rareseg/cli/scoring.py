@@ -22,9 +22,9 @@ from rareseg.cli.options import (
     RunOrBundle,
     SplitFile,
     data_options,
-    outside_of,
 )
 from rareseg.cli.output import bar, print_json, print_line, say_to, show
+from rareseg.cli.sources import score_files
 from rareseg.errors import UsageError
 
 
@@ -97,25 +97,24 @@ def evaluate(
     is another tool's scores that are held against --references.
     """
     from rareseg.run.asked import Asked
-    from rareseg.run.evaluate import evaluate as evaluate_data
-    from rareseg.run.outside_evaluate import evaluate_outside
+    from rareseg.run.evaluate import evaluate_source
+    from rareseg.run.file_source import FileSource
+    from rareseg.run.folder import require_free
+    from rareseg.run.network_source import NetworkSource
+    from rareseg.run.sources import ScoreSource
 
     asked = Asked.of(priority, against)
-    outside = outside_of(run, probabilities, references, split, group_from, missing_mask)
-    if outside is not None:
-        evaluation = evaluate_outside(outside, out, points=points, asked=asked, track=bar)
+    files = score_files(run, probabilities, references, split, group_from, missing_mask)
+    require_free(out)
+    source: ScoreSource
+    if files is not None:
+        source = FileSource.to_judge(files, points, track=bar)
     elif run is None or data is None or points is not None:
         raise UsageError(
             "evaluate takes RUN and DATA, or --probabilities DIR --references DATA and perhaps "
             "--points DIR."
         )
     else:
-        evaluation = evaluate_data(
-            run,
-            data_options(data, group_from, missing_mask),
-            out,
-            asked=asked,
-            device=device,
-            track=bar,
-        )
-    show(evaluation, as_json)
+        options = data_options(data, group_from, missing_mask)
+        source = NetworkSource.open(run, options, device=device)
+    show(evaluate_source(source, out, asked=asked, track=bar), as_json)

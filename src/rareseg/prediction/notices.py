@@ -7,13 +7,12 @@ specification 3.3 names it) holds the full text of every licence that is known h
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from rareseg.data.files import atomic_write
+from rareseg.prediction.training_facts import TrainingFacts
+from rareseg.prediction.weights_origin import Attribution, attributions_of
 
 NOTICE = "NOTICE"
 LICENCES = "LICENSES"
@@ -27,49 +26,12 @@ _HEAD = (
 )
 
 
-@dataclass(frozen=True)
-class Attribution:
-    """Weights that a model was made from, and the terms under which they may be handed on.
-
-    ``source`` is what they are and the package that they came with, ``sha256`` the digest of their
-    file, ``licence`` an SPDX identifier, ``notice`` the licence file that the package ships.
-    """
-
-    source: str
-    sha256: str
-    licence: str
-    notice: str = ""
-
-
-def attributions_of(trained: Mapping[str, Any]) -> tuple[Attribution, ...]:
-    """Return the attributions that a model owes, each once; none where no licence is known.
-
-    ``trained`` is that of a :class:`rareseg.prediction.bundle.Bundle`: what its encoder and its
-    network began with, and what those were made from in turn.
-    """
-    found: dict[Attribution, None] = {}
-    for key in ("encoder_weights", "initial_weights"):
-        record = trained.get(key) or {}
-        for inherited in record.get("inherited", ()):
-            found[Attribution(**inherited)] = None
-        if record.get("licence"):
-            found[
-                Attribution(
-                    source=record["source"],
-                    sha256=record["sha256"],
-                    licence=record["licence"],
-                    notice=record.get("notice") or "",
-                )
-            ] = None
-    return tuple(found)
-
-
-def write_notices(folder: Path, trained: Mapping[str, Any]) -> None:
+def write_notices(folder: Path, training: TrainingFacts) -> None:
     """Write ``NOTICE`` and the texts of its licences into a bundle; no file where nothing is owed.
 
     Raises :class:`WorkError` where that fails.
     """
-    owed = attributions_of(trained)
+    owed = attributions_of(training.encoder_weights, training.initial_weights)
     if not owed:
         (folder / NOTICE).unlink(missing_ok=True)
         return

@@ -1,7 +1,7 @@
 """What a network says of whole images: the presence of each region, from its deepest features.
 
 The head learns beside the outlines (:mod:`rareseg.training.presence`) and stays with the network: a
-bundle's weights hold it under :data:`~rareseg.prediction.bundle.IMAGE_HEAD`.
+bundle's weights hold it under :data:`~rareseg.prediction.model.IMAGE_HEAD`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.amp import is_autocast_available
 
-from rareseg.prediction.bundle import IMAGE_HEAD
+from rareseg.prediction.model import IMAGE_HEAD
 from rareseg.prediction.networks import build_network, deepest
 from rareseg.recipe import Recipe
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rareseg.errors import BundleError, RecipeError
-from rareseg.prediction.bundle import load_bundle, split_members
-from rareseg.prediction.notices import Attribution, attributions_of
+from rareseg.prediction.bundle import load_model
+from rareseg.prediction.model import split_members
+from rareseg.prediction.weights_origin import Attribution, WeightsOrigin, attributions_of
 
 Weights = Mapping[str, Tensor]
 
@@ -48,19 +49,20 @@ class Transfer:
     notice: str | None = None
     inherited: tuple[Attribution, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what a model tells of where it began; not the weights."""
-        return {
-            "source": self.source,
-            "sha256": self.digest,
-            "taken": sorted(self.weights),
-            "unlike": dict(self.unlike),
-            "absent": list(self.absent),
-            "unused": list(self.unused),
-            "licence": self.licence,
-            "notice": self.notice,
-            "inherited": [asdict(part) for part in self.inherited],
-        }
+    @property
+    def origin(self) -> WeightsOrigin:
+        """What a model tells of where it began; not the weights."""
+        return WeightsOrigin(
+            source=self.source,
+            sha256=self.digest,
+            taken=tuple(sorted(self.weights)),
+            unlike=self.unlike,
+            absent=self.absent,
+            unused=self.unused,
+            licence=self.licence,
+            notice=self.notice,
+            inherited=self.inherited,
+        )
 
 
 def listed(names: Collection[str]) -> str:
@@ -93,7 +95,10 @@ def bundle_of(file: Path) -> Path | None:
 def inherited(file: Path) -> tuple[Attribution, ...]:
     """Return what the weights in a file owe to others: known of those of a bundle alone."""
     bundle = bundle_of(file)
-    return () if bundle is None else attributions_of(load_bundle(bundle).trained)
+    if bundle is None:
+        return ()
+    training = load_model(bundle).training
+    return attributions_of(training.encoder_weights, training.initial_weights)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -104,7 +109,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     """
     bundle = bundle_of(file)
     if bundle is not None:
-        return split_members(load_bundle(bundle))[-1]
+        return split_members(load_model(bundle))[-1]
     try:
         if file.suffix == ".safetensors":
             tensors: dict[str, Tensor] = load_file(file)

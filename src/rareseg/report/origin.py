@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rareseg.prediction.cascade import Cascade
 from rareseg.prediction.transfer import listed
+from rareseg.prediction.weights_origin import WeightsOrigin
 from rareseg.report.wording import percent
 
 
-def beginning_sentences(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what was taken over from earlier weights and what was not.
-
-    ``record`` is that of :meth:`rareseg.prediction.transfer.Transfer.to_dict`; an empty one, of
-    weights that began at random, gives nothing.
-    """
-    if not record:
+def beginning_sentences(origin: WeightsOrigin | None) -> tuple[str, ...]:
+    """Return what was taken over from earlier weights and what was not; nothing at random."""
+    if origin is None:
         return ()
-    taken, unlike, absent = record["taken"], record["unlike"], record["absent"]
-    total = len(taken) + len(unlike) + len(absent)
-    lines = [f"begins with {len(taken)} of its {total} tensors from {record['source']}"]
-    if unlike:
-        shapes = [f"{name} ({shape})" for name, shape in unlike.items()]
+    lines = [
+        f"begins with {len(origin.taken)} of its {origin.n_tensors} tensors from {origin.source}"
+    ]
+    if origin.unlike:
+        shapes = [f"{name} ({shape})" for name, shape in origin.unlike.items()]
         lines.append(f"of another shape there, so begun anew: {listed(shapes)}")
-    if absent:
-        lines.append(f"not there, so begun anew: {listed(absent)}")
-    if record["unused"]:
-        lines.append(f"there, but of no use here: {listed(record['unused'])}")
+    if origin.absent:
+        lines.append(f"not there, so begun anew: {listed(origin.absent)}")
+    if origin.unused:
+        lines.append(f"there, but of no use here: {listed(origin.unused)}")
     return tuple(lines)
 
 

@@ -115,7 +115,7 @@ def apply_review(
     settled = settle(standing, predictions.digest)
     if not settled:
         raise RunError(f"{path} holds no decision; call `rareseg review {folder.root}`.")
-    _require_known(settled, dataset, predictions.bundle.classes, path)
+    _require_known(settled, dataset, predictions.classes, path)
     excluded = {one.item.case_id for one in settled if one.verdict == "exclude case"}
     kept = [case for case in dataset.cases if case.id not in excluded]
     if not kept:
@@ -133,7 +133,7 @@ def apply_review(
             _write_manifest(temporary / "test_as_drawn.csv", drawn, roles)
         _write_json(
             temporary / "dataset.json",
-            _declared(dataset, predictions.bundle.classes, ignores=masks.ignores),
+            _declared(dataset, predictions.classes, ignores=masks.ignores),
         )
         touched = {*masks.cases, *excluded}
         applied = Applied(
@@ -181,7 +181,7 @@ def _correct_masks(
     track: Track,
 ) -> _Masks:
     """Write the masks that differ from what was drawn."""
-    classes = predictions.bundle.classes
+    classes = predictions.classes
     ignore_value = choose_ignore_value(classes)
     by_case: defaultdict[str, list[Settled]] = defaultdict(list)
     for one in settled:

@@ -87,10 +87,10 @@ class Cases:
 def read_case(case: Case, predictions: Predictions) -> LookedAt:
     """Read and predict one case."""
     image = read_image(case.images)
-    labels = read_labels(case, predictions.bundle.classes, image)
+    labels = read_labels(case, predictions.classes, image)
     predicted = predictions.of(case.id, image)
     ranges, windows = zip(*map(_range_and_window, image.array), strict=True)
-    stakes = Stakes(labels, predicted, predictions.bundle.classes)
+    stakes = Stakes(labels, predicted, predictions.classes)
     return LookedAt(case, image, labels, predicted, np.array(ranges), np.array(windows), stakes)
 
 

@@ -25,6 +25,6 @@ def open_room(run: Path | str, *, device: str | torch.device = "cpu") -> Room:
     dataset = open_reviewed(folder)
     place = review_folder(folder)
     predictions = Predictions(folder, place / "predictions", device=device)
-    items = list_items(folder, predictions.bundle.classes)
+    items = list_items(folder, predictions.classes)
     cases = Cases(dataset.cases, predictions, dataset.channel_names or ())
     return Room(folder.root.resolve().name, items, cases, Decisions(place / DECISIONS))

@@ -7,7 +7,6 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -16,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from rareseg.data.files import atomic_write
-from rareseg.data.records import Image, Role
+from rareseg.data.records import Classes, Image, Role
 from rareseg.decision.operating_point import apply_point
 from rareseg.errors import DataError, ReadError
 from rareseg.evaluation.scores import region_scores
-from rareseg.prediction.bundle import Bundle, load_bundle, split_members, weights_digest
-from rareseg.prediction.predictor import Predictor, class_map
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.scorer import ImageScorer, class_map
 from rareseg.run.folder import RunFolder, read_folds, read_split
-from rareseg.run.points import points_in_use
 
 _KNOWN_AS: Mapping[Role, str] = {
     "train": "the model, which learnt from this very case and so agrees with its label more than "
@@ -41,30 +39,35 @@ class Predictions:
     """The run's class maps at its operating points, one case at a time.
 
     A case that folds were learnt from is predicted by the network that had not seen it; any other
-    by the whole bundle. What was predicted is kept in ``folder``, and is the same when it is asked
+    by the whole model. What was predicted is kept in ``folder``, and is the same when it is asked
     for again. ``digest`` names networks and points: with others, other masks were seen.
     """
 
     def __init__(self, run: RunFolder, folder: Path, *, device: str | torch.device = "cpu") -> None:
-        self.bundle: Bundle = load_bundle(run.bundle)
-        self.points = points_in_use(self.bundle.points, self.bundle.classes.regions)
+        self.model = load_model(run.bundle)
+        self.points = load_decisions(run.bundle).points_in_use
         self.device = device
         self.roles = read_split(run.split)
-        has_folds = run.folds.is_file() and self.bundle.cascade is None
+        has_folds = run.folds.is_file() and self.model.cascade is None
         self.folds = read_folds(run.folds) if has_folds else {}
         about = {
-            "weights": weights_digest(run.bundle),
+            "weights": self.model.digest,
             "points": {region: point.to_dict() for region, point in self.points.items()},
             "folds": self.folds,
         }
-        if self.bundle.presence:
-            scalings = self.bundle.presence.items()
+        if self.model.presence:
+            scalings = self.model.presence.items()
             about["presence"] = {region: own.to_dict() for region, own in scalings}
         text = json.dumps(about, sort_keys=True)
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder = folder / self.digest
-        self._predictors: dict[int | None, Predictor] = {}
+        self._scorers: dict[int | None, ImageScorer] = {}
         self._lock = Lock()
+
+    @property
+    def classes(self) -> Classes:
+        """The classes and regions of the model."""
+        return self.model.classes
 
     def of(self, case_id: str, image: Image) -> NDArray[np.uint8]:
         """Return the class indices (z, y, x) that the model gives a case, on its original grid.
@@ -86,17 +89,17 @@ class Predictions:
         if case_id in self.folds:
             return f"the network of fold {self.folds[case_id] + 1}, which had not seen this case"
         if self.folds:
-            return f"the mean of {self.bundle.members} networks, none of which had seen this case"
+            return f"the mean of {self.model.members} networks, none of which had seen this case"
         return _KNOWN_AS[self.roles[case_id]]
 
     def _predict(self, case_id: str, image: Image) -> NDArray[np.uint8]:
         try:
-            found = self._predictor(self.folds.get(case_id)).predict(image)
+            found = self._scorer(self.folds.get(case_id)).score(image)
         except ReadError:
             raise
         except DataError as error:
             raise DataError(f"case '{case_id}': {error}") from error
-        classes = self.bundle.classes
+        classes = self.classes
         nothing = np.zeros(found.probabilities.shape[1:], np.bool_)
         masks = {
             region: apply_point(score, self.points[region], found.presence_of(region))
@@ -106,15 +109,15 @@ class Predictions:
         }
         return class_map(found.probabilities, masks, classes)
 
-    def _predictor(self, fold: int | None) -> Predictor:
-        """Return the network of a fold, or the whole bundle; each is built once."""
-        if fold not in self._predictors:
-            bundle = self.bundle
+    def _scorer(self, fold: int | None) -> ImageScorer:
+        """Return the network of a fold, or the whole model; each is built once."""
+        if fold not in self._scorers:
+            model = self.model
             if fold is not None:
                 member = sorted(set(self.folds.values())).index(fold)
-                bundle = replace(bundle, weights=split_members(bundle)[member], members=1)
-            self._predictors[fold] = Predictor(bundle, device=self.device)
-        return self._predictors[fold]
+                model = model.member(member)
+            self._scorers[fold] = ImageScorer(model, device=self.device)
+        return self._scorers[fold]
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:

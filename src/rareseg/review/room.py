@@ -51,7 +51,7 @@ class Room:
     def __init__(self, name: str, items: Items, cases: Cases, decisions: Decisions) -> None:
         self.name, self.items, self.cases, self.decisions = name, items, cases, decisions
         self._positions = {item.id: place for place, item in enumerate(items.items)}
-        self.bundle = cases.predictions.bundle
+        self.classes = cases.predictions.classes
         self.seen = cases.predictions.digest
         self._last_stake: tuple[str, Bools] = ("", np.zeros((0, 0, 0), np.bool_))
 
@@ -63,7 +63,7 @@ class Room:
             "notice": self.items.notice,
             "kinds": dict(kinds),
             "verdicts": list(VERDICTS),
-            "regions": list(self.bundle.classes.regions),
+            "regions": list(self.classes.regions),
             "total": len(self.items.items),
         }
 
@@ -120,7 +120,7 @@ class Room:
                     looked,
                     item,
                     self._stake(looked, item),
-                    self.bundle.classes,
+                    self.classes,
                     self.cases.channel_names,
                 ),
                 "by": predictions.by(item.case_id),
@@ -147,7 +147,7 @@ class Room:
                 f"slices and {channels} channels, counted from 0."
             )
         frame = frame_of(looked.image.array.shape[1:], item.box)
-        stake, classes = self._stake(looked, item), self.bundle.classes
+        stake, classes = self._stake(looked, item), self.classes
         return pixels_of(looked, frame, plane=plane, channel=channel) + masks_of(
             looked, frame, stake, plane=plane, region=item.region, classes=classes
         )

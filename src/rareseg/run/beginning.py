@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,8 +12,9 @@ from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint
 from rareseg.data.records import Role
 from rareseg.errors import RunError
-from rareseg.prediction.bundle import load_bundle
+from rareseg.prediction.bundle import load_model
 from rareseg.prediction.transfer import Transfer, bundle_of, transfer, weights_file
+from rareseg.prediction.weights_origin import WeightsOrigin
 from rareseg.recipe import Recipe
 from rareseg.run.folder import RunFolder, read_split
 
@@ -32,18 +32,23 @@ def initial_weights(recipe: Recipe, network: torch.nn.Module) -> Transfer | None
     return None if name is None else transfer(weights_file(Path(name)), network, source=name)
 
 
-def write_transfer(file: Path, found: Transfer) -> None:
+def write_origin(file: Path, origin: WeightsOrigin) -> None:
     """Note in a training's folder where some of its weights began."""
     with atomic_write(file) as temporary:
-        temporary.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(origin.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
-def read_transfer(file: Path) -> dict[str, Any] | None:
-    """Return the note of :func:`write_transfer`, or ``None`` where weights began at random."""
+def read_origin(file: Path) -> WeightsOrigin | None:
+    """Return what :func:`write_origin` noted, or None where weights began at random.
+
+    Raises :class:`RunError` where the note is damaged.
+    """
     if not file.is_file():
         return None
-    note: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return note
+    try:
+        return WeightsOrigin.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{file} is damaged ({error}); train into another --out.") from error
 
 
 def require_unseen(recipe: Recipe, fingerprint: Fingerprint, roles: Mapping[str, Role]) -> None:
@@ -54,7 +59,7 @@ def require_unseen(recipe: Recipe, fingerprint: Fingerprint, roles: Mapping[str,
     """
     name = recipe.training.initial_weights
     bundle = None if name is None else bundle_of(weights_file(Path(name)))
-    if bundle is None or load_bundle(bundle).trained["data"] != fingerprint.content_hash:
+    if bundle is None or load_model(bundle).training.data != fingerprint.content_hash:
         return
     split = RunFolder(bundle.parent).split
     if not split.is_file():

@@ -1,4 +1,4 @@
-"""Say what a run's scores mean, and what an alarm is worth where the model will work."""
+"""Say what scores mean, and what an alarm is worth where the model will work."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from rareseg.data.dataset import open_images
 from rareseg.data.files import atomic_write
-from rareseg.data.formats import read_image
 from rareseg.decision.calibration import Calibration
 from rareseg.decision.calibration import calibrate as calibrate_scores
+from rareseg.decision.decisions import RegionDecision
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.decision.prevalence import (
     Call,
@@ -26,22 +25,13 @@ from rareseg.decision.prevalence import (
     predictive_values,
     prevalence_interval,
 )
-from rareseg.errors import DataError, UsageError
-from rareseg.evaluation.component_storage import load_components
-from rareseg.evaluation.component_table import ComponentTable
-from rareseg.evaluation.image_score import image_score
-from rareseg.evaluation.scores import ScoreTable, region_scores
-from rareseg.evaluation.storage import load_table
+from rareseg.errors import UsageError
+from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.values import Undefined, Value, format_value, is_defined, value_to_json
-from rareseg.prediction.bundle import Bundle, load_bundle, save_calibration
-from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
-from rareseg.run.folder import RunFolder, open_run
-from rareseg.run.model_card import write_model_card
+from rareseg.run.network_source import NetworkSource
 from rareseg.run.prepare import Say, nobody
-from rareseg.run.tune import asked_regions, select_tables
-from rareseg.sampling.composition import Composition
-from rareseg.training.losses import losses
+from rareseg.run.sources import ScoreSource, asked_regions
 
 JOINT = 0.975
 """Confidence of each of two intervals that hold together with 95 % (Bonferroni)."""
@@ -92,7 +82,30 @@ def calibrate(
     track: Track = silent,
     say: Say = nobody,
 ) -> Mapping[str, Calibrated]:
-    """Fit what the scores of every region, or of one, mean; store it in the run's bundle.
+    """Fit what the scores of every region of a run, or of one, mean; store it beside the model.
+
+    As :func:`calibrate_source`. Raises :class:`RunError` for a folder that is no finished run.
+    """
+    return calibrate_source(
+        NetworkSource.open(run, device=device),
+        prevalence=prevalence,
+        unlabelled=unlabelled,
+        region=region,
+        track=track,
+        say=say,
+    )
+
+
+def calibrate_source(
+    source: ScoreSource,
+    *,
+    prevalence: float | None = None,
+    unlabelled: Path | str | None = None,
+    region: str | None = None,
+    track: Track = silent,
+    say: Say = nobody,
+) -> Mapping[str, Calibrated]:
+    """Fit what the scores of every region, or of one, mean; store it with the decisions.
 
     On the select cases, or in folds the out-of-fold scores, as
     :func:`rareseg.decision.calibration.calibrate` does. The prior that the sampler delivered is a
@@ -102,12 +115,12 @@ def calibrate(
     ``prevalence`` is the share of positive images where the model will work; or it is estimated
     from the ``unlabelled`` images (a file, a folder or a data set) by Saerens' EM on the image
     score of each. With either the scores are fitted for that prevalence, and predictive values are
-    told of the point in use, on the test cases
-    where they were scored, else on the select cases. Writes ``calibration.json`` into the run.
+    told of the point in use, on the test cases where they were scored, else on the select cases.
+    Writes ``calibration.json``.
 
     Raises :class:`UsageError` for an unknown region, for a prevalence outside [0, 1] or beside
-    unlabelled images, :class:`RunError` for a folder that is no finished run and :class:`DataError`
-    for images that the model cannot take.
+    unlabelled images, and for these where no model can score them; :class:`DataError` for images
+    that the model cannot take.
     """
     if prevalence is not None and unlabelled is not None:
         raise UsageError(
@@ -117,28 +130,28 @@ def calibrate(
         raise UsageError(
             f"--prevalence is {prevalence:g}; give the share of positive images, between 0 and 1."
         )
-    folder = open_run(Path(run))
-    bundle = load_bundle(folder.bundle)
-    regions = asked_regions(bundle.classes.regions, region)
-    select = select_tables(folder, bundle, device=device, track=track)
-    image_scores: dict[str, list[float]] = {}
+    asked_regions(source.classes.regions, region)
+    select, decisions = source.tables(track), source.decisions()
+    names = asked_regions(source.regions(track), region)
+    image_scores: Mapping[str, Sequence[float]] = {}
     if unlabelled is not None:
-        image_scores = _image_scores(Predictor(bundle, device=device), Path(unlabelled), track)
-    judged, role = _judged(folder, select)
+        image_scores = source.image_scores(Path(unlabelled), track)
+    test = source.kept_tables("test")
+    judged, role = (select, _role_of(select[0])) if test is None else (test, "test")
     found = {}
-    for name in regions:
-        prior, why = _sampled_prior(bundle, name)
-        stated, source = _prevalence(select[0], name, prevalence, image_scores.get(name))
+    for name in names:
+        prior, why = source.sampled_prior(name)
+        stated, known_by = _prevalence(select[0], name, prevalence, image_scores.get(name))
         fitted_for = stated if is_defined(stated) and 0.0 < stated < 1.0 else None
         calibration = calibrate_scores(
             select[0], region=name, sampled_prior=prior, prevalence=fitted_for
         )
-        lines = [f"{calibration.sentence}{why}{_whose(bundle)}."]
-        point = bundle.points.get(name)
+        lines = [f"{calibration.sentence}{why}."]
+        point = decisions.regions[name].point
         if point is not None:
             lines.append(_cut_sentence(point, calibration))
         predictive = None
-        if source:
+        if known_by:
             known = (stated, stated)
             if name in image_scores:
                 known = prevalence_interval(
@@ -148,66 +161,19 @@ def calibrate(
                     generator=np.random.default_rng(0),
                     confidence=0.95 if point is None else JOINT,
                 )
-            lines.append(_prevalence_sentence(name, stated, known, source, select[0]))
+            lines.append(_prevalence_sentence(name, stated, known, known_by, select[0]))
             if point is not None and is_defined(stated):
                 table = judged[1] if point.smallest_component > 1 else judged[0]
                 predictive = _predict_values(calls_at(table, point), name, stated, known)
                 lines.append(_predictive_sentence(predictive, role))
-            lines += _void(bundle, name)
-        found[name] = Calibrated(calibration, stated, source, predictive, role, tuple(lines))
-    save_calibration(folder.bundle, {name: part.calibration for name, part in found.items()})
-    _write(folder, found)
-    write_model_card(folder)
+            lines += _void(decisions.regions[name])
+        found[name] = Calibrated(calibration, stated, known_by, predictive, role, tuple(lines))
+    _write(source.root / RECORD, found)
+    source.keep(decisions.calibrate({name: part.calibration for name, part in found.items()}))
     for part in found.values():
         for line in part.sentences:
             say(line)
     return found
-
-
-def _sampled_prior(bundle: Bundle, region: str) -> tuple[float | None, str]:
-    """Return the region's share of what training was shown, or None and why it is of no use."""
-    loss = bundle.recipe.loss
-    delivered = bundle.trained.get("delivered")
-    spec = losses().get(loss.name)
-    if spec is None or not spec.proper:
-        return None, f"; the sampler's prior cannot be undone under the loss {loss.name}"
-    if delivered is None:
-        return None, "; what the sampler delivered is not known"
-    shown = Composition.from_dict(delivered).prior
-    # Class weights act as if the classes had been shown so much more often.
-    weights = getattr(loss, "class_weights", None) or (1.0,) * len(shown)
-    weighted = [share * weight for share, weight in zip(shown, weights, strict=True)]
-    inside = sum(weighted[k] for k in bundle.classes.regions[region])
-    total = sum(weighted)
-    if not 0.0 < inside < total:
-        return None, "; training was shown the region everywhere or nowhere"
-    return inside / total, ""
-
-
-def _image_scores(predictor: Predictor, images: Path, track: Track) -> dict[str, list[float]]:
-    """Return the image score of every image, by region."""
-    bundle = predictor.bundle
-    cases = open_images(images, channels=bundle.trained["files_per_case"])
-    found: dict[str, list[float]] = {region: [] for region in bundle.classes.regions}
-    for case in track(cases, "scoring unlabelled images", len(cases)):
-        try:
-            said = predictor.predict(read_image(case.images))
-        except DataError as error:
-            raise DataError(f"case '{case.id}': {error}") from error
-        for region, score in region_scores(said.probabilities, bundle.classes).items():
-            top = float(score.max(initial=0.0))
-            found[region].append(image_score(top, said.presence_of(region)))
-    return found
-
-
-def _judged(
-    folder: RunFolder, select: tuple[ScoreTable, ComponentTable]
-) -> tuple[tuple[ScoreTable, ComponentTable], str]:
-    """Return the tables that predictive values rest on: those of test cases where they exist."""
-    scores, components = folder.scores("test"), folder.components("test")
-    if scores.is_file() and components.is_file():
-        return (load_table(scores), load_components(components)), "test"
-    return select, _role_of(select[0])
 
 
 def _role_of(table: ScoreTable) -> str:
@@ -215,18 +181,8 @@ def _role_of(table: ScoreTable) -> str:
     return next((row.role for row in table.rows if row.role is not None), "select")
 
 
-def _whose(bundle: Bundle) -> str:
-    """Return what a fit on out-of-fold scores says of the average of several networks."""
-    if bundle.members == 1:
-        return ""
-    return (
-        f"; fitted on scores of single networks, while the model averages {bundle.members}, which "
-        "are somewhat less sure"
-    )
-
-
 def _prevalence(
-    table: ScoreTable, region: str, stated: float | None, image_scores: list[float] | None
+    table: ScoreTable, region: str, stated: float | None, image_scores: Sequence[float] | None
 ) -> tuple[Value, str]:
     """Return the prevalence and how it is known; "" where none was asked for."""
     if stated is not None:
@@ -298,15 +254,15 @@ def _predictive_sentence(found: PredictiveValues, role: str) -> str:
     )
 
 
-def _void(bundle: Bundle, region: str) -> list[str]:
+def _void(decision: RegionDecision) -> list[str]:
     """Return what another prevalence takes away."""
-    kinds = {statement.promise.kind for statement in bundle.certificates.get(region, ())}
+    kinds = {statement.promise.kind for statement in decision.statements}
     if "false discovery proportion" not in kinds:
         return []
     return [
-        f"{region}: its promise on the false discovery proportion holds at the prevalence of the "
-        "cases that it rests on alone, and is void at another; promises on false negatives and "
-        "alarms stand."
+        f"{decision.found.region}: its promise on the false discovery proportion holds at the "
+        "prevalence of the cases that it rests on alone, and is void at another; promises on false "
+        "negatives and alarms stand."
     ]
 
 
@@ -314,9 +270,8 @@ def _ends(interval: tuple[Value, Value]) -> list[Any]:
     return [value_to_json(end) for end in interval]
 
 
-def _write(folder: RunFolder, found: Mapping[str, Calibrated]) -> None:
+def _write(path: Path, found: Mapping[str, Calibrated]) -> None:
     """Write the numbers, in place of what was written for these regions before."""
-    path = folder.root / RECORD
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known |= {name: part.to_dict() for name, part in found.items()}
     with atomic_write(path) as temporary:

@@ -27,14 +27,14 @@ from rareseg.data.writing import is_current
 from rareseg.errors import RunError
 from rareseg.evaluation.bins import N_BINS, bin_edges
 from rareseg.evaluation.scores import score_regions
-from rareseg.prediction.bundle import Bundle, join_members
 from rareseg.prediction.cascade import (
     Cascade,
     first_stage_classes,
     found_within,
 )
-from rareseg.prediction.predictor import score_array
+from rareseg.prediction.model import Model, join_members
 from rareseg.prediction.presence import without_image_head
+from rareseg.prediction.scorer import score_array
 from rareseg.progress import Track
 from rareseg.recipe import CascadeSettings, Recipe, WeightedLossSection, make_recipe, merge
 from rareseg.report.origin import stage_sentences
@@ -55,7 +55,7 @@ def learn_cascade(
     heard: Heard,
     track: Track,
     say: Say,
-) -> Bundle:
+) -> Model:
     """Train both stages from wherever they stand and return the model of both together.
 
     Raises :class:`RunError` where the first stage leaves nothing to learn from.
@@ -78,18 +78,18 @@ def learn_cascade(
     )
     say("stage two")
     learner = Learner(run, lesson, machine, fabric)
-    bundle = learner.bundle(learner.learn(track, say, heard))
+    model = learner.model(learner.learn(track, say, heard))
     # What is said of whole images is the first stage's: the second sees only what that found.
-    weights = join_members([*first.weights, without_image_head(bundle.weights)])
+    weights = join_members([*first.weights, without_image_head(model.weights)])
     return replace(
-        bundle,
+        model,
         recipe=run.recipe,
         classes=run.store.classes,
         weights=weights,
         members=len(first.weights) + 1,
         cascade=cascade,
         # What the second stage was shown is no share of anything in whole images.
-        trained={**bundle.trained, "delivered": None, "steps": run.recipe.training.steps},
+        training=replace(model.training, delivered=None, steps=run.recipe.training.steps),
     )
 
 
@@ -165,10 +165,10 @@ class _FirstStage:
                 recipe=first_recipe(run.recipe),
             )
             learner = Learner(run, lesson, machine, fabric)
-            bundle = learner.bundle(learner.learn(track, say, lambda step, score: None))
-            network = learner.learned(bundle)
+            model = learner.model(learner.learn(track, say, lambda step, score: None))
+            network = learner.learned(model)
             learners.append(learner)
-            weights.append(bundle.weights)
+            weights.append(model.weights)
             networks.append(network)
         return cls(run, store, folds, learners, weights, networks)
 

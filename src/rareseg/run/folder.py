@@ -124,11 +124,6 @@ class RunFolder:
         return self.root / "scores" / "test_scorecard.json"
 
     @property
-    def decision(self) -> Path:
-        """The operating points, and what each was chosen from."""
-        return self.root / "decision.json"
-
-    @property
     def evaluated(self) -> Path:
         """The digests of other data whose labels an evaluation has shown."""
         return self.root / "evaluated.json"

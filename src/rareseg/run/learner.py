@@ -18,10 +18,11 @@ from rareseg.data.store import Store
 from rareseg.decision.operating_point import default_point
 from rareseg.errors import RecipeError
 from rareseg.evaluation.scores import ScoreTable, score_regions
-from rareseg.prediction.bundle import Bundle
+from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network, deepest, first_weights
-from rareseg.prediction.predictor import Predictor, prepare_network, score_array, score_images
 from rareseg.prediction.presence import kept_weights, load_network
+from rareseg.prediction.scorer import ImageScorer, prepare_network, score_array, score_images
+from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.transfer import Transfer, begin_with
 from rareseg.progress import Track
 from rareseg.report.origin import beginning_sentences
@@ -29,8 +30,8 @@ from rareseg.run.beginning import (
     ENCODER_NOTE,
     INITIAL_NOTE,
     initial_weights,
-    read_transfer,
-    write_transfer,
+    read_origin,
+    write_origin,
 )
 from rareseg.run.prepare import Lesson, Machine, PreparedRun, Say
 from rareseg.run.scoring import score_all
@@ -112,10 +113,10 @@ class Learner:
             classes=self.classes.count,
         )
 
-    def learned(self, bundle: Bundle) -> torch.nn.Module:
+    def learned(self, model: Model) -> torch.nn.Module:
         """Return the network that learning ended with, ready to score."""
         network = load_network(
-            bundle.weights, self.recipe, channels=bundle.channels, classes=self.classes.count
+            model.weights, self.recipe, channels=model.channels, classes=self.classes.count
         )
         return prepare_network(network, self.recipe, self.fabric.device).eval()
 
@@ -126,10 +127,10 @@ class Learner:
             (self.beginning, INITIAL_NOTE),
         ):
             if transfer is not None:
-                for line in beginning_sentences(transfer.to_dict()):
+                for line in beginning_sentences(transfer.origin):
                     say(line)
                 if self.fabric.is_global_zero:
-                    write_transfer(self.lesson.folder / note, transfer)
+                    write_origin(self.lesson.folder / note, transfer.origin)
         return fit(
             self.network(),
             self.loss,
@@ -194,13 +195,13 @@ class Learner:
     def seconds_per_case(self) -> float:
         """Return the seconds that scoring a case from its files takes, the mean over a few."""
         fitted = Fitted(self.network().state_dict(), 0, 0.0, 0, 0.0)
-        predictor = Predictor(self.bundle(fitted), device=self.fabric.device)
+        scorer = ImageScorer(self.model(fitted), device=self.fabric.device)
         halves = {region: default_point(region) for region in self.classes.regions}
         cases = self.lesson.unseen or self.run.cases("select")
         some = cases[:: max(1, len(cases) // 5)]
-        score_all(predictor, some[:1], role="select", points=(halves, halves), closely=True)
+        score_all(scorer, some[:1], role="select", points=(halves, halves), closely=True)
         started = time.perf_counter()
-        score_all(predictor, some, role="select", points=(halves, halves), closely=True)
+        score_all(scorer, some, role="select", points=(halves, halves), closely=True)
         return (time.perf_counter() - started) / len(some)
 
     def seconds_per_mining(self) -> float:
@@ -230,34 +231,32 @@ class Learner:
             )
         return (time.perf_counter() - started) * larger
 
-    def bundle(self, fitted: Fitted) -> Bundle:
+    def model(self, fitted: Fitted) -> Model:
         """Return the model that learning ended with."""
         store, roles = self.run.store, self.run.roles
-        delivered = self.sampler.delivered()
-        return Bundle(
+        return Model(
             recipe=self.recipe,
             classes=self.classes,
             channels=store.channels,
             preprocessing=store.preprocessing,
             precision=self.precision,
             weights=kept_weights(fitted.weights),
-            points={},
-            trained={
-                "steps": fitted.steps,
-                "best_step": fitted.kept_step,
-                "select_score": fitted.kept_score,
-                "waiting_share": fitted.waiting_share,
-                "files_per_case": len(self.run.dataset.cases[0].images),
-                "cases": {
+            training=TrainingFacts(
+                steps=fitted.steps,
+                best_step=fitted.kept_step,
+                data=self.run.fingerprint.content_hash,
+                files_per_case=len(self.run.dataset.cases[0].images),
+                validation_score=fitted.kept_score,
+                waiting_share=fitted.waiting_share,
+                cases={
                     role: list(roles.values()).count(role) for role in sorted(set(roles.values()))
                 },
-                "data": self.run.fingerprint.content_hash,
-                "rareseg": __version__,
-                "finished": datetime.now(UTC).date().isoformat(),
-                "delivered": delivered.to_dict(),
-                "encoder_weights": read_transfer(self.lesson.folder / ENCODER_NOTE),
-                "initial_weights": read_transfer(self.lesson.folder / INITIAL_NOTE),
-            },
+                rareseg=__version__,
+                finished=datetime.now(UTC).date().isoformat(),
+                delivered=self.sampler.delivered(),
+                encoder_weights=read_origin(self.lesson.folder / ENCODER_NOTE),
+                initial_weights=read_origin(self.lesson.folder / INITIAL_NOTE),
+            ),
         )
 
 

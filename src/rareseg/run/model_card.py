@@ -10,7 +10,7 @@ from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint
 from rareseg.errors import ScoreError
 from rareseg.evaluation.scorecard_reading import scorecard_from_json
-from rareseg.prediction.bundle import load_bundle, weights_digest
+from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.report.card import CardContent, CardFigures, model_card
 from rareseg.report.content import Sentence
 from rareseg.run.folder import RunFolder, read_split
@@ -22,33 +22,22 @@ CARD = "MODEL_CARD.md"
 def write_model_card(folder: RunFolder) -> Path:
     """Write ``MODEL_CARD.md`` into the bundle of a finished run, in place of what stands there.
 
-    It is made from the run's records alone: bundle, fingerprint, split, decision, and the newest
+    It is made from the run's records alone: bundle, fingerprint, split, and the newest
     scorecards of the test cases. Equal records give an equal card. Raises :class:`BundleError`,
     :class:`DataError` or :class:`RunError` where one of the first three cannot be read.
     """
     content = CardContent(
-        bundle=load_bundle(folder.bundle),
-        weights_sha256=weights_digest(folder.bundle),
+        model=load_model(folder.bundle),
+        decisions=load_decisions(folder.bundle),
         fingerprint=Fingerprint.from_json(folder.fingerprint),
         roles=read_split(folder.split),
         in_folds=folder.folds.is_file(),
-        infeasible=_infeasible(folder.decision),
         figures=_figures(folder),
     )
     card = folder.bundle / CARD
     with atomic_write(card) as temporary:
         temporary.write_text(model_card(content), encoding="utf-8")
     return card
-
-
-def _infeasible(path: Path) -> dict[str, str]:
-    """Return why regions have no operating point, as :func:`rareseg.run.tune.tune` found it."""
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {
-        region: choice["found"]["infeasible"]
-        for region, choice in record.items()
-        if "infeasible" in choice["found"]
-    }
 
 
 def _figures(folder: RunFolder) -> CardFigures | None:

@@ -1,4 +1,4 @@
-"""Score the cases that a report shows once more, and take their pictures."""
+"""Draw the cases that a report shows, from scores that are found once more."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.decision.operating_point import apply_point
 from rareseg.evaluation.openings import levels_of, open_levels
 from rareseg.evaluation.scores import region_references, region_scores
-from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.content import CasePicture
 from rareseg.report.explorer import Cuts
 from rareseg.report.pictures import Shot, slices_each, take_picture
-from rareseg.run.scoring import Points, ScoredCase, score_each
+from rareseg.run.scoring import Points, ScoredCase
+from rareseg.run.sources import ScoreSource
 
 NO_CUTS: Mapping[str, Cuts | None] = MappingProxyType({})
 
 
 def draw_pictures(
-    predictor: Predictor,
+    source: ScoreSource,
     cases: Sequence[Case],
     shots: Sequence[Shot],
     points: Points,
@@ -38,16 +38,11 @@ def draw_pictures(
     shown = [case for case in cases if case.id in names]
     taken = {
         (shot.case_id, shot.region): take_shot(
-            shot,
-            scored,
-            predictor.bundle.classes,
-            points,
-            cuts.get(shot.region),
-            beside=len(shots),
+            shot, scored, classes, points, cuts.get(shot.region), beside=len(shots)
         )
-        for scored in score_each(predictor, shown, track=track, doing="drawing pictures")
+        for scored, classes in source.each(shown, track=track, doing="drawing pictures")
         for shot in shots
-        if shot.case_id == scored.case.id
+        if shot.case_id == scored.case.id and shot.region in classes.regions
     }
     return tuple(taken[shot.case_id, shot.region] for shot in shots)
 

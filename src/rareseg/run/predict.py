@@ -15,14 +15,14 @@ from rareseg.data.presences import NAME as PRESENCES
 from rareseg.data.presences import PresenceFile
 from rareseg.data.records import Case, Image
 from rareseg.decision.calibration import Calibration
-from rareseg.decision.operating_point import Infeasible, apply_point
+from rareseg.decision.decisions import Decisions
+from rareseg.decision.operating_point import Infeasible
 from rareseg.errors import DataError, OutputError, ReadError, UsageError
-from rareseg.evaluation.scores import region_scores
-from rareseg.prediction.bundle import Bundle, load_bundle
-from rareseg.prediction.predictor import Predictor, label_map
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.detector import Detector
+from rareseg.prediction.model import Model
 from rareseg.progress import Track, silent
-from rareseg.run.folder import RunFolder, claim, find_bundle
-from rareseg.run.points import decided_points, points_in_use
+from rareseg.run.folder import claim, find_bundle
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.statements import statement_lines
 from rareseg.run.tune import describe
@@ -56,36 +56,35 @@ def predict(
     """
     out = Path(out)
     place = find_bundle(Path(run))
-    bundle = load_bundle(place)
-    if not bundle.points:
+    model, decisions = load_model(place), load_decisions(place)
+    if not decisions.points:
         raise DataError(
             f"{run} has no operating point; choose one with `rareseg tune {run} --maximize dice`."
         )
-    calibration = _calibration(bundle, Path(run), probabilities) if calibrated else {}
-    choices = RunFolder(Path(run)).decision
-    for found in decided_points(bundle.points, bundle.classes.regions, choices).values():
+    calibration = _calibration(decisions, Path(run), probabilities) if calibrated else {}
+    for found in decisions.found.values():
         say(describe(found) + (" It is cut at 0.5." if isinstance(found, Infeasible) else ""))
-    promises = statement_lines(bundle, place, device=device)
+    promises = statement_lines(decisions, model.arithmetic(torch.device(device).type))
     for line in (line for lines in promises.values() for line in lines):
         say(line)
-    cases = open_images(Path(images), channels=bundle.trained["files_per_case"])
+    cases = open_images(Path(images), channels=model.training.files_per_case)
     _require_other_place(out, cases)
-    _begin(out, bundle, calibration)
-    predictor = Predictor(bundle, device=device)
+    _begin(out, model, decisions, calibration)
+    detector = Detector(model, decisions, device=device)
     targets = {case.id: out / f"{case.id}{mask_suffix(case.images[0])}" for case in cases}
     told = None
-    if probabilities and bundle.tells_presence:
+    if probabilities and model.tells_presence:
         kept = [case for case, target in targets.items() if target.is_file()]
         told = PresenceFile(out / "probabilities" / PRESENCES, kept=kept)
     for case in track(cases, "predicting", len(cases)):
         target = targets[case.id]
         if not target.is_file():
-            _predict_case(predictor, case, target, calibration if probabilities else None, told)
+            _predict_case(detector, case, target, calibration if probabilities else None, told)
     return list(targets.values())
 
 
 def _predict_case(
-    predictor: Predictor,
+    detector: Detector,
     case: Case,
     target: Path,
     calibration: Mapping[str, Calibration] | None,
@@ -98,17 +97,13 @@ def _predict_case(
     """
     image = read_image(case.images)
     try:
-        found = predictor.predict(image)
+        found = detector(image)
     except ReadError:
         raise
     except DataError as error:
         raise DataError(f"case '{case.id}': {error}") from error
-    classes = predictor.bundle.classes
-    points = points_in_use(predictor.bundle.points, classes.regions)
-    masks = {}
-    for region, score in region_scores(found.probabilities, classes).items():
-        masks[region] = apply_point(score, points[region], found.presence_of(region))
-        _write(target.parent / region / target.name, masks[region].astype(np.uint8), image)
+    for region, score in found.scores.items():
+        _write(target.parent / region / target.name, found.masks[region].astype(np.uint8), image)
         if calibration is not None:
             place = target.parent / "probabilities" / region / target.name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -116,26 +111,29 @@ def _predict_case(
             write_probabilities(place, shown, image.geometry)
     if told is not None and found.presence is not None:
         told.add(case.id, found.presence)
-    _write(target, label_map(found.probabilities, masks, classes), image)
+    _write(target, found.labels, image)
 
 
-def _calibration(bundle: Bundle, run: Path, probabilities: bool) -> Mapping[str, Calibration]:
+def _calibration(decisions: Decisions, run: Path, probabilities: bool) -> Mapping[str, Calibration]:
     """Return the calibration of every region that has a point."""
     if not probabilities:
         raise UsageError("--calibrated says what --probabilities writes; give both or neither.")
-    missing = [region for region in bundle.points if region not in bundle.calibration]
+    calibration = decisions.calibration
+    missing = [region for region in decisions.points if region not in calibration]
     if missing:
         raise DataError(
             f"{run} was never calibrated for {', '.join(missing)}; call `rareseg calibrate {run}`."
         )
-    return bundle.calibration
+    return calibration
 
 
-def _begin(out: Path, bundle: Bundle, calibration: Mapping[str, Calibration]) -> None:
+def _begin(
+    out: Path, model: Model, decisions: Decisions, calibration: Mapping[str, Calibration]
+) -> None:
     """Note in ``out/predictions.json`` which model and points its masks are of."""
     about: dict[str, object] = {
-        "trained": dict(bundle.trained),
-        "points": {region: point.to_dict() for region, point in bundle.points.items()},
+        "weights": model.digest,
+        "points": {region: point.to_dict() for region, point in decisions.points.items()},
     }
     if calibration:
         about["calibration"] = {region: own.to_dict() for region, own in calibration.items()}

@@ -1,6 +1,6 @@
 """Fit what the presence means on whole cases that nothing was learned from, and keep their tables.
 
-The tables hold the presence as the bundle will tell it, so that a point that is chosen on them is a
+The tables hold the presence as the model will tell it, so that a point that is chosen on them is a
 point of what `predict` writes.
 """
 
@@ -14,47 +14,45 @@ from rareseg.data.records import Role
 from rareseg.decision.presence import fit_presence_scaling, scale_presence
 from rareseg.evaluation.component_storage import save_components
 from rareseg.evaluation.storage import save_table
-from rareseg.prediction.bundle import Bundle
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.model import Model
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track
 from rareseg.run.prepare import PreparedRun, Say
 from rareseg.run.scoring import Scored, score_all
 
 
 def scale_on_select(
-    run: PreparedRun, bundle: Bundle, *, device: torch.device, track: Track, say: Say
-) -> Bundle:
-    """Return the bundle with its presence scaled by the select cases, whose tables are kept.
+    run: PreparedRun, model: Model, *, device: torch.device, track: Track, say: Say
+) -> Model:
+    """Return the model with its presence scaled by the select cases, whose tables are kept.
 
-    The bundle as it is, where its networks say nothing of whole images or there is no such case.
+    The model as it is, where its networks say nothing of whole images or there is no such case.
     """
     cases = run.cases("select")
-    if not bundle.tells_presence or not cases:
-        return bundle
+    if not model.tells_presence or not cases:
+        return model
     scored = score_all(
-        Predictor(bundle, device=device),
+        ImageScorer(model, device=device),
         cases,
         role="select",
         closely=True,
         track=track,
         doing="scoring select cases",
     )
-    return keep_scaled(run, bundle, scored, role="select", say=say)
+    return keep_scaled(run, model, scored, role="select", say=say)
 
 
-def keep_scaled(
-    run: PreparedRun, bundle: Bundle, scored: Scored, *, role: Role, say: Say
-) -> Bundle:
-    """Return the bundle with its presence scaled by ``scored``, and save its tables so scaled.
+def keep_scaled(run: PreparedRun, model: Model, scored: Scored, *, role: Role, say: Say) -> Model:
+    """Return the model with its presence scaled by ``scored``, and save its tables so scaled.
 
     ``scored`` holds the presence as the networks told it. Out of fold, each case was told by one
-    network, while the bundle scales the mean of what all tell, which is somewhat less sure. Without
-    a presence tables and bundle are as they were.
+    network, while the model scales the mean of what all tell, which is somewhat less sure. Without
+    a presence tables and model are as they were.
     """
-    regions = bundle.classes.regions if bundle.tells_presence else ()
+    regions = model.classes.regions if model.tells_presence else ()
     scalings = {region: fit_presence_scaling(scored.table, region=region) for region in regions}
     for region, scaling in scalings.items():
         say(scaling.sentence(region))
     save_components(scale_presence(scored.components, scalings), run.folder.components(role))
     save_table(scale_presence(scored.table, scalings), run.folder.scores(role))
-    return replace(bundle, presence=scalings)
+    return replace(model, presence=scalings)

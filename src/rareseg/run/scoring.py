@@ -34,7 +34,7 @@ from rareseg.evaluation.scores import (
     score_regions,
 )
 from rareseg.evaluation.tables import Spacing
-from rareseg.prediction.predictor import Predictor, class_map
+from rareseg.prediction.scorer import ImageScorer, class_map
 from rareseg.progress import Track, silent
 
 Points = Mapping[str, OperatingPoint]
@@ -94,7 +94,7 @@ class _More(TypedDict):
 
 
 def score_each(
-    predictor: Predictor, cases: Sequence[Case], *, track: Track = silent, doing: str = "scoring"
+    scorer: ImageScorer, cases: Sequence[Case], *, track: Track = silent, doing: str = "scoring"
 ) -> Iterator[ScoredCase]:
     """Read, score and yield the cases one by one.
 
@@ -104,8 +104,8 @@ def score_each(
     for case in track(cases, doing, len(cases)):
         image = read_image(case.images)
         try:
-            found = predictor.predict(image)
-            labels = read_labels(case, predictor.bundle.classes, image)
+            found = scorer.score(image)
+            labels = read_labels(case, scorer.model.classes, image)
         except ReadError:
             raise
         except DataError as error:
@@ -121,7 +121,7 @@ def read_labels(case: Case, classes: Classes, image: Image) -> NDArray[np.uint8]
 
 
 def score_all(
-    predictor: Predictor,
+    scorer: ImageScorer,
     cases: Sequence[Case],
     *,
     role: Role | None,
@@ -137,11 +137,11 @@ def score_all(
     have are left out. Cases are counted while the next ones are predicted; beside the tables, what
     is held does not grow with their number.
     """
-    classes = predictor.bundle.classes
+    classes = scorer.model.classes
     work = Parallel(COUNTERS, prefer="threads", return_as="generator", pre_dispatch=COUNTERS)
     parts = work(
         delayed(count_case)(scored, classes, role=role, points=points, closely=closely, grid=grid)
-        for scored in score_each(predictor, cases, track=track, doing=doing)
+        for scored in score_each(scorer, cases, track=track, doing=doing)
     )
     return merge_scored(list(parts), n_points=len(points))
 

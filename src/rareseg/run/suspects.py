@@ -24,9 +24,11 @@ from rareseg.data.formats import read_mask
 from rareseg.data.preprocess import class_indices
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.data.store import open_store
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import DataError, ReadError, RunError
-from rareseg.prediction.bundle import Bundle, load_bundle, split_members, weights_digest
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.model import Model
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track, silent
 from rareseg.quality.suspects import Aside, Sighting, Suspect, judge, save_suspects, see_case
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_folds, read_split
@@ -68,32 +70,32 @@ def find_suspects(
     scored.
     """
     folder = open_run(Path(run))
-    bundle = load_bundle(folder.bundle)
+    model, points = load_model(folder.bundle), load_decisions(folder.bundle).points
     dataset = DataOptions(**read_about(folder)).open()
-    plan = plan_scorers(folder, dataset, bundle)
+    plan = plan_scorers(folder, dataset, model)
     scope = _scope(plan, n_cases=len(dataset.cases))
     say(scope)
-    kept = _Kept(folder.root / "scores" / "sightings.jsonl", _key(folder, bundle, dataset))
-    for scorer, (predictor_bundle, cases) in plan.items():
+    kept = _Kept(folder.root / "scores" / "sightings.jsonl", _key(model, points, dataset))
+    for scorer, (own_model, cases) in plan.items():
         left = [case for case in cases if case.id not in kept.cases]
         if not left:
             continue
         aside = _set_aside(folder, {case.id for case in left})
-        predictor = Predictor(predictor_bundle, device=device)
-        for scored in score_each(predictor, left, track=track, doing=f"looking with {scorer}"):
-            kept.add(scored.case.id, _see(scored, bundle, scorer, aside))
+        images = ImageScorer(own_model, device=device)
+        for scored in score_each(images, left, track=track, doing=f"looking with {scorer}"):
+            kept.add(scored.case.id, _see(scored, model.classes, points, scorer, aside))
     in_folds = len(plan) > (ENSEMBLE in plan)
-    suspects = judge(kept.sightings, bundle.classes, ensemble=ENSEMBLE if in_folds else None)
+    suspects = judge(kept.sightings, model.classes, ensemble=ENSEMBLE if in_folds else None)
     file = folder.root / "suspects.json"
     save_suspects(file, suspects)
     return Found(suspects, file, scope)
 
 
-Scorers = Mapping[str, tuple[Bundle, Sequence[Case]]]
+Scorers = Mapping[str, tuple[Model, Sequence[Case]]]
 """By scorer: its model, and the cases that it is to look at."""
 
 
-def plan_scorers(folder: RunFolder, dataset: Dataset, bundle: Bundle) -> Scorers:
+def plan_scorers(folder: RunFolder, dataset: Dataset, model: Model) -> Scorers:
     """Say who looks at which case: never a network that learned from it.
 
     Raises :class:`RunError` where nobody may look at any.
@@ -101,18 +103,18 @@ def plan_scorers(folder: RunFolder, dataset: Dataset, bundle: Bundle) -> Scorers
     roles = read_split(folder.split)
     folds = read_folds(folder.folds) if folder.folds.is_file() else {}
     numbers = sorted(set(folds.values()))
-    if folds and len(numbers) != bundle.members:
+    if folds and len(numbers) != model.members:
         raise RunError(
             f"{folder.folds} names {len(numbers)} folds, but {folder.bundle} holds "
-            f"{bundle.members} networks; copy the run again, or train into another --out."
+            f"{model.members} networks; copy the run again, or train into another --out."
         )
-    plan: dict[str, tuple[Bundle, Sequence[Case]]] = {}
-    for number, weights in zip(numbers, split_members(bundle) if folds else (), strict=True):
+    plan: dict[str, tuple[Model, Sequence[Case]]] = {}
+    for place, number in enumerate(numbers):
         own = [case for case in dataset.cases if folds.get(case.id) == number]
-        plan[f"fold {number + 1}"] = (replace(bundle, weights=weights, members=1), own)
+        plan[f"fold {number + 1}"] = (model.member(place), own)
     unlearnt = [case for case in dataset.cases if roles.get(case.id) in UNLEARNT]
     if unlearnt:
-        plan[ENSEMBLE] = (bundle, unlearnt)
+        plan[ENSEMBLE] = (model, unlearnt)
     if not plan:
         raise RunError(
             f"{folder.root} has no case that nothing was learnt from; train with --folds to have "
@@ -140,7 +142,8 @@ def _scope(plan: Scorers, *, n_cases: int) -> str:
 
 def _see(
     scored: ScoredCase,
-    bundle: Bundle,
+    classes: Classes,
+    points: Mapping[str, OperatingPoint],
     scorer: str,
     aside: Mapping[str, Sequence[tuple[Aside, tuple[int, ...]]]],
 ) -> tuple[Sighting, ...]:
@@ -148,13 +151,13 @@ def _see(
     return see_case(
         scored.probabilities,
         scored.labels,
-        bundle.classes,
-        bundle.points,
+        classes,
+        points,
         case_id=case.id,
         scorer=scorer,
         group=case.group,
         spacing=scored.image.geometry.spacing,
-        annotations=_annotations(case, bundle.classes, shape),
+        annotations=_annotations(case, classes, shape),
         aside=[_on_grid(note, grid, shape) for note, grid in aside.get(case.id, ())],
     )
 
@@ -205,13 +208,10 @@ def _on_grid(note: Aside, grid: Sequence[int], shape: Sequence[int]) -> Aside:
     return replace(note, box=(z, y, x))
 
 
-def _key(folder: RunFolder, bundle: Bundle, dataset: Dataset) -> str:
+def _key(model: Model, points: Mapping[str, OperatingPoint], dataset: Dataset) -> str:
     """Return the hash of all that sightings depend on."""
-    points = {
-        region: (point.threshold, point.smallest_component)
-        for region, point in bundle.points.items()
-    }
-    parts = [VERSION, weights_digest(folder.bundle), sorted(points.items()), content_hash(dataset)]
+    cuts = {region: (point.threshold, point.smallest_component) for region, point in points.items()}
+    parts = [VERSION, model.digest, sorted(cuts.items()), content_hash(dataset)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

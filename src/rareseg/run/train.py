@@ -10,15 +10,17 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from rareseg.prediction.bundle import Bundle, join_members, save_bundle
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.bundle import DESCRIPTION, save_model
+from rareseg.prediction.model import Model, join_members
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track, silent
 from rareseg.recipe import make_recipe, merge, read_recipe
 from rareseg.run.cascade import learn_cascade
-from rareseg.run.evaluate import TRAIN_SAMPLE, Evaluation, evaluate_run
+from rareseg.run.evaluate import Evaluation, evaluate_run
 from rareseg.run.folder import DataOptions, RunFolder
 from rareseg.run.learner import Learner
 from rareseg.run.memory import full_memory_named
+from rareseg.run.network_source import TRAIN_SAMPLE
 from rareseg.run.precision import with_precision
 from rareseg.run.prepare import (
     Given,
@@ -95,7 +97,7 @@ def learn(
         run = prepare_run(options, Path(out), wishes, given=given, track=track, say=say)
     torch.set_num_threads(run.recipe.training.threads)
     run = with_precision(run, fabric)
-    if not (run.folder.bundle / "bundle.json").is_file():
+    if not (run.folder.bundle / DESCRIPTION).is_file():
         learners = _learners(run, machine, fabric)
         if not run.folder.recipe.is_file():
             if budget is not None:
@@ -105,25 +107,25 @@ def learn(
                 write_recipe(run.folder, run.plan)
         fabric.barrier()
         if run.recipe.training.cascade is not None:
-            bundle = learn_cascade(run, machine, fabric, heard=heard, track=track, say=say)
+            model = learn_cascade(run, machine, fabric, heard=heard, track=track, say=say)
             if fabric.is_global_zero:
-                bundle = scale_on_select(run, bundle, device=fabric.device, track=track, say=say)
-                save_bundle(run.folder.bundle, bundle)
+                model = scale_on_select(run, model, device=fabric.device, track=track, say=say)
+                save_model(run.folder.bundle, model)
             fabric.barrier()
             return run.folder
-        bundles = []
+        models = []
         for number, learner in enumerate(learners, start=1):
             if len(learners) > 1:
                 say(f"fold {number} of {len(learners)}")
-            bundles.append(learner.bundle(learner.learn(track, say, heard)))
+            models.append(learner.model(learner.learn(track, say, heard)))
         if fabric.is_global_zero:
-            bundle = _average(bundles)
+            model = _average(models)
             if run.folds:
-                scored = _score_unseen(learners, bundles, fabric.device, track)
-                bundle = keep_scaled(run, bundle, scored, role="out-of-fold", say=say)
+                scored = _score_unseen(learners, models, fabric.device, track)
+                model = keep_scaled(run, model, scored, role="out-of-fold", say=say)
             else:
-                bundle = scale_on_select(run, bundle, device=fabric.device, track=track, say=say)
-            save_bundle(run.folder.bundle, bundle)
+                model = scale_on_select(run, model, device=fabric.device, track=track, say=say)
+            save_model(run.folder.bundle, model)
     fabric.barrier()
     return run.folder
 
@@ -133,29 +135,29 @@ def _learners(run: PreparedRun, machine: Machine, fabric: Fabric) -> list[Learne
     return [Learner(run, lesson, machine, fabric) for lesson in run.lessons()]
 
 
-def _average(bundles: Sequence[Bundle]) -> Bundle:
-    """Return the bundle that averages the probabilities of all; of one, itself."""
-    weights = join_members([bundle.weights for bundle in bundles])
-    return replace(bundles[0], weights=weights, members=len(bundles))
+def _average(models: Sequence[Model]) -> Model:
+    """Return the model that averages the probabilities of all; of one, itself."""
+    weights = join_members([model.weights for model in models])
+    return replace(models[0], weights=weights, members=len(models))
 
 
 def _score_unseen(
     learners: Sequence[Learner],
-    bundles: Sequence[Bundle],
+    models: Sequence[Model],
     device: torch.device,
     track: Track,
 ) -> Scored:
     """Return every case that was learnt from, scored by the one network that has not seen it."""
     parts = [
         score_all(
-            Predictor(bundle, device=device),
+            ImageScorer(model, device=device),
             learner.lesson.unseen,
             role="out-of-fold",
             closely=True,
             track=track,
             doing=f"scoring fold {number}",
         )
-        for number, (learner, bundle) in enumerate(zip(learners, bundles, strict=True), start=1)
+        for number, (learner, model) in enumerate(zip(learners, models, strict=True), start=1)
     ]
     return merge_scored(parts, n_points=0)
 

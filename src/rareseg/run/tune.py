@@ -1,17 +1,14 @@
-"""Choose the operating points of a run's model from its select cases."""
+"""Choose the operating points of a run's model, or of another tool's scores."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from rareseg.data.files import atomic_write
-from rareseg.data.records import Case, Role
 from rareseg.decision.operating_point import (
     BY_HAND,
     Choice,
@@ -24,20 +21,15 @@ from rareseg.decision.operating_point import (
     fixed_point,
     usual_sizes,
 )
-from rareseg.errors import UsageError, nearest
-from rareseg.evaluation.component_storage import load_components, save_components
+from rareseg.errors import UsageError
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.scores import ScoreTable
-from rareseg.evaluation.storage import load_table, save_table
 from rareseg.evaluation.values import Value, format_value, is_defined
-from rareseg.prediction.bundle import Bundle, load_bundle, save_points
-from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
 from rareseg.report.evidence import evidence_lines
-from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
-from rareseg.run.model_card import write_model_card
+from rareseg.run.network_source import NetworkSource
 from rareseg.run.prepare import Say, nobody
-from rareseg.run.scoring import score_all
+from rareseg.run.sources import ScoreSource, asked_regions
 
 Chosen = Mapping[str, OperatingPoint | Infeasible]
 """What was found for each region: a point, or why there is none."""
@@ -108,114 +100,42 @@ def tune(
     track: Track = silent,
     say: Say = nobody,
 ) -> Chosen:
-    """Choose the operating point of every region, or of one, and store it in the run's bundle.
+    """Choose the operating point of every region of a run, or of one, and store it.
 
-    As :func:`choose_points`, without the frontier. ``maximize`` is an objective or a :class:`Goal`
-    with its limits. ``smallest`` are the smallest components to choose from: None keeps components
-    of any size, "search" tries 0 and the powers of two up to half the median lesion. With sizes,
-    and for goals that count lesions, thresholds are those of the component table's grid.
+    As :func:`tune_source`, with the rule made of ``maximize`` and ``smallest``
+    (:meth:`Rule.of`). Raises :class:`RunError` for a folder that is no finished run.
     """
+    source = NetworkSource.open(run, device=device)
     rule = Rule.of(maximize, smallest)
-    choices = choose_points(run, rule, region=region, device=device, track=track, say=say)
+    choices = tune_source(source, rule, region=region, track=track, say=say)
     return {name: choice.found for name, choice in choices.items()}
 
 
-def choose_points(
-    run: Path | str,
-    rule: Rule,
+def tune_source(
+    source: ScoreSource,
+    rule: Rule | None = None,
     *,
     region: str | None = None,
-    device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = nobody,
 ) -> Mapping[str, Choice]:
-    """Choose the operating point of every region, or of one; store it and what it was chosen from.
+    """Choose the operating point of every region of some scores, or of one, and store it.
 
-    Points are chosen on the select cases alone. A region without a positive select case, or whose
-    cases keep no limit, gets no point and the reason. The frontier of each region is said, and
-    written to ``decision.json``. Raises :class:`UsageError` for an unknown region and
-    :class:`RunError` for a folder that is no finished run.
+    Points are chosen on the select cases alone, by the source's own objective where no rule is
+    given. A region without a positive select case, or whose cases keep no limit, gets no point and
+    the reason; a point that was in use stays. The frontier of each region is said, and kept with
+    the point. Raises :class:`UsageError` for an unknown region.
     """
-    folder = open_run(Path(run))
-    bundle = load_bundle(folder.bundle)
-    regions = asked_regions(bundle.classes.regions, region)
-    tables = select_tables(folder, bundle, device=device, track=track)
-    choices = {name: rule.choose(tables, name) for name in regions}
-    points = {name: choice.found for name, choice in choices.items()}
-    save_points(
-        folder.bundle,
-        {name: point for name, point in points.items() if isinstance(point, OperatingPoint)},
-    )
-    write_choices(folder.decision, choices)
-    write_model_card(folder)
+    asked_regions(source.classes.regions, region)
+    tables = source.tables(track)
+    rule = rule or Rule.of(source.objective)
+    names = asked_regions(source.regions(track), region)
+    choices = {name: rule.choose(tables, name) for name in names}
+    source.keep(source.decisions().choose(choices))
     for choice in choices.values():
         for line in describe_choice(choice):
             say(line)
     return choices
-
-
-def asked_regions(regions: Collection[str], region: str | None) -> tuple[str, ...]:
-    """Return all regions, or the one that is asked for; UsageError where it is none of them."""
-    if region is None:
-        return tuple(regions)
-    if region not in regions:
-        raise UsageError(
-            f"--region {region!r} is not a region of this model{nearest(region, regions)}; "
-            f"allowed are {', '.join(regions)}."
-        )
-    return (region,)
-
-
-def choice_record(choice: Choice) -> dict[str, Any]:
-    """Return a choice as plain JSON values: the point or why there is none, and the frontier."""
-    found = choice.found
-    return {
-        "found": {"infeasible": found.reason} if isinstance(found, Infeasible) else found.to_dict(),
-        "frontier": [point.to_dict() for point in choice.frontier.points],
-    }
-
-
-def write_choices(path: Path, choices: Mapping[str, Choice]) -> None:
-    """Write what was chosen from, in place of what was written for these regions before."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known |= {name: choice_record(choice) for name, choice in choices.items()}
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-
-
-def select_tables(
-    folder: RunFolder, bundle: Bundle, *, device: str | torch.device, track: Track = silent
-) -> tuple[ScoreTable, ComponentTable]:
-    """Return the scores and the components of the run's select cases, which are found once.
-
-    Of a run in folds, those of the cases that were learnt from, each by the network that had not
-    seen it; training wrote them.
-    """
-    if folder.folds.is_file():
-        return load_table(folder.scores("out-of-fold")), load_components(
-            folder.components("out-of-fold")
-        )
-    scores, components = folder.scores("select"), folder.components("select")
-    if scores.is_file() and components.is_file():
-        return load_table(scores), load_components(components)
-    scored = score_all(
-        Predictor(bundle, device=device),
-        cases_of(folder, "select"),
-        role="select",
-        closely=True,
-        track=track,
-        doing="scoring select cases",
-    )
-    save_components(scored.components, components)
-    save_table(scored.table, scores)
-    return scored.table, scored.components
-
-
-def cases_of(folder: RunFolder, role: Role) -> list[Case]:
-    """Return the run's cases that play ``role``."""
-    roles = read_split(folder.split)
-    dataset = DataOptions(**read_about(folder)).open()
-    return [case for case in dataset.cases if roles.get(case.id) == role]
 
 
 def describe(found: OperatingPoint | Infeasible) -> str:

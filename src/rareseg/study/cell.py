@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.records import Case
-from rareseg.decision.operating_point import OperatingPoint, apply_point, default_point
+from rareseg.decision.decisions import Decisions
+from rareseg.decision.operating_point import apply_point
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.comparison import Headline, headline
 from rareseg.evaluation.scores import region_scores
 from rareseg.evaluation.values import is_defined
-from rareseg.prediction.bundle import load_bundle
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track, silent
 from rareseg.run.memory import full_memory_named
-from rareseg.run.points import points_in_use
 from rareseg.run.prepare import Given, Say, nobody
 from rareseg.run.scoring import Points, score_all, score_each
 from rareseg.run.train import learn
@@ -124,30 +124,27 @@ def run_cell(
     )
     trained = time.monotonic()
     tune(run.root, maximize=cell.recipe.decision.maximize, device=fabric.device, track=track)
-    bundle = load_bundle(run.bundle)
-    predictor = Predictor(bundle, device=fabric.device)
-    halves = {region: default_point(region) for region in bundle.classes.regions}
-    chosen = points_in_use(bundle.points, bundle.classes.regions)
+    decisions = load_decisions(run.bundle)
+    scorer = ImageScorer(load_model(run.bundle), device=fabric.device)
+    # A region without a point of its own is cut at 0.5 in both.
+    halves = Decisions.none(decisions.regions).points_in_use
+    chosen = decisions.points_in_use
     cases = [case for case in ground.dataset.cases if roles[case.id] == "test"]
     scored = score_all(
-        predictor,
+        scorer,
         cases,
         role="test",
-        # A region without a point of its own is cut at 0.5 in both.
-        points=(halves, {**halves, **chosen}),
+        points=(halves, chosen),
         track=track,
         doing="scoring test cases",
     )
-    masks = _masks(predictor, [case for case in cases if case.id in shown], {**halves, **chosen})
+    masks = _masks(scorer, [case for case in cases if case.id in shown], chosen)
     return CellResult(
         headlines={
             cut: tuple(_plain(result) for result in results)
             for cut, results in zip((HALF, CHOSEN), scored.results, strict=True)
         },
-        points={
-            region: point.to_dict() if isinstance(point, OperatingPoint) else None
-            for region, point in bundle.points.items()
-        },
+        points={region: point.to_dict() for region, point in decisions.points.items()},
         masks=tuple(masks),
         seconds=time.monotonic() - started,
         training_seconds=trained - started,
@@ -161,11 +158,11 @@ def _plain(result: CaseResult) -> Headline:
     return Headline(line.case_id, line.region, line.group, values)
 
 
-def _masks(predictor: Predictor, cases: Sequence[Case], points: Points) -> list[Mask]:
+def _masks(scorer: ImageScorer, cases: Sequence[Case], points: Points) -> list[Mask]:
     """Return the masks of every region in the slice of each case that holds most foreground."""
-    classes = predictor.bundle.classes
+    classes = scorer.model.classes
     found = []
-    for scored in score_each(predictor, cases):
+    for scored in score_each(scorer, cases):
         plane = telling_plane(scored.labels)
         scores = region_scores(scored.probabilities, classes)
         for region, point in points.items():

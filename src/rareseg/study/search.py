@@ -19,9 +19,11 @@ from rareseg.errors import RaresegError, RunError, UsageError
 from rareseg.evaluation.values import is_defined
 from rareseg.progress import Track, silent
 from rareseg.recipe import Overrides, Recipe, merge, to_yaml
+from rareseg.run.network_source import NetworkSource
 from rareseg.run.prepare import Given, Say, nobody
+from rareseg.run.sources import asked_regions
 from rareseg.run.train import learn
-from rareseg.run.tune import Rule, asked_regions, choose_points
+from rareseg.run.tune import Rule, tune_source
 from rareseg.study.design import Roles, code_hash, data_hash, make_design
 from rareseg.study.ground import Ground, Job, find_ground, helpers, settle
 from rareseg.study.rows import Row
@@ -252,9 +254,8 @@ def _train(work: _Work, trial: optuna.Trial, track: Track) -> float:
         track=track,
     )
     rule = Rule(work.wanted.goal)
-    choices = choose_points(
-        run.root, rule, region=work.wanted.region, device=fabric.device, track=track
-    )
+    source = NetworkSource.open(run.root, device=fabric.device)
+    choices = tune_source(source, rule, region=work.wanted.region, track=track)
     values = []
     for choice in choices.values():
         point = choice.found

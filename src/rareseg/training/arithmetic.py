@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rareseg.data.records import Classes
 from rareseg.prediction.networks import build_network
-from rareseg.prediction.predictor import (
+from rareseg.prediction.scorer import (
     autocast,
     computes_in_bf16,
     memory_layout,

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from rareseg.errors import RunError
 from rareseg.prediction.networks import encoder
-from rareseg.prediction.predictor import memory_layout
+from rareseg.prediction.scorer import memory_layout
 from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe, TrainingSection
 from rareseg.sampling.augment import augment

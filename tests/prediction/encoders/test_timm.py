@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from rareseg.errors import RecipeError
-from rareseg.prediction.bundle import load_bundle
+from rareseg.prediction.bundle import load_model
 from rareseg.prediction.encoders import efficientnet_lite as lite
 from rareseg.prediction.encoders.efficientnet_lite import EfficientNetLite
 from rareseg.prediction.encoders.registry import encoder_called
@@ -241,7 +241,7 @@ def test_it_trains_and_predicts(specks, call, settings, tmp_path):
     wishes = [part for pair in pairs if "network.width" not in pair[1] for part in pair]
     called = call("train", specks, "--out", run, *wishes)
     assert called.code == 0, called.err
-    assert load_bundle(run / "bundle").recipe.network.encoder == "convnext_atto"
+    assert load_model(run / "bundle").recipe.network.encoder == "convnext_atto"
     images.mkdir()
     noise = np.random.default_rng(0).integers(0, 255, (70, 50), dtype=np.uint8)
     PIL.Image.fromarray(noise).save(images / "a.png")

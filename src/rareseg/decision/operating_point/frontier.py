@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from rareseg.decision.operating_point.search import Problem
 from rareseg.evaluation.bins import bin_edges, bin_of
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.scores import ScoreTable
-from rareseg.evaluation.values import Undefined, Value, value_to_json
+from rareseg.evaluation.values import Undefined, Value, value_from_json, value_to_json
 
 _POINTS = 9
 """How many points a frontier shows, beside those that are named."""
@@ -70,12 +70,26 @@ class FrontierPoint:
             "notes": list(self.notes),
         }
 
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> FrontierPoint:
+        """Return what :meth:`to_dict` wrote; TypeError, KeyError or ValueError for another."""
+        values: dict[str, Any] = {
+            name: value_from_json(own) if name in _UNDEFINED or isinstance(own, dict) else own
+            for name, own in record.items()
+        }
+        return cls(**{**values, "notes": tuple(record["notes"])})
+
 
 @dataclass(frozen=True)
 class Frontier:
     """Points in ascending order of what they falsely show."""
 
     points: tuple[FrontierPoint, ...] = ()
+
+    @classmethod
+    def from_dicts(cls, records: Iterable[Mapping[str, Any]]) -> Frontier:
+        """Return the frontier of points that were written as plain JSON values."""
+        return cls(tuple(FrontierPoint.from_dict(record) for record in records))
 
     @staticmethod
     def measures(table: ScoreTable | ComponentTable) -> tuple[Measure, ...]:

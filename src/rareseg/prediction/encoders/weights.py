@@ -17,7 +17,6 @@ from torch import Tensor
 from rareseg.errors import RecipeError
 from rareseg.prediction.encoders.encoder import Encoder, Weights
 from rareseg.prediction.encoders.registry import encoder_called
-from rareseg.prediction.notices import Attribution
 from rareseg.prediction.transfer import (
     Transfer,
     file_digest,
@@ -28,6 +27,7 @@ from rareseg.prediction.transfer import (
     read_weights,
     weights_file,
 )
+from rareseg.prediction.weights_origin import Attribution
 from rareseg.recipe.networks import NO_WEIGHTS, EncoderUNetSection
 
 SETTING = "network.encoder_weights"

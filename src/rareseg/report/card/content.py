@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.records import Role
+from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.evaluation.scorecard import RegionScorecard, Scorecard
-from rareseg.prediction.bundle import Bundle
+from rareseg.prediction.model import Model
 from rareseg.report.content import Sentence
 
 
@@ -52,17 +53,15 @@ class CardFigures:
 class CardContent:
     """What a card is made from.
 
-    ``weights_sha256`` is the digest of the bundle's weights, ``roles`` lead from case id to role,
-    ``in_folds`` says that several networks learned in cross-validation, ``infeasible`` why a
-    region has no operating point. ``figures`` are of the test cases, None where none were scored.
+    ``roles`` lead from case id to role, ``in_folds`` says that several networks learned in
+    cross-validation. ``figures`` are of the test cases, None where none were scored.
     """
 
-    bundle: Bundle
-    weights_sha256: str
+    model: Model
+    decisions: Decisions
     fingerprint: Fingerprint
     roles: Mapping[str, Role]
     in_folds: bool = False
-    infeasible: Mapping[str, str] = field(default_factory=dict)
     figures: CardFigures | None = None
 
     @property
@@ -86,5 +85,5 @@ class CardContent:
 
     def positives(self, role: Role, region: str) -> int:
         """Return how many cases of ``role`` hold the region."""
-        members = self.bundle.classes.regions[region]
+        members = self.model.classes.regions[region]
         return sum(any(case.voxels[k] for k in members) for case in self.cases(role))

@@ -37,7 +37,7 @@ def evaluation_data(content: CardContent) -> list[str]:
 
 def training_data(content: CardContent) -> list[str]:
     """Return the cases of each role, what they hold, and the digest of all."""
-    regions = content.bundle.classes.regions
+    regions = content.model.classes.regions
     purposes = FOLD_PURPOSES if content.in_folds else ROLE_PURPOSES
     counts = role_counts(content.fingerprint.cases, content.roles)
     rows = [
@@ -58,14 +58,14 @@ def training_data(content: CardContent) -> list[str]:
         ),
         "",
         "Digest of the whole data set (SHA-256 of the names, sizes and times of its files, and of "
-        f"what is declared of them): {content.bundle.trained['data']}.",
+        f"what is declared of them): {content.model.training.data}.",
     ]
 
 
 def limits(content: CardContent) -> list[str]:
     """Return what the data say about how far the model can be relied on."""
     lines = []
-    for region in content.bundle.classes.regions:
+    for region in content.model.classes.regions:
         positive = content.positives("train", region)
         if positive < FEW_CASES:
             lines.append(f"- {region} was learned from only {count(positive, 'positive case')}.")

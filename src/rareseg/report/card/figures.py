@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rareseg.decision.operating_point import OperatingPoint
+from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.intervals import INDEPENDENT_IMAGES
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
@@ -17,23 +17,21 @@ _AGAIN = "`rareseg evaluate RUN DATA --out DIR` on the data of the run measures 
 
 def metrics(content: CardContent) -> list[str]:
     """Return what is measured, where each region is cut, and what its scores mean."""
-    bundle = content.bundle
     lines = [
         "Dice, IoU, precision and recall are means over the cases in which the region is present; "
         "false alarms are the share of the other cases in which anything is left on; objects are "
         "connected parts of the region. Operating points:",
         "",
     ]
-    for region in bundle.classes.regions:
-        point = bundle.points.get(region)
-        why = content.infeasible.get(region, "none was chosen")
-        said = f"no operating point: {why}" if point is None else _cut(point, content.element)
-        lines.append(f"- {region}: {said}.")
-        if point is not None:
-            lines += [f"  - {line}." for line in evidence_lines(point)]
+    for region, found in content.decisions.found.items():
+        if isinstance(found, Infeasible):
+            lines.append(f"- {region}: no operating point: {found.reason}.")
+            continue
+        lines.append(f"- {region}: {_cut(found, content.element)}.")
+        lines += [f"  - {line}." for line in evidence_lines(found)]
     lines += ["", "Scores as probabilities:", ""]
-    for region in bundle.classes.regions:
-        fitted = bundle.calibration.get(region)
+    for region, decision in content.decisions.regions.items():
+        fitted = decision.calibration
         said = f"{region}: not calibrated, read them as ranks"
         lines.append(f"- {said if fitted is None else fitted.sentence}.")
     return lines
@@ -46,7 +44,7 @@ def measured(content: CardContent) -> list[str]:
         return [f"Nothing was measured; {_AGAIN}."]
     lines: list[str] = []
     methods: set[str] = set()
-    for region in content.bundle.classes.regions:
+    for region in content.model.classes.regions:
         parts = figures.parts(region)
         lines += [f"### {region}", ""]
         if not parts:
@@ -68,11 +66,9 @@ def measured(content: CardContent) -> list[str]:
 
 def certificates(content: CardContent) -> list[str]:
     """Return what is promised of the points in use, and under which arithmetic."""
-    bundle = content.bundle
     lines = []
-    for region in bundle.classes.regions:
-        point = bundle.points.get(region)
-        statements = bundle.certificates.get(region, ())
+    for region, decision in content.decisions.regions.items():
+        point, statements = decision.point, decision.statements
         own = [one for one in statements if point is not None and one.speaks_of(point)]
         for statement in own:
             sentence = statement.sentence
@@ -93,14 +89,14 @@ def certificates(content: CardContent) -> list[str]:
 
 def findings(content: CardContent) -> list[str]:
     """Return what the verdict warns of, and what was not measured."""
-    bundle, figures = content.bundle, content.figures
+    figures = content.figures
     lines = []
-    for region in bundle.classes.regions:
+    for region, decision in content.decisions.regions.items():
         parts = () if figures is None else figures.parts(region)
         if figures is None or not parts:
             lines.append(f"- {region} was not measured on cases that the model had not seen.")
             continue
-        point = bundle.points.get(region)
+        point = decision.point
         if point is not None and not figures.are_at(point):
             lines.append(f"- {region} was not measured at the point in use; {_AGAIN}.")
             continue
@@ -146,7 +142,7 @@ def _where(content: CardContent, part: RegionScorecard) -> str:
         cut += f", gate {threshold(part.gate)}"
     if part.smallest_component > 1:
         cut += f", smallest component {part.smallest_component:,}"
-    point, figures = content.bundle.points.get(part.region), content.figures
+    point, figures = content.decisions.regions[part.region].point, content.figures
     if point is None:
         return f"{cut}; no operating point is in use."
     if figures is not None and not figures.are_at(point):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rareseg.data.preprocess import Preprocessing
-from rareseg.prediction.bundle import Bundle
 from rareseg.prediction.encoders.efficientnet_lite import NAMES as OWN_ENCODERS
-from rareseg.prediction.notices import LICENCES, NOTICE, attributions_of
+from rareseg.prediction.model import Model
+from rareseg.prediction.notices import LICENCES, NOTICE
+from rareseg.prediction.training_facts import TrainingFacts
+from rareseg.prediction.weights_origin import Attribution, attributions_of
 from rareseg.recipe import TrainingSection
 from rareseg.report.card.content import CardContent
 from rareseg.report.wording import count
@@ -24,33 +25,33 @@ _NORMALISATION = {
 
 def details(content: CardContent) -> list[str]:
     """Return what the model is and how it came about."""
-    bundle = content.bundle
-    classes, recipe, trained = bundle.classes, bundle.recipe, bundle.trained
+    model = content.model
+    classes, recipe, training = model.classes, model.recipe, model.training
     named = [f"{name} ({k})" for name, k in zip(classes.names, classes.values, strict=True)]
     regions = [
         f"{region} = {' + '.join(classes.names[k] for k in members)}"
         for region, members in classes.regions.items()
     ]
-    numbers = sum(tensor.numel() for tensor in bundle.weights.values())
+    numbers = sum(tensor.numel() for tensor in model.weights.values())
     phases = [phase.title for phase in recipe.sampling.phases or ()]
-    owed = attributions_of(trained)
+    owed = attributions_of(training.encoder_weights, training.initial_weights)
     return [
         f"- Task: say of each {content.element} which class it belongs to. Classes and their mask "
         f"values: {', '.join(named)}.",
         f"- Regions, unions of classes with a mask of their own: {'; '.join(regions)}.",
-        f"- Network: {_network(bundle)}; {numbers:,} numbers in weights.safetensors, SHA-256 "
-        f"{content.weights_sha256}.",
-        *_beginnings(trained),
-        f"- Training: {count(int(trained['steps']), 'step')}, of which the weights of step "
-        f"{trained['best_step']:,} were kept"
+        f"- Network: {_network(model)}; {numbers:,} numbers in weights.safetensors, SHA-256 "
+        f"{model.digest}.",
+        *_beginnings(training),
+        f"- Training: {count(training.steps, 'step')}, of which the weights of step "
+        f"{training.best_step:,} were kept"
         + (", as their running average" if recipe.training.average else "")
         + f"; batches of {recipe.sampling.batch_size} windows of "
         f"{_extent(recipe.sampling.patch_size)}; sampling "
         f"{', then '.join(phases) or recipe.sampling.strategy}; loss {recipe.loss.name}; learning "
         f"rate {_rate(recipe.training)}; seed {recipe.training.seed}. The whole recipe is in "
         "bundle.json.",
-        f"- Trained with rareseg {trained.get('rareseg', '(version not recorded)')}, finished on "
-        f"{trained.get('finished', '(date not recorded)')}.",
+        f"- Trained with rareseg {training.rareseg or '(version not recorded)'}, finished on "
+        f"{training.finished or '(date not recorded)'}.",
         f"- Licence: the weights were made from weights under {' and '.join(_licences(owed))}, see "
         f"{NOTICE} and {LICENCES}/, which go with every copy."
         if owed
@@ -60,20 +61,20 @@ def details(content: CardContent) -> list[str]:
 
 def intended_use(content: CardContent) -> list[str]:
     """Return what the model is for, what it takes, and how it is called."""
-    bundle = content.bundle
-    files = int(bundle.trained["files_per_case"])
+    model = content.model
+    files = model.training.files_per_case
     kinds = sorted({case.dtype for case in content.fingerprint.cases})
-    taken = "plane by plane" if bundle.recipe.data.dimension == 2 else "as volumes"
+    taken = "plane by plane" if model.recipe.data.dimension == 2 else "as volumes"
     lines = [
         f"For {content.images} like those that it learned from; of others nothing was measured.",
         "",
-        f"- Input: {content.images} with {count(bundle.channels, 'channel')}"
+        f"- Input: {content.images} with {count(model.channels, 'channel')}"
         + (f" in {files} files, in the order of training" if files > 1 else "")
         + f", number type {' or '.join(kinds)}"
         + ("." if content.of_photographs else f", taken {taken}."),
-        f"- Resolution: {_resolution(bundle.preprocessing, content.element)}.",
-        f"- Normalisation: {_normalisation(bundle.preprocessing)}.",
-        f"- Arithmetic: {_arithmetic(bundle)}. Under another, scores differ and certificates are "
+        f"- Resolution: {_resolution(model.preprocessing, content.element)}.",
+        f"- Normalisation: {_normalisation(model.preprocessing)}.",
+        f"- Arithmetic: {_arithmetic(model)}. Under another, scores differ and certificates are "
         "void.",
         "- Output: for each image a label map, and a mask for each region.",
         "",
@@ -84,7 +85,7 @@ def intended_use(content: CardContent) -> list[str]:
         "BUNDLE is the folder of this card; nothing else of the run is needed, and nothing is "
         "downloaded.",
     ]
-    if getattr(bundle.recipe.network, "encoder", OWN_ENCODERS[0]) not in OWN_ENCODERS:
+    if getattr(model.recipe.network, "encoder", OWN_ENCODERS[0]) not in OWN_ENCODERS:
         lines.append("The encoder is one of timm's: `pip install 'rareseg[encoders]'`.")
     return lines
 
@@ -95,37 +96,37 @@ def _rate(training: TrainingSection) -> str:
     return rate if share == 1.0 else f"{rate}, {share:g} of it in the encoder"
 
 
-def _network(bundle: Bundle) -> str:
+def _network(model: Model) -> str:
     """Return the network with its settings, and how several are joined."""
-    section = bundle.recipe.network.model_dump(mode="json")
+    section = model.recipe.network.model_dump(mode="json")
     # Where the encoder's weights came from stands on a line of its own, without a folder.
     settings = {key: own for key, own in section.items() if key not in ("name", "encoder_weights")}
     told = ", ".join(f"{key} {json.dumps(own)}" for key, own in settings.items()).replace('"', "")
     name = f"{section['name']} ({told})"
-    if bundle.cascade is not None:
-        return f"two stages, {bundle.cascade.first_stage} networks and then one, each {name}"
-    return name if bundle.members == 1 else f"the mean of {bundle.members} networks, each {name}"
+    if model.cascade is not None:
+        return f"two stages, {model.cascade.first_stage} networks and then one, each {name}"
+    return name if model.members == 1 else f"the mean of {model.members} networks, each {name}"
 
 
-def _beginnings(trained: Mapping[str, Any]) -> list[str]:
+def _beginnings(training: TrainingFacts) -> list[str]:
     """Return which earlier weights the network began with, whatever folder they lay in."""
     lines = []
-    for key, what in (("encoder_weights", "Encoder"), ("initial_weights", "Network")):
-        record = trained.get(key)
-        if not record:
+    for what, origin in (
+        ("Encoder", training.encoder_weights),
+        ("Network", training.initial_weights),
+    ):
+        if origin is None:
             continue
-        licence, taken = record.get("licence"), len(record["taken"])
         # Without a licence the source is a path of the machine that trained.
-        source = record["source"] if licence else re.split(r"[\\/]", record["source"])[-1]
+        source = origin.source if origin.licence else re.split(r"[\\/]", origin.source)[-1]
         lines.append(
-            f"- {what} began with {source}, licence {licence or 'not known'}: {taken} of "
-            f"{taken + len(record['unlike']) + len(record['absent'])} tensors; file SHA-256 "
-            f"{record['sha256']}."
+            f"- {what} began with {source}, licence {origin.licence or 'not known'}: "
+            f"{len(origin.taken)} of {origin.n_tensors} tensors; file SHA-256 {origin.sha256}."
         )
     return lines or ["- All weights began at random."]
 
 
-def _licences(owed: Sequence[Any]) -> list[str]:
+def _licences(owed: Sequence[Attribution]) -> list[str]:
     return sorted({part.licence for part in owed})
 
 
@@ -151,14 +152,14 @@ def _normalisation(preprocessing: Preprocessing) -> str:
     return f"{clip}channels less {means}, over {spreads}"
 
 
-def _arithmetic(bundle: Bundle) -> str:
+def _arithmetic(model: Model) -> str:
     """Return what scores depend on beside weights and image."""
-    settings = bundle.recipe.prediction
+    settings = model.recipe.prediction
     tile = "the whole image at once"
     if settings.tile is not None:
         tile = f"windows of {_extent(settings.tile)} that overlap by {settings.overlap:g}"
     mirrored = ", averaged over mirrored images" if settings.mirror else ""
-    return f"precision {bundle.precision}, {tile}{mirrored}"
+    return f"precision {model.precision}, {tile}{mirrored}"
 
 
 def _extent(sides: Sequence[float]) -> str:

@@ -34,7 +34,7 @@ def model_card(content: CardContent) -> str:
         ("Ethical considerations", [_ETHICS]),
         ("Caveats and recommendations", [*findings(content), *limits(content)]),
     )
-    classes = ", ".join(content.bundle.classes.names[1:])
+    classes = ", ".join(content.model.classes.names[1:])
     lines = [f"# Model card: segmentation of {classes}", "", _HEAD]
     for title, own in sections:
         lines += ["", f"## {title}", "", *own]

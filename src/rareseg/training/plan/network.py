@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rareseg.prediction.bundle import load_bundle
+from rareseg.prediction.bundle import load_model
 from rareseg.prediction.transfer import bundle_of, weights_file
 from rareseg.recipe import NETWORK_SECTIONS
 from rareseg.recipe.networks import NO_ENCODER
@@ -19,7 +19,7 @@ def plan_network(draft: Draft, dimension: int) -> None:
     weights = draft.overrides.get("training", {}).get("initial_weights")
     bundle = None if weights is None else bundle_of(weights_file(Path(weights)))
     if bundle is not None:
-        earlier = load_bundle(bundle).recipe.network.model_dump(mode="json")
+        earlier = load_model(bundle).recipe.network.model_dump(mode="json")
         name = draft.overrides.get("network", {}).get("name", earlier["name"])
         for key, value in NETWORK_SECTIONS.keep_readable(earlier, name).items():
             draft.choose(f"network.{key}", value, "as in the weights to begin with")

@@ -11,22 +11,44 @@ import pytest
 
 from rareseg.data.formats import read_image
 from rareseg.data.presences import NAME, write_presences
+from rareseg.decision.decisions import Decisions
 from rareseg.decision.guarantees import make_promise
 from rareseg.decision.operating_point import choose_operating_point
 from rareseg.errors import DataError, ScoreError
 from rareseg.evaluation.scores import score_cases, score_regions
 from rareseg.evaluation.storage import load_table
-from rareseg.prediction.bundle import load_bundle
-from rareseg.prediction.predictor import Predictor
+from rareseg.prediction.bundle import load_model
+from rareseg.prediction.scorer import ImageScorer
+from rareseg.progress import silent
+from rareseg.run.certify import certify_source
+from rareseg.run.evaluate import evaluate_source
+from rareseg.run.file_scores import ScoreFiles
+from rareseg.run.file_source import AboutScores, FileSource
 from rareseg.run.folder import DataOptions
-from rareseg.run.outside import certify_outside, tune_outside
-from rareseg.run.outside_evaluate import evaluate_outside
-from rareseg.run.outside_points import load_outside_points
-from rareseg.run.outside_scores import Outside
 from rareseg.run.predict import predict
+from rareseg.run.prepare import nobody
+from rareseg.run.tune import tune_source
 
 SIDE = 24
 REGION = "foreground"
+
+
+def tune_files(files, out, *, rule=None, region=None, say=nobody):
+    source = FileSource.to_decide(files, out, roles=("select",), track=silent)
+    return tune_source(source, rule, region=region, say=say)
+
+
+def certify_files(files, promise, out, *, rule=None, region=None, say=nobody):
+    source = FileSource.to_decide(files, out, roles=("select", "certify"), track=silent)
+    return certify_source(source, promise, rule=rule, region=region, say=say)
+
+
+def evaluate_files(files, out, *, points=None):
+    return evaluate_source(FileSource.to_judge(files, points, track=silent), out)
+
+
+def decisions_in(folder):
+    return Decisions.load(folder, AboutScores.read(folder).classes.regions)
 
 
 def draw(seed):
@@ -58,7 +80,7 @@ def made(tmp_path):
         )
         np.save(tmp_path / "scores" / f"{name}.npy", scores[name])
     write_presences(tmp_path / "scores" / NAME, {c: {REGION: q} for c, q in told.items()})
-    return Outside(tmp_path / "scores", DataOptions(str(tmp_path / "data"))), masks, scores, told
+    return ScoreFiles(tmp_path / "scores", DataOptions(str(tmp_path / "data"))), masks, scores, told
 
 
 def lines_of(path):
@@ -67,26 +89,26 @@ def lines_of(path):
 
 
 def test_points_are_those_that_the_arrays_give(made, tmp_path):
-    outside, masks, scores, told = made
-    found = tune_outside(outside, tmp_path / "points")[REGION].found
+    files, masks, scores, told = made
+    found = tune_files(files, tmp_path / "points")[REGION].found
     table = score_cases(scores, masks, role="select", presence=told)
     assert found == choose_operating_point(table, region=REGION)
     stored = load_table(tmp_path / "points" / "scores" / "select.npz")
     assert {row.case_id: row.image_score for row in stored} == {
         row.case_id: row.image_score for row in table
     }
-    assert load_outside_points(tmp_path / "points").with_presence
+    assert AboutScores.read(tmp_path / "points").with_presence
 
 
 def test_what_is_told_silences_what_the_scores_alone_cannot(made, tmp_path):
-    outside, _, _, told = made
-    tune_outside(outside, tmp_path / "points")
-    evaluation = evaluate_outside(outside, tmp_path / "with", points=tmp_path / "points")
+    files, _, _, told = made
+    tune_files(files, tmp_path / "points")
+    evaluation = evaluate_files(files, tmp_path / "with", points=tmp_path / "points")
     lines = lines_of(evaluation.cases_csv)
     assert {case: float(line["presence"]) for case, line in lines.items()} == told
     (tmp_path / "scores" / NAME).unlink()
-    tune_outside(outside, tmp_path / "blind_points")
-    blind = evaluate_outside(outside, tmp_path / "blind", points=tmp_path / "blind_points")
+    tune_files(files, tmp_path / "blind_points")
+    blind = evaluate_files(files, tmp_path / "blind", points=tmp_path / "blind_points")
     silent = lines_of(blind.cases_csv)
     assert {line["presence"] for line in silent.values()} == {""}
 
@@ -102,38 +124,38 @@ def test_what_is_told_silences_what_the_scores_alone_cannot(made, tmp_path):
 
 
 def test_points_and_files_come_both_with_it_or_both_without(made, tmp_path):
-    outside, *_ = made
-    tune_outside(outside, tmp_path / "with")
+    files, *_ = made
+    tune_files(files, tmp_path / "with")
     aside = (tmp_path / "scores" / NAME).rename(tmp_path / NAME)
     with pytest.raises(
         ScoreError, match=r"chosen with image_scores\.csv, but .* holds no such file"
     ):
-        evaluate_outside(outside, tmp_path / "out", points=tmp_path / "with")
-    tune_outside(outside, tmp_path / "without")
+        evaluate_files(files, tmp_path / "out", points=tmp_path / "with")
+    tune_files(files, tmp_path / "without")
     aside.rename(tmp_path / "scores" / NAME)
     with pytest.raises(
         ScoreError, match=r"chosen without image_scores\.csv, but .* holds such a file"
     ):
-        evaluate_outside(outside, tmp_path / "out", points=tmp_path / "without")
+        evaluate_files(files, tmp_path / "out", points=tmp_path / "without")
 
 
 def test_promises_say_what_the_scores_came_with(made, tmp_path):
-    outside, *_ = made
+    files, *_ = made
     promise = make_promise("false alarm rate", 0.5, confidence=0.8)
-    certify_outside(outside, promise, tmp_path / "points")
-    (statement,) = load_outside_points(tmp_path / "points").certificates[REGION]
+    certify_files(files, promise, tmp_path / "points")
+    (statement,) = decisions_in(tmp_path / "points").statements[REGION]
     assert statement.arithmetic == {"scores": "read from files with image_scores.csv"}
 
 
 def test_errors_are_those_of_the_file(made, tmp_path):
-    outside, _, _, told = made
+    files, _, _, told = made
     path = tmp_path / "scores" / NAME
     write_presences(path, {c: {REGION: q} for c, q in told.items() if c != "case07"})
     with pytest.raises(DataError, match="no line for region 'foreground' of case 'case07'"):
-        tune_outside(outside, tmp_path / "points")
+        tune_files(files, tmp_path / "points")
     write_presences(path, {c: {"other": q} for c, q in told.items()})
     with pytest.raises(DataError, match="names the region 'other'"):
-        tune_outside(outside, tmp_path / "points")
+        tune_files(files, tmp_path / "points")
 
 
 @pytest.fixture(scope="module")
@@ -155,15 +177,15 @@ def trip(telling, plates, tmp_path_factory):
 
 def test_image_scores_survive_a_round_trip_through_files(trip):
     folder, run = trip
-    predictor = Predictor(load_bundle(run / "bundle"))
-    classes = predictor.bundle.classes
-    outside = Outside(folder / "out" / "probabilities", DataOptions(str(folder / "data")))
-    evaluation = evaluate_outside(outside, folder / "evaluation")
+    scorer = ImageScorer(load_model(run / "bundle"))
+    classes = scorer.model.classes
+    files = ScoreFiles(folder / "out" / "probabilities", DataOptions(str(folder / "data")))
+    evaluation = evaluate_files(files, folder / "evaluation")
     lines = lines_of(evaluation.cases_csv)
     assert len(lines) == 14
     for path in sorted((folder / "data" / "images").iterdir()):
         image = read_image((path,))
-        found = predictor.predict(image)
+        found = scorer.score(image)
         row = score_regions(
             found.probabilities, np.zeros(image.array.shape[1:], np.uint8), classes,
             case_id=path.stem, presence=found.presence,

@@ -9,9 +9,11 @@ import torch
 from rareseg.data.preprocess import Preprocessing, network_input
 from rareseg.data.records import Classes, Geometry, Image
 from rareseg.errors import DataError
-from rareseg.prediction.bundle import Bundle
+from rareseg.evaluation.scores import region_scores
+from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
-from rareseg.prediction.predictor import Predictor, label_map, score_array
+from rareseg.prediction.scorer import ImageScorer, label_map, score_array
+from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import Recipe, make_recipe
 
 CPU = torch.device("cpu")
@@ -145,10 +147,11 @@ class TestWindows:
 class TestPredictor:
     CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"foreground": (1, 2), "b": (2,)})
 
-    def bundle(self, preprocessing, *, dimension=2) -> Bundle:
+    def bundle(self, preprocessing, *, dimension=2) -> Model:
         recipe = recipe_for(dimension)
         weights = network_for(recipe, channels=2).state_dict()
-        return Bundle(recipe, self.CLASSES, 2, preprocessing, "32", weights, {}, {})
+        facts = TrainingFacts(1, 1, "d")
+        return Model(recipe, self.CLASSES, 2, preprocessing, "32", weights, facts)
 
     def image(self, shape=(1, 30, 41), spacing=(1.0, 1.0, 1.0), dimension=2):
         values = np.random.default_rng(1).integers(0, 4000, (2, *shape)).astype(np.int16)
@@ -157,7 +160,7 @@ class TestPredictor:
     def test_it_scores_what_the_network_was_trained_on(self):
         bundle = self.bundle(Preprocessing())
         image = self.image()
-        found = Predictor(bundle).probabilities(image)
+        found = ImageScorer(bundle).probabilities(image)
         network = network_for(bundle.recipe, channels=2)
         network.load_state_dict(dict(bundle.weights))
         expected = score(network, network_input(image, bundle.preprocessing), bundle.recipe)
@@ -169,14 +172,14 @@ class TestPredictor:
         bundle = self.bundle(
             Preprocessing(dimension=dimension, target_spacing=target), dimension=dimension
         )
-        found = Predictor(bundle).probabilities(self.image((6, 30, 21), spacing, 3))
+        found = ImageScorer(bundle).probabilities(self.image((6, 30, 21), spacing, 3))
         assert found.shape == (3, 6, 30, 21)
         assert np.allclose(found.sum(axis=0), 1, atol=1e-5)
 
     def test_regions_add_up_their_classes(self):
-        predictor = Predictor(self.bundle(Preprocessing()))
-        scores = predictor.region_scores(self.image())
-        classes = predictor.probabilities(self.image())
+        scorer = ImageScorer(self.bundle(Preprocessing()))
+        classes = scorer.probabilities(self.image())
+        scores = region_scores(classes, scorer.model.classes)
         assert list(scores) == ["foreground", "b"]
         assert np.allclose(scores["foreground"], classes[1] + classes[2], atol=1e-6)
         assert np.array_equal(scores["b"], classes[2])
@@ -184,7 +187,7 @@ class TestPredictor:
     def test_other_channels_are_refused(self):
         image = self.image()
         with pytest.raises(DataError, match="has 1 channels, but the model was trained on 2"):
-            Predictor(self.bundle(Preprocessing())).probabilities(
+            ImageScorer(self.bundle(Preprocessing())).probabilities(
                 replace(image, array=image.array[:1])
             )
 

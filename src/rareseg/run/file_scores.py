@@ -44,7 +44,7 @@ _LOWEST_TOP = np.float32(1.0) / np.float32(255.0)
 
 
 @dataclass(frozen=True)
-class Outside:
+class ScoreFiles:
     """Scores that another tool wrote, and the references that they are held against.
 
     ``probabilities`` is a folder as :mod:`rareseg.data.probabilities` describes it; where it holds
@@ -59,7 +59,7 @@ class Outside:
 
 
 @dataclass(frozen=True)
-class OpenedOutside:
+class OpenedScores:
     """Scores and references that were found to fit by name.
 
     ``roles`` is empty where none was declared. ``channels`` are the declared regions in the order
@@ -98,13 +98,13 @@ class OpenedOutside:
         return digest.hexdigest()
 
 
-def open_outside(
-    outside: Outside,
+def open_scores(
+    wanted: ScoreFiles,
     *,
     roles: Sequence[Role],
     known: tuple[Classes, tuple[str, ...]] | None = None,
     track: Track = silent,
-) -> OpenedOutside:
+) -> OpenedScores:
     """List scores and references, see that they fit by name, and inspect the references.
 
     Every case of ``roles`` needs scores (all cases where no role is declared). ``known`` are the
@@ -115,11 +115,11 @@ def open_outside(
     fit; :class:`ProblemsError` for references with problems. That no reference is positive is no
     problem.
     """
-    dataset = outside.references.open()
-    declared = _roles(dataset, outside.split)
+    dataset = wanted.references.open()
+    declared = _roles(dataset, wanted.split)
     ids = [case.id for case in dataset.cases]
     files = list_probabilities(
-        Path(outside.probabilities), ids, [i for i in ids if declared.get(i, roles[0]) in roles]
+        Path(wanted.probabilities), ids, [i for i in ids if declared.get(i, roles[0]) in roles]
     )
     fingerprint = inspect_dataset(dataset, track=track)
     problems = other_than(fingerprint.problems, {"no positive case"})
@@ -144,11 +144,11 @@ def open_outside(
         needed = [i for i in ids if declared.get(i, roles[0]) in roles]
         presences = read_presences(table, known=ids, needed=needed, regions=classes.regions)
         _require_told(files.folder, files.regions, presences[needed[0]] if needed else None)
-    return OpenedOutside(dataset, fingerprint, files, declared, classes, channels, presences)
+    return OpenedScores(dataset, fingerprint, files, declared, classes, channels, presences)
 
 
-def score_outside(
-    opened: OpenedOutside,
+def read_scores(
+    opened: OpenedScores,
     cases: Sequence[Case],
     *,
     role: Role | None,
@@ -189,7 +189,7 @@ def score_outside(
     return scored
 
 
-def read_case(opened: OpenedOutside, case: Case) -> Iterator[tuple[ScoredCase, Classes]]:
+def read_case(opened: OpenedScores, case: Case) -> Iterator[tuple[ScoredCase, Classes]]:
     """Yield one case with all its classes, or where regions have scores of their own, each region.
 
     A region alone is scored as a class of its own against background. Raises
@@ -257,7 +257,7 @@ def _meaning(path: Path, n: int, classes: Classes, channels: tuple[str, ...]) ->
     )
 
 
-def _require_scores(opened: OpenedOutside, scored: Scored, n_cases: int) -> None:
+def _require_scores(opened: OpenedScores, scored: Scored, n_cases: int) -> None:
     """Raise ScoreError where cases differ in their regions, or the files look like masks."""
     folder = opened.files.folder
     for region in scored.table.regions:

@@ -12,19 +12,45 @@ import pytest
 import SimpleITK as sitk
 
 from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.decision.decisions import Decisions
 from rareseg.decision.guarantees import Certificate, Estimate, make_promise
-from rareseg.decision.operating_point import Infeasible, OperatingPoint, choose_operating_point
+from rareseg.decision.operating_point import (
+    Frontier,
+    Infeasible,
+    OperatingPoint,
+    choose_operating_point,
+)
 from rareseg.decision.promises import Kept
 from rareseg.errors import DataError, OutputError, ProblemsError, RunError, ScoreError, UsageError
 from rareseg.evaluation.scores import score_cases
+from rareseg.progress import silent
+from rareseg.run.certify import certify_source
+from rareseg.run.evaluate import evaluate_source
+from rareseg.run.file_scores import ScoreFiles
+from rareseg.run.file_source import AboutScores, FileSource
 from rareseg.run.folder import DataOptions
-from rareseg.run.outside import certify_outside, tune_outside
-from rareseg.run.outside_evaluate import evaluate_outside
-from rareseg.run.outside_points import load_outside_points
-from rareseg.run.outside_scores import Outside
-from rareseg.run.tune import Rule
+from rareseg.run.prepare import nobody
+from rareseg.run.tune import Rule, tune_source
 
 EASY = SpecksSettings(images=16, size=64, contrast=8.0, foreground_share=0.06, distractors=1)
+
+
+def tune_files(files, out, *, rule=None, region=None, say=nobody):
+    source = FileSource.to_decide(files, out, roles=("select",), region=region, track=silent)
+    return tune_source(source, rule, region=region, say=say)
+
+
+def certify_files(files, promise, out, *, rule=None, region=None, say=nobody):
+    source = FileSource.to_decide(files, out, roles=("select", "certify"), track=silent)
+    return certify_source(source, promise, rule=rule, region=region, say=say)
+
+
+def evaluate_files(files, out, *, points=None):
+    return evaluate_source(FileSource.to_judge(files, points, track=silent), out)
+
+
+def decisions_in(folder):
+    return Decisions.load(folder, AboutScores.read(folder).classes.regions)
 
 
 def rows_of(data):
@@ -73,7 +99,7 @@ def write_scores(folder, name, scores, form):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_specks(tmp_path_factory.mktemp("outside") / "data", replace(EASY, seed=3))
+    return write_specks(tmp_path_factory.mktemp("files") / "data", replace(EASY, seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +108,22 @@ def scores(data):
 
 
 @pytest.fixture
-def outside(data, scores, tmp_path):
+def files(data, scores, tmp_path):
     """The scores as 16-bit PNG, in a folder that may be changed."""
     for name, array in scores.items():
         write_scores(tmp_path / "scores", name, array, "png16")
-    return Outside(tmp_path / "scores", DataOptions(str(data)))
+    return ScoreFiles(tmp_path / "scores", DataOptions(str(data)))
+
+
+@pytest.fixture
+def split(data, tmp_path):
+    """Half of the cases select; of the others, positive and negative alike, certify or test."""
+    path = tmp_path / "split.csv"
+    rows = sorted(rows_of(data), key=lambda row: row["mask"] == "empty")
+    order = ["select", "certify", "select", "test"]
+    lines = [f"{row['id']},,{order[i % 4]}" for i, row in enumerate(rows)]
+    path.write_text("id,group,role\n" + "\n".join(lines) + "\n")
+    return path
 
 
 @pytest.mark.parametrize("form", ["png8", "png16", "nifti", "nnunet", "region"])
@@ -94,8 +131,8 @@ def test_every_format_gives_the_point_that_the_arrays_give(data, scores, tmp_pat
     for name, array in scores.items():
         write_scores(tmp_path / "scores", name, array, form)
     said = []
-    outside = Outside(tmp_path / "scores", DataOptions(str(data)))
-    choices = tune_outside(outside, tmp_path / "out", say=said.append)
+    files = ScoreFiles(tmp_path / "scores", DataOptions(str(data)))
+    choices = tune_files(files, tmp_path / "out", say=said.append)
     rows = rows_of(data)
     table = score_cases(
         {name: array.astype(np.float32) / np.float32(255) for name, array in scores.items()},
@@ -105,9 +142,9 @@ def test_every_format_gives_the_point_that_the_arrays_give(data, scores, tmp_pat
     )
     point = choices["foreground"].found
     assert point == choose_operating_point(table, region="foreground")
-    assert load_outside_points(tmp_path / "out").points == {"foreground": point}
+    assert decisions_in(tmp_path / "out").points == {"foreground": point}
     assert said[0].startswith("foreground: threshold")
-    assert json.loads((tmp_path / "out" / "decision.json").read_text())["foreground"]["frontier"]
+    assert decisions_in(tmp_path / "out").regions["foreground"].frontier.points
     assert sorted(path.name for path in (tmp_path / "out" / "scores").iterdir()) == [
         "select.npz",
         "select_components.npz",
@@ -115,9 +152,9 @@ def test_every_format_gives_the_point_that_the_arrays_give(data, scores, tmp_pat
 
 
 def test_new_cases_are_evaluated_at_the_points_as_scikit_learn_counts(
-    outside, data, scores, tmp_path, assert_agrees
+    files, data, scores, tmp_path, assert_agrees
 ):
-    points = tune_outside(outside, tmp_path / "out")
+    points = tune_files(files, tmp_path / "out")
     point = points["foreground"].found
     assert isinstance(point, OperatingPoint)
     new = write_specks(tmp_path / "new", replace(EASY, images=8, seed=99))
@@ -136,8 +173,8 @@ def test_new_cases_are_evaluated_at_the_points_as_scikit_learn_counts(
             tmp_path / "masks" / "foreground" / f"{row['id']}.png"
         )
         references[row["id"]] = None if row["mask"] in ("", "empty") else new / row["mask"]
-    evaluation = evaluate_outside(
-        Outside(tmp_path / "new_scores", DataOptions(str(new))),
+    evaluation = evaluate_files(
+        ScoreFiles(tmp_path / "new_scores", DataOptions(str(new))),
         tmp_path / "report",
         points=tmp_path / "out",
     )
@@ -167,14 +204,14 @@ def test_new_cases_are_evaluated_at_the_points_as_scikit_learn_counts(
     assert (tmp_path / "report" / "details.csv").is_file()
 
 
-def test_the_cases_that_points_were_chosen_on_are_called_so(outside, tmp_path):
-    tune_outside(outside, tmp_path / "out")
-    evaluation = evaluate_outside(outside, tmp_path / "report", points=tmp_path / "out")
+def test_the_cases_that_points_were_chosen_on_are_called_so(files, tmp_path):
+    tune_files(files, tmp_path / "out")
+    evaluation = evaluate_files(files, tmp_path / "report", points=tmp_path / "out")
     assert {result.role for result in evaluation.content.results} == {"select"}
     assert any("flatters" in sentence.text for sentence in evaluation.content.verdicts)
 
 
-def test_some_of_them_among_others_are_refused(outside, data, scores, tmp_path):
+def test_some_of_them_among_others_are_refused(files, data, scores, tmp_path):
     rows = rows_of(data)
     part = data.parent / "part"
     part.mkdir(exist_ok=True)
@@ -182,85 +219,75 @@ def test_some_of_them_among_others_are_refused(outside, data, scores, tmp_path):
         row["image"] = str(data / row["image"])
         row["mask"] = row["mask"] if row["mask"] in ("", "empty") else str(data / row["mask"])
     write_manifest(part, rows[:10])
-    small = Outside(tmp_path / "few", DataOptions(str(part)))
+    small = ScoreFiles(tmp_path / "few", DataOptions(str(part)))
     for row in rows[:10]:
         write_scores(tmp_path / "few", row["id"], scores[row["id"]], "png16")
-    tune_outside(small, tmp_path / "out")
+    tune_files(small, tmp_path / "out")
     with pytest.raises(DataError, match=r"10 of 16 cases of .* had a say in the points"):
-        evaluate_outside(outside, tmp_path / "report", points=tmp_path / "out")
+        evaluate_files(files, tmp_path / "report", points=tmp_path / "out")
     assert not (tmp_path / "report").exists()
 
 
-def test_without_points_the_cut_is_at_a_half(outside, tmp_path):
-    evaluation = evaluate_outside(outside, tmp_path / "report")
+def test_without_points_the_cut_is_at_a_half(files, tmp_path):
+    evaluation = evaluate_files(files, tmp_path / "report")
     assert evaluation.content.main_label == "at 0.5"
     assert {result.threshold for result in evaluation.content.results} == {0.5}
 
 
 class TestRoles:
-    @pytest.fixture
-    def split(self, data, tmp_path):
-        """Half of the cases select; of the others, positive and negative alike, certify or test."""
-        path = tmp_path / "split.csv"
-        rows = sorted(rows_of(data), key=lambda row: row["mask"] == "empty")
-        order = ["select", "certify", "select", "test"]
-        lines = [f"{row['id']},,{order[i % 4]}" for i, row in enumerate(rows)]
-        path.write_text("id,group,role\n" + "\n".join(lines) + "\n")
-        return path
-
-    def test_each_case_plays_its_role(self, outside, split, tmp_path):
-        declared = replace(outside, split=split)
-        choices = tune_outside(declared, tmp_path / "out")
+    def test_each_case_plays_its_role(self, files, split, tmp_path):
+        declared = replace(files, split=split)
+        choices = tune_files(declared, tmp_path / "out")
         assert choices["foreground"].found.n_positive + choices["foreground"].found.n_negative == 8
-        evaluation = evaluate_outside(declared, tmp_path / "report", points=tmp_path / "out")
+        evaluation = evaluate_files(declared, tmp_path / "report", points=tmp_path / "out")
         assert {result.role for result in evaluation.content.results} == {"test"}
         assert len(evaluation.content.results) == 4
         assert evaluation.content.roles["select"].n_cases == 8
 
-    def test_certify_cases_make_a_certificate_once(self, outside, split, tmp_path):
-        declared = replace(outside, split=split)
+    def test_certify_cases_make_a_certificate_once(self, files, split, tmp_path):
+        declared = replace(files, split=split)
         promise = make_promise("false negative rate", 0.5, confidence=None)
         said = []
-        kept = certify_outside(declared, promise, tmp_path / "out", say=said.append)["foreground"]
+        kept = certify_files(declared, promise, tmp_path / "out", say=said.append)["foreground"]
         assert isinstance(kept, Kept)
         assert type(kept.statement) is Certificate
         assert "declared certify cases" in kept.statement.sentence
-        decided = load_outside_points(tmp_path / "out")
+        decided = decisions_in(tmp_path / "out")
         assert decided.points["foreground"] == kept.point
-        assert decided.certificates["foreground"] == (kept.statement,)
-        again = certify_outside(declared, promise, tmp_path / "out")["foreground"]
+        assert decided.statements["foreground"] == (kept.statement,)
+        again = certify_files(declared, promise, tmp_path / "out")["foreground"]
         assert again == kept
-        other = certify_outside(declared, replace(promise, alpha=0.6), tmp_path / "out")
+        other = certify_files(declared, replace(promise, alpha=0.6), tmp_path / "out")
         assert type(other["foreground"].statement) is Estimate
-        evaluation = evaluate_outside(declared, tmp_path / "report", points=tmp_path / "out")
+        evaluation = evaluate_files(declared, tmp_path / "report", points=tmp_path / "out")
         texts = [sentence.text for sentence in evaluation.content.verdicts]
         assert any(text.startswith(("Certificate for", "Estimate for")) for text in texts)
 
-    def test_too_few_are_told_so_unread(self, outside, split, tmp_path):
-        declared = replace(outside, split=split)
-        for path in outside.probabilities.iterdir():
+    def test_too_few_are_told_so_unread(self, files, split, tmp_path):
+        declared = replace(files, split=split)
+        for path in files.probabilities.iterdir():
             name = path.stem
             if f"{name},,certify" in split.read_text():
                 path.write_bytes(b"damaged")
         promise = make_promise("false negative rate", 0.01, confidence=None)
-        refused = certify_outside(declared, promise, tmp_path / "out")["foreground"]
+        refused = certify_files(declared, promise, tmp_path / "out")["foreground"]
         assert isinstance(refused, Infeasible)
         assert "needs at least 99 groups" in refused.reason
 
-    def test_without_roles_select_cases_make_an_estimate(self, outside, tmp_path):
+    def test_without_roles_select_cases_make_an_estimate(self, files, tmp_path):
         promise = make_promise("false alarm rate", 0.5, confidence=None)
-        kept = certify_outside(outside, promise, tmp_path / "out")["foreground"]
+        kept = certify_files(files, promise, tmp_path / "out")["foreground"]
         assert isinstance(kept, Kept)
         assert type(kept.statement) is Estimate
         assert "split.csv" in kept.statement.method
 
-    def test_roles_that_do_not_cover_the_cases(self, outside, split, tmp_path):
+    def test_roles_that_do_not_cover_the_cases(self, files, split, tmp_path):
         lines = split.read_text().splitlines()
         split.write_text("\n".join(lines[:-1]) + "\n")
         with pytest.raises(DataError, match="gives no role to 1 of 16 cases"):
-            tune_outside(replace(outside, split=split), tmp_path / "out")
+            tune_files(replace(files, split=split), tmp_path / "out")
 
-    def test_a_group_in_two_roles(self, data, scores, outside, tmp_path):
+    def test_a_group_in_two_roles(self, data, scores, files, tmp_path):
         rows = [{**row, "group": "one"} for row in rows_of(data)]
         for i, row in enumerate(rows):
             row["image"] = str(data / row["image"])
@@ -268,40 +295,64 @@ class TestRoles:
             row["split"] = "select" if i % 2 else "test"
         (tmp_path / "refs").mkdir()
         write_manifest(tmp_path / "refs", rows)
-        mixed = Outside(outside.probabilities, DataOptions(str(tmp_path / "refs")))
+        mixed = ScoreFiles(files.probabilities, DataOptions(str(tmp_path / "refs")))
         with pytest.raises(DataError, match="1 groups several roles"):
-            tune_outside(mixed, tmp_path / "out")
+            tune_files(mixed, tmp_path / "out")
 
 
 class TestGroups:
     PATTERN = r"(plate00\d)"
 
     def test_references_are_grouped_as_those_that_the_points_were_chosen_on(
-        self, outside, data, tmp_path
+        self, files, data, tmp_path
     ):
-        grouped = replace(outside, references=DataOptions(str(data), self.PATTERN))
-        tune_outside(grouped, tmp_path / "points")
-        evaluate_outside(outside, tmp_path / "like", points=tmp_path / "points")
+        grouped = replace(files, references=DataOptions(str(data), self.PATTERN))
+        tune_files(grouped, tmp_path / "points")
+        evaluate_files(files, tmp_path / "like", points=tmp_path / "points")
         found = {row["group"] for row in csv.DictReader((tmp_path / "like" / "cases.csv").open())}
         assert len(found) == 2
-        own = replace(outside, references=DataOptions(str(data), group_from=""))
-        evaluate_outside(own, tmp_path / "own", points=tmp_path / "points")
+        own = replace(files, references=DataOptions(str(data), group_from=""))
+        evaluate_files(own, tmp_path / "own", points=tmp_path / "points")
         found = {row["group"] for row in csv.DictReader((tmp_path / "own" / "cases.csv").open())}
         assert len(found) == 16
 
-    def test_points_of_an_earlier_version_are_gone_on_with(self, outside, data, tmp_path):
+    def test_points_of_an_earlier_version_are_gone_on_with(self, files, data, tmp_path):
         """Which wrote what missing masks are, whether it was said or not."""
-        tune_outside(outside, tmp_path / "points")
-        about = json.loads((tmp_path / "points" / "outside.json").read_text())
+        tune_files(files, tmp_path / "points")
+        about = json.loads((tmp_path / "points" / "scores.json").read_text())
         assert about["references"]["missing_mask"] == "error"
-        said = replace(outside, references=DataOptions(str(data), missing_mask="error"))
-        assert tune_outside(said, tmp_path / "points")
+        said = replace(files, references=DataOptions(str(data), missing_mask="error"))
+        assert tune_files(said, tmp_path / "points")
 
-    def test_what_is_damaged_is_named(self, outside, tmp_path):
-        tune_outside(outside, tmp_path / "points")
-        (tmp_path / "points" / "outside.json").write_text("{}")
-        with pytest.raises(RunError, match=r"outside\.json is missing or damaged"):
-            evaluate_outside(outside, tmp_path / "out", points=tmp_path / "points")
+    def test_decisions_of_format_1_are_read(self, files, split, tmp_path):
+        """As earlier releases wrote them: two files in place of decisions.json and scores.json."""
+        declared, points = replace(files, split=split), tmp_path / "points"
+        promise = make_promise("false negative rate", 0.5, confidence=None)
+        certify_files(declared, promise, points)
+        own = decisions_in(points).regions["foreground"]
+        about = json.loads((points / "scores.json").read_text())
+        later = {name: about.pop(name) for name in ("classes", "channels", "with_presence")}
+        record = {
+            "format": 1,
+            **later,
+            "points": {"foreground": own.point.to_dict()},
+            "certificates": {"foreground": [one.to_dict() for one in own.statements]},
+            "spent": {"foreground": dict(own.spent)},
+        }
+        (points / "outside.json").write_text(json.dumps(about))
+        (points / "operating_points.json").write_text(json.dumps(record))
+        (points / "scores.json").unlink()
+        (points / "decisions.json").unlink()
+        source = FileSource.to_judge(declared, points, track=silent)
+        assert source.decisions().regions["foreground"] == replace(own, frontier=Frontier())
+        evaluation = evaluate_files(declared, tmp_path / "report", points=points)
+        assert evaluation.content.points["foreground"] == own.point
+
+    def test_what_is_damaged_is_named(self, files, tmp_path):
+        tune_files(files, tmp_path / "points")
+        (tmp_path / "points" / "scores.json").write_text("{}")
+        with pytest.raises(RunError, match=r"scores\.json is damaged"):
+            evaluate_files(files, tmp_path / "out", points=tmp_path / "points")
 
 
 class TestRegions:
@@ -344,10 +395,9 @@ class TestRegions:
         return root, arrays
 
     def points(self, root, folder, tmp_path, name):
-        outside = Outside(folder, DataOptions(str(root)))
+        files = ScoreFiles(folder, DataOptions(str(root)))
         return {
-            region: choice.found
-            for region, choice in tune_outside(outside, tmp_path / name).items()
+            region: choice.found for region, choice in tune_files(files, tmp_path / name).items()
         }
 
     def test_three_ways_of_saying_the_same(self, volumes, tmp_path):
@@ -371,12 +421,12 @@ class TestRegions:
         assert by_class["core"].mean_dice > 0.8
         assert self.points(root, tmp_path / "regions", tmp_path, "out2") == by_class
         assert self.points(root, tmp_path / "folders", tmp_path, "out3") == by_class
-        outside = Outside(tmp_path / "folders", DataOptions(str(root)))
-        evaluation = evaluate_outside(outside, tmp_path / "r", points=tmp_path / "out3")
+        files = ScoreFiles(tmp_path / "folders", DataOptions(str(root)))
+        evaluation = evaluate_files(files, tmp_path / "r", points=tmp_path / "out3")
         assert evaluation.content.confusion is None
         assert evaluation.content.regions == ("whole", "core")
-        outside = Outside(tmp_path / "classes", DataOptions(str(root)))
-        evaluation = evaluate_outside(outside, tmp_path / "r1", points=tmp_path / "out1")
+        files = ScoreFiles(tmp_path / "classes", DataOptions(str(root)))
+        evaluation = evaluate_files(files, tmp_path / "r1", points=tmp_path / "out1")
         assert evaluation.content.confusion is not None
 
     def test_one_region_alone(self, volumes, tmp_path):
@@ -387,8 +437,10 @@ class TestRegions:
         found = self.points(root, tmp_path / "only", tmp_path, "out")
         assert set(found) == {"core"}
         with pytest.raises(UsageError, match="'whole' is not a region"):
-            tune_outside(
-                Outside(tmp_path / "only", DataOptions(str(root))), tmp_path / "out", region="whole"
+            tune_files(
+                ScoreFiles(tmp_path / "only", DataOptions(str(root))),
+                tmp_path / "out",
+                region="whole",
             )
 
     def test_channels_that_stand_for_nothing(self, volumes, tmp_path):
@@ -413,49 +465,49 @@ class TestRegions:
 
 
 class TestFaults:
-    def test_every_bad_file_is_named_and_nothing_is_written(self, outside, tmp_path):
-        first, second, *_ = sorted(outside.probabilities.iterdir())
+    def test_every_bad_file_is_named_and_nothing_is_written(self, files, tmp_path):
+        first, second, *_ = sorted(files.probabilities.iterdir())
         first.write_bytes(b"no picture")
         PIL.Image.fromarray(np.zeros((10, 64), np.uint16)).save(second)
         with pytest.raises(ProblemsError) as error:
-            tune_outside(outside, tmp_path / "out")
+            tune_files(files, tmp_path / "out")
         assert len(error.value.problems) == 2
         assert str(first) in error.value.problems[0]
         assert str(second) in error.value.problems[1]
         assert not (tmp_path / "out" / "scores").exists()
-        assert not (tmp_path / "out" / "operating_points.json").exists()
+        assert not (tmp_path / "out" / "decisions.json").exists()
 
     def test_label_maps_in_place_of_8_bit_scores(self, data, tmp_path):
         for row in rows_of(data):
             write_scores(tmp_path / "s", row["id"], truth(data, row).astype(np.uint8), "png8")
         with pytest.raises(ScoreError, match=r"holds no score above 0\.0039, as label maps"):
-            tune_outside(Outside(tmp_path / "s", DataOptions(str(data))), tmp_path / "out")
+            tune_files(ScoreFiles(tmp_path / "s", DataOptions(str(data))), tmp_path / "out")
 
-    def test_points_belong_to_their_files(self, outside, scores, tmp_path):
-        tune_outside(outside, tmp_path / "out")
-        tune_outside(outside, tmp_path / "out", rule=Rule.of("dice", "search"))
+    def test_points_belong_to_their_files(self, files, scores, tmp_path):
+        tune_files(files, tmp_path / "out")
+        tune_files(files, tmp_path / "out", rule=Rule.of("dice", "search"))
         name, array = next(iter(scores.items()))
-        write_scores(outside.probabilities, name, array // 2, "png16")
-        with pytest.raises(OutputError, match="points of other scores or references"):
-            tune_outside(outside, tmp_path / "out")
+        write_scores(files.probabilities, name, array // 2, "png16")
+        with pytest.raises(OutputError, match="decisions about other scores or references"):
+            tune_files(files, tmp_path / "out")
 
-    def test_other_places(self, outside, tmp_path):
+    def test_other_places(self, files, tmp_path):
         (tmp_path / "busy").mkdir()
         (tmp_path / "busy" / "thesis.txt").write_text("mine")
         with pytest.raises(OutputError, match="busy"):
-            tune_outside(outside, tmp_path / "busy")
+            tune_files(files, tmp_path / "busy")
         with pytest.raises(OutputError, match="busy"):
-            evaluate_outside(outside, tmp_path / "busy")
-        with pytest.raises(RunError, match=r"operating_points\.json is missing"):
-            evaluate_outside(outside, tmp_path / "r", points=tmp_path / "busy")
-        (tmp_path / "busy" / "operating_points.json").write_text("{}")
+            evaluate_files(files, tmp_path / "busy")
+        with pytest.raises(RunError, match=r"scores\.json is missing"):
+            evaluate_files(files, tmp_path / "r", points=tmp_path / "busy")
+        (tmp_path / "busy" / "scores.json").write_text("{}")
         with pytest.raises(RunError, match="is damaged"):
-            evaluate_outside(outside, tmp_path / "r", points=tmp_path / "busy")
+            evaluate_files(files, tmp_path / "r", points=tmp_path / "busy")
 
-    def test_an_unknown_region_and_a_missing_case(self, outside, tmp_path):
+    def test_an_unknown_region_and_a_missing_case(self, files, tmp_path):
         with pytest.raises(UsageError, match="not a region"):
-            tune_outside(outside, tmp_path / "out", region="foregrund")
-        next(iter(outside.probabilities.iterdir())).unlink()
+            tune_files(files, tmp_path / "out", region="foregrund")
+        next(iter(files.probabilities.iterdir())).unlink()
         with pytest.raises(DataError, match="no probability file for 1 of 16"):
-            tune_outside(outside, tmp_path / "out")
+            tune_files(files, tmp_path / "out")
         assert not (tmp_path / "out").exists()

@@ -31,7 +31,8 @@ def test_the_point_and_the_cases_are_those_of_the_run(written, specks, finished,
     called = call("tune", *asked, "--out", tmp_path / "points", "--json")
     assert called.code == 0, called.err
     found = json.loads(called.out)["foreground"]["found"]
-    own = json.loads((finished / "bundle" / "bundle.json").read_text())["points"]["foreground"]
+    decisions = json.loads((finished / "bundle" / "decisions.json").read_text())
+    own = decisions["regions"]["foreground"]["found"]
     # The files hold 16 bits of each score.
     for name in ("threshold", "gate", "value", "mean_dice"):
         assert found[name] == pytest.approx(own[name], abs=2e-3), name

@@ -24,16 +24,15 @@ from rareseg.data.records import IGNORE, Classes, Image
 from rareseg.data.resampling import resample
 from rareseg.decision.presence import PresenceScaling
 from rareseg.errors import DataError
-from rareseg.evaluation.scores import region_scores
-from rareseg.prediction.bundle import Bundle, split_members
+from rareseg.prediction.model import Model, split_members
 from rareseg.prediction.networks import stride
 from rareseg.prediction.presence import Windows, load_network
 from rareseg.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
-class CasePrediction:
-    """What a model says of one case, on the case's own grid.
+class ImageScores:
+    """What a model says of an image, on the image's own grid.
 
     ``probabilities`` (class, z, y, x) float32. ``presence`` leads from each region to the
     probability in [0, 1], of float32, that the case holds it; None where the model tells none.
@@ -73,38 +72,38 @@ class BatchScores:
     presence: Tensor | None
 
 
-class Predictor:
-    """Scores whole images with the network of a bundle, the mean of several, or two stages."""
+class ImageScorer:
+    """Scores whole images with the network of a model, the mean of several, or two stages."""
 
-    def __init__(self, bundle: Bundle, *, device: str | torch.device = "cpu") -> None:
-        self.bundle = bundle
+    def __init__(self, model: Model, *, device: str | torch.device = "cpu") -> None:
+        self.model = model
         self.device = torch.device(device)
         self.networks: list[torch.nn.Module] = []
-        first_stage = 0 if bundle.cascade is None else bundle.cascade.first_stage
-        for number, weights in enumerate(split_members(bundle)):
+        first_stage = 0 if model.cascade is None else model.cascade.first_stage
+        for number, weights in enumerate(split_members(model)):
             network = load_network(
                 weights,
-                bundle.recipe,
-                channels=bundle.channels,
-                classes=2 if number < first_stage else bundle.classes.count,
+                model.recipe,
+                channels=model.channels,
+                classes=2 if number < first_stage else model.classes.count,
             )
-            self.networks.append(prepare_network(network, bundle.recipe, self.device).eval())
+            self.networks.append(prepare_network(network, model.recipe, self.device).eval())
 
-    def predict(self, image: Image) -> CasePrediction:
+    def score(self, image: Image) -> ImageScores:
         """Return the softmax probabilities and the presence of each region in an image.
 
         The presence is the largest over windows and, where a volume is predicted in 2D, over
-        slices, and the mean over mirrors and networks, scaled as ``bundle.presence`` says; of two
+        slices, and the mean over mirrors and networks, scaled as the model's presence says; of two
         stages it is the first one's. Raises :class:`DataError` where the number of channels is not
         the one trained on.
         """
-        if image.array.shape[0] != self.bundle.channels:
+        if image.array.shape[0] != self.model.channels:
             raise DataError(
                 f"the image has {image.array.shape[0]} channels, but the model was trained on "
-                f"{self.bundle.channels}; give the same channels in the same order."
+                f"{self.model.channels}; give the same channels in the same order."
             )
-        array = network_input(image, self.bundle.preprocessing)
-        cascade = self.bundle.cascade
+        array = network_input(image, self.model.preprocessing)
+        cascade = self.model.cascade
         if cascade is None:
             found = self._mean(self.networks, array)
             scores = found.probabilities
@@ -112,13 +111,11 @@ class Predictor:
             found = self._mean(self.networks[: cascade.first_stage], array)
             second = self._mean(self.networks[-1:], array)
             scores = cascade.join(found.probabilities, second.probabilities)
-        return CasePrediction(
-            resample(scores, image.array.shape[1:]), self._presence(found.presence)
-        )
+        return ImageScores(resample(scores, image.array.shape[1:]), self._presence(found.presence))
 
     def probabilities(self, image: Image) -> NDArray[np.float32]:
-        """Return the probabilities of :meth:`predict` alone; a gate needs the presence too."""
-        return self.predict(image).probabilities
+        """Return the probabilities of :meth:`score` alone; a gate needs the presence too."""
+        return self.score(image).probabilities
 
     def _mean(self, networks: Sequence[torch.nn.Module], array: NDArray[np.float32]) -> ArrayScores:
         """Return the mean of what the networks say, on their own grid."""
@@ -128,9 +125,9 @@ class Predictor:
             found = score_array(
                 network,
                 array,
-                self.bundle.recipe,
+                self.model.recipe,
                 device=self.device,
-                precision=self.bundle.precision,
+                precision=self.model.precision,
             )
             total = found.probabilities if total is None else total + found.probabilities
             if found.presence is not None:
@@ -145,19 +142,15 @@ class Predictor:
         """Return the presence of every region, scaled; None where the networks say none."""
         if said is None:
             return None
-        regions = self.bundle.classes.regions
-        if self.bundle.cascade is not None and self.bundle.classes.count > 2:
+        regions = self.model.classes.regions
+        if self.model.cascade is not None and self.model.classes.count > 2:
             # The first stage knows one region, all foreground: no other can be where it is not.
             said = np.repeat(said, len(regions))
         unscaled = PresenceScaling()
         return {
-            region: self.bundle.presence.get(region, unscaled).apply(float(value))
+            region: self.model.presence.get(region, unscaled).apply(float(value))
             for region, value in zip(regions, said, strict=True)
         }
-
-    def region_scores(self, image: Image) -> dict[str, NDArray[np.float32]]:
-        """Return the score (z, y, x) of every region, in [0, 1], on the image's own grid."""
-        return region_scores(self.probabilities(image), self.bundle.classes)
 
 
 def prepare_network(

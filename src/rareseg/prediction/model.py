@@ -1,0 +1,98 @@
+"""A trained model: the weights and everything that its scores depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from rareseg.data.preprocess import Preprocessing
+from rareseg.data.records import Classes
+from rareseg.decision.presence import PresenceScaling
+from rareseg.prediction.cascade import Cascade
+from rareseg.prediction.training_facts import TrainingFacts
+from rareseg.recipe import Recipe
+
+IMAGE_HEAD = "image_head."
+"""What the names of a network's image head begin with among its weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model, which nothing that is decided about its scores changes.
+
+    ``weights`` are those of one network, or of ``members`` networks (:func:`join_members`) whose
+    probabilities are averaged, or joined as ``cascade`` says. ``channels`` is the number of image
+    channels; ``precision`` (``"32"`` or ``"bf16"``) the arithmetic in which cases are scored;
+    ``training`` how the weights came about. ``presence`` says how what the networks tell of whole
+    images becomes each region's presence, which gates and tables read. ``digest`` is the SHA-256 of
+    the file of weights, which tells one model from another; "" of a model that no file holds yet.
+    """
+
+    recipe: Recipe
+    classes: Classes
+    channels: int
+    preprocessing: Preprocessing
+    precision: str
+    weights: Mapping[str, Tensor]
+    training: TrainingFacts
+    members: int = 1
+    cascade: Cascade | None = None
+    presence: Mapping[str, PresenceScaling] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def tells_presence(self) -> bool:
+        """Whether the networks say which regions an image holds: gates then cut √(q·m)."""
+        of_one = (name.removeprefix(f"{name.split('.', 1)[0]}.") for name in self.weights)
+        names = self.weights if self.members == 1 else of_one
+        return any(name.startswith(IMAGE_HEAD) for name in names)
+
+    def arithmetic(self, device: str) -> dict[str, Any]:
+        """Return what the scores depend on, on a type of device: a certificate is void under other.
+
+        ``device`` is torch's name of the type, such as "cpu".
+        """
+        scaled = {
+            f"presence of {region}": [own.slope, own.bias] for region, own in self.presence.items()
+        }
+        return {
+            **scaled,
+            **self.recipe.prediction.model_dump(mode="json"),
+            "weights": self.digest,
+            "precision": self.precision,
+            "backend": f"torch on {device}",
+        }
+
+    def member(self, number: int) -> Model:
+        """Return one of several networks as a model of its own, numbered from 0."""
+        return replace(self, weights=split_members(self)[number], members=1)
+
+    def ignoring(self, value: int | None) -> Model:
+        """Return the model for data whose masks mark what does not count by ``value``.
+
+        The model as it is, where the value is None or one of its classes.
+        """
+        if value is None or value in self.classes.values:
+            return self
+        return replace(self, classes=replace(self.classes, ignore_value=value))
+
+
+def join_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the weights of several networks as one mapping; of one, its own."""
+    if len(members) == 1:
+        return dict(members[0])
+    return {f"{k}.{name}": t for k, weights in enumerate(members) for name, t in weights.items()}
+
+
+def split_members(model: Model) -> list[dict[str, Tensor]]:
+    """Return the weights of every network of a model: what :func:`join_members` joined."""
+    if model.members == 1:
+        return [dict(model.weights)]
+    parts: list[dict[str, Tensor]] = [{} for _ in range(model.members)]
+    for name, tensor in model.weights.items():
+        member, own = name.split(".", 1)
+        parts[int(member)][own] = tensor
+    return parts
