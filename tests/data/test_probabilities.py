@@ -58,14 +58,14 @@ class TestListing:
         ("files", "said"),
         [
             ([], r"holds no probability file; allowed are \.npz, \.png"),
-            (["a.png"], r"no probability file for 1 of 2 cases \(the first is b\.1\.png\)"),
+            (["a.png"], r"no file for 1 of 2 cases \(the first is b\.1\.png\)"),
             (
                 ["a.png", "b.1.png", "aa.png"],
                 r"aa\.png belongs to no case of the references \(did you mean 'a'\?\)",
             ),
             (["a.png", "a.nii", "b.1.png"], r"holds a\.nii and a\.png of one case"),
             (["a.png", "core/a.png"], "probability files and the folders core"),
-            (["core/a.png", "core/b.1.png", "whole/a.png"], r"whole has no probability file for 1"),
+            (["core/a.png", "core/b.1.png", "whole/a.png"], r"whole has no file for 1"),
             (["a/a_trans.nii.gz"], r"folder of one case.*write a\.nii\.gz.*separate_folder=False"),
         ],
     )

@@ -508,6 +508,95 @@ class TestFaults:
         with pytest.raises(UsageError, match="not a region"):
             tune_files(files, tmp_path / "out", region="foregrund")
         next(iter(files.probabilities.iterdir())).unlink()
-        with pytest.raises(DataError, match="no probability file for 1 of 16"):
+        with pytest.raises(DataError, match="no file for 1 of 16"):
             tune_files(files, tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+class TestFinishedMasks:
+    """Masks in place of scores: what is counted on them is what any counter counts."""
+
+    @pytest.fixture
+    def drawn(self, data, scores):
+        """The masks of the middling tool at one half, by case."""
+        return {name: array >= 128 for name, array in scores.items()}
+
+    def write(self, folder, masks, value=1):
+        folder.mkdir(parents=True)
+        for name, mask in masks.items():
+            PIL.Image.fromarray((mask * value).astype(np.uint8)).save(folder / f"{name}.png")
+
+    def evaluate(self, call, folder, data, out):
+        called = call("evaluate", "--masks", folder, "--references", data, "--out", out)
+        assert called.code == 0, called.err
+        with (out / "cases.csv").open(encoding="utf-8") as stream:
+            return {row["case"]: row for row in csv.DictReader(stream)}
+
+    @pytest.mark.parametrize("value", [1, 255])
+    def test_they_are_counted_as_they_are(self, call, data, drawn, tmp_path, value):
+        self.write(tmp_path / "masks", drawn, value)
+        lines = self.evaluate(call, tmp_path / "masks", data, tmp_path / "out")
+        for row in rows_of(data):
+            truly, on = truth(data, row), drawn[row["id"]]
+            line = lines[row["id"]]
+            counts = tuple(int(line[name]) for name in ("tp", "fp", "fn", "tn"))
+            both = ((truly & on).sum(), (~truly & on).sum(), (truly & ~on).sum())
+            assert counts == (*both, (~truly & ~on).sum())
+        page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+        assert "finished masks, which no threshold or gate changes" in page
+
+    def test_what_predict_writes_is_judged_by_its_regions(self, call, data, drawn, tmp_path):
+        nothing = {name: np.zeros_like(mask) for name, mask in drawn.items()}
+        self.write(tmp_path / "masks", nothing)
+        self.write(tmp_path / "masks" / "foreground", drawn)
+        (tmp_path / "masks" / "probabilities").mkdir()
+        lines = self.evaluate(call, tmp_path / "masks", data, tmp_path / "out")
+        assert all(
+            int(line["tp"]) + int(line["fp"]) == drawn[name].sum() for name, line in lines.items()
+        )
+
+    def test_label_maps_hold_classes(self, call, tmp_path):
+        """Two classes and their union, wrong in known places."""
+        (tmp_path / "data" / "images").mkdir(parents=True)
+        (tmp_path / "data" / "masks").mkdir()
+        label, drawn = np.zeros((16, 16), np.uint8), np.zeros((16, 16), np.uint8)
+        label[2:6, 2:6], label[10:13, 10:13] = 1, 2
+        drawn[2:6, 2:5], drawn[10:13, 10:13], drawn[0, 15] = 1, 1, 2
+        for kind, array in (("images", label * 90), ("masks", label)):
+            PIL.Image.fromarray(array).save(tmp_path / "data" / kind / "a.png")
+        (tmp_path / "drawn").mkdir()
+        PIL.Image.fromarray(drawn).save(tmp_path / "drawn" / "a.png")
+        called = call(
+            "evaluate", "--masks", tmp_path / "drawn", "--references", tmp_path / "data",
+            "--out", tmp_path / "out",
+        )  # fmt: skip
+        assert called.code == 0, called.err
+        with (tmp_path / "out" / "cases.csv").open(encoding="utf-8") as stream:
+            found = {
+                r["region"]: (int(r["tp"]), int(r["fp"]), int(r["fn"]))
+                for r in csv.DictReader(stream)
+            }
+        assert list(found.values())[:3].count((12, 9, 4)) == 1  # class 1: 12 of 16, and class 2's 9
+        assert (0, 1, 9) in found.values()  # class 2: nothing of 9, one falsely
+
+    def test_what_cannot_be_masks_is_one_sentence(self, call, data, drawn, tmp_path):
+        def refused(folder, *more):
+            called = call(
+                "evaluate", "--masks", folder, "--references", data, "--out", tmp_path / "o", *more
+            )
+            assert called.code in (1, 2)
+            assert not (tmp_path / "o").exists()
+            return called.err
+
+        self.write(tmp_path / "masks", drawn)
+        assert "no point cuts them" in refused(tmp_path / "masks", "--points", tmp_path)
+        assert "is no folder" in refused(tmp_path / "nowhere")
+        first, second, third = sorted((tmp_path / "masks").iterdir())[:3]
+        PIL.Image.fromarray(np.zeros((8, 8), np.uint8)).save(first)
+        assert f"{first} has the shape" in refused(tmp_path / "masks")
+        self.write(tmp_path / "more" / "foreground", drawn)
+        odd = tmp_path / "more" / "foreground" / second.name
+        PIL.Image.fromarray(np.arange(64 * 64).reshape(64, 64).astype(np.uint8)).save(odd)
+        assert "holds 0 and one other" in refused(tmp_path / "more")
+        third.unlink()
+        assert "has no file for 1 of 16 cases" in refused(tmp_path / "masks")

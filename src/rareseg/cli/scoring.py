@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -71,6 +72,14 @@ def evaluate(
     out: Out,
     probabilities: Probabilities = None,
     references: References = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            "--masks",
+            help="Folder with a finished mask for each case, in place of scores.",
+            rich_help_panel=OUTSIDE,
+        ),
+    ] = None,
     split: SplitFile = None,
     points: Annotated[
         Path | None,
@@ -93,8 +102,8 @@ def evaluate(
 ) -> None:
     """Score cases with known masks: cases.csv, details.csv, scorecard.json and report.html.
 
-    Of the data that the run was trained on, only its test cases are scored. With --probabilities it
-    is another tool's scores that are held against --references.
+    Of the data that the run was trained on, only its test cases are scored. With --probabilities or
+    --masks it is another tool's scores or masks that are held against --references.
     """
     from rareseg.run.asked import Asked
     from rareseg.run.evaluate import evaluate_source
@@ -104,15 +113,21 @@ def evaluate(
     from rareseg.run.sources import ScoreSource
 
     asked = Asked.of(priority, against)
-    files = score_files(run, probabilities, references, split, group_from, missing_mask)
+    if masks is not None and (probabilities is not None or points is not None):
+        raise UsageError(
+            "--masks are finished: no point cuts them; leave --probabilities and --points out."
+        )
+    folder = probabilities or masks
+    files = score_files(run, folder, references, split, group_from, missing_mask)
     require_free(out)
     source: ScoreSource
     if files is not None:
+        files = replace(files, finished=masks is not None)
         source = FileSource.to_judge(files, points, track=bar)
     elif run is None or data is None or points is not None:
         raise UsageError(
             "evaluate takes RUN and DATA, or --probabilities DIR --references DATA and perhaps "
-            "--points DIR."
+            "--points DIR, or --masks DIR --references DATA."
         )
     else:
         options = data_options(data, group_from, missing_mask)

@@ -102,14 +102,14 @@ def list_probabilities(
             "separate_folder=False, output_postfix='')."
         )
     wanted = set(known if needed is None else needed)
-    listed = {name: _by_case(folder / name, found, known) for name, found in inside.items()}
+    listed = {name: by_case(folder / name, found, known) for name, found in inside.items()}
     if not inside:
-        listed = {"": _by_case(folder, loose, known)}
-    for name, by_case in listed.items():
-        _require_all(folder / name, by_case, wanted)
+        listed = {"": by_case(folder, loose, known)}
+    for name, found in listed.items():
+        require_all(folder / name, found, wanted)
     files: defaultdict[str, dict[str, Path]] = defaultdict(dict)
-    for name, by_case in listed.items():
-        for case, path in by_case.items():
+    for name, found in listed.items():
+        for case, path in found.items():
             files[case][name] = path
     return ProbabilityFiles(folder, dict(files), tuple(inside))
 
@@ -161,7 +161,7 @@ def _files_in(folder: Path) -> list[Path]:
     return [path for path in found if suffix_of(path) == ".npz"] or found
 
 
-def _by_case(folder: Path, paths: Collection[Path], known: Collection[str]) -> dict[str, Path]:
+def by_case(folder: Path, paths: Collection[Path], known: Collection[str]) -> dict[str, Path]:
     """Lead from case ids to their files; refuse files of no case and two of one."""
     found: dict[str, Path] = {}
     for path in paths:
@@ -179,13 +179,13 @@ def _by_case(folder: Path, paths: Collection[Path], known: Collection[str]) -> d
     return found
 
 
-def _require_all(folder: Path, found: Mapping[str, Path], needed: Collection[str]) -> None:
+def require_all(folder: Path, found: Mapping[str, Path], needed: Collection[str]) -> None:
     """Raise DataError where a case that is needed has no file."""
     missing = sorted(set(needed) - set(found))
     if missing:
         suffix = suffix_of(next(iter(found.values()))) if found else ".nii.gz"
         raise DataError(
-            f"{folder} has no probability file for {len(missing)} of {len(needed)} cases (the "
+            f"{folder} has no file for {len(missing)} of {len(needed)} cases (the "
             f"first is {missing[0]}{suffix}); add them, or leave these cases out of the references."
         )
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
 from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.formats import read_image
+from rareseg.data.mask_files import list_masks, read_label_scores, read_region_scores
 from rareseg.data.presences import NAME as PRESENCES
 from rareseg.data.presences import Presences, read_presences
 from rareseg.data.probabilities import (
@@ -21,7 +23,7 @@ from rareseg.data.probabilities import (
     read_probabilities,
 )
 from rareseg.data.problems import other_than
-from rareseg.data.records import Case, Classes, Dataset, Role
+from rareseg.data.records import Case, Classes, Dataset, Image, Role
 from rareseg.errors import DataError, ProblemsError, ScoreError, nearest
 from rareseg.evaluation.component_table import GRID
 from rareseg.evaluation.scores import ScoreTable, region_references
@@ -50,12 +52,14 @@ class ScoreFiles:
     ``probabilities`` is a folder as :mod:`rareseg.data.probabilities` describes it; where it holds
     an ``image_scores.csv`` (:mod:`rareseg.data.presences`), gates read that too. ``split`` is a
     table with the columns id and role, as a run's split.csv; without one, a manifest's split column
-    gives the roles.
+    gives the roles. ``finished`` says that the folder holds finished masks
+    (:mod:`rareseg.data.mask_files`), scores of 0 and 1.
     """
 
     probabilities: Path
     references: DataOptions
     split: Path | None = None
+    finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class OpenedScores:
 
     ``roles`` is empty where none was declared. ``channels`` are the declared regions in the order
     of a file's channels. ``presences`` are what ``image_scores.csv`` says, None where it is not
-    there.
+    there. ``finished`` is that of :class:`ScoreFiles`.
     """
 
     dataset: Dataset
@@ -74,6 +78,7 @@ class OpenedScores:
     classes: Classes
     channels: tuple[str, ...]
     presences: Presences | None = None
+    finished: bool = False
 
     def cases(self, role: Role) -> tuple[Case, ...]:
         """Return the cases of a role; all of them play every role where none was declared."""
@@ -118,9 +123,9 @@ def open_scores(
     dataset = wanted.references.open()
     declared = _roles(dataset, wanted.split)
     ids = [case.id for case in dataset.cases]
-    files = list_probabilities(
-        Path(wanted.probabilities), ids, [i for i in ids if declared.get(i, roles[0]) in roles]
-    )
+    needed = [i for i in ids if declared.get(i, roles[0]) in roles]
+    folder = Path(wanted.probabilities)
+    files = None if wanted.finished else list_probabilities(folder, ids, needed)
     fingerprint = inspect_dataset(dataset, track=track)
     problems = other_than(fingerprint.problems, {"no positive case"})
     if problems:
@@ -133,6 +138,9 @@ def open_scores(
             "one role."
         )
     classes, channels = known or (fingerprint.classes, tuple(dataset.regions or ()))
+    if files is None:
+        masks = list_masks(folder, ids, needed, classes.regions)
+        return OpenedScores(dataset, fingerprint, masks, declared, classes, channels, finished=True)
     for region in files.regions:
         if region not in classes.regions:
             raise DataError(
@@ -141,7 +149,6 @@ def open_scores(
             )
     table, presences = files.folder / PRESENCES, None
     if table.is_file():
-        needed = [i for i in ids if declared.get(i, roles[0]) in roles]
         presences = read_presences(table, known=ids, needed=needed, regions=classes.regions)
         _require_told(files.folder, files.regions, presences[needed[0]] if needed else None)
     return OpenedScores(dataset, fingerprint, files, declared, classes, channels, presences)
@@ -200,12 +207,12 @@ def read_case(opened: OpenedScores, case: Case) -> Iterator[tuple[ScoredCase, Cl
     image = read_image(case.images)
     labels = read_class_indices(case, classes, image)
     own = {
-        region: read_probabilities(path, image)
+        region: _read_scores(opened, region, path, image)
         for region, path in opened.files.files[case.id].items()
     }
     if "" in own:
         path, array = opened.files.files[case.id][""], own.pop("")
-        meaning = _meaning(path, len(array), classes, opened.channels)
+        meaning = () if opened.finished else _meaning(path, len(array), classes, opened.channels)
         if not meaning:
             _require_told(opened.files.folder, classes.regions, said)
             yield ScoredCase(case, image, labels, array, said), classes
@@ -223,6 +230,19 @@ def read_case(opened: OpenedScores, case: Case) -> Iterator[tuple[ScoredCase, Cl
         both = np.concatenate([np.float32(1.0) - score, score])
         _require_told(opened.files.folder, (region,), said)
         yield ScoredCase(case, image, references[region], both, said), alone
+
+
+def _read_scores(
+    opened: OpenedScores, region: str, path: Path, image: Image
+) -> NDArray[np.float32]:
+    """Return what a file holds, (channel, z, y, x): scores, or finished masks as such."""
+    if not opened.finished:
+        return read_probabilities(path, image)
+    return (
+        read_region_scores(path, image)
+        if region
+        else read_label_scores(path, image, opened.classes)
+    )
 
 
 def _require_told(folder: Path, regions: Iterable[str], said: Mapping[str, float] | None) -> None:

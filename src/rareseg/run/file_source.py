@@ -47,6 +47,13 @@ PROVENANCE = Sentence(
     "rareseg cannot see which model wrote a file, nor which cases that model was trained on.",
 )
 
+FINISHED = Sentence(
+    "note",
+    "The files hold finished masks, which no threshold or gate changes: what is said of scores, "
+    "curves and calibration among it, says nothing here.",
+    "rareseg cannot see which tool drew a mask, nor which cases it was trained on.",
+)
+
 _SELECTED = (
     "the select cases chose the point (give some cases the role certify, in a manifest's split "
     "column or a split.csv)"
@@ -203,7 +210,7 @@ class FileSource:
     @property
     def remarks(self) -> tuple[Sentence, ...]:
         """That nobody here knows what wrote the files."""
-        return (PROVENANCE,)
+        return (FINISHED,) if self.opened.finished else (PROVENANCE,)
 
     @property
     def root(self) -> Path:
