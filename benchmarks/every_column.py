@@ -29,8 +29,8 @@ from rareseg.report.contest import claim_sentence, contest_lines
 from rareseg.run.folder import DataOptions
 from rareseg.run.prepare import Wishes
 from rareseg.study.compare import Asked, compare
-from rareseg.study.ground import Job
 from rareseg.study.rows import make_rows
+from rareseg.study.shared_data import StudyOptions
 
 RIVALS = ("random", "balanced", "hard")
 CANDIDATES = {
@@ -209,7 +209,7 @@ def main() -> None:
         confirms = given.stage == "confirmation"
         rows = make_rows(RIVALS, setting.rows(given.candidates.split(",")))
         first_seed = (f"training.seed={FRESH * given.round if drawn else FRESH}",)
-        job = Job(
+        options = StudyOptions(
             DataOptions(str(paths[confirms])),
             wishes=Wishes(
                 settings=(
@@ -221,7 +221,7 @@ def main() -> None:
             parallel=given.parallel,
         )
         asked = Asked(
-            job,
+            options,
             rows,
             seeds=given.seeds or (setting.fresh_seeds if confirms else setting.seeds),
             folds=1 if confirms else setting.folds,

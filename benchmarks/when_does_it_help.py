@@ -22,8 +22,8 @@ import rareseg as rs
 from rareseg.run.folder import DataOptions
 from rareseg.run.prepare import Wishes
 from rareseg.study.compare import Asked, compare
-from rareseg.study.ground import Job
 from rareseg.study.rows import make_rows
+from rareseg.study.shared_data import StudyOptions
 
 STRATEGIES = ("random", "balanced", "negatives", "hard", "hard_negative", "decoupled")
 BASE = rs.SpecksSettings(images=200, size=128, contrast=1.8, foreground_share=0.012, seed=11)
@@ -100,12 +100,13 @@ def judged(world: World, out: Path, *, steps: int, seeds: int, parallel: int) ->
         data = folder / "data"
         if not (data / "manifest.csv").is_file():
             rs.write_specks(data, world.settings)
-        job = Job(
+        options = StudyOptions(
             DataOptions(str(data)),
             wishes=Wishes(settings=(*SHARED, f"training.steps={steps}")),
             parallel=parallel,
         )
-        compare(Asked(job, make_rows(STRATEGIES, []), seeds=seeds), folder / "table", say=print)
+        asked = Asked(options, make_rows(STRATEGIES, []), seeds=seeds)
+        compare(asked, folder / "table", say=print)
     return json.loads(table.read_text(encoding="utf-8"))["table"]
 
 

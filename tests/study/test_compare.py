@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -9,6 +10,7 @@ import shutil
 import statistics
 from contextlib import contextmanager
 
+import optuna
 import pytest
 
 from rareseg.data import files
@@ -215,6 +217,7 @@ def test_what_cannot_be_compared_is_a_sentence(
     assert called.code == code
     assert word in called.err
     assert "Traceback" not in called.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_row_whose_cells_fail_is_left_out_and_named(specks, settings, call, tmp_path):
@@ -240,7 +243,7 @@ def test_a_row_of_no_possible_network_is_refused_before_anything_is_trained(
     )  # fmt: skip
     assert called.code == 2
     assert "half_unet needs at least 3 levels" in " ".join(called.err.split())
-    assert not list((tmp_path / "out").glob("cells/*"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_disk_that_fills_in_mid_cell_costs_that_cell_alone(
@@ -277,6 +280,62 @@ def test_a_disk_that_fills_in_mid_cell_costs_that_cell_alone(
     again = call(*arguments)
     assert again.code == 0, again.err
     assert {line["row"] for line in table(tmp_path / "out")} == {"random", "balanced", "hard"}
+
+
+def test_what_another_worker_began_otherwise_is_refused_before_the_folder_is_written(
+    specks, settings, call, tmp_path
+):
+    shared = ("--storage", f"sqlite:///{tmp_path / 'shared' / 'study.db'}", "--name", "table")
+    arguments = ("--strategies", "random", *settings(), *shared)
+    called = call("compare", specks, "--out", tmp_path / "one", *arguments, "--steps", 20)
+    assert called.code == 0, called.err
+    called = call("compare", specks, "--out", tmp_path / "two", *arguments, "--steps", 21)
+    assert called.code == 1
+    assert "shared.training.steps 20, not 21" in called.err
+    assert not (tmp_path / "two").exists()
+
+
+def test_an_interrupted_comparison_goes_on(specks, settings, call, tmp_path, monkeypatch):
+    """Stopped between two cells: the first is not trained again, the second gets its turn."""
+    run_cell, ran = compare.run_cell, []
+
+    def stopping(cell, *arguments, **options):
+        ran.append(cell.row)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return run_cell(cell, *arguments, **options)
+
+    monkeypatch.setattr(compare, "run_cell", stopping)
+    arguments = (
+        "compare", specks, "--out", tmp_path / "out", "--strategies", "random,balanced",
+        "--steps", 20, *settings(),
+    )  # fmt: skip
+    with contextlib.suppress(KeyboardInterrupt):
+        assert call(*arguments).code != 0
+    called = call(*arguments)
+    assert called.code == 0, called.err
+    assert ran == ["random", "balanced", "balanced"]
+
+
+def test_a_comparison_of_an_earlier_release_is_refused_and_stays_readable(
+    specks, settings, call, tmp_path
+):
+    """That of the older format was a study of Optuna beside the same note."""
+    out = tmp_path / "out"
+    out.mkdir()
+    about = json.dumps({"data": str(specks.resolve())}, indent=1) + "\n"
+    (out / "compare.json").write_text(about, encoding="utf-8")
+    (out / "table.json").write_text("{}", encoding="utf-8")
+    old = optuna.create_study(study_name="out", storage=f"sqlite:///{out / 'study.db'}")
+    old.set_user_attr("identity.0", "{}")
+    old.set_user_attr("identity", 1)
+    called = call(
+        "compare", specks, "--out", out, "--strategies", "random", "--steps", 20, *settings()
+    )
+    assert called.code == 1
+    assert "'out' was begun by an earlier release of rareseg" in " ".join(called.err.split())
+    assert "choose another --out" in " ".join(called.err.split())
+    assert (out / "table.json").read_text(encoding="utf-8") == "{}"
 
 
 def test_a_row_that_the_memory_cannot_hold_costs_that_row_alone(specks, settings, call, tmp_path):

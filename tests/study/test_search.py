@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 
-import optuna
 import pytest
-from optuna.trial import TrialState
 
+from rareseg.errors import RunError
 from rareseg.recipe import read_recipe
 from rareseg.run.folder import read_split
-from rareseg.study import search
-from rareseg.study.search import STARTUP
+from rareseg.study import job_queue, search
+from rareseg.study.database import StudyDatabase
+from rareseg.study.job_queue import JobQueue, State
+from rareseg.study.trials import STARTUP
 
 SPACE = (
     "--range", "training.learning_rate=1e-4..5e-2:log", "--choice", "loss.name=focal|cross_entropy",
@@ -109,33 +111,52 @@ def test_what_falls_behind_is_given_up(specks, settings, call, tmp_path):
     assert "was given up: it fell behind the others" in called.out
 
 
-def test_the_draw_of_a_killed_worker_is_tried_again(searched, specks, settings, call, tmp_path):
-    out = tmp_path / "out"
-    arguments = ("search", specks, "--out", out, *SPACE, "--steps", 25, *settings())
-    assert call(*arguments, "--trials", 1).code == 0
-    study = optuna.load_study(study_name="out", storage=f"sqlite:///{out / 'study.db'}")
-    lost = study.ask()
-    lost.suggest_float("training.learning_rate", 1e-4, 5e-2, log=True)
-    lost.suggest_categorical("loss.name", ["focal", "cross_entropy"])
-    study.tell(lost, state=TrialState.FAIL)  # as a heartbeat that stopped does
-    assert call(*arguments, "--trials", 2).code == 0
-    lines = trials(out)
-    assert [line["state"] for line in lines] == ["recorded", "failed", "recorded"]
-    drawn = [(line["training.learning_rate"], line["loss.name"]) for line in lines]
-    assert drawn[1] == drawn[2]
+def queue_of(out):
+    return JobQueue(StudyDatabase(f"sqlite:///{out / 'study.db'}", out.name))
 
 
-def test_a_worker_that_was_taken_for_killed_goes_on_with_another_draw(
+def test_an_interrupted_trial_goes_on_with_its_draw(specks, settings, call, tmp_path, monkeypatch):
+    """Stopped after its first validation; called again, it trains what is left of the same."""
+    out, learned, steps = tmp_path / "out", search.learn, []
+
+    def stopped(*arguments, heard, **options):
+        def hear_and_stop(step, score):
+            heard(step, score)
+            steps.append(step)
+            if len(steps) == 1:
+                raise KeyboardInterrupt
+
+        return learned(*arguments, heard=hear_and_stop, **options)
+
+    monkeypatch.setattr(search, "learn", stopped)
+    arguments = (
+        "search", specks, "--out", out, *SPACE, "--trials", 1, "--steps", 25,
+        *settings(training__validations=5),
+    )  # fmt: skip
+    with contextlib.suppress(KeyboardInterrupt):
+        assert call(*arguments).code != 0
+    (left,) = queue_of(out).records()
+    assert left.state == State.WAITING
+    assert list(left.task["scores"]) == [str(steps[0])]
+    assert call(*arguments).code == 0
+    (done,) = queue_of(out).records()
+    assert done.task["drawn"] == left.task["drawn"]
+    assert len(done.task["scores"]) == 5
+    assert [line["state"] for line in trials(out)] == ["recorded"]
+
+
+def test_a_worker_that_was_taken_for_killed_leaves_the_trial_to_the_other(
     specks, settings, call, tmp_path, monkeypatch
 ):
-    """As a laptop that slept: the trial that it was at is failed while it trains."""
-    learned = search.learn
+    """As a laptop that slept: another worker has claimed the trial while it trains."""
+    learned, others = search.learn, []
 
     def slept(*arguments, **options):
-        study = optuna.load_study(study_name="out", storage=f"sqlite:///{tmp_path}/out/study.db")
-        running = [trial for trial in study.trials if trial.state == TrialState.RUNNING]
-        if len(study.trials) == 1:
-            study.tell(running[0].number, state=TrialState.FAIL)
+        if not others:
+            monkeypatch.setattr(job_queue, "DEAD_AFTER", -2)
+            others.append(queue_of(tmp_path / "out").claim())
+            monkeypatch.setattr(job_queue, "DEAD_AFTER", 600)
+            queue_of(tmp_path / "out").complete(others[0], {"value": 0.25, "seconds": 1.0})
         return learned(*arguments, **options)
 
     monkeypatch.setattr(search, "learn", slept)
@@ -144,8 +165,46 @@ def test_a_worker_that_was_taken_for_killed_goes_on_with_another_draw(
         *settings(),
     )  # fmt: skip
     assert called.code == 0, called.err
-    assert "was taken over by another worker" in called.out
-    assert [line["state"] for line in trials(tmp_path / "out")] == ["failed", "recorded"]
+    assert "trial 1 was taken over by another worker" in called.out
+    assert [line["value"] for line in trials(tmp_path / "out")] == ["0.25"]
+
+
+def test_a_trial_that_failed_stays_failed_and_another_can_be_asked_for(
+    specks, settings, call, tmp_path, monkeypatch
+):
+    learned, full = search.learn, iter([True])
+
+    def learn(*arguments, **options):
+        if next(full, False):
+            raise RunError("The memory is full.")
+        return learned(*arguments, **options)
+
+    monkeypatch.setattr(search, "learn", learn)
+    arguments = ("search", specks, "--out", tmp_path / "out", *SPACE, "--steps", 25, *settings())
+    called = call(*arguments, "--trials", 1)
+    assert called.code == 1
+    assert "No trial" in called.err
+    assert "The memory is full" in called.err
+    assert call(*arguments, "--trials", 1).code == 1
+    called = call(*arguments, "--trials", 2)
+    assert called.code == 0, called.err
+    lines = trials(tmp_path / "out")
+    assert [(li["state"], li["error"]) for li in lines] == [
+        ("failed", "The memory is full."),
+        ("recorded", ""),
+    ]
+
+
+def test_two_processes_make_as_many_trials_as_are_wanted(specks, settings, call, tmp_path):
+    called = call(
+        "search", specks, "--out", tmp_path / "out", *SPACE, "--trials", 4, "--steps", 20,
+        "--parallel", 2, *settings(),
+    )  # fmt: skip
+    assert called.code == 0, called.err
+    lines = trials(tmp_path / "out")
+    assert [line["trial"] for line in lines] == ["1", "2", "3", "4"]
+    assert all(line["state"] == "recorded" for line in lines)
+    assert len({line["training.learning_rate"] for line in lines}) == 4
 
 
 def test_regions_and_goals_that_are_none_are_refused(specks, settings, call, tmp_path):

@@ -78,10 +78,10 @@ def compare(
     from rareseg.run.prepare import Machine, Wishes
     from rareseg.study.compare import Asked
     from rareseg.study.compare import compare as compare_rows
-    from rareseg.study.ground import Job
     from rareseg.study.rows import make_rows
+    from rareseg.study.shared_data import StudyOptions
 
-    job = Job(
+    options = StudyOptions(
         data=data_options(data, group_from, missing_mask),
         wishes=Wishes(recipe, _with_steps(settings, steps)),
         storage=storage,
@@ -92,7 +92,7 @@ def compare(
     names = [part.strip() for part in strategies.split(",") if part.strip()]
     compared = compare_rows(
         Asked(
-            job,
+            options,
             rows=make_rows(names, rows or []),
             seeds=seeds,
             folds=folds,
@@ -165,12 +165,12 @@ def search(
     """
     from rareseg.decision.operating_point import Goal
     from rareseg.run.prepare import Machine, Wishes
-    from rareseg.study.ground import Job
     from rareseg.study.search import Wanted
     from rareseg.study.search import search as search_recipe
+    from rareseg.study.shared_data import StudyOptions
     from rareseg.study.space import make_space
 
-    job = Job(
+    options = StudyOptions(
         data=data_options(data, group_from, missing_mask),
         wishes=Wishes(recipe, _with_steps(settings, steps)),
         storage=storage,
@@ -180,7 +180,7 @@ def search(
     )
     found = search_recipe(
         Wanted(
-            job,
+            options,
             space=make_space(ranges or [], choices or []),
             goal=Goal(
                 maximize,  # type: ignore[arg-type]

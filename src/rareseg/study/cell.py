@@ -29,7 +29,7 @@ from rareseg.run.scoring import Points, score_all, score_each
 from rareseg.run.train import learn
 from rareseg.run.tune import tune
 from rareseg.study.design import Cell, Roles
-from rareseg.study.ground import Ground
+from rareseg.study.shared_data import SharedData
 
 HALF, CHOSEN = "0.5", "chosen point"
 """Where a row's scores are cut: at 0.5, and at the point chosen on its own select cases."""
@@ -98,7 +98,7 @@ class CellResult:
 def run_cell(
     cell: Cell,
     roles: Roles,
-    ground: Ground,
+    data: SharedData,
     folder: Path,
     *,
     shown: Sequence[str] = (),
@@ -110,15 +110,15 @@ def run_cell(
     ``shown`` are test cases whose masks are kept. Raises as :func:`rareseg.run.train.train`.
     """
     started = time.monotonic()
-    fabric = ground.machine.fabric("32")
+    fabric = data.machine.fabric("32")
     fabric.launch()
-    given = Given(ground.fingerprint, cell.recipe, roles, ground.store)
+    given = Given(data.fingerprint, cell.recipe, roles, data.store)
     run = learn(
-        ground.options,
+        data.options,
         folder,
         fabric,
         given=given,
-        machine=ground.machine,
+        machine=data.machine,
         track=track,
         say=say,
     )
@@ -129,7 +129,7 @@ def run_cell(
     # A region without a point of its own is cut at 0.5 in both.
     halves = Decisions.none(decisions.regions).points_in_use
     chosen = decisions.points_in_use
-    cases = [case for case in ground.dataset.cases if roles[case.id] == "test"]
+    cases = [case for case in data.dataset.cases if roles[case.id] == "test"]
     scored = score_all(
         scorer,
         cases,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +22,6 @@ from rareseg.evaluation.claim import Claim, claim_record, hold_claim
 from rareseg.evaluation.contest import Column, Runs, contest_record, hold_contest
 from rareseg.evaluation.scores import region_references
 from rareseg.progress import Track, silent
-from rareseg.recipe import merge
 from rareseg.report.content import CasePicture
 from rareseg.report.contest import ContestContent, PictureRow, write_contest
 from rareseg.report.pictures import Shot, take_picture
@@ -27,16 +29,23 @@ from rareseg.report.wording import count
 from rareseg.run.learner import evenly
 from rareseg.run.prepare import Say, nobody
 from rareseg.run.scoring import read_labels
-from rareseg.study.board import Board, Taken
 from rareseg.study.cell import CHOSEN, HALF, CellResult, Mask, run_cell
+from rareseg.study.database import reached
 from rareseg.study.design import Cell, Design, make_design
-from rareseg.study.ground import Ground, Job, find_ground, helpers, settle
+from rareseg.study.job_queue import Claimed, JobQueue, State
 from rareseg.study.rows import Row
-from rareseg.study.storage import SharedStudy, reached
+from rareseg.study.shared_data import (
+    Purpose,
+    SharedData,
+    StudyOptions,
+    begin_study,
+    find_data,
+    helpers,
+)
 
-NOTE = "compare.json"
+PURPOSE = Purpose("compare.json", "a comparison")
 POLL = 5.0
-"""Seconds between two looks at the board while others work."""
+"""Seconds between two looks at the queue while others work."""
 
 SHOWN = 6
 """Test cases that the page shows, positives first."""
@@ -50,7 +59,7 @@ class Asked:
     than ``margin`` in any column, and better in one; "" asks nothing of the kind.
     """
 
-    job: Job
+    options: StudyOptions
     rows: tuple[Row, ...]
     seeds: int = 1
     folds: int = 1
@@ -98,13 +107,13 @@ def compare(
     :func:`rareseg.run.train.train`.
     """
     out = Path(out)
-    work = _prepare(asked, out, track)
-    say(
-        f"{count(len(work.cells), 'cell')}: {count(len(work.design.rows), 'row')}, "
-        f"{count(asked.seeds, 'seed')}, {count(asked.folds, 'fold')}"
-    )
-    with reached(asked.job.place(out)[0]):
-        with helpers(asked.job, _help, asked, out):
+    with reached(asked.options.place(out)[0]):
+        work = _prepare(asked, out, track, retry_failed=True)
+        say(
+            f"{count(len(work.cells), 'cell')}: {count(len(work.design.rows), 'row')}, "
+            f"{count(asked.seeds, 'seed')}, {count(asked.folds, 'fold')}"
+        )
+        with helpers(asked.options, _help, asked, out):
             _work(work, track, say)
         return _conclude(work, asked)
 
@@ -115,32 +124,38 @@ class _Work:
 
     design: Design
     cells: Mapping[str, Cell]
-    ground: Ground
-    board: Board
-    out: Path
+    data: SharedData
+    queue: JobQueue
     shown: tuple[str, ...]
 
+    def states(self) -> Counter[State]:
+        """Return how many of the cells that are asked for wait, run, are done and have failed."""
+        states = self.queue.states()
+        return Counter(states[key] for key in self.cells)
 
-def _prepare(asked: Asked, out: Path, track: Track) -> _Work:
-    """Find what all cells stand on, and open the board."""
-    overrides = asked.job.wishes.overrides()
-    ground = find_ground(asked.job, out, track, note=NOTE, what="a comparison")
-    shared = SharedStudy(*asked.job.place(out))
-    settled = shared.agree("settled", settle(asked.job, overrides, ground.fingerprint))
-    design = make_design(
-        ground.fingerprint,
+
+def _prepare(asked: Asked, out: Path, track: Track, *, retry_failed: bool) -> _Work:
+    """Find what all cells stand on, and queue those that are not queued yet."""
+    data = find_data(asked.options, out, PURPOSE, track)
+    make = partial(
+        make_design,
+        data.fingerprint,
         asked.rows,
-        merge(overrides, settled),
         seeds=asked.seeds,
         folds=asked.folds,
-        declared=ground.declared(),
+        declared=data.declared(),
     )
-    shared.require(design.identity())
-    shared.extend("rows", design.named_recipes())
-    ground.build(design.base, track)
-    cells = {cell.key: cell for cell in design.cells()}
-    board = Board(shared, {key: cell.to_dict() for key, cell in cells.items()})
-    return _Work(design, cells, ground, board, out, _shown(ground.fingerprint, design))
+    begun = begin_study(asked.options, data, PURPOSE, make, _identity)
+    data.build(begun.design.base, track)
+    cells = {cell.key: cell for cell in begun.design.cells()}
+    queue = JobQueue(begun.database)
+    queue.enqueue({key: cell.to_dict() for key, cell in cells.items()}, retry_failed=retry_failed)
+    return _Work(begun.design, cells, data, queue, _shown(data.fingerprint, begun.design))
+
+
+def _identity(design: Design) -> dict[str, Any]:
+    rows = {f"rows.{row}": recipe for row, recipe in design.named_recipes().items()}
+    return {**design.identity(), **rows}
 
 
 def _shown(fingerprint: Fingerprint, design: Design) -> tuple[str, ...]:
@@ -155,58 +170,59 @@ def _shown(fingerprint: Fingerprint, design: Design) -> tuple[str, ...]:
 
 def _help(asked: Asked, out: Path) -> None:
     """Work on a comparison in a process of its own, without a word."""
-    _work(_prepare(asked, out, silent), silent, nobody)
+    with reached(asked.options.place(out)[0]):
+        _work(_prepare(asked, out, silent, retry_failed=False), silent, nobody)
 
 
 def _work(work: _Work, track: Track, say: Say) -> None:
-    """Take cells until none is left, and wait for those that run elsewhere."""
+    """Claim cells until none is left, and wait for those that run elsewhere."""
     while True:
-        taken = work.board.take()
-        if taken is not None:
-            _do(work, taken, track, say)
-            continue
-        if not work.board.counts().running:
+        job = work.queue.claim()
+        if job is not None:
+            _do(work, job, track, say)
+        elif work.states().keys() & {State.WAITING, State.RUNNING}:
+            time.sleep(POLL)
+        else:
             return
-        time.sleep(POLL)
 
 
-def _do(work: _Work, taken: Taken, track: Track, say: Say) -> None:
-    """Run one cell and put its result on the board, or why there is none."""
-    cell = Cell.from_dict(taken.content)
+def _do(work: _Work, job: Claimed, track: Track, say: Say) -> None:
+    """Run one cell and record its result, or why there is none."""
+    cell = Cell.from_dict(job.task)
     if cell.key in work.cells:
-        say(f"cell {work.board.counts().recorded + 1} of {len(work.cells)}: {cell.title}")
+        say(f"cell {work.states()[State.DONE] + 1} of {len(work.cells)}: {cell.title}")
     else:
         say(f"a cell that others ask for: {cell.title}")
     shown = work.shown if (cell.seed, cell.fold) == (work.design.seeds[0], 0) else ()
     try:
-        with work.board.alive(taken):
+        with work.queue.alive(job):
             result = run_cell(
                 cell,
                 work.design.roles[cell.fold],
-                work.ground,
-                work.out / "cells" / cell.key[:16],
+                work.data,
+                work.data.out / "cells" / cell.key[:16],
                 shown=shown,
                 track=track,
             )
     except RaresegError as error:
-        work.board.fail(taken, str(error))
+        work.queue.fail(job, str(error))
         say(f"{cell.title} failed: {error}")
         return
     except BaseException:
-        work.board.release(taken)
+        work.queue.release(job)
         raise
-    if work.board.record(taken, result.to_dict(), result.mean_dice()):
+    if work.queue.complete(job, result.to_dict()):
         say(f"{cell.title}: dice {result.mean_dice():.3f} at its chosen point")
     else:
-        say(f"{cell.title} was recorded by another worker")
+        say(f"{cell.title} was taken over by another worker")
 
 
 def _conclude(work: _Work, asked: Asked) -> Comparison:
     """Write the table and the page of what is recorded."""
-    out = work.out
-    records = work.board.results()
-    results = {key: CellResult.from_dict(record) for key, record in records.items()}
-    errors = {work.cells[key].title: reason for key, reason in work.board.errors().items()}
+    out = work.data.out
+    records = [record for record in work.queue.records() if record.key in work.cells]
+    results = {r.key: CellResult.from_dict(r.result) for r in records if r.result is not None}
+    errors = {work.cells[r.key].title: r.error for r in records if r.error is not None}
     whole = [row for row in work.design.rows if _of_row(work, row) <= set(results)]
     if not whole:
         first = next(iter(errors.items()), ("no cell", "nothing was recorded"))
@@ -228,7 +244,7 @@ def _conclude(work: _Work, asked: Asked) -> Comparison:
     )
     _write_tables(comparison, work.design, whole)
     content = ContestContent(
-        title=f"{work.ground.dataset.root.name}: {', '.join(whole)}",
+        title=f"{work.data.dataset.root.name}: {', '.join(whole)}",
         columns=columns,
         claims=claims,
         departures={row: tuple(work.design.departures(row)) for row in whole},
@@ -302,8 +318,8 @@ def _pictures(
     for key, result in results.items():
         for mask in result.masks:
             masks.setdefault((mask.case_id, mask.region), {})[work.cells[key].row] = mask
-    cases = {case.id: case for case in work.ground.dataset.cases}
-    classes = work.ground.fingerprint.classes
+    cases = {case.id: case for case in work.data.dataset.cases}
+    classes = work.data.fingerprint.classes
     found = []
     for case_id in work.shown:
         image = read_image(cases[case_id].images)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import optuna
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
 
 from rareseg.data.files import atomic_write
 from rareseg.decision.operating_point import Goal, OperatingPoint
@@ -24,26 +20,32 @@ from rareseg.run.prepare import Given, Say, nobody
 from rareseg.run.sources import asked_regions
 from rareseg.run.train import learn
 from rareseg.run.tune import Rule, tune_source
-from rareseg.study.design import Roles, code_hash, data_hash, make_design
-from rareseg.study.ground import Ground, Job, find_ground, helpers, settle
+from rareseg.study.database import reached
+from rareseg.study.design import Design, Roles, make_design
+from rareseg.study.job_queue import Claimed, JobQueue, State
 from rareseg.study.rows import Row
+from rareseg.study.shared_data import (
+    Purpose,
+    SharedData,
+    StudyOptions,
+    begin_study,
+    find_data,
+    helpers,
+)
 from rareseg.study.space import Space
-from rareseg.study.storage import SharedStudy, reached
+from rareseg.study.trials import Trial, draw, falls_behind
 from rareseg.training.plan import plan_recipe
 
-NOTE = "search.json"
+PURPOSE = Purpose("search.json", "a search")
 POLL = 5.0
-"""Seconds between two looks at the study while others work."""
-
-STARTUP = 5
-"""Trials that run to their end before any is given up early."""
+"""Seconds between two looks at the queue while others work."""
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What is searched for: a goal on the select cases, in one region or the mean over all."""
 
-    job: Job
+    options: StudyOptions
     space: Space
     goal: Goal
     trials: int
@@ -67,15 +69,12 @@ class Found:
         return {**vars(self), "recipe": str(self.recipe), "trials_csv": str(self.trials_csv)}
 
 
-_STATES = {
-    TrialState.COMPLETE: "recorded",
-    TrialState.PRUNED: "given up",
-    TrialState.FAIL: "failed",
-}
-
-
 class _GivenUpError(Exception):
     """A training that falls behind the others is not worth its remaining steps."""
+
+
+class _TakenOverError(Exception):
+    """Another worker has the trial, since this one was silent for too long."""
 
 
 def search(wanted: Wanted, out: Path | str, *, track: Track = silent, say: Say = nobody) -> Found:
@@ -92,9 +91,9 @@ def search(wanted: Wanted, out: Path | str, *, track: Track = silent, say: Say =
     out = Path(out)
     if wanted.trials < 1:
         raise UsageError(f"--trials is {wanted.trials}; give 1 or more.")
-    work = _prepare(wanted, out, track)
-    with reached(wanted.job.place(out)[0]):
-        with helpers(wanted.job, _help, wanted, out):
+    with reached(wanted.options.place(out)[0]):
+        work = _prepare(wanted, out, track)
+        with helpers(wanted.options, _help, wanted, out):
             _work(work, track, say)
         return _conclude(work)
 
@@ -104,152 +103,131 @@ class _Work:
     """A search that is ready to be worked on; ``settings`` hold for every training."""
 
     wanted: Wanted
-    shared: SharedStudy
-    ground: Ground
+    queue: JobQueue
+    data: SharedData
     settings: Overrides
     base: Recipe
     roles: Roles
-    out: Path
+
+    def trials(self) -> list[Trial]:
+        """Return all trials as they are known now."""
+        return [Trial.of(record) for record in self.queue.records()]
 
 
 def _prepare(wanted: Wanted, out: Path, track: Track) -> _Work:
-    """Find what all trainings stand on, and open the study."""
-    overrides = wanted.job.wishes.overrides()
-    ground = find_ground(wanted.job, out, track, note=NOTE, what="a search")
-    asked_regions(ground.fingerprint.classes.regions, wanted.region)
-    url, name = wanted.job.place(out)
-    shared = SharedStudy(url, name, pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP))
-    settled = merge(
-        overrides, shared.agree("settled", settle(wanted.job, overrides, ground.fingerprint))
-    )
-    design = make_design(
-        ground.fingerprint,
-        [Row("base", {})],
-        settled,
-        seeds=1,
-        folds=1,
-        declared=ground.declared(),
-    )
-    shared.require(
-        {
-            "code": code_hash(),
-            "data": data_hash(ground.fingerprint),
+    """Find what all trainings stand on."""
+    data = find_data(wanted.options, out, PURPOSE, track)
+    asked_regions(data.fingerprint.classes.regions, wanted.region)
+
+    def make(settings: Overrides) -> Design:
+        rows, declared = [Row("base", {})], data.declared()
+        return make_design(data.fingerprint, rows, settings, seeds=1, folds=1, declared=declared)
+
+    def identify(design: Design) -> dict[str, Any]:
+        return {
+            "code": design.code,
+            "data": design.data,
             "base": design.recipes["base"].model_dump(mode="json"),
             "space": wanted.space.to_dict(),
             "goal": str(wanted.goal),
             "region": wanted.region or "all",
         }
-    )
-    ground.build(design.recipes["base"], track)
-    work = _Work(wanted, shared, ground, settled, design.recipes["base"], design.roles[0], out)
-    with shared.lock():
-        if not shared.trials():
-            shared.study.enqueue_trial(wanted.space.within(work.base))
-    return work
+
+    begun = begin_study(wanted.options, data, PURPOSE, make, identify)
+    base = begun.design.recipes["base"]
+    data.build(base, track)
+    queue = JobQueue(begun.database)
+    return _Work(wanted, queue, data, begun.settings, base, begun.design.roles[0])
 
 
 def _help(wanted: Wanted, out: Path) -> None:
     """Work on a search in a process of its own, without a word."""
-    _work(_prepare(wanted, out, silent), silent, nobody)
+    with reached(wanted.options.place(out)[0]):
+        _work(_prepare(wanted, out, silent), silent, nobody)
 
 
 def _work(work: _Work, track: Track, say: Say) -> None:
     """Draw and train until there are as many trials as wanted, and wait for those elsewhere."""
     while True:
-        trial = _take(work)
-        if trial is not None:
-            _do(work, trial, track, say)
-        elif work.shared.trials(TrialState.RUNNING):
+        job = work.queue.claim()
+        if job is not None:
+            _do(work, job, track, say)
+            continue
+        states = work.queue.states()
+        if len(states) < work.wanted.trials:
+            # Of several workers that come here at once, one adds it; a failed trial stays failed.
+            work.queue.enqueue({f"{len(states):04d}": {}}, retry_failed=False)
+        elif {State.WAITING, State.RUNNING} & set(states.values()):
             time.sleep(POLL)
         else:
             return
 
 
-def _take(work: _Work) -> optuna.Trial | None:
-    """Return a trial of this worker's, or ``None`` where enough are done or under way."""
-    with work.shared.lock():
-        work.shared.fail_silent()
-        _repeat_killed(work)
-        waiting = work.shared.trials(TrialState.WAITING)
-        lasting = [t for t in work.shared.trials() if not _was_killed(t)]
-        if not waiting and len(lasting) >= work.wanted.trials:
-            return None
-        # A seed of its own for every trial: two workers must not draw the same.
-        seed = work.base.training.seed + len(work.shared.trials())
-        work.shared.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-        return work.shared.ask(work.wanted.space.distributions)
-
-
-def _was_killed(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and "error" not in trial.user_attrs
-
-
-def _repeat_killed(work: _Work) -> None:
-    """Hang up what a killed worker had drawn, once for each time; call it under the lock."""
-    again = {trial.user_attrs.get("repeats") for trial in work.shared.trials()}
-    for trial in work.shared.trials(TrialState.FAIL):
-        if _was_killed(trial) and trial.number not in again and trial.params:
-            work.shared.study.enqueue_trial(trial.params, user_attrs={"repeats": trial.number})
-
-
-def _do(work: _Work, trial: optuna.Trial, track: Track, say: Say) -> None:
-    """Train one recipe and tell what its operating point reaches."""
-    shared, started = work.shared, time.monotonic()
-    drawn = ", ".join(f"{key.split('.')[1]} {_short(v)}" for key, v in trial.params.items())
-    say(f"trial {trial.number + 1}: {drawn}")
+def _do(work: _Work, job: Claimed, track: Track, say: Say) -> None:
+    """Train one recipe and record what its operating point reaches."""
+    started, title = time.monotonic(), f"trial {int(job.key) + 1}"
     try:
-        with shared.alive(trial):
-            value = _train(work, trial, track)
+        with work.queue.alive(job):
+            trial = _drawn(work, job)
+            drawn = (f"{key.split('.')[1]} {_short(v)}" for key, v in trial.drawn.items())
+            say(f"{title}: {', '.join(drawn)}")
+            value = _train(work, job, trial, track)
+        news = f"{title}: {value:.3f} on the select cases"
     except _GivenUpError:
-        _tell(work, trial, TrialState.PRUNED)
-        say(f"trial {trial.number + 1} was given up: it fell behind the others")
-    except UpdateFinishedTrialError:
-        # This worker was silent for so long that it counted as killed.
-        say(f"trial {trial.number + 1} was taken over by another worker")
+        value, news = None, f"{title} was given up: it fell behind the others"
+    except _TakenOverError:
+        say(f"{title} was taken over by another worker")
+        return
     except RaresegError as error:
-        _tell(work, trial, TrialState.FAIL, error=str(error))
-        say(f"trial {trial.number + 1} failed: {error}")
+        work.queue.fail(job, str(error))
+        say(f"{title} failed: {error}")
+        return
     except BaseException:
-        _tell(work, trial, TrialState.FAIL)
+        work.queue.release(job)
         raise
-    else:
-        seconds = time.monotonic() - started
-        _tell(work, trial, TrialState.COMPLETE, value=value, seconds=seconds)
-        say(f"trial {trial.number + 1}: {value:.3f} on the select cases")
+    done = work.queue.complete(job, {"value": value, "seconds": time.monotonic() - started})
+    say(news if done else f"{title} was taken over by another worker")
 
 
-def _tell(
-    work: _Work,
-    trial: optuna.Trial,
-    state: TrialState,
-    *,
-    value: float | None = None,
-    **attributes: object,
-) -> None:
-    with work.shared.lock():
-        if not work.shared.is_over(trial):
-            for name, content in attributes.items():
-                trial.set_user_attr(name, content)
-            work.shared.study.tell(trial, value, state=state)
+def _drawn(work: _Work, job: Claimed) -> Trial:
+    """Return a trial with its draw: that of a worker which had begun with it, or a new one."""
+    trial = Trial.of(job)
+    if trial.drawn:
+        return trial
+    first = work.wanted.space.within(work.base)
+    seed = work.base.training.seed
+    found = draw(work.wanted.space, trial.number, work.trials(), first=first, seed=seed)
+    trial = replace(trial, drawn=found)
+    _keep(work, job, trial)
+    return trial
 
 
-def _train(work: _Work, trial: optuna.Trial, track: Track) -> float:
+def _keep(work: _Work, job: Claimed, trial: Trial) -> None:
+    """Store how far a trial is, for whoever goes on with it."""
+    if not work.queue.refine(job, trial.task()):
+        raise _TakenOverError
+
+
+def _train(work: _Work, job: Claimed, trial: Trial, track: Track) -> float:
     """Return what the operating points of a trial's model reach on the select cases."""
-    recipe = recipe_of(work, trial.params)
-    fabric = work.ground.machine.fabric("32")
+    recipe = recipe_of(work, trial.drawn)
+    fabric = work.data.machine.fabric("32")
     fabric.launch()
+    scores = dict(trial.scores)
 
     def heard(step: int, score: float) -> None:
-        trial.report(score, step)
-        if step < recipe.training.steps and trial.should_prune():
+        scores[step] = score
+        now = replace(trial, scores=scores)
+        _keep(work, job, now)
+        if step < recipe.training.steps and falls_behind(work.wanted.space, now, work.trials()):
             raise _GivenUpError
 
     run = learn(
-        work.ground.options,
-        work.out / "trials" / f"{trial.number:04d}",
+        work.data.options,
+        work.data.out / "trials" / job.key,
         fabric,
-        given=Given(work.ground.fingerprint, recipe, work.roles, work.ground.store),
-        machine=work.ground.machine,
+        given=Given(work.data.fingerprint, recipe, work.roles, work.data.store),
+        machine=work.data.machine,
         heard=heard,
         track=track,
     )
@@ -268,59 +246,51 @@ def _train(work: _Work, trial: optuna.Trial, track: Track) -> float:
 def recipe_of(work: _Work, drawn: Mapping[str, Any]) -> Recipe:
     """Return the complete recipe for what a trial drew, planned anew around it."""
     values = merge(work.settings, work.wanted.space.overrides(drawn))
-    return plan_recipe(work.ground.fingerprint, values).recipe
+    return plan_recipe(work.data.fingerprint, values).recipe
 
 
 def _conclude(work: _Work) -> Found:
     """Write the best recipe and the table of all trials."""
-    trials = work.shared.trials()
-    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    errors = [str(trial.user_attrs["error"]) for trial in trials if "error" in trial.user_attrs]
+    trials, out = work.trials(), work.data.out
+    done = [(trial.value, trial) for trial in trials if trial.value is not None]
+    errors = [trial.error for trial in trials if trial.error is not None]
     if not done:
         reason = errors[-1] if errors else "all were given up"
-        raise RunError(
-            f"No trial of {work.out} came to an end: {reason}; change the space or the goal."
-        )
-    best = max(done, key=lambda trial: (_value(trial), -trial.number))
+        raise RunError(f"No trial of {out} came to an end: {reason}; change the space or the goal.")
+    value, best = max(done, key=lambda pair: (pair[0], -pair[1].number))
     found = Found(
-        value=_value(best),
-        values=dict(best.params),
-        recipe=work.out / "best.yaml",
-        trials_csv=work.out / "trials.csv",
+        value=value,
+        values=dict(best.drawn),
+        recipe=out / "best.yaml",
+        trials_csv=out / "trials.csv",
         n_recorded=len(done),
-        n_given_up=sum(trial.state == TrialState.PRUNED for trial in trials),
+        n_given_up=sum(t.state == State.DONE and t.value is None for t in trials),
         n_failed=len(errors),
     )
-    reason = f"trial {best.number + 1} of a search, {found.value:.3f} on the select cases"
-    reasons = dict.fromkeys(best.params, reason)
+    reason = f"trial {best.number + 1} of a search, {value:.3f} on the select cases"
+    reasons = dict.fromkeys(best.drawn, reason)
     with atomic_write(found.recipe) as temporary:
-        temporary.write_text(to_yaml(recipe_of(work, best.params), reasons), encoding="utf-8")
+        temporary.write_text(to_yaml(recipe_of(work, best.drawn), reasons), encoding="utf-8")
     _write_trials(found.trials_csv, trials, list(work.wanted.space.distributions))
     return found
 
 
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None, "a finished trial has a value"
-    return trial.value
-
-
-def _write_trials(path: Path, trials: Sequence[FrozenTrial], keys: Sequence[str]) -> None:
+def _write_trials(path: Path, trials: Sequence[Trial], keys: Sequence[str]) -> None:
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("trial", "state", "value", *keys, "seconds", "error"))
         for trial in trials:
-            attributes = trial.user_attrs
-            writer.writerow(
-                (
-                    trial.number + 1,
-                    _STATES.get(trial.state, trial.state.name.lower()),
-                    # Of what was given up Optuna keeps the last validation, which is another thing.
-                    trial.value if trial.state == TrialState.COMPLETE else "",
-                    *(trial.params.get(key, "") for key in keys),
-                    attributes.get("seconds", ""),
-                    attributes.get("error", ""),
-                )
+            drawn = (trial.drawn.get(key) for key in keys)
+            # None is an empty field.
+            line = (
+                trial.number + 1,
+                trial.outcome,
+                trial.value,
+                *drawn,
+                trial.seconds,
+                trial.error,
             )
+            writer.writerow(line)
 
 
 def _short(value: object) -> str:

@@ -17,16 +17,16 @@ def work(beat):
 
 if __name__ == "__main__":
     from rareseg.run.folder import DataOptions
-    from rareseg.study.ground import Job, helpers
-    with helpers(Job(DataOptions("."), parallel=2), work, sys.argv[1]):
+    from rareseg.study.shared_data import StudyOptions, helpers
+    with helpers(StudyOptions(DataOptions("."), parallel=2), work, sys.argv[1]):
         time.sleep(600)
 """
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "nothing happened in a minute"
+        assert time.monotonic() < end, "nothing happened in three minutes"
         time.sleep(0.05)
 
 

@@ -1,7 +1,4 @@
-"""What all trainings of a study stand on: the data, found once, a store that they share, a storage.
-
-Also who works on it: processes on this machine, and other machines with the same storage.
-"""
+"""Find the data once for all trainings of a study, and share it between processes and machines."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -23,16 +20,20 @@ from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Dataset, Role
 from rareseg.errors import ProblemsError, UsageError
 from rareseg.progress import Track
-from rareseg.recipe import Overrides, Recipe
-from rareseg.run.folder import DataOptions, claim
+from rareseg.recipe import Overrides, Recipe, merge
+from rareseg.run.folder import DataOptions, claim, require_free
 from rareseg.run.memory import full_memory_named
 from rareseg.run.prepare import Machine, Wishes
+from rareseg.study.database import StudyDatabase
+from rareseg.study.design import Design
 from rareseg.training.arithmetic import settle_precision
 from rareseg.training.plan import make_preprocessing, plan_recipe
 
+FINGERPRINT = "fingerprint.json"
+
 
 @dataclass(frozen=True)
-class Job:
+class StudyOptions:
     """What every study is told, as a second machine would be told it too.
 
     ``wishes`` hold for all trainings. ``storage`` is a database URL, ``None`` for a file beside the
@@ -47,21 +48,30 @@ class Job:
     parallel: int = 1
     machine: Machine = field(default_factory=Machine)
 
+    def __post_init__(self) -> None:
+        if self.parallel < 1:
+            raise UsageError(f"--parallel is {self.parallel}; give 1 or more.")
+
     def place(self, out: Path) -> tuple[str, str]:
-        """Return the storage's URL and the study's name for results in ``out``."""
+        """Return the database's URL and the study's name for results in ``out``."""
         url = self.storage or f"sqlite:///{(out / 'study.db').resolve()}"
         return url, self.name or out.resolve().name
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The data, inspected once, the folder of the store that all share, and where to compute."""
+class SharedData:
+    """The data, inspected once, the folder of the results, and where to compute."""
 
     options: DataOptions
     dataset: Dataset
     fingerprint: Fingerprint
-    store: Path
+    out: Path
     machine: Machine
+
+    @property
+    def store(self) -> Path:
+        """The folder of the store that all trainings read."""
+        return self.out / "store"
 
     def declared(self) -> dict[str, Role]:
         """Return the roles that the data set states."""
@@ -78,29 +88,84 @@ class Ground:
         )
 
 
-def find_ground(job: Job, out: Path, track: Track, *, note: str, what: str) -> Ground:
-    """Claim ``out`` for ``what`` and inspect the data, or take what an earlier call found.
+@dataclass(frozen=True)
+class Purpose:
+    """What a folder of results is for: the ``note`` in it that says so, and a name for it."""
+
+    note: str
+    what: str
+
+    def claim(self, data: DataOptions, out: Path) -> None:
+        """Write the note into ``out``, or see that it is there for the same data.
+
+        Raises :class:`~rareseg.errors.OutputError` where ``out`` holds anything else.
+        """
+        about = {"data": str(Path(data.path).resolve())}
+        claim(out, self.note, about, f"{self.what} of other data")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A study that was begun here or elsewhere; ``settings`` hold for every training."""
+
+    database: StudyDatabase
+    settings: Overrides
+    design: Design
+
+
+def find_data(options: StudyOptions, out: Path, purpose: Purpose, track: Track) -> SharedData:
+    """Inspect the data, or take what an earlier call found; nothing is written.
 
     Raises :class:`~rareseg.errors.OutputError` where ``out`` holds anything else, and
     :class:`ProblemsError` for data with problems.
     """
-    if job.parallel < 1:
-        raise UsageError(f"--parallel is {job.parallel}; give 1 or more.")
-    about = {"data": str(Path(job.data.path).resolve())}
-    dataset = job.data.open()
-    claim(out, note, about, f"{what} of other data")
-    path = out / "fingerprint.json"
-    fingerprint = Fingerprint.from_json(path) if path.is_file() else None
-    if fingerprint is None or fingerprint.content_hash != content_hash(dataset):
-        fingerprint = inspect_dataset(dataset, track=track)
-        if fingerprint.problems:
-            raise ProblemsError(fingerprint.problems)
-        fingerprint.to_json(path)
-    return Ground(job.data, dataset, fingerprint, out / "store", job.machine)
+    dataset = options.data.open()
+    if (out / purpose.note).is_file():
+        purpose.claim(options.data, out)
+    else:
+        require_free(out)
+    path = out / FINGERPRINT
+    known = Fingerprint.from_json(path) if path.is_file() else None
+    if known is None or known.content_hash != content_hash(dataset):
+        known = inspect_dataset(dataset, track=track)
+        if known.problems:
+            raise ProblemsError(known.problems)
+    return SharedData(options.data, dataset, known, out, options.machine)
+
+
+def begin_study(
+    options: StudyOptions,
+    data: SharedData,
+    purpose: Purpose,
+    make: Callable[[Overrides], Design],
+    identify: Callable[[Design], Mapping[str, Any]],
+) -> Begun:
+    """Begin a study in ``data.out``, or join the one that was begun with the same storage and name.
+
+    ``make`` designs it from the settings of all trainings, ``identify`` says what must be equal for
+    all who work on it. Nothing is written before the design is known to be possible, nor, where
+    the storage lies elsewhere, before the study there is known to be the same one. Raises what
+    ``make`` raises, and as :class:`StudyDatabase` and :meth:`StudyDatabase.require`.
+    """
+    overrides = options.wishes.overrides()
+    settled = _settle(options, overrides, data.fingerprint)
+    design = make(merge(overrides, settled))
+    if options.storage is None:
+        purpose.claim(options.data, data.out)  # the database is a file in it
+    database = StudyDatabase(*options.place(data.out))
+    agreed = database.agree({"settled": settled})["settled"]
+    if agreed != settled:
+        design = make(merge(overrides, agreed))
+    database.require(identify(design))
+    purpose.claim(options.data, data.out)
+    data.fingerprint.to_json(data.out / FINGERPRINT)
+    return Begun(database, merge(overrides, agreed), design)
 
 
 @full_memory_named()
-def settle(job: Job, overrides: Overrides, fingerprint: Fingerprint) -> dict[str, dict[str, Any]]:
+def _settle(
+    options: StudyOptions, overrides: Overrides, fingerprint: Fingerprint
+) -> dict[str, dict[str, Any]]:
     """Return what a run would leave to the machine, so that every training computes alike.
 
     The precisions are tried with the recipe that is planned from ``overrides`` alone. Raises
@@ -109,11 +174,11 @@ def settle(job: Job, overrides: Overrides, fingerprint: Fingerprint) -> dict[str
     threads = overrides.get("training", {}).get("threads")
     settled: dict[str, dict[str, Any]] = {"training": {}, "prediction": {}}
     if not threads:
-        threads = max(1, (os.cpu_count() or 1) // job.parallel)
+        threads = max(1, (os.cpu_count() or 1) // options.parallel)
         settled["training"]["threads"] = threads
     torch.set_num_threads(threads)  # as every training will
     recipe = plan_recipe(fingerprint, overrides).recipe
-    channels, device = fingerprint.cases[0].channels, job.machine.fabric("32").device
+    channels, device = fingerprint.cases[0].channels, options.machine.fabric("32").device
     for name, choice in settle_precision(recipe, fingerprint.classes, channels, device).items():
         section, key = name.split(".")
         settled[section][key] = choice.precision
@@ -121,7 +186,7 @@ def settle(job: Job, overrides: Overrides, fingerprint: Fingerprint) -> dict[str
 
 
 @contextmanager
-def helpers(job: Job, work: Callable[..., None], *arguments: object) -> Iterator[None]:
+def helpers(options: StudyOptions, work: Callable[..., None], *arguments: object) -> Iterator[None]:
     """Run ``work`` in all processes but this one; they end with the block, or at once if it fails.
 
     ``work`` is a function of a module, called with ``arguments``. None outlives this process, even
@@ -131,7 +196,7 @@ def helpers(job: Job, work: Callable[..., None], *arguments: object) -> Iterator
     # No daemons: those may have no workers of their own, as training.workers asks for.
     others = [
         context.Process(target=_with_parent, args=(work, arguments))
-        for _ in range(job.parallel - 1)
+        for _ in range(options.parallel - 1)
     ]
     for other in others:
         other.start()
