@@ -75,7 +75,7 @@ def read_region_scores(path: Path, image: Image) -> NDArray[np.float32]:
             f"{path} holds the values 0, {', '.join(map(str, values[:4].tolist()))}; the mask of a "
             "region holds 0 and one other."
         )
-    return (array != 0)[np.newaxis].astype(np.float32)
+    return np.asarray(array[np.newaxis] != 0, np.float32)
 
 
 def _masks_in(folder: Path) -> list[Path]:

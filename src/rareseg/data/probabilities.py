@@ -105,11 +105,11 @@ def list_probabilities(
     listed = {name: by_case(folder / name, found, known) for name, found in inside.items()}
     if not inside:
         listed = {"": by_case(folder, loose, known)}
-    for name, found in listed.items():
-        require_all(folder / name, found, wanted)
+    for name, own in listed.items():
+        require_all(folder / name, own, wanted)
     files: defaultdict[str, dict[str, Path]] = defaultdict(dict)
-    for name, found in listed.items():
-        for case, path in found.items():
+    for name, own in listed.items():
+        for case, path in own.items():
             files[case][name] = path
     return ProbabilityFiles(folder, dict(files), tuple(inside))
 
