@@ -3,7 +3,7 @@
 Each measure is one :class:`Measure` in :data:`CASE_MEASURES` or :data:`DETAIL_MEASURES`. From them
 are made the columns of cases.csv and details.csv, scorecard.json, the tables of the report, what
 the terminal prints, comparisons, and a page of the documentation; nothing lists measures again.
-To add one, write its entry, and its value by hand in ``tests/evaluation/measures_by_hand.py``.
+To add one, write its entry, and its value by hand in ``tests/report/test_measures.py``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rareseg.evaluation.cases import CaseResult
@@ -49,6 +49,12 @@ class StratumTable:
 
 Parts = Sequence[RegionScorecard]
 
+TITLES: Mapping[Over, str] = {
+    "positive": "Positive cases",
+    "negative": "Negative cases",
+    "lesion": "Lesions",
+}
+
 
 def stratum_tables(parts: Parts, main: RegionScorecard) -> tuple[StratumTable, ...]:
     """Return the tables of positives, negatives and lesions, one column per part.
@@ -63,21 +69,21 @@ def stratum_tables(parts: Parts, main: RegionScorecard) -> tuple[StratumTable, .
     )
     return (
         StratumTable(
-            "Positive cases",
+            TITLES["positive"],
             f"{main.region} is present",
             _cases(positives.n_cases, positives.n_groups),
             _rows("positive", parts, main) if positives.n_cases else (),
             "" if positives.n_cases else "no positive case",
         ),
         StratumTable(
-            "Negative cases",
+            TITLES["negative"],
             f"{main.region} is absent",
             _cases(negatives.n_cases, negatives.n_groups),
             _rows("negative", parts, main) if negatives.n_cases else (),
             "" if negatives.n_cases else "no negative case",
         ),
         StratumTable(
-            "Lesions",
+            TITLES["lesion"],
             f"connected parts of {main.region}",
             f"{count(lesions.n_lesions, 'lesion')}{median}",
             _rows("lesion", parts, main) if lesions.n_cases else (),
