@@ -8,6 +8,7 @@ table has and :data:`HAND` has not fails here.
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import re
 from dataclasses import dataclass, replace
@@ -519,6 +520,20 @@ def test_in_the_comparison_of_ways_of_training(measure, columns, contest_page):
         assert_reads(told[way], value)
     for line, value in zip(printed, (hand.perfect, now), strict=True):
         assert_reads(line[hand.contest].replace("*", ""), value)
+
+
+@every
+def test_in_the_documentation(measure):
+    pytest.importorskip("sphinx")
+    path = Path(__file__).parents[2] / "docs" / "conf.py"
+    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location("conf", path))
+    module.__spec__.loader.exec_module(module)
+    (line,) = (line for line in module.measure_lines() if line.startswith(f"| `{measure.name}` |"))
+    hand = HAND[measure.name]
+    assert line.split(" | ")[1] in (hand.page or measure.title)
+    assert "```{measures}```" in path.with_name("definitions.md").read_text(
+        encoding="utf-8"
+    ).replace("\n", "")
 
 
 def test_what_is_compared_comes_back_from_the_file_of_cases(results, tmp_path):
