@@ -30,7 +30,8 @@ from rareseg.evaluation.comparison import (
 )
 from rareseg.evaluation.contest import contest_record, hold_contest
 from rareseg.evaluation.details import detail_case, write_details_csv
-from rareseg.evaluation.measures import CASE_MEASURES, DETAIL_MEASURES, MEASURES, Measure
+from rareseg.evaluation.measure import Measure
+from rareseg.evaluation.measures import CASE_MEASURES, DETAIL_MEASURES, MEASURES
 from rareseg.evaluation.scorecard import make_scorecard, scorecard_to_json
 from rareseg.evaluation.scorecard_reading import scorecard_from_json
 from rareseg.evaluation.scores import ScoreTable

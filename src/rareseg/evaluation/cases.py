@@ -15,7 +15,8 @@ from rareseg.data.files import atomic_write
 from rareseg.data.records import Geometry, Role
 from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.lesions import LesionMatch, match_lesions
-from rareseg.evaluation.measures import CASE_COLUMNS, cells, measure_named
+from rareseg.evaluation.measure import cells
+from rareseg.evaluation.measures import CASE_COLUMNS, measure_named
 from rareseg.evaluation.metrics import Counts, count_masks
 from rareseg.evaluation.scores import require_telling_mask
 from rareseg.evaluation.values import Undefined, Value

@@ -15,7 +15,8 @@ from rareseg.errors import ScoreError
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.intervals import Estimate, estimate_mean, group_numbers
 from rareseg.evaluation.jackknife import ALL_ALIKE
-from rareseg.evaluation.measures import Measure, read_cell, shown_in
+from rareseg.evaluation.measure import Measure, read_cell
+from rareseg.evaluation.measures import shown_in
 from rareseg.evaluation.values import Undefined, Value, is_defined, mean_of_defined, value_to_json
 
 Floats = NDArray[np.float64]

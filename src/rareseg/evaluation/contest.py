@@ -22,7 +22,8 @@ from rareseg.evaluation.crossed import (
     CrossedDifference,
     compare_crossed,
 )
-from rareseg.evaluation.measures import Measure, measure_named, shown_in
+from rareseg.evaluation.measure import Measure
+from rareseg.evaluation.measures import measure_named, shown_in
 from rareseg.evaluation.values import Value, is_defined, value_to_json
 
 FOUND = "lesion recall"

@@ -23,7 +23,8 @@ from rareseg.evaluation.lesionwise import (
     autopet_volumes,
     brats_lesions,
 )
-from rareseg.evaluation.measures import DETAIL_MEASURES, cells
+from rareseg.evaluation.measure import cells
+from rareseg.evaluation.measures import DETAIL_MEASURES
 from rareseg.evaluation.surfaces import Surfaces, measure_surfaces
 
 

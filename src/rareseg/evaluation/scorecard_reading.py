@@ -9,7 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rareseg.errors import ScoreError
 from rareseg.evaluation.intervals import Estimate
-from rareseg.evaluation.measures import SUMMED, Measure
+from rareseg.evaluation.measure import Measure
+from rareseg.evaluation.measures import SUMMED
 from rareseg.evaluation.scorecard import STRATA, RegionScorecard, Scorecard
 from rareseg.evaluation.values import Undefined
 

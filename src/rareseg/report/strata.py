@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.intervals import Estimate
-from rareseg.evaluation.measures import Measure, Over, shown_in
+from rareseg.evaluation.measure import Measure, Over
+from rareseg.evaluation.measures import shown_in
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import Undefined, is_defined
 from rareseg.report.wording import FORMS, Form, count, interval, size

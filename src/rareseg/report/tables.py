@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from rareseg.evaluation.cases import CaseResult
-from rareseg.evaluation.measures import Measure, shown_in
+from rareseg.evaluation.measure import Measure
+from rareseg.evaluation.measures import shown_in
 from rareseg.evaluation.values import Undefined
 from rareseg.recipe import Recipe, Section
 from rareseg.report.wording import FORMS

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from rareseg.evaluation.intervals import Estimate
-from rareseg.evaluation.measures import Unit
+from rareseg.evaluation.measure import Unit
 from rareseg.evaluation.values import Undefined, Value
 
 Form = Callable[[float], str]
