@@ -28,8 +28,8 @@ from rareseg.decision.operating_point.case_curves import (
     group_shares,
     threshold_bins,
 )
+from rareseg.decision.operating_point.criteria import Grid
 from rareseg.decision.operating_point.group_sums import Sums, Surfaces, surfaces_of
-from rareseg.decision.operating_point.measures import Grid
 from rareseg.decision.operating_point.smoothed import (
     Cell,
     alarm_weight,

@@ -95,9 +95,9 @@ def train_as_usual(run: Path, bundle: Bundle, threads: int) -> Bundle:
 def describe(part: RegionScorecard) -> dict[str, object]:
     """Return the three headline numbers with their intervals and counts."""
     numbers = {
-        "dice": part.positives.dice,
-        "found": part.positives.found,
-        "false_alarms": part.negatives.false_alarm_rate,
+        "dice": part["dice"],
+        "found": part["found"],
+        "false_alarms": part["false_alarm"],
     }
     return {
         name: [

@@ -9,6 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import rareseg
+from rareseg.evaluation.measures import MEASURES
 from rareseg.recipe import FAMILIES, Recipe
 
 project = "rareseg"
@@ -69,6 +70,30 @@ class Settings(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
+def measure_lines() -> list[str]:
+    """Return every measure as a line of a table in Markdown."""
+    lines = ["| column | called | definition | over | interval | better | source |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for known in MEASURES:
+        over = {"all": "all cases", "lesion": "lesions and components"}.get(
+            known.stratum, f"{known.stratum} cases"
+        )
+        better = "more" if known.higher_is_better else "less"
+        row = (known.title, known.definition, over, known.interval, better, known.source)
+        cells = (f"`{known.name}`", *(text.replace("|", "\\|") for text in row))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+class Measures(SphinxDirective):
+    """Write down every measure, as the code has it."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        return self.parse_text_to_nodes("\n".join(measure_lines()))
+
+
 def setup(app: Sphinx) -> None:
-    """Tell Sphinx of the directive."""
+    """Tell Sphinx of the directives."""
     app.add_directive("settings", Settings)
+    app.add_directive("measures", Measures)

@@ -21,9 +21,9 @@ from rareseg.decision.operating_point import (
     make_goal,
 )
 from rareseg.decision.operating_point.case_curves import case_curves, threshold_bins
+from rareseg.decision.operating_point.criteria import Grid
 from rareseg.decision.operating_point.evidence import folds_of, judge_without, shown_at
 from rareseg.decision.operating_point.group_sums import gates_between, surfaces_of
-from rareseg.decision.operating_point.measures import Grid
 from rareseg.decision.operating_point.smoothed import (
     alarm_weight,
     find_default,

@@ -7,11 +7,11 @@ import pytest
 
 from rareseg.data.records import Geometry
 from rareseg.evaluation.details import (
-    MEASURES,
     detail_case,
     summarize_details,
     write_details_csv,
 )
+from rareseg.evaluation.measures import DETAIL_MEASURES
 from rareseg.evaluation.values import Undefined
 
 
@@ -37,7 +37,7 @@ def details():
 
 def test_one_case_that_is_right_and_one_false_alarm(details):
     found = summarize_details(details)
-    assert list(found) == list(MEASURES)
+    assert list(found) == [measure.name for measure in DETAIL_MEASURES]
     assert found["hausdorff_95_mm"].value == 0.0
     assert found["hausdorff_95_mm"].n_undefined == 1
     assert found["surface_dice"].value == 0.5

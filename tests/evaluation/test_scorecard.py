@@ -56,30 +56,30 @@ def test_strata_are_kept_apart_and_counted(results):
     part = make_scorecard(results).region("foreground")
     assert (part.positives.n_cases, part.positives.n_groups) == (2, 2)
     # dice: 2·1 / (2·1 + 1 + 2) = 0.4 and 0; recall 1/3 and 0.
-    assert part.positives.dice.value == pytest.approx(0.2)
-    assert part.positives.recall.value == pytest.approx(1 / 6)
-    assert part.positives.found.value == 0.5
+    assert part["dice"].value == pytest.approx(0.2)
+    assert part["recall"].value == pytest.approx(1 / 6)
+    assert part["found"].value == 0.5
     assert (part.negatives.n_cases, part.negatives.n_groups) == (2, 1)
-    assert part.negatives.false_alarm_rate.value == 0.5
-    assert part.negatives.groups_with_alarm.value == 1.0
-    assert part.negatives.false_positive_size.value == 1.0
+    assert part["false_alarm"].value == 0.5
+    assert part["groups_alarmed"].value == 1.0
+    assert part["false_positive_size"].value == 1.0
     assert part.negatives.size_unit == "pixels"
     assert part.role == "test"
 
 
 def test_precision_of_an_empty_prediction_is_undefined_and_counted(results):
-    precision = make_scorecard(results).region("foreground").positives.precision
+    precision = make_scorecard(results).region("foreground")["precision"]
     assert precision.value == 0.5
     assert (precision.n_cases, precision.n_undefined) == (1, 1)
 
 
 def test_lesions_have_their_own_recall_and_false_positives(results):
-    lesions = make_scorecard(results).region("foreground").lesions
-    assert lesions.n_lesions == 3
-    assert lesions.recall.value == pytest.approx(1 / 3)
-    assert lesions.median_size == 1.0
+    part = make_scorecard(results).region("foreground")
+    assert part.lesions.n_lesions == 3
+    assert part["lesion_recall"].value == pytest.approx(1 / 3)
+    assert part.lesions.median_size == 1.0
     # "hit": the second predicted pixel lies beside the first lesion, apart by one pixel.
-    assert lesions.false_positives_per_case.value == pytest.approx((1 + 0 + 2 + 0) / 4)
+    assert part["false_positive_components"].value == pytest.approx((1 + 0 + 2 + 0) / 4)
 
 
 def test_accuracy_stands_beside_that_of_predicting_nothing(results):
@@ -90,10 +90,10 @@ def test_accuracy_stands_beside_that_of_predicting_nothing(results):
 
 def test_strata_without_cases_are_undefined_with_their_reason(results):
     part = make_scorecard(results[:2]).region("foreground")
-    assert part.negatives.false_alarm_rate.value == Undefined("no negative case")
+    assert part["false_alarm"].value == Undefined("no negative case")
     part = make_scorecard(results[2:]).region("foreground")
-    assert part.positives.dice.value == Undefined("no positive case")
-    assert part.lesions.recall.value == Undefined("no lesion")
+    assert part["dice"].value == Undefined("no positive case")
+    assert part["lesion_recall"].value == Undefined("no lesion")
     assert part.lesions.median_size == Undefined("no lesion")
 
 
@@ -114,7 +114,7 @@ def test_unknown_groups_are_said(results):
     alone = measured([[1]], [[1]], "x")
     card = make_scorecard([alone])
     assert card.assumption == "assumes independent images"
-    assert "assumes independent images" in card.regions[0].positives.found.method
+    assert "assumes independent images" in card.regions[0]["found"].method
 
 
 def test_sizes_are_in_the_files_units():

@@ -28,8 +28,8 @@ def test_the_threshold_curve_passes_through_the_scorecard(content):
         figure = region_figures(content.table, region, content.points[region])[0]
         part = content.scorecard.region(region)
         line, clean = trace(figure, "mean dice"), trace(figure, "share of negative")
-        assert value_at(line, part.threshold) == pytest.approx(part.positives.dice.value, abs=1e-4)
-        alarms = part.negatives.false_alarm_rate.value
+        assert value_at(line, part.threshold) == pytest.approx(part["dice"].value, abs=1e-4)
+        alarms = part["false_alarm"].value
         assert value_at(clean, part.threshold) == pytest.approx(1 - alarms, abs=1e-4)
 
 
@@ -37,9 +37,7 @@ def test_without_a_gate_the_curve_passes_through_one_half(content):
     figure = region_figures(content.table, "pit", None)[0]
     part = content.parts("pit")[0][1]
     assert part.threshold == 0.5
-    assert value_at(trace(figure, "mean dice"), 0.5) == pytest.approx(
-        part.positives.dice.value, abs=1e-4
-    )
+    assert value_at(trace(figure, "mean dice"), 0.5) == pytest.approx(part["dice"].value, abs=1e-4)
 
 
 def test_marks_lie_where_the_counts_say():

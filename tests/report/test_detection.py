@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from rareseg.evaluation.details import MEASURES
+from rareseg.evaluation.measures import DETAIL_MEASURES
 from rareseg.report.closely import confusion_view, detail_rows
 from rareseg.report.detection import detection_figures
 from rareseg.report.figures import Figure, MissingFigure
@@ -22,8 +22,8 @@ def test_the_froc_passes_through_the_chosen_point(content):
         froc = figures_of(content, region)["Lesions found and false ones"]
         part = content.scorecard.region(region)
         [mark] = [trace for trace in froc.data if trace["name"] == "chosen point"]
-        assert mark["x"][0] == pytest.approx(part.lesions.false_positives_per_case.value)
-        assert mark["y"][0] == pytest.approx(part.lesions.recall.value)
+        assert mark["x"][0] == pytest.approx(part["false_positive_components"].value)
+        assert mark["y"][0] == pytest.approx(part["lesion_recall"].value)
         point = content.points[region]
         # Between two thresholds of the grid the recall lies between theirs.
         [curve] = [trace for trace in froc.data if not trace["name"]]
@@ -37,11 +37,11 @@ def test_the_froc_passes_through_the_chosen_point(content):
 def test_every_lesion_is_in_one_band_of_size(content):
     figure = figures_of(content, "foreground")["Lesions found, by size"]
     [bars] = figure.data
-    lesions = content.scorecard.region("foreground").lesions
+    part = content.scorecard.region("foreground")
     numbers = np.array([int(text) for text in bars["text"]])
-    assert numbers.sum() == lesions.n_lesions
+    assert numbers.sum() == part.lesions.n_lesions
     found = (np.array(bars["y"]) * numbers).sum() / numbers.sum()
-    assert found == pytest.approx(lesions.recall.value)
+    assert found == pytest.approx(part["lesion_recall"].value)
     assert all(low >= 0 for low in bars["error_y"]["arrayminus"])
     assert all(
         y + high <= 1 + 1e-9 for y, high in zip(bars["y"], bars["error_y"]["array"], strict=True)
@@ -55,7 +55,7 @@ def test_images_are_told_apart_as_by_scikit_learn(content):
     assert f"Area {area:.2f} (" in figure.caption
     part = content.scorecard.region("crack")
     [mark] = [trace for trace in figure.data if trace["name"].startswith("chosen")]
-    assert mark["x"][0] == pytest.approx(part.negatives.false_alarm_rate.value)
+    assert mark["x"][0] == pytest.approx(part["false_alarm"].value)
 
 
 def test_figures_are_valid_and_themed(content):
@@ -83,7 +83,7 @@ def test_borders_are_told_in_their_unit_and_volumes_where_there_are_any(content)
         "Mean surface distance (pixels)",
         "Surface dice within 1 pixels",
     ]
-    assert len(detail_rows(details, volumes=True, unit="mm")) == len(MEASURES)
+    assert len(detail_rows(details, volumes=True, unit="mm")) == len(DETAIL_MEASURES)
     assert detail_rows([], volumes=True, unit="mm") == ()
 
 

@@ -6,30 +6,24 @@ a non-inferiority margin.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
-from rareseg.evaluation.comparison import MEASURES, PairedComparison
+from rareseg.evaluation.comparison import PairedComparison
+from rareseg.evaluation.measures import measure_named, shown_in
 from rareseg.evaluation.values import is_defined
 
 Outcome = Literal["better", "worse", "trades", "cannot tell"]
 
-MARGINS: Mapping[str, float] = {
-    "dice": 0.02,
-    "found": 0.05,
-    "false alarm": 0.05,
-    "recall": 0.05,
-    "precision": 0.05,
-}
-"""By how much a measure may be worse, at the bad end of its interval, where another is better."""
+WEIGHED = tuple(measure.words for measure in shown_in("summary"))
+"""What is weighed whatever was asked for: dice, found and false alarms."""
 
-WEIGHED = ("dice", "found", "false alarm")
-"""What is weighed whatever was asked for."""
+_TITLES = [measure.title.lower() for measure in shown_in("summary")]
 
 RULE = (
-    "Better: one of dice, found and false alarms beyond its interval and test, and the bad end of "
-    "every other's interval within "
-    + ", ".join(f"{MARGINS[name]:g} ({name})" for name in WEIGHED)
+    f"Better: one of {', '.join(_TITLES[:-1])} and {_TITLES[-1]} beyond its interval and test, and "
+    "the bad end of every other's interval within "
+    + ", ".join(f"{measure.margin:g} ({measure.words})" for measure in shown_in("summary"))
     + ". Trades: better in one and worse in another."
 )
 """How :func:`weigh` decides, in words."""
@@ -37,7 +31,7 @@ RULE = (
 
 def gained(line: PairedComparison) -> bool:
     """Tell whether a measure became better beyond chance."""
-    return line.differs and (_change(line) > 0) == MEASURES[line.measure]
+    return line.differs and _loss(line, _change(line)) < 0
 
 
 def lost(line: PairedComparison) -> bool:
@@ -50,10 +44,10 @@ def weigh(lines: Iterable[PairedComparison], *, priority: str | None = None) -> 
 
     Weighed are dice, found and false alarms, and the recall or the precision where that is the
     ``priority``; measures for which there is no case say nothing. "Better" needs one that gained
-    beyond chance, none that lost, and of every other the bad end of its interval within its margin
-    (:data:`MARGINS`); without an interval there is no bad end, unless nothing changed in any case.
+    beyond chance, none that lost, and of every other the bad end of its interval within its margin;
+    without an interval there is no bad end, unless nothing changed in any case.
     """
-    names = {*WEIGHED, *({priority} & set(MARGINS))}
+    names = (*WEIGHED, priority)
     own = [line for line in lines if line.measure in names and is_defined(line.difference.value)]
     better, worse = any(map(gained, own)), any(map(lost, own))
     if worse:
@@ -65,18 +59,23 @@ def weigh(lines: Iterable[PairedComparison], *, priority: str | None = None) -> 
 
 def falls_short(line: PairedComparison) -> bool:
     """Tell whether a measure is worse by more than its margin, beyond chance or not."""
-    return line.measure in MARGINS and _loss(line, _change(line)) > MARGINS[line.measure]
+    margin = _margin(line)
+    return margin is not None and _loss(line, _change(line)) > margin
 
 
 def _within_margin(line: PairedComparison) -> bool:
-    low, high = line.difference.low, line.difference.high
-    if is_defined(low) and is_defined(high):
-        return max(_loss(line, low), _loss(line, high)) <= MARGINS[line.measure]
+    low, high, margin = line.difference.low, line.difference.high, _margin(line)
+    if is_defined(low) and is_defined(high) and margin is not None:
+        return max(_loss(line, low), _loss(line, high)) <= margin
     return line.unchanged
 
 
+def _margin(line: PairedComparison) -> float | None:
+    return measure_named(line.measure).margin
+
+
 def _loss(line: PairedComparison, change: float) -> float:
-    return -change if MEASURES[line.measure] else change
+    return -change if measure_named(line.measure).higher_is_better else change
 
 
 def _change(line: PairedComparison) -> float:

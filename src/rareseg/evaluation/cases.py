@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,9 +15,11 @@ from rareseg.data.files import atomic_write
 from rareseg.data.records import Geometry, Role
 from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.lesions import LesionMatch, match_lesions
-from rareseg.evaluation.metrics import METRICS, Counts, count_masks
+from rareseg.evaluation.measure import cells
+from rareseg.evaluation.measures import CASE_COLUMNS, measure_named
+from rareseg.evaluation.metrics import Counts, count_masks
 from rareseg.evaluation.scores import require_telling_mask
-from rareseg.evaluation.values import Undefined, Value, is_defined
+from rareseg.evaluation.values import Undefined, Value
 
 Stratum = Literal["positive", "negative", "ignored"]
 
@@ -100,8 +102,12 @@ class CaseResult:
         return self.counts.fp * self.voxel_size
 
     def metric(self, name: str) -> Value:
-        """Return one of :data:`~rareseg.evaluation.metrics.METRICS`."""
-        return METRICS[name](self.counts)
+        """Return one of :data:`~rareseg.evaluation.measures.CASE_MEASURES` of this case.
+
+        Undefined also where it is not about such a case. Raises ScoreError for an unknown name.
+        """
+        value = measure_named(name).compute(self)
+        return Undefined(f"{name} is not about this case") if value is None else value
 
 
 def size_of_voxel(geometry: Geometry) -> tuple[float, str]:
@@ -160,10 +166,7 @@ def measure_case(
 def case_record(result: CaseResult) -> dict[str, object]:
     """Return one line of cases.csv: a value that is undefined is "" and its reason stands last."""
     counts, lesions = result.counts, result.lesions
-    values = {name: result.metric(name) for name in METRICS}
-    reasons = [
-        f"{name}: {value.reason}" for name, value in values.items() if isinstance(value, Undefined)
-    ]
+    values, undefined = cells(CASE_COLUMNS, result)
     return {
         "case": result.case_id,
         "region": result.region,
@@ -180,16 +183,12 @@ def case_record(result: CaseResult) -> dict[str, object]:
         "fp": counts.fp,
         "fn": counts.fn,
         "tn": counts.tn,
-        **{name: value if is_defined(value) else "" for name, value in values.items()},
-        "found": int(result.found) if result.stratum == "positive" else "",
-        "false_alarm": int(result.false_alarm) if result.stratum == "negative" else "",
-        "false_positive_size": result.false_positive_size,
+        **values,
         "size_unit": result.size_unit,
         "lesions": len(lesions.sizes),
         "lesions_found": lesions.n_found,
         "predicted_components": len(lesions.predicted_sizes),
-        "false_positive_components": len(lesions.false_positive_sizes),
-        "undefined": "; ".join(reasons),
+        "undefined": undefined,
     }
 
 
@@ -198,12 +197,18 @@ def write_cases_csv(path: Path, results: Sequence[CaseResult]) -> None:
 
     Raises WorkError where the file cannot be written.
     """
-    records = [case_record(result) for result in results]
+    write_records(path, list(_columns()), [case_record(result) for result in results])
+
+
+def write_records(
+    path: Path, columns: Sequence[str], records: Sequence[Mapping[str, object]]
+) -> None:
+    """Write records as CSV under a head, atomically. Raises WorkError where that fails."""
     with (
         atomic_write(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as stream,
     ):
-        writer = csv.DictWriter(stream, fieldnames=list(_columns()))
+        writer = csv.DictWriter(stream, fieldnames=columns)
         writer.writeheader()
         writer.writerows(records)
 

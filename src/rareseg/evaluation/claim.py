@@ -13,9 +13,9 @@ from itertools import groupby
 from typing import Any, Literal
 
 from rareseg.errors import UsageError
-from rareseg.evaluation.comparison import MEASURES
-from rareseg.evaluation.contest import SHARES, Runs, silent_rows, values_by_seed
+from rareseg.evaluation.contest import Runs, silent_rows, values_by_seed
 from rareseg.evaluation.crossed import FEWEST_SEEDS, CrossedDifference, compare_crossed
+from rareseg.evaluation.measures import measure_named, shown_in
 from rareseg.evaluation.values import is_defined, value_to_json
 
 Outcome = Literal["better", "not worse", "open", "worse"]
@@ -47,7 +47,7 @@ class Held:
         if not (is_defined(low) and is_defined(high)):
             level = self.change.difference.value == 0.0 and self.change.difference.n_groups > 1
             return "not worse" if level else "open"
-        if not MEASURES[self.measure]:
+        if not measure_named(self.measure).higher_is_better:
             low, high = -high, -low
         if low > 0.0:
             return "better"
@@ -168,7 +168,7 @@ def _columns(
     found = []
     for region in regions:
         silent = silent_rows(runs, region)
-        for measure in SHARES:
+        for measure in (one.words for one in shown_in("contest") if one.is_share):
             if not values_by_seed(runs[candidate], region, measure)[0]:
                 continue
             quiet = silent if measure == "false alarm" else frozenset()

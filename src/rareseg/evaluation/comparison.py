@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,11 @@ from rareseg.errors import ScoreError
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.intervals import Estimate, estimate_mean, group_numbers
 from rareseg.evaluation.jackknife import ALL_ALIKE
+from rareseg.evaluation.measure import Measure, read_cell
+from rareseg.evaluation.measures import shown_in
 from rareseg.evaluation.values import Undefined, Value, is_defined, mean_of_defined, value_to_json
 
 Floats = NDArray[np.float64]
-
-MEASURES: Mapping[str, bool] = {
-    "dice": True,
-    "found": True,
-    "false alarm": False,
-    "recall": True,
-    "precision": True,
-    "lesion recall": True,
-    "false positive components": False,
-}
-"""What is compared, in the order in which it is printed, and whether more of it is better."""
 
 FEWEST_TO_CLAIM = 6
 """Groups below which no difference is claimed: of five no pattern of signs is rarer than 1 in 16.
@@ -43,7 +34,7 @@ _EXACT = 14
 
 @dataclass(frozen=True)
 class Headline:
-    """The measures of :data:`MEASURES` that are for one region of one case."""
+    """The measures of one region of one case that are compared, by their words."""
 
     case_id: str
     region: str
@@ -119,7 +110,8 @@ def compare_paired(
         for a, b in pairs
     ]
     own_groups = [groups.get(case) for case in cases]
-    generator = np.random.default_rng(seed)
+    # Each measure has signs of its own, so that another one changes nothing here.
+    generator = np.random.default_rng([seed, *measure.encode()])
     none = f"{measure} is defined in both runs for no case"
     paired = [(a, b) for a, b in pairs if is_defined(a) and is_defined(b)]
     p_value, test = _permutation_test(differences, own_groups, generator, permutations, none)
@@ -183,7 +175,7 @@ def _permutation_test(
 def compare_results(
     first: Sequence[CaseResult], second: Sequence[CaseResult], *, region: str, seed: int = 0
 ) -> tuple[PairedComparison, ...]:
-    """Return the headline measures of one region compared between two runs.
+    """Return the measures of one region that a comparison shows, compared between two runs.
 
     As :func:`compare_headlines`, of results that are at hand.
     """
@@ -194,12 +186,12 @@ def compare_results(
 def compare_headlines(
     first: Sequence[Headline], second: Sequence[Headline], *, region: str, seed: int = 0
 ) -> tuple[PairedComparison, ...]:
-    """Return the headline measures of one region compared between two runs.
+    """Return the measures of one region that a comparison shows, compared between two runs.
 
-    Dice, recall and precision of positive cases and whether they are found (1 or 0), the false
-    alarms of negative ones (1 or 0), the recall of lesions in cases that have any, and the
-    false-positive components per case. A measure for which there is no such case is Undefined.
-    Groups are those of the second. Raises ScoreError where the runs do not hold the same cases.
+    A measure over positive cases is compared in those, one over negative cases in those, and one
+    over lesions in every case that it is about. A measure for which there is no such case is
+    Undefined. Groups are those of the second. Raises ScoreError where the runs do not hold the
+    same cases.
     """
     ours, theirs = (
         {line.case_id: line for line in lines if line.region == region} for lines in (first, second)
@@ -214,7 +206,7 @@ def compare_headlines(
         )
         return compare_paired(mine, other, groups, measure=measure, seed=seed)
 
-    return tuple(compare(measure) for measure in MEASURES)
+    return tuple(compare(measure.words) for measure in shown_in("comparison"))
 
 
 def comparison_to_json(line: PairedComparison) -> dict[str, Any]:
@@ -237,18 +229,21 @@ def comparison_to_json(line: PairedComparison) -> dict[str, Any]:
 
 def headline(result: CaseResult) -> Headline:
     """Return what is compared of one result."""
-    lesions = result.lesions
-    values: dict[str, Value] = {}
-    if result.stratum == "positive":
-        values |= {name: result.metric(name) for name in ("dice", "recall", "precision")}
-        values["found"] = float(result.found)
-    if result.stratum == "negative":
-        values["false alarm"] = float(result.false_alarm)
-    if lesions.sizes and result.stratum != "ignored":
-        values["lesion recall"] = lesions.n_found / len(lesions.sizes)
-    if result.stratum != "ignored":
-        values["false positive components"] = float(len(lesions.false_positive_sizes))
+    values = _compared(result.stratum, lambda measure: measure.compute(result))
     return Headline(result.case_id, result.region, result.group, values)
+
+
+def _compared(
+    stratum: str, value_of: Callable[[Measure[CaseResult]], Value | None]
+) -> dict[str, Value]:
+    """Return the values that a case of a stratum has, of what is compared."""
+    values: dict[str, Value] = {}
+    for measure in shown_in("comparison"):
+        over = ("positive", "negative") if measure.stratum == "lesion" else (measure.stratum,)
+        value = value_of(measure) if stratum in over else None
+        if value is not None:
+            values[measure.words] = float(value) if is_defined(value) else value
+    return values
 
 
 def read_headlines(path: Path) -> tuple[Headline, ...]:
@@ -267,17 +262,5 @@ def read_headlines(path: Path) -> tuple[Headline, ...]:
 
 
 def _read_headline(line: Mapping[str, str]) -> Headline:
-    values: dict[str, Value] = {}
-    stratum, lesions = line["stratum"], int(line["lesions"])
-    if stratum == "positive":
-        values |= {name: float(line[name]) for name in ("dice", "recall", "found")}
-        values["precision"] = (
-            float(line["precision"]) if line["precision"] else Undefined("nothing is predicted")
-        )
-    if stratum == "negative":
-        values["false alarm"] = float(line["false_alarm"])
-    if lesions and stratum != "ignored":
-        values["lesion recall"] = int(line["lesions_found"]) / lesions
-    if stratum != "ignored":
-        values["false positive components"] = float(line["false_positive_components"])
+    values = _compared(line["stratum"], lambda measure: read_cell(measure, line))
     return Headline(line["case"], line["region"], line["group"] or None, values)

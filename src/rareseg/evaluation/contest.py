@@ -14,20 +14,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rareseg.errors import ScoreError
-from rareseg.evaluation.comparison import MEASURES, Headline
+from rareseg.evaluation.cases import CaseResult
+from rareseg.evaluation.comparison import Headline
 from rareseg.evaluation.crossed import (
     FEWEST_SEEDS,
     BySeed,
     CrossedDifference,
     compare_crossed,
 )
+from rareseg.evaluation.measure import Measure
+from rareseg.evaluation.measures import measure_named, shown_in
 from rareseg.evaluation.values import Value, is_defined, value_to_json
-
-COLUMNS = ("dice", "lesion recall", "false alarm", "false positive components")
-"""What a table compares."""
-
-SHARES = ("dice", "lesion recall", "false alarm")
-"""Those within [0, 1], for which one margin, or one difference worth telling, can stand."""
 
 FOUND = "lesion recall"
 """The measure by which a row is silent."""
@@ -87,13 +84,18 @@ class Column:
     confidence: float = CONFIDENCE
 
     @property
+    def of(self) -> Measure[CaseResult]:
+        """The measure itself."""
+        return measure_named(self.measure)
+
+    @property
     def power(self) -> Power | None:
         """How often such a comparison would tell a difference, of the best row and its closest.
 
         None where nothing tells groups or trainings apart, and of what is no share.
         """
         spread = None if self.closest is None else self.closest.spread
-        if self.closest is None or spread is None or self.measure not in SHARES:
+        if self.closest is None or spread is None or not self.of.is_share:
             return None
         if self.closest.n_seeds < FEWEST_SEEDS:
             return None
@@ -110,7 +112,7 @@ class Column:
             for entry in self.entries
             if is_defined(entry.value) and entry.row not in self.silent
         ]
-        sign = 1.0 if MEASURES[self.measure] else -1.0
+        sign = 1.0 if self.of.higher_is_better else -1.0
         ranked = sorted(found, key=lambda entry: -sign * _number(entry.value))
         return ranked[0].row if ranked else ""
 
@@ -131,7 +133,7 @@ def hold_contest(runs: Mapping[str, Mapping[str, Runs]]) -> tuple[Column, ...]:
         groups = {line.case_id: line.group for line in lines}
         found = {}
         for region in dict.fromkeys(line.region for line in lines):
-            for measure in COLUMNS:
+            for measure in (column.words for column in shown_in("contest")):
                 values = {row: values_by_seed(runs[row][cut], region, measure) for row in rows}
                 if values[rows[0]][0]:
                     found[region, measure] = values

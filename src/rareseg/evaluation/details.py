@@ -6,17 +6,16 @@ No table can give these for every threshold, so each case has one row of them, b
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.files import atomic_write
 from rareseg.data.records import Geometry, Role
-from rareseg.evaluation.intervals import Estimate, estimate_mean
+from rareseg.evaluation.cases import write_records
+from rareseg.evaluation.intervals import Estimate
 from rareseg.evaluation.lesionwise import (
     AutopetVolumes,
     BratsLesions,
@@ -24,8 +23,9 @@ from rareseg.evaluation.lesionwise import (
     autopet_volumes,
     brats_lesions,
 )
+from rareseg.evaluation.measure import cells
+from rareseg.evaluation.measures import DETAIL_MEASURES
 from rareseg.evaluation.surfaces import Surfaces, measure_surfaces
-from rareseg.evaluation.values import Undefined, Value, is_defined
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,6 @@ class CaseDetails:
     surfaces: Surfaces
     brats: BratsLesions
     autopet: AutopetVolumes
-
-
-MEASURES: Mapping[str, Callable[[CaseDetails], Value]] = {
-    "hausdorff_95_mm": lambda case: case.surfaces.hausdorff_95_mm,
-    "mean_surface_distance_mm": lambda case: case.surfaces.mean_mm,
-    "surface_dice": lambda case: case.surfaces.surface_dice,
-    "brats_lesionwise_dice": lambda case: case.brats.dice,
-    "autopet_false_positive_ml": lambda case: case.autopet.false_positive_ml,
-    "autopet_false_negative_ml": lambda case: case.autopet.false_negative_ml,
-}
-"""Every measure by its name, in the order in which they are printed."""
-
-SHARES = frozenset({"surface_dice", "brats_lesionwise_dice"})
-"""Those that lie within [0, 1]; the others are 0 and more."""
 
 
 def detail_case(
@@ -91,33 +77,23 @@ def summarize_details(details: Sequence[CaseDetails]) -> dict[str, Estimate]:
 
     With intervals over groups; ``n_undefined`` of each says in how many cases it is not.
     """
-    return {
-        name: estimate_mean(
-            [measure(case) for case in details],
-            [case.group for case in details],
-            scale="share" if name in SHARES else "count",
-            none=f"{name} is undefined in every case" if details else "no case",
-        )
-        for name, measure in MEASURES.items()
-    }
+    groups = [case.group for case in details]
+    return {measure.name: measure.estimate(details, groups) for measure in DETAIL_MEASURES}
 
 
 def detail_record(case: CaseDetails) -> dict[str, object]:
     """Return one line of CSV: a value that is undefined is "" and its reason stands last."""
-    values = {name: measure(case) for name, measure in MEASURES.items()}
-    reasons = [
-        f"{name}: {value.reason}" for name, value in values.items() if isinstance(value, Undefined)
-    ]
+    values, undefined = cells(DETAIL_MEASURES, case)
     return {
         "case": case.case_id,
         "region": case.region,
         "role": case.role or "",
         "group": "" if case.group is None else case.group,
-        **{name: value if is_defined(value) else "" for name, value in values.items()},
+        **values,
         "tolerance_mm": case.surfaces.tolerance_mm,
         "brats_lesions": case.brats.n_counted,
         "brats_false_positives": case.brats.n_false_positives,
-        "undefined": "; ".join(reasons),
+        "undefined": undefined,
     }
 
 
@@ -130,10 +106,4 @@ def write_details_csv(path: Path, details: Sequence[CaseDetails]) -> None:
     columns = detail_record(
         detail_case(nothing, nothing, case_id="", region="", geometry=Geometry())
     )
-    with (
-        atomic_write(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.DictWriter(stream, fieldnames=list(columns))
-        writer.writeheader()
-        writer.writerows(detail_record(case) for case in details)
+    write_records(path, list(columns), [detail_record(case) for case in details])

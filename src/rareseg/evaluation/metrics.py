@@ -6,7 +6,7 @@ Everything is a pure function of counts. Where a formula has no denominator the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,18 +91,6 @@ def accuracy(counts: Counts) -> Value:
 def background_accuracy(counts: Counts) -> Value:
     """(FP + TN) / all: the accuracy of predicting nothing anywhere."""
     return ratio(counts.fp + counts.tn, counts.total, undefined="no voxel counts")
-
-
-METRICS: Mapping[str, Callable[[Counts], Value]] = {
-    "dice": dice,
-    "iou": iou,
-    "precision": precision,
-    "recall": recall,
-    "specificity": specificity,
-    "accuracy": accuracy,
-    "false_negative_rate": false_negative_rate,
-}
-"""Every overlap metric by its name, in the order in which they are printed."""
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,8 @@ from rareseg.data.files import atomic_write
 from rareseg.data.records import Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.cases import CaseResult, measure_case, write_cases_csv
-from rareseg.evaluation.intervals import (
-    INDEPENDENT_IMAGES,
-    Estimate,
-    count_groups,
-    estimate_groups_with_any,
-    estimate_mean,
-    estimate_share,
-)
+from rareseg.evaluation.intervals import INDEPENDENT_IMAGES, Estimate, count_groups
+from rareseg.evaluation.measures import SUMMED
 from rareseg.evaluation.metrics import Counts, accuracy, background_accuracy
 from rareseg.evaluation.values import Undefined, Value
 
@@ -39,51 +33,36 @@ __all__ = [
     "write_scorecard",
 ]
 
+STRATA = {"positive": "positives", "negative": "negatives", "lesion": "lesions"}
+"""Where the estimates of each stratum stand in scorecard.json."""
+
 
 @dataclass(frozen=True)
 class PositiveStratum:
-    """Cases in which the region is present: means over cases, and the share that is touched."""
+    """The cases in which the region is present."""
 
     n_cases: int
     n_groups: int
-    dice: Estimate
-    iou: Estimate
-    precision: Estimate
-    recall: Estimate
-    false_negative_rate: Estimate
-    found: Estimate
 
 
 @dataclass(frozen=True)
 class NegativeStratum:
-    """Cases in which the region is absent.
-
-    ``false_alarm_rate`` is the share of cases in which anything is predicted,
-    ``groups_with_alarm`` the share of groups in which any of the cases has an alarm, and
-    ``false_positive_size`` the mean volume or area falsely predicted per case, in ``size_unit``.
-    """
+    """The cases in which the region is absent; ``size_unit`` is that of what is falsely on."""
 
     n_cases: int
     n_groups: int
-    false_alarm_rate: Estimate
-    groups_with_alarm: Estimate
-    false_positive_size: Estimate
     size_unit: str
 
 
 @dataclass(frozen=True)
 class LesionStratum:
-    """Connected components of the region, over all cases.
+    """Connected components of the region, over positive and negative cases.
 
-    ``recall`` is the share of lesions touched; ``false_positives_per_case`` is the mean number of
-    predicted components that touch no reference voxel, over positive and negative cases;
     ``median_size`` is of the reference lesions, in ``size_unit``.
     """
 
     n_lesions: int
     n_cases: int
-    recall: Estimate
-    false_positives_per_case: Estimate
     median_size: Value
     size_unit: str
 
@@ -92,9 +71,11 @@ class LesionStratum:
 class RegionScorecard:
     """One region at one operating point, on cases of one role.
 
-    ``accuracy`` is that of all voxels of all cases together and ``background_accuracy`` what
-    predicting nothing anywhere would reach: where they are close, accuracy says nothing.
-    ``n_ignored`` counts cases without any voxel that counts; they are in no stratum.
+    ``estimates`` hold the measures of each stratum (:data:`~rareseg.evaluation.measures.SUMMED`)
+    by name; ``part["dice"]`` gives one. ``accuracy`` is that of all voxels of all cases together
+    and ``background_accuracy`` what predicting nothing anywhere would reach: where they are close,
+    accuracy says nothing. ``n_ignored`` counts cases without any voxel that counts; they are in no
+    stratum.
     """
 
     region: str
@@ -105,9 +86,17 @@ class RegionScorecard:
     positives: PositiveStratum
     negatives: NegativeStratum
     lesions: LesionStratum
+    estimates: Mapping[str, Estimate]
     accuracy: Value
     background_accuracy: Value
     n_ignored: int
+
+    def __getitem__(self, measure: str) -> Estimate:
+        """Return a measure's estimate by its name; ScoreError, which lists them, for any other."""
+        if measure not in self.estimates:
+            names = ", ".join(self.estimates)
+            raise ScoreError(f"A scorecard has no measure '{measure}'; it has {names}.")
+        return self.estimates[measure]
 
 
 @dataclass(frozen=True)
@@ -154,19 +143,33 @@ def _region_scorecard(results: Sequence[CaseResult]) -> RegionScorecard:
     first = results[0]
     _require_comparable(results)
     counted = [result for result in results if result.stratum != "ignored"]
+    positive, negative = (
+        [result for result in counted if result.stratum == stratum]
+        for stratum in ("positive", "negative")
+    )
+    own = {"positive": positive, "negative": negative, "lesion": counted}
+    groups = {stratum: [result.group for result in some] for stratum, some in own.items()}
+    sizes = [size * result.voxel_size for result in counted for size in result.lesions.sizes]
     total = sum((result.counts for result in counted), Counts(0, 0, 0, 0))
+    unit = first.size_unit
     return RegionScorecard(
         region=first.region,
         role=first.role,
         threshold=first.threshold,
         gate=first.gate,
         smallest_component=first.smallest_component,
-        positives=_positives([result for result in counted if result.stratum == "positive"]),
-        negatives=_negatives(
-            [result for result in counted if result.stratum == "negative"],
-            first.size_unit,
+        positives=PositiveStratum(len(positive), count_groups(groups["positive"])),
+        negatives=NegativeStratum(len(negative), count_groups(groups["negative"]), unit),
+        lesions=LesionStratum(
+            n_lesions=len(sizes),
+            n_cases=len(counted),
+            median_size=float(np.median(sizes)) if sizes else Undefined("no lesion"),
+            size_unit=unit,
         ),
-        lesions=_lesions(counted, first.size_unit),
+        estimates={
+            measure.name: measure.estimate(own[measure.stratum], groups[measure.stratum])
+            for measure in SUMMED
+        },
         accuracy=accuracy(total),
         background_accuracy=background_accuracy(total),
         n_ignored=len(results) - len(counted),
@@ -194,88 +197,19 @@ def _require_comparable(results: Sequence[CaseResult]) -> None:
             )
 
 
-def _positives(results: Sequence[CaseResult]) -> PositiveStratum:
-    """Return the stratum of cases in which the region is present."""
-    groups = [result.group for result in results]
-
-    def mean(metric: str) -> Estimate:
-        reason = f"{metric} is undefined in every positive case" if results else "no positive case"
-        return estimate_mean(
-            [result.metric(metric) for result in results],
-            groups,
-            none=reason,
-            scale="share",
-        )
-
-    return PositiveStratum(
-        n_cases=len(results),
-        n_groups=count_groups(groups),
-        dice=mean("dice"),
-        iou=mean("iou"),
-        precision=mean("precision"),
-        recall=mean("recall"),
-        false_negative_rate=mean("false_negative_rate"),
-        found=estimate_share(
-            [result.found for result in results],
-            [1] * len(results),
-            groups,
-            none="no positive case",
-        ),
-    )
-
-
-def _negatives(results: Sequence[CaseResult], unit: str) -> NegativeStratum:
-    """Return the stratum of cases in which the region is absent."""
-    groups = [result.group for result in results]
-    alarms = [result.false_alarm for result in results]
-    return NegativeStratum(
-        n_cases=len(results),
-        n_groups=count_groups(groups),
-        false_alarm_rate=estimate_share(
-            alarms, [1] * len(results), groups, none="no negative case"
-        ),
-        groups_with_alarm=estimate_groups_with_any(alarms, groups, none="no negative case"),
-        false_positive_size=estimate_mean(
-            [result.false_positive_size for result in results],
-            groups,
-            none="no negative case",
-            scale="count",
-        ),
-        size_unit=unit,
-    )
-
-
-def _lesions(results: Sequence[CaseResult], unit: str) -> LesionStratum:
-    """Return the stratum of lesions, over positive and negative cases."""
-    groups = [result.group for result in results]
-    sizes = [size * result.voxel_size for result in results for size in result.lesions.sizes]
-    return LesionStratum(
-        n_lesions=len(sizes),
-        n_cases=len(results),
-        recall=estimate_share(
-            [result.lesions.n_found for result in results],
-            [len(result.lesions.sizes) for result in results],
-            groups,
-            none="no lesion",
-        ),
-        false_positives_per_case=estimate_mean(
-            [float(len(result.lesions.false_positive_sizes)) for result in results],
-            groups,
-            none="no case",
-            scale="count",
-        ),
-        median_size=float(np.median(sizes)) if sizes else Undefined("no lesion"),
-        size_unit=unit,
-    )
-
-
 def scorecard_to_json(scorecard: Scorecard) -> dict[str, Any]:
     """Return the scorecard as plain JSON values, under the names of its fields.
 
-    An undefined value is ``{"undefined": reason}``.
+    Estimates stand in their stratum, each under its measure's key. An undefined value is
+    ``{"undefined": reason}``.
     """
     plain = plain_record(scorecard)
     assert isinstance(plain, dict)
+    for region, part in zip(plain["regions"], scorecard.regions, strict=True):
+        del region["estimates"]
+        for measure in SUMMED:
+            estimate = plain_record(part[measure.name])
+            region[STRATA[measure.stratum]][measure.scorecard_key] = estimate
     return plain
 
 

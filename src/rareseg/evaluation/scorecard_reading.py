@@ -8,14 +8,18 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rareseg.errors import ScoreError
-from rareseg.evaluation.scorecard import Scorecard
+from rareseg.evaluation.intervals import Estimate
+from rareseg.evaluation.measure import Measure
+from rareseg.evaluation.measures import SUMMED
+from rareseg.evaluation.scorecard import STRATA, RegionScorecard, Scorecard
 from rareseg.evaluation.values import Undefined
 
 
 def scorecard_from_json(record: Mapping[str, Any]) -> Scorecard:
     """Return the scorecard that :func:`rareseg.evaluation.scorecard.scorecard_to_json` wrote.
 
-    Raises ScoreError, which names the field, where one is missing or not of its kind.
+    A measure that the version which wrote it did not know is Undefined. Raises ScoreError, which
+    names the field, where one is missing or not of its kind.
     """
     found = _read(Scorecard, record, "scorecard")
     assert isinstance(found, Scorecard)
@@ -49,10 +53,27 @@ def _read_record(kind: type, node: Any, where: str) -> Any:
     hints = get_type_hints(kind)
     values = {}
     for field in fields(kind):
+        if kind is RegionScorecard and field.name == "estimates":
+            continue  # which stand in their strata
         if field.name not in node:
             raise ScoreError(f"{where} has no {field.name}; evaluate again.")
         values[field.name] = _read(hints[field.name], node[field.name], f"{where}.{field.name}")
+    if kind is RegionScorecard:
+        values["estimates"] = {
+            measure.name: _read_estimate(measure, node, where) for measure in SUMMED
+        }
     return kind(**values)
+
+
+def _read_estimate(measure: Measure[Any], region: Mapping[str, Any], where: str) -> Estimate:
+    """Return a measure's estimate from its stratum of a region, which has been read."""
+    stratum, key = STRATA[measure.stratum], measure.scorecard_key
+    if key not in region[stratum]:
+        unknown = Undefined("not measured by the version that wrote this scorecard")
+        return Estimate(unknown, unknown, unknown, 0, 0, 0, "")
+    found = _read(Estimate, region[stratum][key], f"{where}.{stratum}.{key}")
+    assert isinstance(found, Estimate)
+    return found
 
 
 def _read_union(kinds: tuple[Any, ...], node: Any, where: str) -> Any:

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rareseg.evaluation.comparison import PairedComparison
 from rareseg.evaluation.confusion import Confusion
 from rareseg.evaluation.details import CaseDetails, summarize_details
+from rareseg.evaluation.measures import DETAIL_MEASURES, measure_named
 from rareseg.evaluation.values import Undefined, format_value, is_defined
-from rareseg.report.wording import Form, count, difference, percent, quantity, score, with_interval
-
-NAMES: Mapping[str, tuple[str, Form]] = {
-    "hausdorff_95_mm": ("95 % Hausdorff distance", quantity),
-    "mean_surface_distance_mm": ("Mean surface distance", quantity),
-    "surface_dice": ("Surface dice", score),
-    "brats_lesionwise_dice": ("Lesion-wise dice, as BraTS 2023", score),
-    "autopet_false_positive_ml": ("False-positive volume, as autoPET", quantity),
-    "autopet_false_negative_ml": ("False-negative volume, as autoPET", quantity),
-}
-"""How each measure is called, and how its numbers are read."""
-
-_VOLUMES = ("brats_lesionwise_dice", "autopet_false_positive_ml", "autopet_false_negative_ml")
-"""Measures that are defined for volumes."""
+from rareseg.report.wording import FORMS, count, difference, percent, with_interval
 
 
 @dataclass(frozen=True)
@@ -44,18 +32,15 @@ def detail_rows(
     if not details:
         return ()
     tolerance = details[0].surfaces.tolerance_mm
+    more = {"mm": f" ({unit})", "ml": " (ml)"}
     rows = []
-    for name, estimate in summarize_details(details).items():
-        if name in _VOLUMES and not volumes:
+    for measure, estimate in zip(DETAIL_MEASURES, summarize_details(details).values(), strict=True):
+        if measure.volumes_only and not volumes:
             continue
-        title, form = NAMES[name]
-        if name == "surface_dice":
+        title = measure.title + more.get(measure.unit, "")
+        if measure.name == "surface_dice":
             title += f" within {tolerance:g} {unit}"
-        elif name.endswith("_mm"):
-            title += f" ({unit})"
-        elif name.endswith("_ml"):
-            title += " (ml)"
-        text = with_interval(estimate, form)
+        text = with_interval(estimate, FORMS[measure.unit])
         if isinstance(estimate.value, Undefined):
             text = f"undefined: {estimate.value.reason}"
         behind = count(estimate.n_cases, "case")
@@ -69,7 +54,7 @@ def comparison_rows(lines: Sequence[PairedComparison]) -> tuple[tuple[str, ...],
     """Return (measure, before, now, change with its interval, p) of one region."""
     return tuple(
         (
-            line.measure.capitalize(),
+            measure_named(line.measure).heading,
             format_value(line.first, 2),
             format_value(line.second, 2),
             with_interval(line.difference, difference),

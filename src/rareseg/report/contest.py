@@ -9,20 +9,13 @@ from pathlib import Path
 
 from rareseg.data.files import atomic_write
 from rareseg.evaluation.claim import Claim
-from rareseg.evaluation.contest import COLUMNS, POWER, WORTH, Column, Entry
+from rareseg.evaluation.contest import POWER, WORTH, Column, Entry
 from rareseg.evaluation.crossed import FEWEST_SEEDS
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import CasePicture
 from rareseg.report.page import asset, environment
 from rareseg.report.pictures import errors_uri, image_uri, reference_uri
-from rareseg.report.wording import count, difference, interval, percent, quantity, score
-
-TITLES = {
-    "dice": "Dice, positive cases",
-    "lesion recall": "Lesion recall, mean over cases",
-    "false alarm": "False alarms, negative cases",
-    "false positive components": "False components per case",
-}
+from rareseg.report.wording import FORMS, count, difference, interval, percent
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +110,7 @@ def table_views(columns: tuple[Column, ...]) -> tuple[TableView, ...]:
             TableView(
                 cut=cut,
                 region=region,
-                titles=tuple(TITLES[column.measure] for column in own),
+                titles=tuple(column.of.heading for column in own),
                 behind=tuple(
                     f"{c.entries[0].n_cases:,} in {count(c.entries[0].n_groups, 'group')}"
                     for c in own
@@ -209,30 +202,20 @@ def claim_sentence(claim: Claim) -> str:
 
 def _view(column: Column, number: int) -> EntryView:
     entry = column.entries[number]
+    value = entry.value
     return EntryView(
-        text=_text(column.measure, entry),
-        change=_change(column.measure, entry),
+        text=FORMS[column.of.unit](value) if is_defined(value) else "–",
+        change=_change(entry),
         best=entry.row == column.best,
         winner=entry.row == column.winner,
         silent=entry.row in column.silent,
     )
 
 
-def _text(measure: str, entry: Entry) -> str:
-    if not is_defined(entry.value):
-        return "–"
-    if measure == "false positive components":
-        return quantity(entry.value)
-    return score(entry.value) if measure == "dice" else percent(entry.value)
-
-
-def _change(measure: str, entry: Entry) -> str:
+def _change(entry: Entry) -> str:
     if entry.against is None or not is_defined(entry.against.difference.value):
         return ""
     found = entry.against.difference
     value = found.value
     assert is_defined(value), "checked above"
     return f"{difference(value)} ({interval(found.low, found.high, difference)})"
-
-
-assert set(TITLES) == set(COLUMNS), "every measure has a title"

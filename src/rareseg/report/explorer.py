@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.component_table import ComponentTable
+from rareseg.evaluation.measures import shown_in
 from rareseg.evaluation.point_grid import point_grid
 from rareseg.report.content import CasePicture, ReportContent
+from rareseg.report.strata import TITLES
 
 MOST_SIZES = 7
 """Smallest components that are offered, the chosen one aside."""
@@ -96,9 +98,22 @@ def explorer_record(content: ReportContent, region: str) -> dict[str, Any] | Non
         "voxels": grid.n_voxels.tolist(),
         "lesions": grid.n_lesions.tolist(),
         "voxelSizes": [result.voxel_size for result in own],
-        "unit": own[0].size_unit,
+        "measures": measure_rows(own[0].size_unit),
         "counts": pack_counts(counts),
     }
+
+
+def measure_rows(size_unit: str) -> list[tuple[str, str | None, str]]:
+    """Return (title, name, unit) of the scorecard's measures, each stratum under its own title."""
+    rows: list[tuple[str, str | None, str]] = []
+    for stratum, title in TITLES.items():
+        rows.append((title, None, ""))
+        for measure in shown_in("strata"):
+            if measure.stratum == stratum:
+                more = {"size": f", {size_unit} per case", "count": " per case"}
+                own = measure.title + more.get(measure.unit, "")
+                rows.append((own, measure.name, measure.unit))
+    return rows
 
 
 def picture_record(picture: CasePicture, cases: Sequence[str]) -> dict[str, Any] | None:

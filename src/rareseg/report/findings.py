@@ -10,6 +10,7 @@ import numpy as np
 from rareseg.evaluation.better import RULE, Outcome, falls_short, lost, weigh
 from rareseg.evaluation.calibration_curve import calibration_curve, overconfidence
 from rareseg.evaluation.comparison import PairedComparison
+from rareseg.evaluation.measures import measure_named
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import Level, ReportContent, Sentence
@@ -19,15 +20,6 @@ from rareseg.training.plan.learning import usual_steps
 OVERCONFIDENT = 0.10
 CARRIES, MOST_CASES, LEAST_GROUPS = 0.5, 0.25, 5
 """One group carries the errors: so much of them, with so few of the cases, of so many groups."""
-NAMES = {
-    "dice": "mean dice",
-    "found": "found",
-    "false alarm": "false alarms",
-    "recall": "mean recall",
-    "precision": "mean precision",
-    "lesion recall": "recall of lesions",
-    "false positive components": "false components per case",
-}
 AGAINST: Mapping[Outcome, str] = {
     "better": "is better than",
     "worse": "is worse than",
@@ -128,7 +120,7 @@ def against(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         if is_defined(line.difference.value):
             p = f", p = {line.p_value:.2g}" if is_defined(line.p_value) else ""
             change = with_interval(line.difference, difference)[:-1]
-            told.append(f"{NAMES[line.measure]} {change}{p})")
+            told.append(f"{measure_named(line.measure).phrase} {change}{p})")
     if not told:
         return None
     outcome = weigh(found, priority=content.priority)
@@ -145,8 +137,7 @@ def against(content: ReportContent, part: RegionScorecard) -> Sentence | None:
 
 def priority(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     """What the user said matters, answered."""
-    recall, precision = part.positives.recall, part.positives.precision
-    alarms = part.negatives.false_alarm_rate
+    recall, precision, alarms = part["recall"], part["precision"], part["false_alarm"]
     if content.priority is None:
         return None
     if content.priority == "recall":
@@ -155,7 +146,7 @@ def priority(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         good = recall.value >= GOOD_RECALL
         told = (
             f"{with_interval(recall)} of a mean positive case is found, and "
-            f"{with_interval(part.positives.found, percent)} of the positive cases"
+            f"{with_interval(part['found'], percent)} of the positive cases"
         )
         remedy = "`rareseg tune RUN --min-recall 0.9` moves the point, at the price of alarms"
         bound = f"recall of at least {GOOD_RECALL:g}"

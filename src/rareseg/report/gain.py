@@ -7,11 +7,12 @@ from dataclasses import replace
 from rareseg.evaluation.better import RULE, WEIGHED, weigh
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.comparison import PairedComparison, compare_results
+from rareseg.evaluation.measures import measure_named
 from rareseg.evaluation.metrics import counts_at
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import ReportContent, Sentence
-from rareseg.report.findings import AGAINST, NAMES, level_of
+from rareseg.report.findings import AGAINST, level_of
 from rareseg.report.wording import difference, percent, with_interval
 
 
@@ -53,8 +54,9 @@ def _told(line: PairedComparison) -> str:
     """Return ``false alarms fall from 20 % to 5 %``, or the change of the mean dice."""
     if not (is_defined(line.first) and is_defined(line.second)):
         return ""
-    name = NAMES[line.measure]
-    if line.measure == "dice":
+    measure = measure_named(line.measure)
+    name = measure.phrase
+    if measure.unit == "score":
         return f"{name} changes by {with_interval(line.difference, difference)}"
     verb = "stay" if name.endswith("s") else "stays"
     if line.first != line.second:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.intervals import Estimate
+from rareseg.evaluation.measure import Measure, Over
+from rareseg.evaluation.measures import shown_in
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import Undefined, is_defined
-from rareseg.report.wording import Form, count, interval, percent, quantity, score, size
+from rareseg.report.wording import FORMS, Form, count, interval, size
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One row: what is measured, what that means, and a number per scorecard."""
+class Row:
+    """What is measured, what that means, and a number per scorecard."""
 
     name: str
     meaning: str
@@ -41,12 +44,17 @@ class StratumTable:
     title: str
     meaning: str
     rests_on: str
-    rows: tuple[Measure, ...]
+    rows: tuple[Row, ...]
     reason: str = ""
 
 
 Parts = Sequence[RegionScorecard]
-Pick = Callable[[RegionScorecard], Estimate]
+
+TITLES: Mapping[Over, str] = {
+    "positive": "Positive cases",
+    "negative": "Negative cases",
+    "lesion": "Lesions",
+}
 
 
 def stratum_tables(parts: Parts, main: RegionScorecard) -> tuple[StratumTable, ...]:
@@ -54,102 +62,60 @@ def stratum_tables(parts: Parts, main: RegionScorecard) -> tuple[StratumTable, .
 
     The counts are those of ``main``; parts are of the same cases.
     """
-    return (_positives(parts, main), _negatives(parts, main), _lesions(parts, main))
-
-
-def _positives(parts: Parts, main: RegionScorecard) -> StratumTable:
-    return _table(
-        "Positive cases",
-        f"{main.region} is present",
-        _cases(main.positives.n_cases, main.positives.n_groups),
-        (
-            _row("Dice", "2·TP / (2·TP + FP + FN), mean", parts, lambda p: p.positives.dice),
-            _row("IoU", "TP / (TP + FP + FN), mean", parts, lambda p: p.positives.iou),
-            _row("Precision", "TP / (TP + FP), mean", parts, lambda p: p.positives.precision),
-            _row("Recall", "TP / (TP + FN), mean", parts, lambda p: p.positives.recall),
-            _row("Found", "cases touched at all", parts, lambda p: p.positives.found, percent),
-        ),
-        "" if main.positives.n_cases else "no positive case",
-    )
-
-
-def _negatives(parts: Parts, main: RegionScorecard) -> StratumTable:
-    negatives = main.negatives
-    rows = [
-        _row(
-            "False alarms",
-            "cases with anything predicted",
-            parts,
-            lambda p: p.negatives.false_alarm_rate,
-            percent,
-        )
-    ]
-    if negatives.n_groups < negatives.n_cases:
-        rows.append(
-            _row(
-                "Groups alarmed",
-                "groups with any such case",
-                parts,
-                lambda p: p.negatives.groups_with_alarm,
-                percent,
-            )
-        )
-    rows.append(
-        _row(
-            "Falsely predicted",
-            f"{negatives.size_unit} per case, mean",
-            parts,
-            lambda p: p.negatives.false_positive_size,
-            quantity,
-        )
-    )
-    return _table(
-        "Negative cases",
-        f"{main.region} is absent",
-        _cases(negatives.n_cases, negatives.n_groups),
-        tuple(rows),
-        "" if negatives.n_cases else "no negative case",
-    )
-
-
-def _lesions(parts: Parts, main: RegionScorecard) -> StratumTable:
-    lesions = main.lesions
+    positives, negatives, lesions = main.positives, main.negatives, main.lesions
     median = (
         f", median {size(lesions.median_size)} {lesions.size_unit}"
         if is_defined(lesions.median_size)
         else ""
     )
-    return _table(
-        "Lesions",
-        f"connected parts of {main.region}",
-        f"{count(lesions.n_lesions, 'lesion')}{median}",
-        (
-            _row("Found", "lesions touched at all", parts, lambda p: p.lesions.recall, percent),
-            _row(
-                "False components",
-                "per case, touching no lesion",
-                parts,
-                lambda p: p.lesions.false_positives_per_case,
-                quantity,
-            ),
+    return (
+        StratumTable(
+            TITLES["positive"],
+            f"{main.region} is present",
+            _cases(positives.n_cases, positives.n_groups),
+            _rows("positive", parts, main) if positives.n_cases else (),
+            "" if positives.n_cases else "no positive case",
         ),
-        "" if lesions.n_cases else "no case",
+        StratumTable(
+            TITLES["negative"],
+            f"{main.region} is absent",
+            _cases(negatives.n_cases, negatives.n_groups),
+            _rows("negative", parts, main) if negatives.n_cases else (),
+            "" if negatives.n_cases else "no negative case",
+        ),
+        StratumTable(
+            TITLES["lesion"],
+            f"connected parts of {main.region}",
+            f"{count(lesions.n_lesions, 'lesion')}{median}",
+            _rows("lesion", parts, main) if lesions.n_cases else (),
+            "" if lesions.n_cases else "no case",
+        ),
     )
 
 
-def _table(
-    title: str, meaning: str, rests_on: str, rows: tuple[Measure, ...], reason: str
-) -> StratumTable:
-    return StratumTable(title, meaning, rests_on, () if reason else rows, reason)
+def _rows(stratum: Over, parts: Parts, main: RegionScorecard) -> tuple[Row, ...]:
+    """Return the rows of one stratum; of groups only where they have several cases."""
+    alone = main.negatives.n_groups == main.negatives.n_cases
+    return tuple(
+        Row(
+            measure.title,
+            _meaning(measure, main),
+            tuple(_number(part[measure.name], FORMS[measure.unit]) for part in parts),
+        )
+        for measure in shown_in("strata")
+        if measure.stratum == stratum and not (measure.level == "group" and alone)
+    )
+
+
+def _meaning(measure: Measure[CaseResult], main: RegionScorecard) -> str:
+    """Return what is measured, with the unit of sizes."""
+    unit = f", in {main.negatives.size_unit}" if measure.unit == "size" else ""
+    return f"{measure.definition}{unit}"
 
 
 def _cases(n_cases: int, n_groups: int) -> str:
     groups = f" from {count(n_groups, 'group')}" if n_groups != n_cases else ""
     return count(n_cases, "case") + groups
-
-
-def _row(name: str, meaning: str, parts: Parts, pick: Pick, form: Form = score) -> Measure:
-    return Measure(name, meaning, tuple(_number(pick(part), form) for part in parts))
 
 
 def _number(estimate: Estimate, form: Form) -> Number:

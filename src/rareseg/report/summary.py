@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.intervals import Estimate
-from rareseg.evaluation.scorecard import RegionScorecard
+from rareseg.evaluation.measures import shown_in
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import ReportContent
 from rareseg.report.evidence import evidence_lines
-from rareseg.report.wording import Form, count, percent, score, threshold, with_interval
-
-COLUMNS = ("dice on positives", "positives found", "false alarms")
+from rareseg.report.wording import FORMS, Form, count, threshold, with_interval
 
 
 def short_scorecard(content: ReportContent) -> list[str]:
@@ -45,21 +43,18 @@ def _table(content: ReportContent, region: str) -> list[str]:
         for part, word in ((main.positives, "positive"), (main.negatives, "negative"))
     )
     head = f"{region}, on {positive} and {negative} {cases} (95 % intervals in brackets)"
-    rows = [("", *COLUMNS)] + [(label, *_cells(part)) for label, part in content.parts(region)]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS) + 1)]
+    shown = shown_in("summary")
+    rows = [("", *(measure.heading for measure in shown))]
+    rows += [
+        (label, *(_cell(part[measure.name], FORMS[measure.unit]) for measure in shown))
+        for label, part in content.parts(region)
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [head] + [
         "  "
         + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _cells(part: RegionScorecard) -> tuple[str, str, str]:
-    return (
-        _cell(part.positives.dice, score),
-        _cell(part.positives.found, percent),
-        _cell(part.negatives.false_alarm_rate, percent),
-    )
 
 
 def _cell(estimate: Estimate, form: Form) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from rareseg.evaluation.cases import CaseResult
-from rareseg.evaluation.values import Undefined, Value
+from rareseg.evaluation.measure import Measure
+from rareseg.evaluation.measures import shown_in
+from rareseg.evaluation.values import Undefined
 from rareseg.recipe import Recipe, Section
-from rareseg.report.wording import score
+from rareseg.report.wording import FORMS
 from rareseg.sampling.composition import Composition
 
 
@@ -44,9 +47,6 @@ class CaseTable:
     notes: tuple[tuple[str, str], ...]
 
 
-CASE_METRICS = ("dice", "iou", "precision", "recall")
-
-
 def case_table(results: Sequence[CaseResult], *, voxel: str = "voxel") -> CaseTable:
     """Return one row per result, as given; every undefined value has a letter for its reason.
 
@@ -56,54 +56,60 @@ def case_table(results: Sequence[CaseResult], *, voxel: str = "voxel") -> CaseTa
     grouped = any(result.group for result in results)
     presence = any(result.presence is not None for result in results)
     letters: dict[str, str] = {}
-
-    def metric(value: Value) -> Cell:
-        if isinstance(value, Undefined):
-            letter = letters.setdefault(value.reason, chr(ord("a") + len(letters)))
-            return Cell("–", None, value.reason, letter)
-        return Cell(score(value), value)
-
+    columns = _columns(voxel, presence=presence)
     rows = tuple(
         CaseRow(
             (result.case_id, *((result.group or "",) if grouped else ()), result.stratum),
-            (
-                *(metric(result.metric(name)) for name in CASE_METRICS),
-                *(_whole(number) for number in (result.counts.fp, result.counts.fn)),
-                _whole(len(result.lesions.sizes)),
-                _whole(result.lesions.n_found),
-                _whole(len(result.lesions.false_positive_sizes)),
-                Cell(f"{result.top_score:.4f}", result.top_score),
-                *(_image_cells(result) if presence else ()),
-            ),
+            tuple(_lettered(cell(result), letters) for cell in columns.values()),
         )
         for result in results
     )
-    columns = (
-        "Dice",
-        "IoU",
-        "Precision",
-        "Recall",
-        f"Wrong {voxel}s",
-        f"Missed {voxel}s",
-        "Lesions",
-        "Found",
-        "False components",
-        "Top score",
-        *(("Presence", "Image score") if presence else ()),
-    )
     names = ("Case", "Group", "Stratum") if grouped else ("Case", "Stratum")
-    return CaseTable(
-        names, columns, rows, tuple((letter, reason) for reason, letter in letters.items())
-    )
+    notes = tuple((letter, reason) for reason, letter in letters.items())
+    return CaseTable(names, tuple(columns), rows, notes)
 
 
-def _image_cells(result: CaseResult) -> tuple[Cell, Cell]:
-    """Return the presence and the image score."""
-    q = result.presence
-    return (
-        Cell("–", None) if q is None else Cell(f"{q:.4f}", q),
-        Cell(f"{result.image_score:.4f}", result.image_score),
-    )
+def _columns(voxel: str, *, presence: bool) -> dict[str, Callable[[CaseResult], Cell]]:
+    """Return the cell of a case under every heading."""
+    measured = {measure: partial(_measured, measure) for measure in shown_in("case table")}
+    return {
+        **{m.title: cell for m, cell in measured.items() if m.unit != "count"},
+        f"Wrong {voxel}s": lambda result: _whole(result.counts.fp),
+        f"Missed {voxel}s": lambda result: _whole(result.counts.fn),
+        "Lesions": lambda result: _whole(len(result.lesions.sizes)),
+        "Lesions found": lambda result: _whole(result.lesions.n_found),
+        **{m.title: cell for m, cell in measured.items() if m.unit == "count"},
+        "Top score": lambda result: _scored(result.top_score),
+        **(
+            {
+                "Presence": lambda result: _scored(result.presence),
+                "Image score": lambda result: _scored(result.image_score),
+            }
+            if presence
+            else {}
+        ),
+    }
+
+
+def _measured(measure: Measure[CaseResult], result: CaseResult) -> Cell:
+    value = measure.compute(result)
+    if value is None:
+        return Cell("–", None)
+    if isinstance(value, Undefined):
+        return Cell("–", None, value.reason)
+    form = "{:,}".format if measure.unit == "count" else FORMS[measure.unit]
+    return Cell(form(value), float(value))
+
+
+def _lettered(cell: Cell, letters: dict[str, str]) -> Cell:
+    """Return the cell with the letter of its reason, which is a new one for a new reason."""
+    if not cell.reason:
+        return cell
+    return replace(cell, note=letters.setdefault(cell.reason, chr(ord("a") + len(letters))))
+
+
+def _scored(value: float | None) -> Cell:
+    return Cell("–", None) if value is None else Cell(f"{value:.4f}", value)
 
 
 def _whole(number: int) -> Cell:

@@ -56,8 +56,8 @@ def judge(content: ReportContent, *, names: bool = True) -> tuple[Sentence, ...]
 
 def _overlap(content: ReportContent, part: RegionScorecard) -> Sentence:
     """Good, moderate or poor by mean dice and IoU over positive cases."""
-    positives, region = part.positives, part.region
-    overlap, shared = positives.dice.value, positives.iou.value
+    n_positive, region = part.positives.n_cases, part.region
+    overlap, shared = part["dice"].value, part["iou"].value
     if not is_defined(overlap) or not is_defined(shared):
         return Sentence(
             "note",
@@ -72,13 +72,12 @@ def _overlap(content: ReportContent, part: RegionScorecard) -> Sentence:
         level, word = "good", "well"
     elif overlap < POOR_DICE or shared < POOR_IOU:
         level, word = "bad", "poorly"
-    found = round(float(_number(positives.found)) * positives.n_cases)
+    found = round(float(_number(part["found"])) * n_positive)
     return Sentence(
         level,
         f"Where {region} is present it is segmented {word}: mean dice "
-        f"{with_interval(positives.dice)} and IoU {score(shared)}; {found} of "
-        f"{count(positives.n_cases, 'positive case')} ({percent(found / positives.n_cases)}) "
-        "found.",
+        f"{with_interval(part['dice'])} and IoU {score(shared)}; {found} of "
+        f"{count(n_positive, 'positive case')} ({percent(found / n_positive)}) found.",
         f"Good: dice above {GOOD_DICE} and IoU above {GOOD_IOU}. Poor: below {POOR_DICE} or "
         f"{POOR_IOU}.",
         region,
@@ -88,7 +87,7 @@ def _overlap(content: ReportContent, part: RegionScorecard) -> Sentence:
 def _false_alarms(content: ReportContent, part: RegionScorecard) -> Sentence:
     """How often something is found where nothing is."""
     negatives, region = part.negatives, part.region
-    rate = negatives.false_alarm_rate
+    rate = part["false_alarm"]
     if not is_defined(rate.value):
         return Sentence(
             "note",
@@ -116,7 +115,7 @@ def _false_alarms(content: ReportContent, part: RegionScorecard) -> Sentence:
 def _accuracy(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     """The accuracy paradox."""
     reached, trivial = part.accuracy, part.background_accuracy
-    recall = part.positives.recall.value
+    recall = part["recall"].value
     if not (is_defined(reached) and is_defined(trivial) and is_defined(recall)):
         return None
     if reached - trivial > PARADOX_GAIN:
@@ -163,7 +162,7 @@ def _small_objects(content: ReportContent, part: RegionScorecard) -> Sentence | 
 
 def _overfitting(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     """Training cases far above the scored ones."""
-    train, scored = content.train_dice.get(part.region), part.positives.dice.value
+    train, scored = content.train_dice.get(part.region), part["dice"].value
     if train is None or not is_defined(scored) or train - scored < OVERFITTING_GAP:
         return None
     return Sentence(

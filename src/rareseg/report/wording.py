@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rareseg.evaluation.intervals import Estimate
+from rareseg.evaluation.measure import Unit
 from rareseg.evaluation.values import Undefined, Value
 
 Form = Callable[[float], str]
@@ -71,6 +72,17 @@ def quantity(value: float) -> str:
 def size(value: float) -> str:
     """Return a size, which is often whole, with no more digits than it needs."""
     return quantity(value) if value >= 100 else f"{value:.3g}"
+
+
+FORMS: Mapping[Unit, Form] = {
+    "score": score,
+    "share": percent,
+    "size": quantity,
+    "count": quantity,
+    "mm": quantity,
+    "ml": quantity,
+}
+"""How the numbers of each unit are read."""
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

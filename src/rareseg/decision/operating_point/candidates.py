@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.operating_point.measures import Floats, Grid, Measure
+from rareseg.decision.operating_point.criteria import Criterion, Floats, Grid
 from rareseg.decision.operating_point.search import Best, Problem, gates_between, over_gates
 from rareseg.evaluation.bins import bin_of
 from rareseg.evaluation.component_table import GRID
@@ -32,7 +32,7 @@ class Candidates:
     ratios: tuple[Floats, ...]
 
 
-def candidates_near(problem: Problem, best: Best, extra: Sequence[Measure] = ()) -> Candidates:
+def candidates_near(problem: Problem, best: Best, extra: Sequence[Criterion] = ()) -> Candidates:
     """Return a grid that holds the best point and the usual cut, and what is reached there."""
     rows = problem.rows
     grid = _coarse(problem.grid, bin_of(best.threshold), best.smallest_component)

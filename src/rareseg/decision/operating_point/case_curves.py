@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.operating_point.measures import Floats, Grid, Ints, Row, tally
+from rareseg.decision.operating_point.criteria import Floats, Grid, Ints, Row, tally
 from rareseg.decision.operating_point.smoothing import log_odds
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of, bins_of
 from rareseg.evaluation.intervals import group_numbers

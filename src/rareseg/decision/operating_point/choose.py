@@ -11,24 +11,24 @@ import numpy as np
 from rareseg.data.records import Role
 from rareseg.decision.operating_point.candidates import candidates_near
 from rareseg.decision.operating_point.case_curves import group_shares
-from rareseg.decision.operating_point.default import choose_default
-from rareseg.decision.operating_point.evidence import PointEvidence
-from rareseg.decision.operating_point.frontier import Frontier, frontier_of
-from rareseg.decision.operating_point.goals import Goal, Limit
-from rareseg.decision.operating_point.least_cost import find_least_cost
-from rareseg.decision.operating_point.measures import (
+from rareseg.decision.operating_point.criteria import (
     CLEAN,
     DICE,
     SPECIFICITY,
+    Criterion,
     Grid,
     Ints,
-    Measure,
     Product,
     Row,
     Terms,
     limit_measure,
     terms_of,
 )
+from rareseg.decision.operating_point.default import choose_default
+from rareseg.decision.operating_point.evidence import PointEvidence
+from rareseg.decision.operating_point.frontier import Frontier, frontier_of
+from rareseg.decision.operating_point.goals import Goal, Limit
+from rareseg.decision.operating_point.least_cost import find_least_cost
 from rareseg.decision.operating_point.point import Infeasible, OperatingPoint
 from rareseg.decision.operating_point.search import (
     TIE,
@@ -285,7 +285,7 @@ def _out_of_reach(problem: Problem) -> str:
     return f"no threshold, size and gate keeps {both} together; each alone can be kept"
 
 
-def _nearest(problem: Problem, limit: Limit, measure: Measure) -> float:
+def _nearest(problem: Problem, limit: Limit, measure: Criterion) -> float:
     """Return the best value that a limited measure takes anywhere, silence among it."""
     reached = np.nan
     pick = np.fmax if limit.at_least else np.fmin

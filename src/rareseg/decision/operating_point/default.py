@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.decision.operating_point.case_curves import case_curves, threshold_bins
+from rareseg.decision.operating_point.criteria import Grid
 from rareseg.decision.operating_point.evidence import (
     FEW_ALARMS,
     PointEvidence,
@@ -21,7 +22,6 @@ from rareseg.decision.operating_point.limits import (
     allowed_places,
     count_for_limit,
 )
-from rareseg.decision.operating_point.measures import Grid
 from rareseg.decision.operating_point.search import TIE, Best, Problem, find_best, runs_of
 from rareseg.decision.operating_point.smoothed import (
     Cell,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.decision.operating_point.criteria import Floats
 from rareseg.decision.operating_point.group_sums import Sums, Surfaces
-from rareseg.decision.operating_point.measures import Floats
 from rareseg.decision.operating_point.smoothed import Cell
 from rareseg.evaluation.bins import bin_edges
 from rareseg.evaluation.intervals import Estimate, estimate_mean, estimate_share

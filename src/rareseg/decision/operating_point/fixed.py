@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from rareseg.decision.operating_point.choose import only_role
-from rareseg.decision.operating_point.measures import (
+from rareseg.decision.operating_point.criteria import (
     CLEAN,
     DICE,
+    Criterion,
     Grid,
-    Measure,
     Row,
     silent_tally,
     tally,
@@ -85,7 +85,7 @@ def _grid(components: ComponentTable, threshold: float, smallest: int) -> Grid |
     return Grid(bins, sizes, level, len(components.grid)) if len(level) else None
 
 
-def _mean(measure: Measure, rows: Sequence[Row], grid: Grid | None, gate: float) -> Value:
+def _mean(measure: Criterion, rows: Sequence[Row], grid: Grid | None, gate: float) -> Value:
     if grid is None:
         return Undefined("the tables do not count at this threshold")
     total = cases = 0.0

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.decision.operating_point.candidates import Candidates
-from rareseg.decision.operating_point.measures import (
+from rareseg.decision.operating_point.criteria import (
     ALARMS,
     DICE,
     FALSE_PER_CASE,
+    Criterion,
     Floats,
-    Measure,
     precision,
     recall,
 )
@@ -92,7 +92,7 @@ class Frontier:
         return cls(tuple(FrontierPoint.from_dict(record) for record in records))
 
     @staticmethod
-    def measures(table: ScoreTable | ComponentTable) -> tuple[Measure, ...]:
+    def measures(table: ScoreTable | ComponentTable) -> tuple[Criterion, ...]:
         """Return what is told of each point."""
         own = (DICE, recall("voxel"), precision("voxel"), ALARMS)
         return (*own, FALSE_PER_CASE) if isinstance(table, ComponentTable) else own

@@ -1,6 +1,6 @@
 """What a cut is chosen for: an objective to maximise, and limits to keep.
 
-Objectives and limits are read off :class:`~rareseg.decision.operating_point.measures.Measure`s,
+Objectives and limits are read off :class:`~rareseg.decision.operating_point.criteria.Criterion`s,
 each a ratio of sums over cases. A :class:`Goal` only names them.
 """
 

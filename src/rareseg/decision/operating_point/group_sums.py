@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.decision.operating_point.case_curves import CaseCurves
-from rareseg.decision.operating_point.measures import Floats, Ints
+from rareseg.decision.operating_point.criteria import Floats, Ints
 from rareseg.decision.operating_point.smoothing import log_odds, passing_share, threshold_kernel
 from rareseg.evaluation.bins import bin_edges, bins_of
 

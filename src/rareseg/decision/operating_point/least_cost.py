@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rareseg.decision.operating_point.measures import DICE, Floats, silent_tally, tally
+from rareseg.decision.operating_point.criteria import DICE, Floats, silent_tally, tally
 from rareseg.decision.operating_point.search import (
     TIE,
     Best,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.operating_point.goals import Limit
-from rareseg.decision.operating_point.measures import (
+from rareseg.decision.operating_point.criteria import (
     Floats,
     Grid,
     Row,
@@ -17,6 +16,7 @@ from rareseg.decision.operating_point.measures import (
     silent_tally,
     tally,
 )
+from rareseg.decision.operating_point.goals import Limit
 from rareseg.decision.operating_point.search import divide, keeps
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.operating_point.goals import Limit
-from rareseg.decision.operating_point.measures import (
+from rareseg.decision.operating_point.criteria import (
+    Criterion,
     Floats,
     Grid,
-    Measure,
     Product,
     Row,
     Terms,
@@ -20,6 +19,7 @@ from rareseg.decision.operating_point.measures import (
     silent_tally,
     tally,
 )
+from rareseg.decision.operating_point.goals import Limit
 from rareseg.evaluation.bins import bin_edges, bin_of, middle_edge
 
 TIE = 1e-9
@@ -41,7 +41,7 @@ class Problem:
     shares: Floats
 
     @property
-    def measures(self) -> tuple[Measure, ...]:
+    def measures(self) -> tuple[Criterion, ...]:
         """The measures of the objective, then those of the limits."""
         return (*self.terms.measures, *(limit_measure(limit) for limit in self.limits))
 
@@ -81,7 +81,7 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def over_gates(
-    problem: Problem, grid: Grid, measures: Sequence[Measure]
+    problem: Problem, grid: Grid, measures: Sequence[Criterion]
 ) -> Iterator[tuple[int, list[Floats]]]:
     """Yield, for every gate from none admitted to all, (how many are admitted, the ratios (t, s)).
 

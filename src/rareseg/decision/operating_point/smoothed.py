@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.decision.operating_point.criteria import Floats
 from rareseg.decision.operating_point.group_sums import Sums, Surfaces
-from rareseg.decision.operating_point.measures import Floats
 from rareseg.decision.operating_point.search import TIE, runs_of
 
 PRIOR_GROUPS = 0.25

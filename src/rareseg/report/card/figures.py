@@ -60,7 +60,7 @@ def measured(content: CardContent) -> list[str]:
                     for row in stratum.rows
                 ]
                 lines += [*markdown_table(("", *(label for label, _ in parts)), rows), ""]
-        methods |= {main.positives.dice.method, main.negatives.false_alarm_rate.method}
+        methods |= {main["dice"].method, main["false_alarm"].method}
     return [*lines, f"Brackets hold 95 % intervals: {'; '.join(sorted(methods))}."]
 
 

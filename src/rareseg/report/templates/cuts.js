@@ -52,16 +52,17 @@ const Cuts = (() => {
     return {
       nPositive: positive.length, nNegative: negative.length, nCases: counted.length,
       nGroups: groups.size,
+      // Under the names of the table of measures.
       dice: mean(positive.map((one) => ratio(2 * one.tp, 2 * one.tp + one.fp + one.fn))),
       iou: mean(positive.map((one) => ratio(one.tp, one.tp + one.fp + one.fn))),
       precision: mean(positive.map((one) => ratio(one.tp, one.tp + one.fp))),
       recall: mean(positive.map((one) => ratio(one.tp, one.tp + one.fn))),
-      foundCases: ratio(positive.filter((one) => one.tp > 0).length, positive.length),
-      alarms: ratio(alarmed.length, negative.length),
-      groupsAlarmed: ratio(new Set(alarmed.map((one) => one.group)).size, groups.size),
-      falseSize: mean(negative.map((one) => one.size)),
-      lesionRecall: ratio(sum("found"), sum("lesions")),
-      falsePerCase: mean(counted.map((one) => one.falseComponents)),
+      found: ratio(positive.filter((one) => one.tp > 0).length, positive.length),
+      false_alarm: ratio(alarmed.length, negative.length),
+      groups_alarmed: ratio(new Set(alarmed.map((one) => one.group)).size, groups.size),
+      false_positive_size: mean(negative.map((one) => one.size)),
+      lesion_recall: ratio(sum("found"), sum("lesions")),
+      false_positive_components: mean(counted.map((one) => one.falseComponents)),
       tp: sum("tp"), fp: sum("fp"), fn: sum("fn"), tn: sum("tn"),
       // Pooled with every case of equal weight, as the curves are.
       truePositiveRate: ratio(tp, tp + fn), falsePositiveRate: ratio(fp, fp + tn),

@@ -71,15 +71,8 @@ const Explorer = (() => {
     return fixed(value, Math.max(3, 1 - Math.floor(Math.log10(distance))));
   };
 
-  const ROWS = [
-    ["Positive cases", null],
-    ["Dice", "dice", score], ["IoU", "iou", score], ["Precision", "precision", score],
-    ["Recall", "recall", score], ["Found", "foundCases", percent],
-    ["Negative cases", null],
-    ["False alarms", "alarms", percent], ["Groups alarmed", "groupsAlarmed", percent],
-    ["Falsely predicted", "falseSize", quantity],
-    ["Lesions", null],
-    ["Found", "lesionRecall", percent], ["False components per case", "falsePerCase", quantity],
+  const FORMS = { score, share: percent, size: quantity, count: quantity };
+  const TOTALS = [
     ["All together", null],
     ["True positives", "tp", whole], ["False positives", "fp", whole],
     ["False negatives", "fn", whole], ["True negatives", "tn", whole],
@@ -114,13 +107,19 @@ const Explorer = (() => {
 
     const table = section.querySelector(".now tbody");
     const cells = [];
-    for (const [name, measure, form] of ROWS) {
+    // Of the measures of the scorecard those that can be counted here.
+    const counted = Cuts.measure(opened, chosen);
+    const rows = record.measures
+      .filter(([, measure]) => measure === null || measure in counted)
+      .map(([title, measure, unit]) => [title, measure, measure && FORMS[unit]]);
+    for (const [name, measure, form] of [...rows, ...TOTALS]) {
       const row = table.insertRow();
       const head = document.createElement("th");
-      head.textContent = name === "Falsely predicted" ? `${name}, ${record.unit} per case` : name;
+      head.textContent = name;
       row.append(head);
       if (measure === null) { head.colSpan = 3; head.scope = "rowgroup"; row.className = "stratum"; continue; }
       head.scope = "row";
+      row.dataset.measure = measure;
       cells.push({ measure, form, row, here: row.insertCell(), there: row.insertCell() });
     }
     const write = (cell, value, form) => {
@@ -226,8 +225,8 @@ const Explorer = (() => {
       const here = self.here;
       say(`Threshold ${digits(record.thresholds[self.cut.threshold])}: ` +
         (here.dice === null ? "" : `dice ${score(here.dice)}, `) +
-        (here.alarms === null ? "" : `false alarms ${percent(here.alarms)}, `) +
-        (here.lesionRecall === null ? "" : `lesions found ${percent(here.lesionRecall)}`));
+        (here.false_alarm === null ? "" : `false alarms ${percent(here.false_alarm)}, `) +
+        (here.lesion_recall === null ? "" : `lesions found ${percent(here.lesion_recall)}`));
     };
 
     controls.threshold.addEventListener("input", () => move({ threshold: Number(controls.threshold.value) }));
@@ -263,13 +262,13 @@ const Explorer = (() => {
     const here = self.here;
     if (name === "threshold") {
       const p = Math.min(1 - LOWEST, Math.max(LOWEST, self.record.thresholds[self.cut.threshold]));
-      return { x: Math.log10(p / (1 - p)), y: here.dice ?? (here.alarms === null ? null : 1 - here.alarms) };
+      return { x: Math.log10(p / (1 - p)), y: here.dice ?? (here.false_alarm === null ? null : 1 - here.false_alarm) };
     }
     if (name === "precision_recall") return { x: here.truePositiveRate, y: here.pooledPrecision };
     if (name === "roc")
       return { x: here.falsePositiveRate === null ? null : Math.log10(Math.max(here.falsePositiveRate, 10 ** lowest)),
         y: here.truePositiveRate };
-    if (name === "froc") return { x: here.falsePerCase, y: here.lesionRecall };
+    if (name === "froc") return { x: here.false_positive_components, y: here.lesion_recall };
     return null;
   };
 

@@ -1,4 +1,4 @@
-"""What is counted in a case at every point of a grid, and ratios of sums that goals speak of."""
+"""What an operating point is chosen by: counts at every point of a grid, ratios of their sums."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def silent_tally(row: Row, share: float = 1.0) -> Tally:
 
 
 @dataclass(frozen=True)
-class Measure:
+class Criterion:
     """Σ numerator / Σ denominator over cases, and the two numbers of one case.
 
     ``of`` gives (numerator, denominator), each (t, s) or a number that holds at every point. Cases
@@ -126,7 +126,7 @@ class Measure:
     of: Callable[[Tally], tuple[Floats | float, Floats | float]]
 
 
-def f_beta(beta: float) -> Measure:
+def f_beta(beta: float) -> Criterion:
     """Mean over positive cases of (1+β²)·TP / ((1+β²)·TP + β²·FN + FP)."""
     square = beta**2
 
@@ -136,43 +136,43 @@ def f_beta(beta: float) -> Measure:
         hits = (1.0 + square) * t.tp
         return hits / (hits + square * (t.n_inside - t.tp) + t.fp), 1.0
 
-    return Measure("dice" if beta == 1.0 else f"F{beta:g}", of)
+    return Criterion("dice" if beta == 1.0 else f"F{beta:g}", of)
 
 
 DICE = f_beta(1.0)
 
-CLEAN = Measure(
+CLEAN = Criterion(
     "negatives left clean",
     lambda t: (0.0, 0.0) if t.is_positive else (np.asarray(t.fp == 0, np.float64), 1.0),
 )
 
-ALARMS = Measure(
+ALARMS = Criterion(
     "false alarm rate",
     lambda t: (0.0, 0.0) if t.is_positive else (np.asarray(t.fp > 0, np.float64), 1.0),
 )
 
 
-def of_groups(measure: Measure) -> Measure:
+def of_groups(criterion: Criterion) -> Criterion:
     """Return a mean over cases as the mean over groups of the mean over their cases."""
 
     def of(t: Tally) -> tuple[Floats | float, Floats | float]:
-        top, bottom = measure.of(t)
+        top, bottom = criterion.of(t)
         return t.share * top, t.share * bottom
 
-    return Measure(f"{measure.name}, groups weighing equally", of)
+    return Criterion(f"{criterion.name}, groups weighing equally", of)
 
 
-FALSE_PER_CASE = Measure(
+FALSE_PER_CASE = Criterion(
     "false positives per case", lambda t: (t.false_components.astype(np.float64), 1.0)
 )
 
-SPECIFICITY = Measure(
+SPECIFICITY = Criterion(
     "specificity",
     lambda t: (1.0 - t.fp / t.n_outside, 1.0) if t.n_outside else (0.0, 0.0),
 )
 
 
-def recall(level: Level) -> Measure:
+def recall(level: Level) -> Criterion:
     """Mean share of a positive case's voxels, share of all lesions, or of positive cases found."""
 
     def of(t: Tally) -> tuple[Floats | float, Floats | float]:
@@ -184,10 +184,10 @@ def recall(level: Level) -> Measure:
             return np.asarray(t.tp > 0, np.float64), 1.0
         return t.tp / t.n_inside, 1.0
 
-    return Measure("recall", of)
+    return Criterion("recall", of)
 
 
-def precision(level: Level) -> Measure:
+def precision(level: Level) -> Criterion:
     """Share that is right of all voxels, components or cases that are on."""
 
     def of(t: Tally) -> tuple[Floats | float, Floats | float]:
@@ -200,10 +200,10 @@ def precision(level: Level) -> Measure:
             right, wrong = t.tp, t.fp
         return right.astype(np.float64), (right + wrong).astype(np.float64)
 
-    return Measure("precision", of)
+    return Criterion("precision", of)
 
 
-def cost(goal: Goal, *, share_positive: float) -> Measure:
+def cost(goal: Goal, *, share_positive: float) -> Criterion:
     """Mean cost of a case where the goal's prevalence holds; ``share_positive`` is that at hand.
 
     With a prevalence π of positive cases, and the share p at hand, a positive case weighs π/p and a
@@ -227,10 +227,10 @@ def cost(goal: Goal, *, share_positive: float) -> Measure:
         total = goal.cost_false_positive * wrong + goal.cost_false_negative * missed
         return weights[t.is_positive] * total, 1.0
 
-    return Measure("cost", of)
+    return Criterion("cost", of)
 
 
-def limit_measure(limit: Limit) -> Measure:
+def limit_measure(limit: Limit) -> Criterion:
     """Return what a limit bounds."""
     if limit.kind == "recall":
         return recall(limit.level)
@@ -241,14 +241,14 @@ def limit_measure(limit: Limit) -> Measure:
 
 @dataclass(frozen=True)
 class Terms:
-    """An objective as Σ weight · measure + constant; every denominator is a count of cases."""
+    """An objective as Σ weight · criterion + constant; every denominator is a count of cases."""
 
-    measures: tuple[Measure, ...]
+    measures: tuple[Criterion, ...]
     weights: tuple[float, ...]
     constant: float = 0.0
 
     def value(self, ratios: Sequence[Floats]) -> Floats:
-        """Return the objective from the ratios of its measures, of any one shape."""
+        """Return the objective from the ratios of its criteria, of any one shape."""
         total = np.full(np.shape(ratios[0]), self.constant)
         for weight, ratio in zip(self.weights, ratios, strict=True):
             total += weight * ratio
@@ -265,12 +265,12 @@ class Product:
     alarm_weight: float
 
     @property
-    def measures(self) -> tuple[Measure, ...]:
+    def measures(self) -> tuple[Criterion, ...]:
         """D and, where it counts, A."""
         return (of_groups(DICE), of_groups(ALARMS)) if self.alarm_weight else (of_groups(DICE),)
 
     def value(self, ratios: Sequence[Floats]) -> Floats:
-        """Return the objective from the ratios of its measures, of any one shape."""
+        """Return the objective from the ratios of its criteria, of any one shape."""
         if not self.alarm_weight:
             return ratios[0].copy()
         return np.asarray(ratios[0] * (1.0 - self.alarm_weight * ratios[1]))
