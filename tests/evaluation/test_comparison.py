@@ -8,10 +8,11 @@ from rareseg.errors import ScoreError
 from rareseg.evaluation.cases import measure_case
 from rareseg.evaluation.comparison import MEASURES, compare_paired, compare_results
 from rareseg.evaluation.values import Undefined, is_defined
+from rareseg.recipe.size import ANY_SIZE
 
 
 class Point:
-    region, threshold, gate, smallest_component = "r", 0.5, 0.0, 0
+    region, threshold, gate, smallest_component = "r", 0.5, 0.0, ANY_SIZE
 
 
 def by_id(values):

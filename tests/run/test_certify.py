@@ -20,6 +20,7 @@ from rareseg.run.evaluate import evaluate
 from rareseg.run.folder import DataOptions
 from rareseg.run.statements import describe_promise, ended, statement_lines
 from rareseg.run.tune import Rule
+from rareseg.recipe.size import Size
 
 EASY = SpecksSettings(size=64, contrast=8.0, foreground_share=0.06, distractors=1)
 ALARM = make_promise("false alarm rate", 0.2, confidence=0.9)
@@ -175,7 +176,7 @@ def test_lesions_and_a_smallest_component_are_certified_too(run, unseen):
     kept = only(certify(run, lesions, certify_on=unseen, rule=Rule.of("dice", (2,))))
     assert kept.statement.promise.level == "lesion"
     assert kept.statement.value <= 0.6
-    assert kept.point.smallest_component == 2
+    assert kept.point.smallest_component == Size(2, "pixels")
 
 
 def test_select_cases_give_an_estimate(run):

@@ -98,7 +98,9 @@ def tune(
     smallest_component: Annotated[
         str | None,
         typer.Option(
-            metavar="VOXELS|search", help="Remove smaller components.", rich_help_panel=GOAL
+            metavar="SIZE|search",
+            help="Remove smaller components: 5 mm3, of photographs 5 mm2, or a number of voxels.",
+            rich_help_panel=GOAL,
         ),
     ] = None,
     threshold: Annotated[
@@ -226,7 +228,7 @@ def tune(
         false_alarm_rate=false_alarms,
         prevalence=prevalence,
     )
-    rule, say = Rule.of(goal, _sizes(smallest_component)), say_to(as_json)
+    rule, say = Rule.of(goal, smallest_component), say_to(as_json)
     if threshold is not None or gate is not None:
         if threshold is None or promise is not None or goal != make_goal():
             raise UsageError(
@@ -234,9 +236,8 @@ def tune(
                 "is to be maximised, limited or promised."
             )
         if smallest_component == "search":
-            raise UsageError("--threshold searches nothing; give --smallest-component a number.")
-        size = int(smallest_component or 0)
-        rule = Rule.by_hand(threshold, smallest=size, gate=gate or 0.0)
+            raise UsageError("--threshold searches nothing; give --smallest-component a size.")
+        rule = Rule.by_hand(threshold, smallest=smallest_component or 0, gate=gate or 0.0)
     if promise is None:
         if outside is not None and out is not None:
             choices = tune_outside(outside, out, rule=rule, region=region, track=bar, say=say)
@@ -329,14 +330,3 @@ def _promise(
         return None
     [(kind, alpha)] = asked
     return make_promise(kind, alpha, confidence=confidence, level=level)
-
-
-def _sizes(text: str | None) -> tuple[int, ...] | str | None:
-    """Return the smallest components to choose from, as ``choose_points`` takes them."""
-    if text is None or text == "search":
-        return text
-    if not text.isdecimal():
-        raise UsageError(
-            f"--smallest-component is {text!r}; give a number of voxels from 0 up, or 'search'."
-        )
-    return (int(text),)

@@ -44,6 +44,7 @@ def save_components(table: ComponentTable, path: Path) -> None:
     rows = table.rows
     arrays = about_columns(rows)
     arrays["grid"] = np.array(table.grid, np.int64)
+    arrays["flat"] = np.array([-1 if row.flat is None else row.flat for row in rows], np.int8)
     arrays["n_voxels"] = np.array([row.n_voxels for row in rows], np.int64)
     arrays["top"] = np.array([row.top for row in rows], np.float32)
     for starts, columns in _LENGTHS.items():
@@ -64,7 +65,11 @@ def load_components(path: Path) -> ComponentTable:
 def _from_columns(arrays: Columns) -> ComponentTable:
     """Return the rows that the columns hold; ValueError where they do not fit together."""
     abouts = read_about(arrays)
-    arrays = {"shared": np.full(len(arrays["touched"]), NOT_COUNTED), **arrays}
+    arrays = {
+        "shared": np.full(len(arrays["touched"]), NOT_COUNTED),
+        "flat": np.full(len(abouts), -1),
+        **arrays,
+    }
     columns: dict[str, NDArray[Any]] = {}
     for starts, names in _LENGTHS.items():
         ends = arrays[starts].astype(np.int64)
@@ -83,7 +88,8 @@ def _from_columns(arrays: Columns) -> ComponentTable:
             for name in names
         }
         n_voxels, top = int(arrays["n_voxels"][i]), float(arrays["top"][i])
-        row = CaseComponents(**about, n_voxels=n_voxels, top=top, **own)
+        flat = None if arrays["flat"][i] < 0 else bool(arrays["flat"][i])
+        row = CaseComponents(**about, n_voxels=n_voxels, top=top, **own, flat=flat)
         _require_possible(row, len(grid))
         rows.append(row)
     try:

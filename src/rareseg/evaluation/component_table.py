@@ -8,7 +8,7 @@ lesions, smallest components and image-level gates is read from it without the v
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 import numpy as np
@@ -30,6 +30,7 @@ from rareseg.evaluation.scores import (
 )
 from rareseg.evaluation.tables import CaseRow, CaseTable, Spacing
 from rareseg.evaluation.values import Value, ratio
+from rareseg.recipe.size import Unit, unit_of
 
 _OCTAVES = 14
 _PER_OCTAVE = 4
@@ -70,6 +71,9 @@ class CaseComponents(CaseRow):
     (:data:`NOT_COUNTED` where an earlier version wrote the table). ``lesion_sizes`` (l,) int64 are
     the voxels of the reference lesions, in raster order.
 
+    ``flat`` tells photographs (one slice without a thickness of its own) from volumes; None where
+    an earlier version wrote the table.
+
     ``n_voxels`` voxels count; ``top`` is the largest score, **ignored voxels included**, which with
     ``presence`` makes the image score that the image-level gate cuts.
     """
@@ -85,6 +89,7 @@ class CaseComponents(CaseRow):
     touching: NDArray[np.int32]
     touched: NDArray[np.int32]
     shared: NDArray[np.int32]
+    flat: bool | None = field(default=None, kw_only=True)
 
     @property
     def image_score(self) -> float:
@@ -143,6 +148,17 @@ class ComponentTable(CaseTable[CaseComponents]):
     def __post_init__(self) -> None:
         require_grid(self.grid)
         super().__post_init__()
+
+    @property
+    def size_unit(self) -> Unit:
+        """The unit in which sizes of components are told: mm³, of photographs mm² or pixels.
+
+        "voxels" where there is no row, or an earlier version wrote one: it may be of either kind.
+        """
+        kinds = {row.flat for row in self.rows}
+        if None in kinds or not kinds:
+            return "voxels"
+        return unit_of((row.spacing for row in self.rows), flat=kinds == {True})
 
     @property
     def thresholds(self) -> NDArray[np.float32]:
@@ -258,6 +274,7 @@ def components_of_case(
         touching=touching[by_row],
         touched=grown.touched[by_row],
         shared=grown.shared[by_row],
+        flat=score_array.ndim == 2 or (score_array.shape[0] == 1 and spacing[0] == 1.0),
     )
 
 

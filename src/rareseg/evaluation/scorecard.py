@@ -24,6 +24,7 @@ from rareseg.evaluation.intervals import (
 )
 from rareseg.evaluation.metrics import Counts, accuracy, background_accuracy
 from rareseg.evaluation.values import Undefined, Value
+from rareseg.recipe.size import Size
 
 __all__ = [
     "CaseResult",
@@ -101,7 +102,7 @@ class RegionScorecard:
     role: Role | None
     threshold: float
     gate: float
-    smallest_component: int
+    smallest_component: Size
     positives: PositiveStratum
     negatives: NegativeStratum
     lesions: LesionStratum
@@ -272,7 +273,7 @@ def _lesions(results: Sequence[CaseResult], unit: str) -> LesionStratum:
 def scorecard_to_json(scorecard: Scorecard) -> dict[str, Any]:
     """Return the scorecard as plain JSON values, under the names of its fields.
 
-    An undefined value is ``{"undefined": reason}``.
+    An undefined value is ``{"undefined": reason}``, a size a number of voxels or "5 mm³".
     """
     plain = plain_record(scorecard)
     assert isinstance(plain, dict)
@@ -286,6 +287,8 @@ def plain_record(node: object) -> Any:
     """
     if isinstance(node, Undefined):
         return {"undefined": node.reason}
+    if isinstance(node, Size):
+        return node.plain
     if is_dataclass(node) and not isinstance(node, type):
         return {field.name: plain_record(getattr(node, field.name)) for field in fields(node)}
     if isinstance(node, tuple | list):

@@ -102,7 +102,8 @@ def certify(
     wanted = asked_regions(bundle.classes.regions, region)
     source = _source(folder, bundle, certify_on, track, say)
     select = select_tables(folder, bundle, device=device, track=track)
-    rule = rule or Rule.of(bundle.recipe.decision.maximize)
+    decision = bundle.recipe.decision
+    rule = rule or Rule.of(decision.maximize, decision.sizes)
     asked = {name: rule.choose(select, name).found for name in wanted}
     promise = declared(promise, asked)
     starts, found = enough_groups(promise, asked, source.cases, bundle.classes)

@@ -107,7 +107,9 @@ def _predict_case(
     points = points_in_use(predictor.bundle.points, classes.regions)
     masks = {}
     for region, score in region_scores(found.probabilities, classes).items():
-        masks[region] = apply_point(score, points[region], found.presence_of(region))
+        masks[region] = apply_point(
+            score, points[region], found.presence_of(region), spacing=image.geometry.spacing
+        )
         _write(target.parent / region / target.name, masks[region].astype(np.uint8), image)
         if calibration is not None:
             place = target.parent / "probabilities" / region / target.name

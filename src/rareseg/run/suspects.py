@@ -208,7 +208,7 @@ def _on_grid(note: Aside, grid: Sequence[int], shape: Sequence[int]) -> Aside:
 def _key(folder: RunFolder, bundle: Bundle, dataset: Dataset) -> str:
     """Return the hash of all that sightings depend on."""
     points = {
-        region: (point.threshold, point.smallest_component)
+        region: (point.threshold, point.smallest_component.plain)
         for region, point in bundle.points.items()
     }
     parts = [VERSION, weights_digest(folder.bundle), sorted(points.items()), content_hash(dataset)]

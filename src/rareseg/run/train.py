@@ -64,8 +64,14 @@ def train(
     folder = learn(data, out, fabric, wishes=wishes, machine=machine, track=track, say=say)
     if not fabric.is_global_zero:
         return None
-    maximize = read_recipe(folder.recipe).decision.maximize
-    tune(folder.root, maximize=maximize, device=fabric.device, track=track)
+    decision = read_recipe(folder.recipe).decision
+    tune(
+        folder.root,
+        maximize=decision.maximize,
+        smallest=decision.sizes,
+        device=fabric.device,
+        track=track,
+    )
     return evaluate_run(folder.root, device=fabric.device, track=track)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 
@@ -18,6 +18,7 @@ from rareseg.decision.operating_point import (
     Frontier,
     FrontierPoint,
     Goal,
+    ImageCosts,
     Infeasible,
     OperatingPoint,
     choose_with_frontier,
@@ -33,6 +34,7 @@ from rareseg.evaluation.values import Value, format_value, is_defined
 from rareseg.prediction.bundle import Bundle, load_bundle, save_points
 from rareseg.prediction.predictor import Predictor
 from rareseg.progress import Track, silent
+from rareseg.recipe.size import ANY_SIZE, Given, Size, as_sizes
 from rareseg.report.evidence import evidence_lines
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_split
 from rareseg.run.model_card import write_model_card
@@ -41,6 +43,10 @@ from rareseg.run.scoring import score_all
 
 Chosen = Mapping[str, OperatingPoint | Infeasible]
 """What was found for each region: a point, or why there is none."""
+
+
+Smallest: TypeAlias = Given | Sequence[Given] | None
+"""Smallest components to choose from: one, several, "search", or None for any size."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +58,26 @@ class Rule:
     """
 
     goal: Goal
-    smallest: tuple[int, ...] | Literal["search"] | None = None
+    smallest: tuple[Size, ...] | Literal["search"] | None = None
     threshold: float | None = None
     gate: float = 0.0
 
     @classmethod
-    def of(cls, maximize: str | Goal, smallest: Sequence[int] | str | None = None) -> Rule:
+    def of(cls, maximize: str | Goal, smallest: Smallest = None) -> Rule:
         """Return the rule; raises :class:`UsageError` for what is none."""
-        if isinstance(smallest, str) and smallest != "search":
-            raise UsageError(
-                f"Smallest components are numbers of voxels, or 'search'; got {smallest!r}."
-            )
         goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
         if smallest is None:
             return cls(goal)
-        return cls(goal, "search" if isinstance(smallest, str) else tuple(smallest))
+        if smallest == "search":
+            return cls(goal, "search")
+        if isinstance(smallest, Size | str | int | float):
+            smallest = [smallest]
+        return cls(goal, as_sizes(smallest))
 
     @classmethod
-    def by_hand(cls, threshold: float, *, smallest: int = 0, gate: float = 0.0) -> Rule:
+    def by_hand(cls, threshold: float, *, smallest: Given = 0, gate: float = 0.0) -> Rule:
         """Return the rule that takes a cut as it is given."""
-        return cls(Goal("dice"), (smallest,), threshold, gate)
+        return cls(Goal("dice"), as_sizes([smallest]), threshold, gate)
 
     def choose(self, tables: tuple[ScoreTable, ComponentTable], region: str) -> Choice:
         """Choose the point of one region, from scores or where needed from components."""
@@ -89,7 +95,7 @@ class Rule:
             return Choice(found, Frontier())
         if self.smallest is None and not self.goal.needs_components:
             return choose_with_frontier(scores, region=region, maximize=self.goal)
-        sizes = (0,) if self.smallest is None else self.smallest
+        sizes = (ANY_SIZE,) if self.smallest is None else self.smallest
         return choose_with_frontier(
             components,
             region=region,
@@ -103,7 +109,7 @@ def tune(
     *,
     maximize: str | Goal = "dice",
     region: str | None = None,
-    smallest: Sequence[int] | str | None = None,
+    smallest: Smallest = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = nobody,
@@ -112,8 +118,9 @@ def tune(
 
     As :func:`choose_points`, without the frontier. ``maximize`` is an objective or a :class:`Goal`
     with its limits. ``smallest`` are the smallest components to choose from: None keeps components
-    of any size, "search" tries 0 and the powers of two up to half the median lesion. With sizes,
-    and for goals that count lesions, thresholds are those of the component table's grid.
+    of any size, "search" tries 0 and the powers of two up to half the median lesion, and others are
+    plain numbers of voxels, "5 mm³", or of photographs "5 mm²". With sizes, and for goals that
+    count lesions, thresholds are those of the component table's grid.
     """
     rule = Rule.of(maximize, smallest)
     choices = choose_points(run, rule, region=region, device=device, track=track, say=say)
@@ -167,9 +174,13 @@ def asked_regions(regions: Collection[str], region: str | None) -> tuple[str, ..
 
 
 def choice_record(choice: Choice) -> dict[str, Any]:
-    """Return a choice as plain JSON values: the point or why there is none, and the frontier."""
+    """Return a choice as plain JSON values: the point or why there is none, and the frontier.
+
+    Of costs by images, what flagging every image, or none, costs as well.
+    """
     found = choice.found
-    return {
+    costs = {} if choice.costs is None else {"costs": asdict(choice.costs)}
+    return costs | {
         "found": {"infeasible": found.reason} if isinstance(found, Infeasible) else found.to_dict(),
         "frontier": [point.to_dict() for point in choice.frontier.points],
     }
@@ -236,7 +247,11 @@ def describe_choice(choice: Choice) -> list[str]:
     """Return what was chosen, what is known of it, and one line for every point of the frontier."""
     found = choice.found
     lines = [describe(found)]
-    if isinstance(found, OperatingPoint) and found.objective != BY_HAND:
+    if choice.costs is not None:
+        lines.append(f"  {_cost_line(choice.costs)}")
+    if isinstance(found, Infeasible):
+        lines += [f"  {_frontier_line(point)}" for point in choice.frontier.points]
+    elif found.objective != BY_HAND:
         best = "the value there" if found.evidence is not None else "the largest value"
         lines.append(f"  {best}: {format_value(found.value)} for {found.objective}")
         lines += [f"  {line}" for line in evidence_lines(found)]
@@ -244,12 +259,22 @@ def describe_choice(choice: Choice) -> list[str]:
     return lines
 
 
+def _cost_line(costs: ImageCosts) -> str:
+    """Return what flagging every image, or none, costs beside the cheapest point."""
+    told = f"every image {costs.everything:.4g}, none {costs.nothing:.4g}"
+    beside = f"flagging {told}, the cheapest point {costs.least:.4g} an image"
+    if costs.cheapest is None:
+        return beside
+    which = {"everything": "every image", "nothing": "no image"}[costs.cheapest]
+    return f"flagging {which} is cheapest ({beside})"
+
+
 def _cut(point: OperatingPoint | FrontierPoint) -> str:
     """Return where a cut lies: "threshold 0.3, components of 5 or more, gate 0.9"."""
     size = point.smallest_component
     return (
         f"threshold {point.threshold:.4g}"
-        + (f", components of {size} voxels or more" if size else "")
+        + (f", components of {size} or more" if size.removes else "")
         + (f", gate {point.gate:.4g}" if point.gate > 0 else "")
     )
 
@@ -257,7 +282,9 @@ def _cut(point: OperatingPoint | FrontierPoint) -> str:
 def _frontier_line(point: FrontierPoint) -> str:
     """Return one point of the frontier in words; what is undefined is left out."""
     told: list[tuple[str, Value]] = [
+        ("cost", point.cost),
         ("dice", point.mean_dice),
+        ("found", point.found),
         ("recall", point.recall),
         ("precision", point.precision),
         ("false alarms", point.false_alarm_rate),

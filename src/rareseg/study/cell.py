@@ -123,7 +123,14 @@ def run_cell(
         say=say,
     )
     trained = time.monotonic()
-    tune(run.root, maximize=cell.recipe.decision.maximize, device=fabric.device, track=track)
+    decision = cell.recipe.decision
+    tune(
+        run.root,
+        maximize=decision.maximize,
+        smallest=decision.sizes,
+        device=fabric.device,
+        track=track,
+    )
     bundle = load_bundle(run.bundle)
     predictor = Predictor(bundle, device=fabric.device)
     halves = {region: default_point(region) for region in bundle.classes.regions}
@@ -169,8 +176,9 @@ def _masks(predictor: Predictor, cases: Sequence[Case], points: Points) -> list[
         plane = telling_plane(scored.labels)
         scores = region_scores(scored.probabilities, classes)
         for region, point in points.items():
-            mask = apply_point(scores[region], point, scored.presence_of(region))[plane]
-            found.append(Mask(scored.case.id, region, plane, mask))
+            presence, spacing = scored.presence_of(region), scored.image.geometry.spacing
+            mask = apply_point(scores[region], point, presence, spacing=spacing)
+            found.append(Mask(scored.case.id, region, plane, mask[plane]))
     return found
 
 

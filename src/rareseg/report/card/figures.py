@@ -27,7 +27,7 @@ def metrics(content: CardContent) -> list[str]:
     for region in bundle.classes.regions:
         point = bundle.points.get(region)
         why = content.infeasible.get(region, "none was chosen")
-        said = f"no operating point: {why}" if point is None else _cut(point, content.element)
+        said = f"no operating point: {why}" if point is None else _cut(point)
         lines.append(f"- {region}: {said}.")
         if point is not None:
             lines += [f"  - {line}." for line in evidence_lines(point)]
@@ -117,11 +117,11 @@ def findings(content: CardContent) -> list[str]:
     return lines
 
 
-def _cut(point: OperatingPoint, element: str) -> str:
+def _cut(point: OperatingPoint) -> str:
     """Return how a region is cut, how that was chosen, and what it reached there."""
     text = f"on where the score is at or above {threshold(point.threshold)}"
-    if point.smallest_component > 1:
-        text += f"; parts of fewer than {point.smallest_component:,} {element}s removed"
+    if point.smallest_component.removes:
+        text += f"; components smaller than {point.smallest_component} removed"
     if point.gate > 0:
         text += f"; nothing in an image whose image score is below {threshold(point.gate)}"
     if point.role is None:
@@ -144,8 +144,8 @@ def _where(content: CardContent, part: RegionScorecard) -> str:
     cut = f"Measured at threshold {threshold(part.threshold)}"
     if part.gate > 0:
         cut += f", gate {threshold(part.gate)}"
-    if part.smallest_component > 1:
-        cut += f", smallest component {part.smallest_component:,}"
+    if part.smallest_component.removes:
+        cut += f", smallest component {part.smallest_component}"
     point, figures = content.bundle.points.get(part.region), content.figures
     if point is None:
         return f"{cut}; no operating point is in use."
