@@ -82,13 +82,14 @@ def test_the_unit_of_images():
         ("20", "pixels", Size(20, "pixels")),
         ("20 pixels", "pixels", Size(20, "pixels")),
         ("5 mm3", "mm³", Size(5, "mm³")),
-        ("5 mm2", "voxels", Size(5, "mm²")),
+        ("20", "voxels", Size(20, "voxels")),
         ("0", "pixels", ANY_SIZE),
         ("5 mm2", "mm³", "volumes"),
         ("20 pixels", "mm³", "volumes"),
         ("5 mm3", "mm²", "'5 mm2'"),
         ("5 mm2", "pixels", "a number of pixels"),
         ("5 mm3", "pixels", "a number of pixels"),
+        ("5 mm3", "voxels", "no spacing that is known"),
     ],
 )
 def test_a_unit_fits_the_images_or_is_refused(size, unit, answer):

@@ -186,15 +186,41 @@ def test_the_table_in_a_file_keeps_the_kind_of_images(table, tmp_path):
     assert again == table
     assert again.size_unit == "mm³"
     with np.load(tmp_path / "t.npz") as archive:
-        earlier = {name: archive[name] for name in archive.files if name != "flat"}
+        earlier = {name: archive[name] for name in archive.files if name != "unit"}
     np.savez(tmp_path / "earlier.npz", **earlier)
     old = load_components(tmp_path / "earlier.npz")
-    assert {row.flat for row in old} == {None}
-    # Nothing is known of its images: sizes are told in voxels, and every unit is taken.
+    # Nothing says whether its spacings are millimetres: sizes are told in voxels, as before.
     assert {size.unit for size in usual_sizes(old, "r")} == {None, "voxels"}
-    point = choose_operating_point(old, region="r", smallest=[0, "2 mm3"])
-    assert point.smallest_component == Size(2, "mm³")
-    assert ComponentTable().size_unit == "voxels"
+    with pytest.raises(UsageError, match="no spacing that is known; give a number of voxels"):
+        choose_operating_point(old, region="r", smallest=[0, "2 mm3"])
+    np.savez(tmp_path / "odd.npz", **earlier, unit=np.full(len(old), "inches"))
+    with pytest.raises(ScoreError, match="not a whole component table"):
+        load_components(tmp_path / "odd.npz")
+
+
+def test_without_a_spacing_sizes_are_voxels(cases):
+    scores, references, _ = cases
+    bare = components_of_cases(scores, references, region="r")
+    assert bare.size_unit == ComponentTable().size_unit == "voxels"
+    point = choose_operating_point(bare, region="r", maximize=Goal("f-beta"))
+    assert point.smallest_component.unit in (None, "voxels")
+    apply_point(scores["c00"], point)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "unit"),
+    [
+        ((6, 6), None, "pixels"),
+        ((1, 6, 6), None, "pixels"),
+        ((1, 6, 6), (1.0, 0.5, 0.5), "mm²"),
+        ((1, 6, 6), (5.0, 0.5, 0.5), "mm³"),
+        ((2, 6, 6), (1.0, 1.0, 1.0), "mm³"),
+        ((2, 6, 6), None, "voxels"),
+    ],
+)
+def test_the_unit_of_a_case(shape, spacing, unit):
+    arrays = {"a": np.zeros(shape, np.float32)}, {"a": np.ones(shape, bool)}
+    assert components_of_cases(*arrays, spacing=spacing).size_unit == unit
 
 
 def test_a_point_of_before_acts_as_before(cases):

@@ -15,12 +15,12 @@ from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.decision.promises import Kept
 from rareseg.errors import DataError, UsageError
 from rareseg.prediction.bundle import load_bundle, save_points
+from rareseg.recipe.size import Size
 from rareseg.run.certify import certify, declared
 from rareseg.run.evaluate import evaluate
 from rareseg.run.folder import DataOptions
 from rareseg.run.statements import describe_promise, ended, statement_lines
 from rareseg.run.tune import Rule
-from rareseg.recipe.size import Size
 
 EASY = SpecksSettings(size=64, contrast=8.0, foreground_share=0.06, distractors=1)
 ALARM = make_promise("false alarm rate", 0.2, confidence=0.9)

@@ -27,6 +27,10 @@ _FITS: dict[Unit, tuple[str, str]] = {
         "are photographs, not all of which state a spacing in millimetres",
         "a number of pixels",
     ),
+    "voxels": (
+        "have no spacing that is known",
+        "a number of voxels, or score the cases again with their spacing",
+    ),
 }
 """What images are whose sizes are told in a unit, and which sizes fit them."""
 
@@ -97,15 +101,16 @@ class Size:
         return math.ceil(self.amount / voxel * (1.0 - _SLACK))
 
     def fitting(self, unit: Unit) -> Size:
-        """Return the size for images whose sizes are told in ``unit``; a count takes their word.
+        """Return the size for images whose sizes are told in ``unit``; a plain count fits them all.
 
-        Where the unit is "voxels" nothing is known of the images, and every size fits. Raises
-        UsageError, with what fits, for mm² of volumes, mm³ of photographs, and the like.
+        Raises UsageError, with what fits, for mm² or pixels of volumes, mm³ of photographs, and
+        millimetres where no spacing is known.
         """
-        if self.unit is None or self.unit == unit or unit == "voxels":
+        flat = unit in ("mm²", "pixels")
+        if self.unit in (None, unit) or (self.unit == "pixels" and flat):
             return self
-        if not self.is_physical and (unit != "mm³" or self.unit == "voxels"):
-            return replace(self, unit="voxels" if unit == "mm³" else "pixels")
+        if self.unit == "voxels":
+            return replace(self, unit="pixels") if flat else self
         images, allowed = _FITS[unit]
         raise UsageError(
             f"A smallest component of {self} does not fit: the images {images}; give {allowed}."

@@ -313,5 +313,5 @@ def _tables(
 
 def _asked(promise: Promise, start: OperatingPoint) -> str:
     """Return what cases are asked to stand for: the promise, and where the way to it starts."""
-    cut = (start.threshold, start.gate, start.smallest_component)
+    cut = (start.threshold, start.gate, start.smallest_component.plain)
     return json.dumps([asdict(promise), cut])
