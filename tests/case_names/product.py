@@ -5,15 +5,15 @@ of names; this module gives them whatever we call things. Keep it true in every 
 or moves one of them.
 """
 
-import rareseg as rs  # noqa: F401
+import rareseg
 from rareseg.data.formats import read_mask  # noqa: F401
 from rareseg.data.records import Classes  # noqa: F401
+from rareseg.decision.operating_point import point as points
 from rareseg.decision.operating_point.goals import make_goal  # noqa: F401
-from rareseg.decision.operating_point.point import apply_point, default_point  # noqa: F401
-from rareseg.evaluation import comparison, contest, intervals
+from rareseg.decision.operating_point.point import default_point  # noqa: F401
+from rareseg.evaluation import comparison, component_table, contest, intervals
 from rareseg.evaluation.cases import measure_case  # noqa: F401
 from rareseg.evaluation.comparison import Headline  # noqa: F401
-from rareseg.evaluation.component_table import components_of_cases  # noqa: F401
 from rareseg.evaluation.froc import candidate_froc  # noqa: F401
 from rareseg.evaluation.lesions import match_lesions  # noqa: F401
 from rareseg.evaluation.metrics import average_precision, pooled_curve, roc_auc  # noqa: F401
@@ -54,3 +54,34 @@ def compare_paired(first, second, groups, *, measure, resamples=None):
 def hold_contest(runs, *, seed=0):
     """Return the columns of a comparison; nothing is drawn."""
     return contest.hold_contest(runs)
+
+
+class Library:
+    """rareseg, where the cases give the sizes of components as numbers in the images' own unit."""
+
+    def __getattr__(self, name):
+        return getattr(rareseg, name)
+
+    def choose_operating_point(self, table, *, smallest=None, **more):
+        """Return the point chosen; of sizes that are given, each is named with its unit."""
+        if smallest is not None:
+            smallest = [f"{size} {table.size_unit}" for size in smallest]
+        return rareseg.choose_operating_point(table, smallest=smallest, **more)
+
+
+rs = Library()
+
+_spacings = []  # of the score maps that were seen; the cases cut the same maps
+
+
+def components_of_cases(scores, references, *, spacing=(1.0, 1.0, 1.0), **more):
+    """Return the component table."""
+    for name, array in scores.items():
+        _spacings.append((array, spacing[name] if isinstance(spacing, dict) else spacing))
+    return component_table.components_of_cases(scores, references, spacing=spacing, **more)
+
+
+def apply_point(scores, point, presence=None):
+    """Return the mask, at the spacing that the map was counted with."""
+    known = (spacing for array, spacing in _spacings if array is scores)
+    return points.apply_point(scores, point, presence, spacing=next(known, None))

@@ -11,13 +11,14 @@ from rareseg.decision.guarantees import (
     statement_from_dict,
 )
 from rareseg.errors import ScoreError, UsageError
+from rareseg.recipe.size import ANY_SIZE, Size
 
 VALUES = {
     "region": "defect",
     "promise": make_promise("false alarm rate", 0.1, confidence=0.95),
     "threshold": 0.25,
     "gate": 0.5,
-    "smallest_component": 0,
+    "smallest_component": ANY_SIZE,
     "value": 1 / 46,
     "n_groups": 46,
     "n_cases": 80,
@@ -28,7 +29,7 @@ VALUES = {
     "assumes_independent_images": False,
 }
 CERTIFICATE = Certificate(**VALUES)
-AS_USED = {"threshold": 0.25, "gate": 0.5, "smallest_component": 0}
+AS_USED = {"threshold": 0.25, "gate": 0.5, "smallest_component": ANY_SIZE}
 
 
 def test_usual_levels_and_rules_within_groups():
@@ -115,7 +116,8 @@ def test_its_sentence_says_what_how_sure_on_how_many_and_by_which_sum():
 def test_what_voids_a_statement():
     same = dict(CERTIFICATE.arithmetic)
     assert CERTIFICATE.void_because(**AS_USED, arithmetic=same) is None
-    for name, value in (("threshold", 0.3), ("gate", 0.0), ("smallest_component", 4)):
+    size = Size(4, "voxels")
+    for name, value in (("threshold", 0.3), ("gate", 0.0), ("smallest_component", size)):
         reason = CERTIFICATE.void_because(**{**AS_USED, name: value}, arithmetic=same)
         assert reason == "the operating point was changed afterwards"
     for name, value, reason in (

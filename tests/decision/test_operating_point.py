@@ -219,7 +219,8 @@ def test_a_point_survives_json_exactly():
         ({"threshold": "high"}, "damaged"),
         ({"value": {"oops": 1}}, "damaged"),
         ({"colour": "red"}, "colour"),
-        ({"smallest_component": -1}, "smallest component -1"),
+        ({"smallest_component": -1}, "smallest component of -1"),
+        ({"smallest_component": "5 mm⁴"}, "no size"),
     ],
 )
 def test_a_damaged_point_is_refused(change, message):

@@ -23,6 +23,7 @@ from rareseg.evaluation.component_table import ComponentTable, components_of_cas
 from rareseg.evaluation.lesions import match_lesions
 from rareseg.evaluation.metrics import count_masks
 from rareseg.evaluation.scores import ScoreTable, score_case
+from rareseg.recipe.size import as_size
 
 PROMISES = [
     make_promise("false negative rate", 0.3, confidence=None),
@@ -157,7 +158,7 @@ def test_a_promise_about_lesions_with_a_smallest_component():
     )
     kept = keep_promise(promise, start, select=select, witnesses=witnesses)
     assert kept.point.threshold == 0.25
-    assert kept.point.smallest_component == 2
+    assert kept.point.smallest_component == as_size(2)
     assert kept.statement.value < 0.4
     path = path_to(OperatingPoint("r", threshold=0.25), table_of(draw(9, seed=4)), PROMISES[0])
     with pytest.raises(ScoreError, match="cannot be followed in a component table"):

@@ -9,10 +9,11 @@ from rareseg.evaluation.cases import measure_case
 from rareseg.evaluation.comparison import compare_paired, compare_results
 from rareseg.evaluation.measures import shown_in
 from rareseg.evaluation.values import Undefined, is_defined
+from rareseg.recipe.size import ANY_SIZE
 
 
 class Point:
-    region, threshold, gate, smallest_component = "r", 0.5, 0.0, 0
+    region, threshold, gate, smallest_component = "r", 0.5, 0.0, ANY_SIZE
 
 
 def by_id(values):

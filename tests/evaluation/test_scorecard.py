@@ -19,6 +19,9 @@ from rareseg.evaluation.scorecard import (
 )
 from rareseg.evaluation.scorecard_reading import scorecard_from_json
 from rareseg.evaluation.values import Undefined
+from rareseg.recipe.size import Size
+
+FOUR = Size(4, "mm³")
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Point:
     region: str = "foreground"
     threshold: float = 0.5
     gate: float = 0.0
-    smallest_component: int = 0
+    smallest_component: Size = FOUR
 
 
 def measured(reference, prediction, case_id="a", **more):
@@ -158,6 +161,7 @@ def test_cases_csv_holds_every_count_and_the_reason_of_what_is_undefined(results
         "0.5",
         "0.0",
     )
+    assert (hit["smallest_component"], hit["smallest_component_unit"]) == ("4", "mm³")
     assert (miss["precision"], miss["undefined"]) == ("", "precision: nothing is predicted")
     assert (miss["found"], miss["false_alarm"]) == ("0", "")
     assert (alarm["found"], alarm["false_alarm"], alarm["dice"]) == ("", "1", "0.0")
@@ -186,6 +190,13 @@ def test_a_scorecard_comes_back_from_its_json(results):
         assert scorecard_from_json(json.loads(json.dumps(scorecard_to_json(card)))) == card
 
 
+def test_a_scorecard_of_before_counts_voxels(results):
+    record = scorecard_to_json(make_scorecard(results))
+    assert record["regions"][0]["smallest_component"] == "4 mm³"
+    record["regions"][0]["smallest_component"] = 4
+    assert scorecard_from_json(record).regions[0].smallest_component == Size(4, "voxels")
+
+
 @pytest.mark.parametrize(
     ("place", "value"),
     [
@@ -193,6 +204,8 @@ def test_a_scorecard_comes_back_from_its_json(results):
         (("regions", 0), "words"),
         (("regions", 0, "role"), "judge"),
         (("regions", 0, "threshold"), "high"),
+        (("regions", 0, "smallest_component"), "large"),
+        (("regions", 0, "smallest_component"), None),
         (("regions", 0, "positives", "n_cases"), True),
         (("regions", 0, "positives", "dice", "low"), {"undefined": 3}),
     ],

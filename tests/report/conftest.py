@@ -45,6 +45,7 @@ from rareseg.report.pictures import choose_shots, take_picture
 from rareseg.report.verdict import judge
 from rareseg.sampling.composition import Composition
 
+SPACING = (1.0, 1.0, 1.0)
 TWO_CLASSES = Classes(
     ("background", "pit", "crack"), (0, 1, 2), {"foreground": (1, 2), "pit": (1,), "crack": (2,)}
 )
@@ -281,7 +282,7 @@ def build_content(
                 np.isin(case.labels, members),
                 apply_point(scores, usable[shot.region], case.presence(classes)[shot.region]),
                 group=case.group,
-                levels=open_levels(reached, offered.sizes),
+                levels=open_levels(reached, [size.voxels(SPACING) for size in offered.sizes]),
             )
         )
     steps = np.arange(1, 601)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,19 @@ import pytest
 from scipy import ndimage
 
 from rareseg.data.records import Classes
-from rareseg.decision.operating_point import OperatingPoint, apply_point
+from rareseg.decision.operating_point import (
+    OperatingPoint,
+    apply_point,
+    choose_with_frontier,
+    make_goal,
+)
 from rareseg.evaluation.cases import measure_case
 from rareseg.evaluation.measures import shown_in
 from rareseg.evaluation.openings import levels_of, open_levels
 from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.scores import region_references, region_scores
 from rareseg.evaluation.values import is_defined
+from rareseg.recipe.size import as_size
 from rareseg.report.explorer import explorer_record, offered_cuts, picture_record, to_screen
 from rareseg.report.page import write_report
 from rareseg.report.pictures import Shot, take_picture
@@ -36,7 +43,9 @@ def test_cuts_hold_the_chosen_point_and_the_grid(content):
         assert np.float32(cuts.chosen.threshold) in np.float32(cuts.thresholds)
         assert cuts.chosen.smallest_component in cuts.sizes
         assert 0.5 in cuts.thresholds
-        assert list(cuts.sizes) == sorted(set(cuts.sizes))
+        amounts = [size.amount for size in cuts.sizes]
+        assert amounts == sorted(set(amounts))
+        assert {size.unit for size in cuts.sizes} == {None, "pixels"}
     assert offered_cuts(content.components, "absent", None) is None
 
 
@@ -147,7 +156,7 @@ def test_every_number_is_what_an_evaluation_counts_there(open_page, content, tes
     for number, region in enumerate(content.regions):
         key = f"region-{number}"
         record = explorer_record(content, region)
-        gates = sorted({0.0, *record["thresholds"], record["chosen"]["gate"]})
+        gates = sorted({0.0, *record["thresholds"], *record["gates"], record["chosen"]["gate"]})
         levels = np.linspace(2, len(record["thresholds"]) - 3, 22).round().astype(int)
         for turn, level in enumerate(levels):
             size = turn % len(record["sizes"])
@@ -158,7 +167,7 @@ def test_every_number_is_what_an_evaluation_counts_there(open_page, content, tes
                 region,
                 record["thresholds"][level],
                 gate=gates[gate],
-                smallest_component=record["sizes"][size],
+                smallest_component=record["sizeNames"][size],
             )
             card, results = scorecard_at(tested_cases, region, point)
             counts = [result.counts for result in results]
@@ -189,7 +198,7 @@ def test_masks_follow_the_sliders_pixel_by_pixel(open_page, content, tested_case
                 point = OperatingPoint(
                     region,
                     record["thresholds"][level],
-                    smallest_component=record["sizes"][level % len(record["sizes"])],
+                    smallest_component=record["sizeNames"][level % len(record["sizes"])],
                 )
                 scores = region_scores(case.probabilities, TWO_CLASSES)[region]
                 mask = apply_point(scores, point, case.presence(TWO_CLASSES)[region])[0]
@@ -257,23 +266,65 @@ def test_the_mark_on_each_curve_is_where_the_cut_is(open_page, content):
             assert here["x"] == pytest.approx(0.0)
 
 
-@pytest.mark.slow
-def test_least_cost_is_the_least_of_all(open_page, content):
+def least_cost(content, region, goal):
+    """Return the point that `tune` would choose on the page's cases, and whether it is silent."""
+    cuts = offered_cuts(content.components, region, content.points[region])
+    shown = {result.case_id for result in content.results_of(region)}
+    table = content.components.select(case_ids=shown)
+    choice = choose_with_frontier(table, region=region, maximize=goal, smallest=cuts.sizes)
+    if isinstance(choice.found, OperatingPoint):
+        return choice.found, choice.found.mean_dice == 0.0
+    [refused] = [point for point in choice.frontier.points if "refused" in point.notes]
+    return refused, False
+
+
+def here(page, key):
+    """Return the threshold, the size and the gate of the cut, as its command names them."""
+    words = shlex.split(page.locator(f'[data-explorer="{key}"] .command').inner_text())
+    told = {words[k]: words[k + 1] for k in range(len(words) - 1) if words[k].startswith("--")}
+    return (
+        float(told["--threshold"]),
+        as_size(told.get("--smallest-component", "0")),
+        float(told.get("--gate", 0.0)),
+    )
+
+
+@pytest.mark.parametrize("level", ["voxel", "lesion", "image"])
+def test_least_cost_is_what_tune_would_choose(open_page, content, level):
     page = open_page()
-    section = page.locator('[data-explorer="region-1"]')
-    page.locator('[role="tab"]').nth(1).click()
-    section.locator('[data-cost="negative"]').fill("20")
-    section.locator('[data-cost="level"]').select_option("lesion")
+    seen = set()
+    for number, region in enumerate(content.regions):
+        key = f"region-{number}"
+        page.locator('[role="tab"]').nth(number).click()
+        section = page.locator(f'[data-explorer="{key}"]')
+        for false, missed in ((1, 1), (1, 20), (20, 1), (0, 1), (1, 0)):
+            section.locator('[data-cost="positive"]').fill(str(false))
+            section.locator('[data-cost="negative"]').fill(str(missed))
+            section.locator('[data-cost="level"]').select_option(level)
+            section.locator('[data-jump="chosen"]').click()
+            section.locator('[data-jump="cheapest"]').click()
+            goal = make_goal(
+                "cost", cost_false_positive=false, cost_false_negative=missed, level=level
+            )
+            point, silent = least_cost(content, region, goal)
+            said = section.locator(".cheapest").inner_text()
+            assert ("Predicting nothing" in said) == silent
+            if not silent:
+                expected = (point.threshold, point.smallest_component, point.gate)
+                assert here(page, key) == expected, (region, goal)
+                seen.add(expected)
+    assert len(seen) > 2
+
+
+def test_flagging_every_image_is_named_where_it_is_cheapest(open_page, content):
+    page = open_page()
+    section = page.locator('[data-explorer="region-0"]')
+    section.locator('[data-cost="level"]').select_option("image")
+    section.locator('[data-cost="positive"]').fill("0")
     section.locator('[data-jump="cheapest"]').click()
-    found = shown(page, "region-1")[-1]
-    record = explorer_record(content, "pit")
-    others = []
-    for level in range(0, len(record["thresholds"]), 25):
-        for size in range(len(record["sizes"])):
-            move(page, "region-1", "threshold", level)
-            move(page, "region-1", "size", size)
-            others.append(shown(page, "region-1")[-1])
-    assert found <= min(others)
+    assert (
+        "Flagging every image is cheapest: 0 per case." in section.locator(".cheapest").inner_text()
+    )
 
 
 def test_the_command_names_the_cut(open_page, content):
@@ -291,7 +342,10 @@ def test_the_slices_of_a_volume_follow_both_sliders(open_page, content, tmp_path
     scores = ((scores - scores.min()) / np.ptp(scores)).astype(np.float32)
     reference = scores > 0.6
     cuts = offered_cuts(content.components, "foreground", content.points["foreground"])
-    levels = open_levels(levels_of(scores, np.array(cuts.thresholds, np.float32)), cuts.sizes)
+    levels = open_levels(
+        levels_of(scores, np.array(cuts.thresholds, np.float32)),
+        [size.voxels((1.0, 1.0, 1.0)) for size in cuts.sizes],
+    )
     shot = Shot(content.pictures[0].case_id, "foreground", "positive", "worst")
     image = (255 * scores[np.newaxis]).astype(np.uint8)
     picture = take_picture(shot, image, reference, scores > 0.5, levels=levels, most_slices=9)

@@ -19,6 +19,7 @@ from rareseg.evaluation.scorecard import make_scorecard
 from rareseg.evaluation.scores import ScoreTable, score_case
 from rareseg.evaluation.values import Undefined
 from rareseg.recipe import make_recipe
+from rareseg.recipe.size import ANY_SIZE
 from rareseg.report.content import History, Leakage, ReportContent, RoleCount
 from rareseg.report.evidence import evidence_rows
 from rareseg.report.summary import short_scorecard
@@ -35,7 +36,7 @@ def result(number, counts, *, lesions=NO_LESION, group="own", role="test", thres
         group=f"g{number}" if group == "own" else group,
         threshold=threshold,
         gate=0.0,
-        smallest_component=0,
+        smallest_component=ANY_SIZE,
         top_score=0.9,
         counts=counts,
         lesions=lesions,

@@ -15,6 +15,7 @@ from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.decision.promises import Kept
 from rareseg.errors import DataError, UsageError
 from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.recipe.size import Size
 from rareseg.run.certify import certify, declared
 from rareseg.run.evaluate import evaluate
 from rareseg.run.folder import DataOptions
@@ -178,7 +179,7 @@ def test_lesions_and_a_smallest_component_are_certified_too(run, unseen):
     kept = only(certify(run, lesions, certify_on=unseen, rule=Rule.of("dice", (2,))))
     assert kept.statement.promise.level == "lesion"
     assert kept.statement.value <= 0.6
-    assert kept.point.smallest_component == 2
+    assert kept.point.smallest_component == Size(2, "pixels")
 
 
 def test_select_cases_give_an_estimate(run):

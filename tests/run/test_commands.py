@@ -282,7 +282,7 @@ class TestJson:
     def test_tune_by_hand(self, run, call):
         cut = ("--threshold", "0.25", "--smallest-component", "4", "--gate", "0.6")
         found = json.loads(call("tune", run, *cut, "--json").out)["foreground"]["found"]
-        assert (found["threshold"], found["smallest_component"]) == (0.25, 4)
+        assert (found["threshold"], found["smallest_component"]) == (0.25, "4 pixels")
         assert found["gate"] == pytest.approx(0.6)
         assert found["objective"] == "set by hand"
         assert 0.0 <= found["mean_dice"] <= 1.0
@@ -352,11 +352,19 @@ class TestWords:
         refused(call("tune", finished, "--region", "forground"), "'foreground'", code=2)
         refused(call("tune", finished, "--maximize", "dise"), "'dice'", code=2)
 
-    def test_goals_that_contradict_or_do_nothing(self, finished, call):
+    def test_goals_that_contradict_or_do_nothing(self, finished, specks, call, tmp_path):
         refused(call("tune", finished, "--beta", "2"), "f-beta", code=2)
         costs = ("--maximize", "youden", "--cost-false-positive", "1")
         refused(call("tune", finished, *costs), "contradict", code=2)
-        refused(call("tune", finished, "--smallest-component", "big"), "'search'", code=2)
+        refused(call("tune", finished, "--smallest-component", "big"), "'5 mm3'", code=2)
+        for size in ("5 mm3", "5 mm2"):
+            called = call("tune", finished, "--smallest-component", size)
+            refused(called, "give a number of pixels", code=2)
+            called = call(
+                "train", specks, "--out", tmp_path / "run",
+                "--set", f"decision.smallest_component={size}",
+            )  # fmt: skip
+            refused(called, "give a number of pixels", code=2)
         refused(call("tune", finished, "--confidence", "0.9"), "promise", code=2)
 
     @pytest.mark.parametrize("budget", ["20", "soon", "0min", "-3h"])

@@ -127,7 +127,7 @@ def test_another_point_is_told_at_once_and_its_figures_when_they_are_measured(
     (region,) = load_decisions(run / "bundle").points
     tune_source(NetworkSource.open(run), Rule.by_hand(0.25, smallest=2))
     card = card_of(run)
-    assert "at or above 0.250; parts of fewer than 2 pixels removed" in section(card, "Metrics")
+    assert "at or above 0.250; components smaller than 2 pixels removed" in section(card, "Metrics")
     told = section(card, "Quantitative analyses")
     assert "before the point that is now in use was chosen" in told
     assert f"{region} was not measured at the point in use" in card
@@ -135,7 +135,7 @@ def test_another_point_is_told_at_once_and_its_figures_when_they_are_measured(
     called = call("evaluate", run, specks, "--out", tmp_path / "again")
     assert called.code == 0, called.err
     told = section(card_of(run), "Quantitative analyses")
-    assert "Measured at threshold 0.250, smallest component 2, the point in use." in told
+    assert "Measured at threshold 0.250, smallest component 2 pixels, the point in use." in told
     record = json.loads((tmp_path / "again" / "scorecard.json").read_text(encoding="utf-8"))
     (part,) = record["scorecards"][record["headline"]]["regions"]
     assert f"{part['positives']['dice']['value']:.2f} (" in told

@@ -100,7 +100,9 @@ def tune(
     smallest_component: Annotated[
         str | None,
         typer.Option(
-            metavar="VOXELS|search", help="Remove smaller components.", rich_help_panel=GOAL
+            metavar="SIZE|search",
+            help="Remove smaller components: 5 mm3, of photographs 5 mm2, or a number of voxels.",
+            rich_help_panel=GOAL,
         ),
     ] = None,
     threshold: Annotated[
@@ -241,15 +243,15 @@ def _rule(
     from rareseg.run.tune import Rule
 
     if threshold is None and gate is None:
-        return Rule.of(goal, _sizes(smallest_component))
+        return Rule.of(goal, smallest_component)
     if threshold is None or searched:
         raise UsageError(
             "--threshold and --gate set the cut itself; give --threshold, and leave out what "
             "is to be maximised, limited or promised."
         )
     if smallest_component == "search":
-        raise UsageError("--threshold searches nothing; give --smallest-component a number.")
-    return Rule.by_hand(threshold, smallest=int(smallest_component or 0), gate=gate or 0.0)
+        raise UsageError("--threshold searches nothing; give --smallest-component a size.")
+    return Rule.by_hand(threshold, smallest=smallest_component or 0, gate=gate or 0.0)
 
 
 def _tune(source: ScoreSource, rule: Rule, region: str | None, as_json: bool, run: str) -> None:
@@ -313,14 +315,3 @@ def _promise(
     [(kind, alpha)] = asked
     sure = None if in_expectation else CONFIDENCE if confidence is None else confidence
     return make_promise(kind, alpha, confidence=sure, level=level)
-
-
-def _sizes(text: str | None) -> tuple[int, ...] | str | None:
-    """Return the smallest components to choose from, as ``choose_points`` takes them."""
-    if text is None or text == "search":
-        return text
-    if not text.isdecimal():
-        raise UsageError(
-            f"--smallest-component is {text!r}; give a number of voxels from 0 up, or 'search'."
-        )
-    return (int(text),)

@@ -18,6 +18,7 @@ from rareseg.decision.guarantees import Certificate, Statement, statement_from_d
 from rareseg.decision.operating_point import (
     Choice,
     Frontier,
+    ImageCosts,
     Infeasible,
     OperatingPoint,
     default_point,
@@ -37,7 +38,8 @@ NEVER_TUNED = "it was never tuned"
 class RegionDecision:
     """What is decided about the scores of one region.
 
-    ``found`` is its operating point or why it has none, ``frontier`` what could be had instead.
+    ``found`` is its operating point or why it has none, ``frontier`` what could be had instead, and
+    ``costs``, of a goal that costs images, what flagging every image, or none, would cost.
     ``statements`` are the certificates and estimates made of its points, the newest last; ``spent``
     says which cases (by their digest) were asked to stand for what, since they can do so once.
     ``calibration`` says what the scores mean; points and certificates are about them as they are.
@@ -45,6 +47,7 @@ class RegionDecision:
 
     found: OperatingPoint | Infeasible
     frontier: Frontier = field(default_factory=Frontier)
+    costs: ImageCosts | None = None
     statements: tuple[Statement, ...] = ()
     spent: Mapping[str, str] = field(default_factory=dict)
     calibration: Calibration | None = None
@@ -57,7 +60,7 @@ class RegionDecision:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            **choice_record(Choice(self.found, self.frontier)),
+            **choice_record(Choice(self.found, self.frontier, self.costs)),
             "statements": [statement.to_dict() for statement in self.statements],
             "spent": dict(self.spent),
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
@@ -75,6 +78,7 @@ class RegionDecision:
             if "infeasible" in found
             else OperatingPoint.from_dict(found),
             frontier=Frontier.from_dicts(record["frontier"]),
+            costs=None if (costs := record.get("costs")) is None else ImageCosts(**costs),
             statements=tuple(statement_from_dict(own) for own in record["statements"]),
             spent={str(digest): str(asked) for digest, asked in record["spent"].items()},
             calibration=None if calibration is None else Calibration.from_dict(calibration),
@@ -131,7 +135,12 @@ class Decisions:
         """Return the decisions with new points; where none was found, what was in use stays."""
         return self._with(
             {
-                name: replace(self.regions[name], found=choice.found, frontier=choice.frontier)
+                name: replace(
+                    self.regions[name],
+                    found=choice.found,
+                    frontier=choice.frontier,
+                    costs=choice.costs,
+                )
                 for name, choice in choices.items()
                 if isinstance(choice.found, OperatingPoint) or self.regions[name].point is None
             }
@@ -217,9 +226,13 @@ class Decisions:
 
 
 def choice_record(choice: Choice) -> dict[str, Any]:
-    """Return a choice as plain JSON values: the point or why there is none, and the frontier."""
+    """Return a choice as plain JSON values: the point or why there is none, and the frontier.
+
+    Of costs by images, what flagging every image, or none, costs as well.
+    """
     found = choice.found
-    return {
+    costs = {} if choice.costs is None else {"costs": asdict(choice.costs)}
+    return costs | {
         "found": found.to_dict() if isinstance(found, OperatingPoint) else _infeasible(found),
         "frontier": [point.to_dict() for point in choice.frontier.points],
     }

@@ -22,6 +22,7 @@ from rareseg.evaluation.component_table import CaseComponents, ComponentTable
 from rareseg.evaluation.intervals import group_numbers
 from rareseg.evaluation.metrics import cumulative
 from rareseg.evaluation.scores import CaseScores, ScoreTable
+from rareseg.recipe.size import Size
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,7 +43,7 @@ class Path:
 
     threshold_bins: Ints
     gates: Floats
-    smallest_component: int
+    smallest_component: Size
     worth: Floats
     grid: tuple[int, ...] | None = None
 
@@ -88,9 +89,9 @@ class Tally:
     false_components: Ints
 
 
-def needs_components(promise: Promise, point: Cut) -> bool:
+def needs_components(promise: Promise, point: Cut | Path) -> bool:
     """Tell whether histograms of the score cannot see what the promise at a point is about."""
-    return promise.level == "lesion" or point.smallest_component > 0
+    return promise.level == "lesion" or point.smallest_component.removes
 
 
 def losses_along(rows: Sequence[Row], path: Path, promise: Promise) -> GroupLosses:
@@ -130,10 +131,10 @@ def case_loss(row: Row, path: Path, promise: Promise) -> Floats:
 
     Raises UsageError for what histograms cannot see: lesions, and a smallest component.
     """
-    if isinstance(row, CaseScores) and (path.smallest_component > 0 or promise.level == "lesion"):
+    if isinstance(row, CaseScores) and needs_components(promise, path):
         raise UsageError(
             "Score tables do not see components, which a promise about lesions or with a smallest "
-            f"component of {path.smallest_component} voxels needs; give component tables, or "
+            f"component of {path.smallest_component} needs; give component tables, or "
             "promise voxels or images with a smallest component of 0."
         )
     seen = tally(row, path)
@@ -171,7 +172,7 @@ def _count_components(row: CaseComponents, path: Path) -> tuple[Ints, ...]:
             "A path made from score tables cannot be followed in a component table; make it from "
             "the component table of the select cases."
         )
-    kept = row.sizes >= path.smallest_component
+    kept = row.sizes >= path.smallest_component.voxels(row.spacing)
     counting = kept & (row.inside + row.outside > 0)
     n = len(path.grid)
 

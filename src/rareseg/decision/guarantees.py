@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 from rareseg.decision.operating_point.point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError, nearest
 from rareseg.evaluation.intervals import INDEPENDENT_IMAGES
+from rareseg.recipe.size import Size, as_size
 
 Kind = Literal["false negative rate", "false alarm rate", "false discovery proportion"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -188,7 +189,7 @@ class Statement:
     promise: Promise
     threshold: float
     gate: float
-    smallest_component: int
+    smallest_component: Size
     value: float
     n_groups: int
     n_cases: int
@@ -217,7 +218,7 @@ class Statement:
         *,
         threshold: float,
         gate: float,
-        smallest_component: int,
+        smallest_component: Size,
         arithmetic: Mapping[str, Any],
     ) -> str | None:
         """Return why it does not hold for a point used with an arithmetic; None where it does."""
@@ -239,7 +240,12 @@ class Statement:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the statement as plain JSON values."""
-        return {"is": self.word, **asdict(self), "arithmetic": dict(self.arithmetic)}
+        return {
+            "is": self.word,
+            **asdict(self),
+            "smallest_component": self.smallest_component.plain,
+            "arithmetic": dict(self.arithmetic),
+        }
 
 
 class Certificate(Statement):
@@ -273,7 +279,9 @@ def statement_from_dict(record: Mapping[str, Any]) -> Statement:
             f"A statement is '{record['is']}'; allowed: certificate, estimate; certify again."
         )
     try:
-        return made(**{**values, "promise": Promise(**values["promise"])})
+        size = as_size(values["smallest_component"])
+        promise = Promise(**values["promise"])
+        return made(**{**values, "promise": promise, "smallest_component": size})
     except (TypeError, UsageError) as error:
         raise ScoreError(f"A statement is damaged ({error}); certify again.") from error
 

@@ -26,6 +26,7 @@ from rareseg.evaluation.cases import Cut
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.metrics import occurring_bins
 from rareseg.evaluation.scores import ScoreTable
+from rareseg.recipe.size import ANY_SIZE, Size
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -58,7 +59,7 @@ def path_to(point: Cut, select: Table, promise: Promise) -> Path:
     if needs_components(promise, point) and not isinstance(select, ComponentTable):
         raise UsageError(
             "Score tables do not see components, which a promise about lesions or with a smallest "
-            f"component of {point.smallest_component} voxels needs; give component tables, or "
+            f"component of {point.smallest_component} needs; give component tables, or "
             "promise voxels or images with a smallest component of 0."
         )
     if promise.kind == "false negative rate":
@@ -104,10 +105,10 @@ def _rising_thresholds(point: Cut, select: Table, promise: Promise) -> Path:
         below = _thin(seen[seen < last], STEPS)
     bins = np.append(below, last)
     path = _path(bins, np.full(len(bins), point.gate), point.smallest_component, select)
-    if point.gate > 0.0 or point.smallest_component > 0:
+    if point.gate > 0.0 or point.smallest_component.removes:
         floor = losses_along(select.rows, path, promise).losses[:, 0]
         if floor.size and float(floor.mean()) > promise.alpha / 2:
-            return _path(bins, np.zeros(len(bins)), 0, select)
+            return _path(bins, np.zeros(len(bins)), ANY_SIZE, select)
     return path
 
 
@@ -171,7 +172,7 @@ def _frontier(point: Cut, select: Table, promise: Promise) -> Path:
     )
 
 
-def _path(bins: Ints, gates: Floats, smallest_component: int, select: Table) -> Path:
+def _path(bins: Ints, gates: Floats, smallest_component: Size, select: Table) -> Path:
     """Return a path on which the boldest point is worth most."""
     return Path(
         np.asarray(bins, np.int64),

@@ -230,10 +230,10 @@ def calls_at(table: ScoreTable | ComponentTable, point: OperatingPoint) -> tuple
     not in the table, and ScoreError where the threshold is not on a component table's grid.
     """
     grid = table.grid if isinstance(table, ComponentTable) else None
-    if grid is None and point.smallest_component > 1:
+    if grid is None and point.smallest_component.removes:
         raise UsageError(
             f"Score tables do not see components, which the smallest component of "
-            f"{point.smallest_component} voxels at the point of '{point.region}' needs; give the "
+            f"{point.smallest_component} at the point of '{point.region}' needs; give the "
             "component table."
         )
     bins = np.array([bin_of(point.threshold)], np.int64)

@@ -20,6 +20,7 @@ from rareseg.evaluation.measures import CASE_COLUMNS, measure_named
 from rareseg.evaluation.metrics import Counts, count_masks
 from rareseg.evaluation.scores import require_telling_mask
 from rareseg.evaluation.values import Undefined, Value
+from rareseg.recipe.size import ANY_SIZE, Size, unit_of
 
 Stratum = Literal["positive", "negative", "ignored"]
 
@@ -43,8 +44,8 @@ class Cut(Protocol):
         ...
 
     @property
-    def smallest_component(self) -> int:
-        """The voxels that a component must have."""
+    def smallest_component(self) -> Size:
+        """The size that a component must reach."""
         ...
 
 
@@ -63,7 +64,7 @@ class CaseResult:
     group: str | None
     threshold: float
     gate: float
-    smallest_component: int
+    smallest_component: Size
     top_score: float
     counts: Counts
     lesions: LesionMatch
@@ -113,9 +114,8 @@ class CaseResult:
 def size_of_voxel(geometry: Geometry) -> tuple[float, str]:
     """Return (size, unit) of one voxel: mm³, or for photographs mm², or pixels without spacing."""
     z, y, x = geometry.spacing
-    if geometry.dimension == 3:
-        return z * y * x, "mm³"
-    return y * x, "pixels" if (y, x) == (1.0, 1.0) else "mm²"
+    flat = geometry.dimension == 2
+    return (y * x if flat else z * y * x), unit_of([geometry.spacing], flat=flat)
 
 
 def measure_case(
@@ -175,7 +175,8 @@ def case_record(result: CaseResult) -> dict[str, object]:
         "stratum": result.stratum,
         "threshold": result.threshold,
         "gate": result.gate,
-        "smallest_component": result.smallest_component,
+        "smallest_component": result.smallest_component.number,
+        "smallest_component_unit": result.smallest_component.unit or "",
         "top_score": result.top_score,
         "presence": "" if result.presence is None else result.presence,
         "image_score": result.image_score,
@@ -217,5 +218,5 @@ def _columns() -> dict[str, object]:
     """Return the columns, which an empty list of results has too."""
     nothing = LesionMatch((), (), (), ())
     return case_record(
-        CaseResult("", "", None, None, 0, 0, 0, 0, Counts(0, 0, 0, 0), nothing, 1.0, "")
+        CaseResult("", "", None, None, 0, 0, ANY_SIZE, 0, Counts(0, 0, 0, 0), nothing, 1.0, "")
     )

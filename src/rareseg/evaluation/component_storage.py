@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,6 +18,7 @@ from rareseg.evaluation.tables import (
     read_archive,
     write_archive,
 )
+from rareseg.recipe.size import Unit
 
 _Kinds = Mapping[str, DTypeLike]
 
@@ -44,6 +45,7 @@ def save_components(table: ComponentTable, path: Path) -> None:
     rows = table.rows
     arrays = about_columns(rows)
     arrays["grid"] = np.array(table.grid, np.int64)
+    arrays["unit"] = np.array([row.unit for row in rows], np.str_)
     arrays["n_voxels"] = np.array([row.n_voxels for row in rows], np.int64)
     arrays["top"] = np.array([row.top for row in rows], np.float32)
     for starts, columns in _LENGTHS.items():
@@ -64,7 +66,11 @@ def load_components(path: Path) -> ComponentTable:
 def _from_columns(arrays: Columns) -> ComponentTable:
     """Return the rows that the columns hold; ValueError where they do not fit together."""
     abouts = read_about(arrays)
-    arrays = {"shared": np.full(len(arrays["touched"]), NOT_COUNTED), **arrays}
+    arrays = {
+        "shared": np.full(len(arrays["touched"]), NOT_COUNTED),
+        "unit": np.full(len(abouts), "voxels"),
+        **arrays,
+    }
     columns: dict[str, NDArray[Any]] = {}
     for starts, names in _LENGTHS.items():
         ends = arrays[starts].astype(np.int64)
@@ -83,7 +89,8 @@ def _from_columns(arrays: Columns) -> ComponentTable:
             for name in names
         }
         n_voxels, top = int(arrays["n_voxels"][i]), float(arrays["top"][i])
-        row = CaseComponents(**about, n_voxels=n_voxels, top=top, **own)
+        unit = cast(Unit, str(arrays["unit"][i]))
+        row = CaseComponents(**about, n_voxels=n_voxels, top=top, **own, unit=unit)
         _require_possible(row, len(grid))
         rows.append(row)
     try:
@@ -104,6 +111,7 @@ def _require_possible(row: CaseComponents, n_levels: int) -> None:
         and (row.lesion_sizes > 0).all()
         and ((row.touching >= 0) & (row.touching < len(row.levels))).all()
         and ((row.touched >= 0) & (row.touched < row.n_lesions)).all()
+        and row.unit in get_args(Unit)
         and ((row.shared > 0) | (row.shared == NOT_COUNTED)).all()
     )
     if not possible:

@@ -8,7 +8,7 @@ lesions, smallest components and image-level gates is read from it without the v
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 import numpy as np
@@ -30,6 +30,7 @@ from rareseg.evaluation.scores import (
 )
 from rareseg.evaluation.tables import CaseRow, CaseTable, Spacing
 from rareseg.evaluation.values import Value, ratio
+from rareseg.recipe.size import Unit, unit_of
 
 _OCTAVES = 14
 _PER_OCTAVE = 4
@@ -70,6 +71,9 @@ class CaseComponents(CaseRow):
     (:data:`NOT_COUNTED` where an earlier version wrote the table). ``lesion_sizes`` (l,) int64 are
     the voxels of the reference lesions, in raster order.
 
+    ``unit`` is that in which sizes are told: mm³, of photographs (one slice without a thickness of
+    its own) mm² or pixels; voxels where no spacing was given, or in a table of an earlier version.
+
     ``n_voxels`` voxels count; ``top`` is the largest score, **ignored voxels included**, which with
     ``presence`` makes the image score that the image-level gate cuts.
     """
@@ -85,6 +89,7 @@ class CaseComponents(CaseRow):
     touching: NDArray[np.int32]
     touched: NDArray[np.int32]
     shared: NDArray[np.int32]
+    unit: Unit = field(default="voxels", kw_only=True)
 
     @property
     def image_score(self) -> float:
@@ -143,6 +148,17 @@ class ComponentTable(CaseTable[CaseComponents]):
     def __post_init__(self) -> None:
         require_grid(self.grid)
         super().__post_init__()
+
+    @property
+    def size_unit(self) -> Unit:
+        """The unit in which sizes of components are told; "voxels" where there is no row.
+
+        Voxels where they are the unit of any row, else mm³ (one slice may belong to volumes), else
+        pixels, of which not all can be measured, else mm².
+        """
+        units = {row.unit for row in self.rows}
+        ordered: tuple[Unit, ...] = ("voxels", "mm³", "pixels", "mm²")
+        return next((unit for unit in ordered if unit in units), "voxels")
 
     @property
     def thresholds(self) -> NDArray[np.float32]:
@@ -207,14 +223,15 @@ def components_of_case(
     region: str,
     group: str | None = None,
     role: Role | None = None,
-    spacing: Spacing = (1.0, 1.0, 1.0),
+    spacing: Spacing | None = None,
     presence: float | None = None,
     grid: tuple[int, ...] = GRID,
 ) -> CaseComponents:
     """Return the components of one region's score in one case, at every threshold of ``grid``.
 
     ``scores``, ``reference`` and ``presence`` as for
-    :func:`~rareseg.evaluation.scores.score_case`. Components are 8-connected in one slice and
+    :func:`~rareseg.evaluation.scores.score_case`; ``spacing`` is (z, y, x) in mm, None where there
+    is none. Components are 8-connected in one slice and
     26-connected in a volume. Time hardly depends on the number of thresholds; memory: about 40
     bytes per voxel of the box that the lowest threshold leaves. Raises ScoreError as `score_case`
     does.
@@ -245,7 +262,7 @@ def components_of_case(
         region=region,
         group=group,
         role=role,
-        spacing=spacing,
+        spacing=spacing or (1.0, 1.0, 1.0),
         presence=as_presence(presence, where),
         n_voxels=int(np.count_nonzero(labels <= 1)),
         top=top,
@@ -258,7 +275,17 @@ def components_of_case(
         touching=touching[by_row],
         touched=grown.touched[by_row],
         shared=grown.shared[by_row],
+        unit=_unit_of(score_array.shape, spacing),
     )
+
+
+def _unit_of(shape: tuple[int, ...], spacing: Spacing | None) -> Unit:
+    """Return the unit in which sizes are told in a case."""
+    thick = spacing is not None and spacing[0] != 1.0
+    flat = len(shape) == 2 or (shape[0] == 1 and not thick)
+    if spacing is None:
+        return "pixels" if flat else "voxels"
+    return unit_of([spacing], flat=flat)
 
 
 def components_of_regions(
@@ -269,7 +296,7 @@ def components_of_regions(
     case_id: str,
     group: str | None = None,
     role: Role | None = None,
-    spacing: Spacing = (1.0, 1.0, 1.0),
+    spacing: Spacing | None = None,
     presence: Mapping[str, float] | None = None,
     grid: tuple[int, ...] = GRID,
 ) -> ComponentTable:
@@ -304,7 +331,7 @@ def components_of_cases(
     region: str = "foreground",
     groups: Mapping[str, str] | None = None,
     role: Role | None = None,
-    spacing: Spacing | Mapping[str, Spacing] = (1.0, 1.0, 1.0),
+    spacing: Spacing | Mapping[str, Spacing] | None = None,
     presence: Mapping[str, float] | None = None,
     ignores: bool = False,
     grid: tuple[int, ...] = GRID,

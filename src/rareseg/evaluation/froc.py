@@ -18,6 +18,7 @@ from rareseg.errors import UsageError
 from rareseg.evaluation.component_table import CaseComponents, ComponentTable, largest_per_lesion
 from rareseg.evaluation.intervals import Estimate, estimate_share
 from rareseg.evaluation.values import Undefined, Value
+from rareseg.recipe.size import Given, as_size
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +57,7 @@ class SizeBand:
     n_lesions: int
 
 
-def froc(table: ComponentTable, *, region: str, smallest: int = 0, gate: float = 0.0) -> Froc:
+def froc(table: ComponentTable, *, region: str, smallest: Given = 0, gate: float = 0.0) -> Froc:
     """Return the curve over the table's thresholds, of masks with a smallest component and a gate.
 
     A lesion is found where one of its voxels is predicted; a component that holds no voxel of the
@@ -65,12 +66,13 @@ def froc(table: ComponentTable, *, region: str, smallest: int = 0, gate: float =
     """
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
     n_levels = len(table.grid)
-    found, false = np.zeros(n_levels), np.zeros(n_levels)
+    size, found, false = as_size(smallest), np.zeros(n_levels), np.zeros(n_levels)
     for row in rows:
         if np.float32(row.image_score) < np.float32(gate):
             continue
-        found += (largest_per_lesion(row, n_levels) >= max(smallest, 1)).sum(axis=1)
-        kept = row.is_false & (row.sizes >= smallest)
+        voxels = size.voxels(row.spacing)
+        found += (largest_per_lesion(row, n_levels) >= max(voxels, 1)).sum(axis=1)
+        kept = row.is_false & (row.sizes >= voxels)
         false += np.bincount(row.levels[kept], minlength=n_levels)
     return _curve(rows, table.thresholds[::-1].astype(np.float64), found[::-1], false[::-1])
 
@@ -156,7 +158,7 @@ def recall_by_size(
     *,
     region: str,
     threshold: float,
-    smallest: int = 0,
+    smallest: Given = 0,
     gate: float = 0.0,
     bands: int = 4,
 ) -> tuple[SizeBand, ...]:
@@ -171,8 +173,9 @@ def recall_by_size(
     if not rows:
         return ()
     sizes = [np.multiply(row.lesion_sizes, np.prod(row.spacing), dtype=np.float64) for row in rows]
+    least = as_size(smallest)
     hits = [
-        (largest_per_lesion(row, len(table.grid))[level] >= max(smallest, 1))
+        (largest_per_lesion(row, len(table.grid))[level] >= max(least.voxels(row.spacing), 1))
         & (np.float32(row.image_score) >= np.float32(gate))
         for row in rows
     ]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.records import Role
-from rareseg.errors import UsageError
 from rareseg.evaluation.component_table import CaseComponents, ComponentTable, largest_per_lesion
 from rareseg.evaluation.metrics import Counts
+from rareseg.recipe.size import Given, Size, as_sizes
 
 Integers = NDArray[np.int64]
 
@@ -25,7 +25,7 @@ Integers = NDArray[np.int64]
 class PointGrid:
     """Counts of one region at every threshold and smallest component, before any gate.
 
-    ``thresholds`` (t,) float32 and ``smallest`` (s,) int64 ascend. Per case (n,): ``image_scores``
+    ``thresholds`` (t,) float32 and ``smallest`` (s,) ascend. Per case (n,): ``image_scores``
     (what a gate cuts), ``n_inside``, ``n_voxels`` (those that count) and ``n_lesions``. Per
     case, threshold and size (n, t, s) int64: true and false positive voxels ``tp`` and ``fp``,
     the lesions touched ``found`` and the components that touch none ``false_components``.
@@ -36,7 +36,7 @@ class PointGrid:
     groups: tuple[str | None, ...]
     roles: tuple[Role | None, ...]
     thresholds: NDArray[np.float32]
-    smallest: Integers
+    smallest: tuple[Size, ...]
     image_scores: NDArray[np.float64]
     n_inside: Integers
     n_voxels: Integers
@@ -69,23 +69,21 @@ class PointGrid:
         return Counts(tp, fp, positives - tp, int(self.n_voxels[case]) - positives - fp)
 
 
-def point_grid(table: ComponentTable, *, region: str, smallest: Sequence[int] = (0,)) -> PointGrid:
+def point_grid(
+    table: ComponentTable, *, region: str, smallest: Sequence[Given] = (0,)
+) -> PointGrid:
     """Return the counts of one region's cases at every threshold of the table and every size.
 
-    ``smallest`` are voxels, ascending, as an operating point's smallest component. Raises
-    UsageError where they are none, negative or not ascending, or the region is not in the table.
+    ``smallest`` ascend, as an operating point's smallest component. Raises UsageError where they
+    are none, negative, not ascending or of several units, or the region is not in the table.
     """
-    sizes = np.asarray(smallest, np.int64)
-    if len(sizes) == 0 or sizes[0] < 0 or np.any(np.diff(sizes) <= 0):
-        raise UsageError(
-            f"Smallest components must be one number of voxels or more, ascending from 0; got "
-            f"{list(smallest)}."
-        )
+    sizes = as_sizes(smallest)
     rows = table.select(region=region).rows
     shape = (len(rows), len(table.grid), len(sizes))
     tp, fp, found, false = (np.zeros(shape, np.int64) for _ in range(4))
     for i, row in enumerate(rows):
-        tp[i], fp[i], found[i], false[i] = counts_over_sizes(row, len(table.grid), sizes)
+        voxels = np.array([size.voxels(row.spacing) for size in sizes], np.int64)
+        tp[i], fp[i], found[i], false[i] = counts_over_sizes(row, len(table.grid), voxels)
     return PointGrid(
         region=region,
         case_ids=tuple(row.case_id for row in rows),

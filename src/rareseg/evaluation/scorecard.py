@@ -18,6 +18,7 @@ from rareseg.evaluation.intervals import INDEPENDENT_IMAGES, Estimate, count_gro
 from rareseg.evaluation.measures import SUMMED
 from rareseg.evaluation.metrics import Counts, accuracy, background_accuracy
 from rareseg.evaluation.values import Undefined, Value
+from rareseg.recipe.size import Size
 
 __all__ = [
     "CaseResult",
@@ -82,7 +83,7 @@ class RegionScorecard:
     role: Role | None
     threshold: float
     gate: float
-    smallest_component: int
+    smallest_component: Size
     positives: PositiveStratum
     negatives: NegativeStratum
     lesions: LesionStratum
@@ -201,7 +202,7 @@ def scorecard_to_json(scorecard: Scorecard) -> dict[str, Any]:
     """Return the scorecard as plain JSON values, under the names of its fields.
 
     Estimates stand in their stratum, each under its measure's key. An undefined value is
-    ``{"undefined": reason}``.
+    ``{"undefined": reason}``, a size a number of voxels or "5 mm³".
     """
     plain = plain_record(scorecard)
     assert isinstance(plain, dict)
@@ -220,6 +221,8 @@ def plain_record(node: object) -> Any:
     """
     if isinstance(node, Undefined):
         return {"undefined": node.reason}
+    if isinstance(node, Size):
+        return node.plain
     if is_dataclass(node) and not isinstance(node, type):
         return {field.name: plain_record(getattr(node, field.name)) for field in fields(node)}
     if isinstance(node, tuple | list):

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from rareseg.errors import ScoreError
+from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.intervals import Estimate
 from rareseg.evaluation.measure import Measure
 from rareseg.evaluation.measures import SUMMED
 from rareseg.evaluation.scorecard import STRATA, RegionScorecard, Scorecard
 from rareseg.evaluation.values import Undefined
+from rareseg.recipe.size import Size, as_size
 
 
 def scorecard_from_json(record: Mapping[str, Any]) -> Scorecard:
@@ -28,6 +29,8 @@ def scorecard_from_json(record: Mapping[str, Any]) -> Scorecard:
 
 def _read(kind: Any, node: Any, where: str) -> Any:
     """Return ``node`` as a value of the type ``kind``; ``where`` is its place in the record."""
+    if kind is Size:
+        return _read_size(node, where)
     if is_dataclass(kind) and isinstance(kind, type):
         return _read_record(kind, node, where)
     if get_origin(kind) is tuple:
@@ -45,6 +48,15 @@ def _read(kind: Any, node: Any, where: str) -> Any:
     if not isinstance(node, wanted) or isinstance(node, bool):
         raise _unlike(node, where)
     return kind(node)
+
+
+def _read_size(node: Any, where: str) -> Size:
+    if not isinstance(node, str | int | float) or isinstance(node, bool):
+        raise _unlike(node, where)
+    try:
+        return as_size(node)
+    except UsageError as error:
+        raise _unlike(node, where) from error
 
 
 def _read_record(kind: type, node: Any, where: str) -> Any:

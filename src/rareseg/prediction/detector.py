@@ -114,7 +114,9 @@ class Detector:
         said = self.scorer.score(image)
         scores = region_scores(said.probabilities, self.model.classes)
         masks = {
-            region: apply_point(own, self.points[region], said.presence_of(region))
+            region: apply_point(
+                own, self.points[region], said.presence_of(region), spacing=image.geometry.spacing
+            )
             for region, own in scores.items()
         }
         return Found(

@@ -253,7 +253,10 @@ def to_yaml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
             if note:
                 lines.append(f"  # {note}")
             value = yaml.safe_dump(
-                section.model_dump(mode="json")[key], default_flow_style=True, width=10**6
+                section.model_dump(mode="json")[key],
+                default_flow_style=True,
+                width=10**6,
+                allow_unicode=True,
             )
             lines.append(f"  {key}: {value.removesuffix('...' + chr(10)).strip()}")
     return "\n".join(lines) + "\n"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
+from rareseg.errors import UsageError
 from rareseg.recipe.section import (
     NonNegativeFloat,
     NonNegativeInt,
@@ -14,10 +15,26 @@ from rareseg.recipe.section import (
     Probability,
     Section,
 )
+from rareseg.recipe.size import ANY_SIZE, Size, as_size
 
 Precision = Annotated[
     Literal["auto", "32", "bf16"],
     BeforeValidator(lambda given: "32" if given == 32 else given),  # a number in YAML
+]
+
+
+def _size(given: object) -> Size:
+    """Return the size that a recipe states; ValueError, as pydantic takes it, for what is none."""
+    if isinstance(given, bool) or not isinstance(given, Size | str | int | float):
+        raise ValueError("give a number of voxels, or a size such as '5 mm3'")
+    try:
+        return as_size(given)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+ComponentSize = Annotated[
+    Size, PlainValidator(_size), PlainSerializer(lambda size: size.plain, return_type=int | str)
 ]
 
 
@@ -331,3 +348,12 @@ class DecisionSection(Section):
     """What the operating point is chosen for."""
 
     maximize: Literal["dice"] = "dice"
+    smallest_component: ComponentSize = Field(
+        default=ANY_SIZE,
+        description="smaller ones are removed: 5 mm3, of photographs 5 mm2, or a number of voxels",
+    )
+
+    @property
+    def sizes(self) -> tuple[Size] | None:
+        """The one size to choose from; None where components of any size stay."""
+        return (self.smallest_component,) if self.smallest_component.removes else None

@@ -58,7 +58,7 @@ def does_not_tell(evidence: PointEvidence) -> str:
 
 def _with_cut(point: Reached) -> str:
     gate = f", gate {threshold(point.gate)}" if point.gate > 0 else ""
-    size = f", components of {point.smallest_component}" if point.smallest_component > 1 else ""
+    size = f", components of {point.smallest_component}" if point.smallest_component.removes else ""
     return f"{_reached(point)} (threshold {threshold(point.threshold)}{gate}{size})"
 
 

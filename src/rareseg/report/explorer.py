@@ -16,11 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.operating_point import Infeasible, OperatingPoint, default_point
+from rareseg.decision.operating_point import (
+    Infeasible,
+    OperatingPoint,
+    default_point,
+    gates_of,
+    usual_sizes,
+)
 from rareseg.evaluation.cases import CaseResult
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.measures import shown_in
-from rareseg.evaluation.point_grid import point_grid
+from rareseg.evaluation.object_matching import match_objects
+from rareseg.evaluation.point_grid import PointGrid, point_grid
+from rareseg.recipe.size import ANY_SIZE, Size
 from rareseg.report.content import CasePicture, ReportContent
 from rareseg.report.strata import TITLES
 
@@ -36,7 +44,7 @@ class Cuts:
     """
 
     thresholds: tuple[float, ...]
-    sizes: tuple[int, ...]
+    sizes: tuple[Size, ...]
     chosen: OperatingPoint
 
 
@@ -45,17 +53,17 @@ def offered_cuts(
 ) -> Cuts | None:
     """Return the cuts that are offered; None where the table has no case of the region.
 
-    Thresholds are those of the table's grid. Sizes are 0 and the powers of two up to half of the
-    median lesion. A point whose threshold is not in the grid is offered at the nearest one that is.
+    Thresholds are those of the table's grid. Sizes are the largest of
+    :func:`~rareseg.decision.operating_point.usual_sizes` in the point's unit, with 0 and its own. A
+    point whose threshold is not in the grid is offered at the nearest one that is.
     """
     rows = [row for row in components if row.region == region]
     if not rows:
         return None
     chosen = point if isinstance(point, OperatingPoint) else default_point(region)
-    lesions = np.concatenate([row.lesion_sizes for row in rows])
-    half = float(np.median(lesions)) / 2.0 if len(lesions) else 0.0
-    powers = [2**k for k in range(1, 40) if 2**k <= half][-(MOST_SIZES - 1) :]
-    sizes = sorted({0, *powers, chosen.smallest_component})
+    own = chosen.smallest_component
+    powers = usual_sizes(components, region, unit=own.unit)[1:][-(MOST_SIZES - 1) :]
+    sizes = sorted({ANY_SIZE, *powers, own}, key=lambda size: size.amount)
     return Cuts(tuple(float(t) for t in components.thresholds), tuple(sizes), chosen)
 
 
@@ -82,13 +90,18 @@ def explorer_record(content: ReportContent, region: str) -> dict[str, Any] | Non
     if not table.rows:
         return None
     grid = point_grid(table, region=region, smallest=cuts.sizes)
-    counts = np.stack([grid.tp, grid.fp, grid.found, grid.false_components]).astype(np.int64)
+    counts = np.stack(
+        [grid.tp, grid.fp, grid.found, grid.false_components, *_matched(table, grid)]
+    ).astype(np.int64)
     own = [results[case] for case in grid.case_ids]
     return {
         "region": region,
         "run": content.title,
         "thresholds": [float(t) for t in cuts.thresholds],
-        "sizes": list(cuts.sizes),
+        "bins": list(table.grid),
+        "sizes": [size.amount for size in cuts.sizes],
+        "sizeNames": [str(size) for size in cuts.sizes],
+        "gates": gates_of(table.rows),
         "chosen": _chosen(cuts),
         "promise": content.promises.get(region, ""),
         "cases": list(grid.case_ids),
@@ -114,6 +127,15 @@ def measure_rows(size_unit: str) -> list[tuple[str, str | None, str]]:
                 own = measure.title + more.get(measure.unit, "")
                 rows.append((own, measure.name, measure.unit))
     return rows
+
+
+def _matched(table: ComponentTable, grid: PointGrid) -> NDArray[np.int64]:
+    """Return (2, n, t, s): the components that are an object, one to one, and all that count."""
+    counted = []
+    for row in table:
+        voxels = np.array([size.voxels(row.spacing) for size in grid.smallest], np.int64)
+        counted.append(np.stack(match_objects(row, len(table.grid), voxels)))
+    return np.stack(counted, axis=1)
 
 
 def picture_record(picture: CasePicture, cases: Sequence[str]) -> dict[str, Any] | None:

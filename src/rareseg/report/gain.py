@@ -11,6 +11,7 @@ from rareseg.evaluation.measures import measure_named
 from rareseg.evaluation.metrics import counts_at
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
+from rareseg.recipe.size import ANY_SIZE
 from rareseg.report.content import ReportContent, Sentence
 from rareseg.report.findings import AGAINST, level_of
 from rareseg.report.wording import difference, percent, with_interval
@@ -18,7 +19,7 @@ from rareseg.report.wording import difference, percent, with_interval
 
 def gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     """What the chosen point changes against 0.5, on the same cases."""
-    if (part.threshold, part.gate, part.smallest_component) == (0.5, 0.0, 0):
+    if (part.threshold, part.gate, part.smallest_component) == (0.5, 0.0, ANY_SIZE):
         return None
     chosen, half = _at_both(content, part.region)
     if not chosen:

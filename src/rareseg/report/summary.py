@@ -72,8 +72,8 @@ def _point(point: OperatingPoint | Infeasible | None) -> list[str]:
         return [f"  no operating point: {point.reason}"]
     gate = f", where the image score reaches {threshold(point.gate)}" if point.gate > 0 else ""
     small = (
-        f", components of {count(point.smallest_component, 'voxel')} or more"
-        if point.smallest_component > 1
+        f", components of {point.smallest_component} or more"
+        if point.smallest_component.removes
         else ""
     )
     role = f"{point.role} " if point.role else ""

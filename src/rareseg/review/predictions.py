@@ -102,7 +102,12 @@ class Predictions:
         classes = self.classes
         nothing = np.zeros(found.probabilities.shape[1:], np.bool_)
         masks = {
-            region: apply_point(score, self.points[region], found.presence_of(region))
+            region: apply_point(
+                score,
+                self.points[region],
+                found.presence_of(region),
+                spacing=image.geometry.spacing,
+            )
             if region in self.points
             else nothing
             for region, score in region_scores(found.probabilities, classes).items()

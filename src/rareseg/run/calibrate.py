@@ -163,7 +163,7 @@ def calibrate_source(
                 )
             lines.append(_prevalence_sentence(name, stated, known, known_by, select[0]))
             if point is not None and is_defined(stated):
-                table = judged[1] if point.smallest_component > 1 else judged[0]
+                table = judged[1] if point.smallest_component.removes else judged[0]
                 predictive = _predict_values(calls_at(table, point), name, stated, known)
                 lines.append(_predictive_sentence(predictive, role))
             lines += _void(decisions.regions[name])

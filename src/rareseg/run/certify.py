@@ -80,7 +80,7 @@ def certify_source(
         say(witnesses.grouping)
     select = source.tables(track)
     wanted = asked_regions(source.regions(track), region)
-    rule = rule or Rule.of(source.objective)
+    rule = rule or Rule.usual(source.decision)
     asked = {name: rule.choose(select, name).found for name in wanted}
     promise = declared(promise, asked)
     starts, found = enough_groups(promise, asked, witnesses.cases, source.classes)
@@ -192,5 +192,5 @@ def _count_groups(cases: Sequence[Case], classes: Classes, region: str, promise:
 
 def _asked(promise: Promise, start: OperatingPoint) -> str:
     """Return what cases are asked to stand for: the promise, and where the way to it starts."""
-    cut = (start.threshold, start.gate, start.smallest_component)
+    cut = (start.threshold, start.gate, start.smallest_component.plain)
     return json.dumps([asdict(promise), cut])

@@ -20,6 +20,7 @@ from rareseg.decision.decisions import Decisions
 from rareseg.decision.format_1 import decisions_of_format_1
 from rareseg.errors import DataError, RunError, ScoreError, UsageError
 from rareseg.progress import Track
+from rareseg.recipe import DecisionSection
 from rareseg.report.content import ReportContent, Sentence
 from rareseg.run.file_scores import OpenedScores, ScoreFiles, open_scores, read_case, read_scores
 from rareseg.run.folder import RunFolder, claim, read_split, write_split
@@ -203,9 +204,9 @@ class FileSource:
         return {"scores": f"read from files{told}"}
 
     @property
-    def objective(self) -> str:
+    def decision(self) -> DecisionSection:
         """The usual one: no recipe says another."""
-        return "dice"
+        return DecisionSection()
 
     @property
     def remarks(self) -> tuple[Sentence, ...]:

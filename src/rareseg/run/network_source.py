@@ -25,6 +25,7 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track
+from rareseg.recipe import DecisionSection
 from rareseg.report.content import ReportContent, Sentence
 from rareseg.run.evaluation_files import write_scorecards
 from rareseg.run.folder import (
@@ -110,9 +111,9 @@ class NetworkSource:
         return self.model.arithmetic(self.device.type)
 
     @property
-    def objective(self) -> str:
+    def decision(self) -> DecisionSection:
         """The recipe's own."""
-        return self.model.recipe.decision.maximize
+        return self.model.recipe.decision
 
     @property
     def remarks(self) -> tuple[Sentence, ...]:

@@ -63,11 +63,14 @@ def take_shot(
     reference = region_references(scored.labels, classes)[shot.region]
     scores = region_scores(scored.probabilities, classes)[shot.region]
     counts = reference != IGNORE
-    prediction = apply_point(scores, points[shot.region], scored.presence_of(shot.region)) & counts
+    spacing = scored.image.geometry.spacing
+    prediction = counts & apply_point(
+        scores, points[shot.region], scored.presence_of(shot.region), spacing=spacing
+    )
     levels = None
     if cuts is not None:
         reached = levels_of(scores, np.array(cuts.thresholds, np.float32))
-        levels = open_levels(reached, cuts.sizes) * counts
+        levels = open_levels(reached, [size.voxels(spacing) for size in cuts.sizes]) * counts
     return take_picture(
         shot,
         scored.image.array,

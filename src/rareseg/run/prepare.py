@@ -33,6 +33,7 @@ from rareseg.recipe import (
     read_recipe,
     to_yaml,
 )
+from rareseg.recipe.size import unit_of
 from rareseg.run.beginning import require_unseen
 from rareseg.run.folder import (
     DataOptions,
@@ -282,6 +283,10 @@ def _plan(fingerprint: Fingerprint, folder: RunFolder, overrides: Overrides) -> 
         return Plan(begun, read_reasons(folder.recipe))
     plan = plan_recipe(fingerprint, overrides)
     require_fitting_windows(plan.recipe)
+    flat = all(case.dimension == 2 for case in fingerprint.cases)
+    # Refused here, and not after hours of training.
+    unit = unit_of((case.spacing for case in fingerprint.cases), flat=flat)
+    plan.recipe.decision.smallest_component.fitting(unit)
     training = plan.recipe.training
     reasons = dict(plan.reasons)
     settled: dict[str, object] = {}

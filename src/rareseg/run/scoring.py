@@ -184,7 +184,7 @@ def count_case(
     references = region_references(scored.labels, classes)
     masks = [
         {
-            r: apply_point(scores[r], wanted[r], scored.presence_of(r))
+            r: apply_point(scores[r], wanted[r], scored.presence_of(r), spacing=geometry.spacing)
             for r in classes.regions
             if r in wanted
         }

@@ -21,6 +21,7 @@ from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.storage import load_table, save_table
 from rareseg.progress import Track
+from rareseg.recipe import DecisionSection
 from rareseg.report.content import ReportContent, Sentence
 from rareseg.run.folder import RunFolder
 from rareseg.run.scoring import Points, Scored, ScoredCase
@@ -78,7 +79,7 @@ class ScoreSource(Protocol):
         ...
 
     @property
-    def objective(self) -> str:
+    def decision(self) -> DecisionSection:
         """What a point is chosen for where nothing is asked for."""
         ...
 

@@ -210,7 +210,10 @@ def _on_grid(note: Aside, grid: Sequence[int], shape: Sequence[int]) -> Aside:
 
 def _key(model: Model, points: Mapping[str, OperatingPoint], dataset: Dataset) -> str:
     """Return the hash of all that sightings depend on."""
-    cuts = {region: (point.threshold, point.smallest_component) for region, point in points.items()}
+    cuts = {
+        region: (point.threshold, point.smallest_component.plain)
+        for region, point in points.items()
+    }
     parts = [VERSION, model.digest, sorted(cuts.items()), content_hash(dataset)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

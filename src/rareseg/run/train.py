@@ -14,13 +14,13 @@ from rareseg.prediction.bundle import DESCRIPTION, save_model
 from rareseg.prediction.model import Model, join_members
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track, silent
-from rareseg.recipe import make_recipe, merge, read_recipe
+from rareseg.recipe import make_recipe, merge
 from rareseg.run.cascade import learn_cascade
 from rareseg.run.evaluate import Evaluation, evaluate_run
 from rareseg.run.folder import DataOptions, RunFolder
 from rareseg.run.learner import Learner
 from rareseg.run.memory import full_memory_named
-from rareseg.run.network_source import TRAIN_SAMPLE
+from rareseg.run.network_source import TRAIN_SAMPLE, NetworkSource
 from rareseg.run.precision import with_precision
 from rareseg.run.prepare import (
     Given,
@@ -34,7 +34,7 @@ from rareseg.run.prepare import (
 )
 from rareseg.run.presence import keep_scaled, scale_on_select
 from rareseg.run.scoring import Scored, merge_scored, score_all
-from rareseg.run.tune import tune
+from rareseg.run.tune import tune_source
 from rareseg.sampling.sampler import MOST_ROUNDS
 from rareseg.training.budget import parse_duration, plan_steps
 from rareseg.training.fit import Heard, measure_step
@@ -66,8 +66,7 @@ def train(
     folder = learn(data, out, fabric, wishes=wishes, machine=machine, track=track, say=say)
     if not fabric.is_global_zero:
         return None
-    maximize = read_recipe(folder.recipe).decision.maximize
-    tune(folder.root, maximize=maximize, device=fabric.device, track=track)
+    tune_source(NetworkSource.open(folder.root, device=fabric.device), track=track)
     return evaluate_run(folder.root, device=fabric.device, track=track)
 
 

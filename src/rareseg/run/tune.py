@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -15,17 +15,19 @@ from rareseg.decision.operating_point import (
     Frontier,
     FrontierPoint,
     Goal,
+    ImageCosts,
     Infeasible,
     OperatingPoint,
     choose_with_frontier,
     fixed_point,
     usual_sizes,
 )
-from rareseg.errors import UsageError
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.values import Value, format_value, is_defined
 from rareseg.progress import Track, silent
+from rareseg.recipe import DecisionSection
+from rareseg.recipe.size import ANY_SIZE, Given, Size, as_sizes
 from rareseg.report.evidence import evidence_lines
 from rareseg.run.network_source import NetworkSource
 from rareseg.run.prepare import Say, nobody
@@ -33,6 +35,10 @@ from rareseg.run.sources import ScoreSource, asked_regions
 
 Chosen = Mapping[str, OperatingPoint | Infeasible]
 """What was found for each region: a point, or why there is none."""
+
+
+Smallest: TypeAlias = Given | Sequence[Given] | None
+"""Smallest components to choose from: one, several, "search", or None for any size."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +50,31 @@ class Rule:
     """
 
     goal: Goal
-    smallest: tuple[int, ...] | Literal["search"] | None = None
+    smallest: tuple[Size, ...] | Literal["search"] | None = None
     threshold: float | None = None
     gate: float = 0.0
 
     @classmethod
-    def of(cls, maximize: str | Goal, smallest: Sequence[int] | str | None = None) -> Rule:
+    def of(cls, maximize: str | Goal, smallest: Smallest = None) -> Rule:
         """Return the rule; raises :class:`UsageError` for what is none."""
-        if isinstance(smallest, str) and smallest != "search":
-            raise UsageError(
-                f"Smallest components are numbers of voxels, or 'search'; got {smallest!r}."
-            )
         goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
         if smallest is None:
             return cls(goal)
-        return cls(goal, "search" if isinstance(smallest, str) else tuple(smallest))
+        if smallest == "search":
+            return cls(goal, "search")
+        if isinstance(smallest, Size | str | int | float):
+            smallest = [smallest]
+        return cls(goal, as_sizes(smallest))
 
     @classmethod
-    def by_hand(cls, threshold: float, *, smallest: int = 0, gate: float = 0.0) -> Rule:
+    def usual(cls, decision: DecisionSection) -> Rule:
+        """Return the rule that a recipe asks for."""
+        return cls.of(decision.maximize, decision.sizes)
+
+    @classmethod
+    def by_hand(cls, threshold: float, *, smallest: Given = 0, gate: float = 0.0) -> Rule:
         """Return the rule that takes a cut as it is given."""
-        return cls(Goal("dice"), (smallest,), threshold, gate)
+        return cls(Goal("dice"), as_sizes([smallest]), threshold, gate)
 
     def choose(self, tables: tuple[ScoreTable, ComponentTable], region: str) -> Choice:
         """Choose the point of one region, from scores or where needed from components."""
@@ -81,7 +92,7 @@ class Rule:
             return Choice(found, Frontier())
         if self.smallest is None and not self.goal.needs_components:
             return choose_with_frontier(scores, region=region, maximize=self.goal)
-        sizes = (0,) if self.smallest is None else self.smallest
+        sizes = (ANY_SIZE,) if self.smallest is None else self.smallest
         return choose_with_frontier(
             components,
             region=region,
@@ -95,15 +106,19 @@ def tune(
     *,
     maximize: str | Goal = "dice",
     region: str | None = None,
-    smallest: Sequence[int] | str | None = None,
+    smallest: Smallest = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = nobody,
 ) -> Chosen:
     """Choose the operating point of every region of a run, or of one, and store it.
 
-    As :func:`tune_source`, with the rule made of ``maximize`` and ``smallest``
-    (:meth:`Rule.of`). Raises :class:`RunError` for a folder that is no finished run.
+    As :func:`tune_source`. ``maximize`` is an objective or a :class:`Goal` with its limits.
+    ``smallest`` are the smallest components to choose from: None keeps components of any size,
+    "search" tries 0 and the powers of two up to half the median lesion, and others are plain
+    numbers of voxels, "5 mm³", or of photographs "5 mm²". With sizes, and for goals that count
+    lesions, thresholds are those of the component table's grid. Raises :class:`RunError` for a
+    folder that is no finished run.
     """
     source = NetworkSource.open(run, device=device)
     rule = Rule.of(maximize, smallest)
@@ -128,7 +143,7 @@ def tune_source(
     """
     asked_regions(source.classes.regions, region)
     tables = source.tables(track)
-    rule = rule or Rule.of(source.objective)
+    rule = rule or Rule.usual(source.decision)
     names = asked_regions(source.regions(track), region)
     choices = {name: rule.choose(tables, name) for name in names}
     source.keep(source.decisions().choose(choices))
@@ -156,7 +171,11 @@ def describe_choice(choice: Choice) -> list[str]:
     """Return what was chosen, what is known of it, and one line for every point of the frontier."""
     found = choice.found
     lines = [describe(found)]
-    if isinstance(found, OperatingPoint) and found.objective != BY_HAND:
+    if choice.costs is not None:
+        lines.append(f"  {_cost_line(choice.costs)}")
+    if isinstance(found, Infeasible):
+        lines += [f"  {_frontier_line(point)}" for point in choice.frontier.points]
+    elif found.objective != BY_HAND:
         best = "the value there" if found.evidence is not None else "the largest value"
         lines.append(f"  {best}: {format_value(found.value)} for {found.objective}")
         lines += [f"  {line}" for line in evidence_lines(found)]
@@ -164,12 +183,22 @@ def describe_choice(choice: Choice) -> list[str]:
     return lines
 
 
+def _cost_line(costs: ImageCosts) -> str:
+    """Return what flagging every image, or none, costs beside the cheapest point."""
+    told = f"every image {costs.everything:.4g}, none {costs.nothing:.4g}"
+    beside = f"flagging {told}, the cheapest point {costs.least:.4g} an image"
+    if costs.cheapest is None:
+        return beside
+    which = {"everything": "every image", "nothing": "no image"}[costs.cheapest]
+    return f"flagging {which} is cheapest ({beside})"
+
+
 def _cut(point: OperatingPoint | FrontierPoint) -> str:
     """Return where a cut lies: "threshold 0.3, components of 5 or more, gate 0.9"."""
     size = point.smallest_component
     return (
         f"threshold {point.threshold:.4g}"
-        + (f", components of {size} voxels or more" if size else "")
+        + (f", components of {size} or more" if size.removes else "")
         + (f", gate {point.gate:.4g}" if point.gate > 0 else "")
     )
 
@@ -177,7 +206,9 @@ def _cut(point: OperatingPoint | FrontierPoint) -> str:
 def _frontier_line(point: FrontierPoint) -> str:
     """Return one point of the frontier in words; what is undefined is left out."""
     told: list[tuple[str, Value]] = [
+        ("cost", point.cost),
         ("dice", point.mean_dice),
+        ("found", point.found),
         ("recall", point.recall),
         ("precision", point.precision),
         ("false alarms", point.false_alarm_rate),

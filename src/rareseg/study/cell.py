@@ -24,10 +24,11 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track, silent
 from rareseg.run.memory import full_memory_named
+from rareseg.run.network_source import NetworkSource
 from rareseg.run.prepare import Given, Say, nobody
 from rareseg.run.scoring import Points, score_all, score_each
 from rareseg.run.train import learn
-from rareseg.run.tune import tune
+from rareseg.run.tune import tune_source
 from rareseg.study.design import Cell, Roles
 from rareseg.study.shared_data import SharedData
 
@@ -123,7 +124,7 @@ def run_cell(
         say=say,
     )
     trained = time.monotonic()
-    tune(run.root, maximize=cell.recipe.decision.maximize, device=fabric.device, track=track)
+    tune_source(NetworkSource.open(run.root, device=fabric.device), track=track)
     decisions = load_decisions(run.bundle)
     scorer = ImageScorer(load_model(run.bundle), device=fabric.device)
     # A region without a point of its own is cut at 0.5 in both.
@@ -166,8 +167,9 @@ def _masks(scorer: ImageScorer, cases: Sequence[Case], points: Points) -> list[M
         plane = telling_plane(scored.labels)
         scores = region_scores(scored.probabilities, classes)
         for region, point in points.items():
-            mask = apply_point(scores[region], point, scored.presence_of(region))[plane]
-            found.append(Mask(scored.case.id, region, plane, mask))
+            presence, spacing = scored.presence_of(region), scored.image.geometry.spacing
+            mask = apply_point(scores[region], point, presence, spacing=spacing)
+            found.append(Mask(scored.case.id, region, plane, mask[plane]))
     return found
 
 

@@ -9,7 +9,6 @@ from rareseg.decision.operating_point.choose import (
     Choice,
     choose_operating_point,
     choose_with_frontier,
-    usual_sizes,
 )
 from rareseg.decision.operating_point.evidence import (
     FEW_ALARMS,
@@ -28,12 +27,15 @@ from rareseg.decision.operating_point.goals import (
     Limit,
     make_goal,
 )
+from rareseg.decision.operating_point.image_costs import ImageCosts
 from rareseg.decision.operating_point.point import (
     Infeasible,
     OperatingPoint,
     apply_point,
     default_point,
 )
+from rareseg.decision.operating_point.search import gates_of
+from rareseg.decision.operating_point.sizes import usual_sizes
 
 __all__ = [
     "BY_HAND",
@@ -48,6 +50,7 @@ __all__ = [
     "Frontier",
     "FrontierPoint",
     "Goal",
+    "ImageCosts",
     "Infeasible",
     "Limit",
     "OperatingPoint",
@@ -58,6 +61,7 @@ __all__ = [
     "choose_with_frontier",
     "default_point",
     "fixed_point",
+    "gates_of",
     "make_goal",
     "usual_sizes",
 ]

@@ -12,6 +12,7 @@ from rareseg.decision.operating_point.criteria import Criterion, Floats, Grid
 from rareseg.decision.operating_point.search import Best, Problem, gates_between, over_gates
 from rareseg.evaluation.bins import bin_of
 from rareseg.evaluation.component_table import GRID
+from rareseg.recipe.size import Size
 
 _THRESHOLDS, _GATES, _SIZES = 64, 24, 8
 """At most so many of each are candidates, those of the best point and the usual ones aside.
@@ -55,9 +56,11 @@ def candidates_near(problem: Problem, best: Best, extra: Sequence[Criterion] = (
     )
 
 
-def _coarse(grid: Grid, best_bin: int, best_size: int) -> Grid:
+def _coarse(grid: Grid, best_bin: int, best_size: Size) -> Grid:
     """Return a part of the grid, with the best point's and the usual threshold and size."""
-    sizes = np.unique(np.append(_thin(grid.sizes, _SIZES), [grid.sizes[0], best_size]))
+    places = _thin(np.arange(len(grid.sizes)), _SIZES)
+    kept = {*(grid.sizes[int(at)] for at in places), best_size}
+    sizes = tuple(sorted(kept, key=lambda size: size.amount))
     if grid.levels is not None:
         return replace(grid, sizes=sizes)
     usual = np.array(GRID)

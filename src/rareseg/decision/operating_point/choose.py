@@ -28,6 +28,7 @@ from rareseg.decision.operating_point.default import choose_default
 from rareseg.decision.operating_point.evidence import PointEvidence
 from rareseg.decision.operating_point.frontier import Frontier, frontier_of
 from rareseg.decision.operating_point.goals import Goal, Limit
+from rareseg.decision.operating_point.image_costs import ImageCosts, image_costs, why_refused
 from rareseg.decision.operating_point.least_cost import find_least_cost
 from rareseg.decision.operating_point.point import Infeasible, OperatingPoint
 from rareseg.decision.operating_point.search import (
@@ -38,6 +39,7 @@ from rareseg.decision.operating_point.search import (
     keeps,
     over_gates,
 )
+from rareseg.decision.operating_point.sizes import fitting_sizes, usual_sizes
 from rareseg.decision.operating_point.smoothed import alarm_weight
 from rareseg.errors import UsageError
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
@@ -46,6 +48,7 @@ from rareseg.evaluation.intervals import count_groups, group_numbers
 from rareseg.evaluation.metrics import occurring_bins
 from rareseg.evaluation.scores import CaseScores, ScoreTable
 from rareseg.evaluation.values import Undefined, Value
+from rareseg.recipe.size import ANY_SIZE, Given, Size, as_sizes
 
 Table: TypeAlias = ScoreTable | ComponentTable
 
@@ -55,10 +58,14 @@ SILENCE_MARGIN = 0.01
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for a region, and the frontier: what can be had instead."""
+    """What was chosen for a region, and the frontier: what can be had instead.
+
+    ``costs``, of a goal that costs images, compare the point with flagging every image, or none.
+    """
 
     found: OperatingPoint | Infeasible
     frontier: Frontier
+    costs: ImageCosts | None = None
 
 
 def choose_operating_point(
@@ -66,7 +73,7 @@ def choose_operating_point(
     *,
     region: str,
     maximize: str | Goal = "dice",
-    smallest: Sequence[int] | None = None,
+    smallest: Sequence[Given] | None = None,
 ) -> OperatingPoint | Infeasible:
     """Return the threshold, smallest component and gate to use, from the cases of ``table``.
 
@@ -88,14 +95,17 @@ def choose_operating_point(
     the choice.
 
     For "cost" the point of most dice within one standard error (over groups) of the least cost is
-    taken. The other objectives are maximised as they stand, each case weighing the same. Where they
-    do not beat predicting nothing (F-beta and Youden's J by :data:`SILENCE_MARGIN`), the threshold
-    lies above all scores that occur and there is no gate.
+    taken; by images it is refused where the images that it flags may be positive no more often than
+    all are (:func:`~rareseg.decision.operating_point.image_costs.why_refused`). The other
+    objectives are maximised as they stand, each case weighing the same. Where they do not beat
+    predicting nothing (F-beta and Youden's J by :data:`SILENCE_MARGIN`), the threshold lies above
+    all scores that occur and there is no gate.
 
     Searched are, jointly: of a :class:`ScoreTable` every bin that occurs, for "dice" bins at most
     ⅛ apart in log-odds, × the gates between two neighbouring image scores; of a
     :class:`ComponentTable` the thresholds of its grid × the sizes ``smallest`` (where None, 0 for
-    "dice" and :func:`usual_sizes` for the others) × the gates. Ties go to the middle of the widest
+    "dice" and :func:`usual_sizes` for the others; "5 mm³", "5 mm²", or plain numbers of voxels) ×
+    the gates. Ties go to the middle of the widest
     plateau; a gate is set only where it gains something.
 
     Infeasible where no case holds the region, or no point keeps the goal's limits. Raises
@@ -111,7 +121,7 @@ def choose_with_frontier(
     *,
     region: str,
     maximize: str | Goal = "dice",
-    smallest: Sequence[int] | None = None,
+    smallest: Sequence[Given] | None = None,
 ) -> Choice:
     """Return what :func:`choose_operating_point` does, and the frontier that it was chosen from."""
     goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
@@ -131,15 +141,20 @@ def choose_with_frontier(
         return Choice(Infeasible(region, _out_of_reach(problem)), Frontier())
     found = _point_of(problem, best, region=region, goal=goal, role=role, evidence=evidence)
     candidates = candidates_near(problem, best, Frontier.measures(table))
-    return Choice(found, frontier_of(problem, candidates, chosen=found))
-
-
-def usual_sizes(table: ComponentTable, region: str) -> tuple[int, ...]:
-    """Return 0 and the powers of two up to half the median reference lesion, in voxels."""
-    sizes = [row.lesion_sizes for row in table.select(region=region).rows]
-    lesions = np.concatenate([np.empty(0, np.int64), *sizes])
-    half = float(np.median(lesions)) / 2.0 if len(lesions) else 0.0
-    return (0, *(2**k for k in range(1, 31) if 2**k <= half))
+    share_positive = found.n_positive / len(problem.rows)
+    costs = image_costs(goal, share_positive=share_positive, least=-best.value)
+    refused = None
+    if goal.maximize == "cost" and goal.level == "image" and found.mean_dice != 0.0:
+        cut = _cut_at(problem, best.threshold, best.smallest_component)
+        refused = why_refused(problem, cut, best.gate, goal.prevalence or share_positive)
+    frontier = frontier_of(
+        problem,
+        candidates,
+        found,
+        name="chosen" if refused is None else "refused",
+        by_cost=goal.maximize == "cost",
+    )
+    return Choice(Infeasible(region, refused) if refused else found, frontier, costs)
 
 
 def _point_of(
@@ -157,7 +172,7 @@ def _point_of(
     edges = bin_edges()
     silence = _silence(problem, best, goal)
     if silence is not None:
-        threshold, smallest, gate = float(edges[silence]), 0, 0.0
+        threshold, smallest, gate = float(edges[silence]), ANY_SIZE, 0.0
         plateau, at_edge = (silence, silence), True
     value, dice, clean = _at(problem, threshold, smallest, gate)
     groups = [row.group for row in problem.rows]
@@ -209,18 +224,13 @@ def _silence(problem: Problem, best: Best, goal: Goal) -> int | None:
 
 
 def _at(
-    problem: Problem, threshold: float, smallest_component: int, gate: float
+    problem: Problem, threshold: float, smallest_component: Size, gate: float
 ) -> tuple[float, Value, Value]:
     """Return (objective, mean dice, share of negatives left clean) at one point."""
-    grid = problem.grid
-    bins = np.array([bin_of(threshold)], np.int64)
-    cut = Grid(bins, np.array([smallest_component], np.int64))
     admitted = sum(np.float32(row.image_score) >= np.float32(gate) for row in problem.rows)
-    if grid.levels is not None:
-        level = int(np.searchsorted(grid.bins, bins[0]))
-        if level == len(grid.bins):  # above every score, where nothing is on
-            level, admitted = 0, 0
-        cut = replace(grid, bins=grid.bins[[level]], sizes=cut.sizes, levels=grid.levels[[level]])
+    if problem.grid.levels is not None and bin_of(threshold) > problem.grid.bins[-1]:
+        threshold, admitted = float(bin_edges()[problem.grid.bins[0]]), 0  # nothing is on
+    cut = _cut_at(problem, threshold, smallest_component)
     measures = (*problem.terms.measures, DICE, CLEAN)
     ratios = next(ratios for n, ratios in over_gates(problem, cut, measures) if n == admitted)
     dice, clean = (float(ratio[0, 0]) for ratio in ratios[-2:])
@@ -229,8 +239,14 @@ def _at(
     return value, dice, negative if np.isnan(clean) else clean
 
 
+def _cut_at(problem: Problem, threshold: float, smallest_component: Size) -> Grid:
+    """Return one point of the problem's grid as a grid of its own."""
+    bins = np.array([bin_of(threshold)], np.int64)
+    return replace(problem.grid.at(bins), sizes=(smallest_component,))
+
+
 def _pose(
-    table: Table, rows: Sequence[Row], goal: Goal, smallest: Sequence[int] | None
+    table: Table, rows: Sequence[Row], goal: Goal, smallest: Sequence[Given] | None
 ) -> Problem | str:
     """Return what is to be searched, or why there is nothing to choose on."""
     n_positive = sum(row.n_inside > 0 for row in rows)
@@ -258,14 +274,16 @@ def _pose(
         return "a false alarm rate needs a negative case, and there is none"
     if isinstance(table, ScoreTable):
         scores = [row for row in rows if isinstance(row, CaseScores)]
-        grid = Grid(occurring_bins(scores), np.zeros(1, np.int64))
+        grid = Grid(occurring_bins(scores), (ANY_SIZE,))
     else:
         bins: Ints = np.array(table.grid, np.int64)
-        sizes = (0,) if smallest is None else tuple(smallest)
-        if smallest is None and goal.maximize != "dice":
+        sizes: tuple[Size, ...] = (ANY_SIZE,)
+        if smallest is not None:
+            sizes = fitting_sizes(smallest, table)
+        elif goal.maximize != "dice":
             sizes = usual_sizes(table, rows[0].region)
         matches = goal.maximize == "cost" and goal.level == "lesion"
-        grid = Grid(bins, np.array(sizes, np.int64), np.arange(len(bins)), len(bins), matches)
+        grid = Grid(bins, sizes, np.arange(len(bins)), len(bins), matches)
     return Problem(ordered, terms, goal.limits, grid, group_shares(positive, groups))
 
 
@@ -294,18 +312,12 @@ def _nearest(problem: Problem, limit: Limit, measure: Criterion) -> float:
     return reached
 
 
-def _require_possible(goal: Goal, table: Table, smallest: Sequence[int] | None) -> None:
+def _require_possible(goal: Goal, table: Table, smallest: Sequence[Given] | None) -> None:
     """Raise UsageError where the call cannot be answered from such a table."""
     if isinstance(table, ComponentTable):
-        if smallest is not None and (
-            not smallest or min(smallest) < 0 or sorted(set(smallest)) != list(smallest)
-        ):
-            raise UsageError(
-                f"Smallest components must be numbers of voxels from 0 up, ascending; got "
-                f"{list(smallest)}."
-            )
         return
-    if goal.needs_components or (smallest is not None and list(smallest) != [0]):
+    sizes = (ANY_SIZE,) if smallest is None else as_sizes(smallest)
+    if goal.needs_components or sizes != (ANY_SIZE,):
         what = goal.name if goal.needs_components else "A smallest component"
         raise UsageError(
             f"{what[0].upper()}{what[1:]} is counted in components, which score tables do not see; "

@@ -15,6 +15,7 @@ from rareseg.evaluation.metrics import cumulative
 from rareseg.evaluation.object_matching import match_objects
 from rareseg.evaluation.point_grid import counts_over_sizes
 from rareseg.evaluation.scores import CaseScores
+from rareseg.recipe.size import Size
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -23,7 +24,7 @@ Row: TypeAlias = CaseScores | CaseComponents
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Thresholds × smallest components: ``bins`` (t,) int64 and ``sizes`` (s,) int64, ascending.
+    """Thresholds × smallest components: ``bins`` (t,) int64 and ``sizes`` (s,), ascending.
 
     ``levels`` (t,) int64 are the bins' places in the component table's own grid of ``n_levels``;
     None where score tables are read, which know the size 0 alone. ``matches``: whether components
@@ -31,7 +32,7 @@ class Grid:
     """
 
     bins: Ints
-    sizes: Ints
+    sizes: tuple[Size, ...]
     levels: Ints | None = None
     n_levels: int = 0
     matches: bool = False
@@ -40,6 +41,10 @@ class Grid:
     def shape(self) -> tuple[int, int]:
         """How many thresholds and how many sizes there are."""
         return len(self.bins), len(self.sizes)
+
+    def voxels(self, row: CaseComponents) -> Ints:
+        """Return the sizes in voxels of a case, (s,) int64."""
+        return np.array([size.voxels(row.spacing) for size in self.sizes], np.int64)
 
     def at(self, bins: Ints) -> Grid:
         """Return the grid with other thresholds, which must be of the table's where it has some."""
@@ -85,11 +90,12 @@ def tally(row: Row, grid: Grid, share: float = 1.0) -> Tally:
         none = np.zeros_like(tp)
         n_outside = row.n_voxels - n_inside
         return Tally(n_inside, n_outside, 0, tp, fp, none, none, none, none, share)
-    counts = counts_over_sizes(row, grid.n_levels, grid.sizes)
+    voxels = grid.voxels(row)
+    counts = counts_over_sizes(row, grid.n_levels, voxels)
     tp, fp, found, false = (column[grid.levels] for column in counts)
     matched = components = np.zeros_like(tp)
     if grid.matches:
-        both = match_objects(row, grid.n_levels, grid.sizes)
+        both = match_objects(row, grid.n_levels, voxels)
         matched, components = (column[grid.levels] for column in both)
     return Tally(
         n_inside,

@@ -145,7 +145,7 @@ def _best(problem: Problem, search: _Search, cell: Cell) -> Best:
         low=low,
         high=high,
         threshold=float(bin_edges()[chosen]),
-        smallest_component=int(grid.sizes[cell.size]),
+        smallest_component=grid.sizes[cell.size],
         gate=float(surfaces.gates[cell.gate]),
         at_edge=first == 0 or last >= len(occurring) - 1,
     )

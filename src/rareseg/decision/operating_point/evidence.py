@@ -21,6 +21,7 @@ from rareseg.evaluation.values import (
     value_from_json,
     value_to_json,
 )
+from rareseg.recipe.size import Size, as_size
 
 FEW_ALARMS = 0.1
 """The share of alarms of the point with few alarms, at most."""
@@ -49,7 +50,7 @@ class Reached:
     """
 
     threshold: float
-    smallest_component: int
+    smallest_component: Size
     gate: float
     dice: Value
     found: Value
@@ -62,14 +63,15 @@ class Reached:
             name: [value_to_json(end) for end in ends] for name, ends in self.intervals.items()
         }
         values = {name: value_to_json(getattr(self, name)) for name in _VALUES}
-        return asdict(self) | values | {"intervals": intervals}
+        size = self.smallest_component.plain
+        return asdict(self) | values | {"smallest_component": size, "intervals": intervals}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Reached:
         """Return what :meth:`to_dict` wrote; KeyError, TypeError or ValueError where it cannot."""
         return cls(
             threshold=float(record["threshold"]),
-            smallest_component=int(record["smallest_component"]),
+            smallest_component=as_size(record["smallest_component"]),
             gate=float(record["gate"]),
             **{name: value_from_json(record[name]) for name in _VALUES},
             intervals={
@@ -224,7 +226,7 @@ def reached_at(surfaces: Surfaces, cell: Cell, means: Means | None = None) -> Re
     dice, found, alarms = (estimate.value for estimate in means)
     return Reached(
         threshold=float(bin_edges()[grid.bins[cell.threshold]]),
-        smallest_component=int(grid.sizes[cell.size]),
+        smallest_component=grid.sizes[cell.size],
         gate=float(surfaces.gates[cell.gate]),
         dice=dice,
         found=found,

@@ -17,12 +17,14 @@ from rareseg.decision.operating_point.criteria import (
     tally,
 )
 from rareseg.decision.operating_point.point import OperatingPoint
+from rareseg.decision.operating_point.sizes import fitting_sizes
 from rareseg.errors import UsageError
 from rareseg.evaluation.bins import bin_edges, bin_of
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.intervals import count_groups
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.values import Undefined, Value, ratio
+from rareseg.recipe.size import ANY_SIZE, Given, Size
 
 BY_HAND = "set by hand"
 
@@ -33,34 +35,34 @@ def fixed_point(
     *,
     region: str,
     threshold: float,
-    smallest_component: int = 0,
+    smallest_component: Given = ANY_SIZE,
     gate: float = 0.0,
 ) -> OperatingPoint:
     """Return the point as it is given, with the dice and the clean share that it reaches.
 
     Both are Undefined where the tables do not count at the threshold: a score table counts at the
     edges of its bins, a component table, which a smallest component needs, at those of its grid.
-    Raises UsageError where threshold or gate lie outside [0, 1] or the size is negative, and as
+    Raises UsageError where threshold or gate lie outside [0, 1] or the size is none or does not fit
+    the images, and as
     :func:`~rareseg.decision.operating_point.choose_operating_point` for the cases.
     """
     for name, value in (("threshold", threshold), ("gate", gate)):
         if not 0.0 <= value <= 1.0:
             raise UsageError(f"The {name} is {value:g}; it must lie between 0 and 1.")
-    if smallest_component < 0:
-        raise UsageError(f"A smallest component of {smallest_component} does not exist; give 0.")
+    (size,) = fitting_sizes((smallest_component,), components)
     # The cut is made in the scores' own arithmetic.
     threshold, gate = float(np.float32(threshold)), float(np.float32(gate))
-    table = scores if smallest_component <= 1 else components
+    table = components if size.removes else scores
     rows: list[Row] = [row for row in table.select(region=region).rows if row.n_voxels > 0]
     role = only_role(rows, region)
-    grid = _grid(components, threshold, smallest_component)
+    grid = _grid(components, threshold, size)
     groups = [row.group for row in rows]
     n_positive = sum(row.n_inside > 0 for row in rows)
     return OperatingPoint(
         region=region,
         threshold=threshold,
         gate=gate,
-        smallest_component=smallest_component,
+        smallest_component=size,
         objective=BY_HAND,
         value=Undefined(BY_HAND),
         mean_dice=_mean(DICE, rows, grid, gate),
@@ -73,16 +75,16 @@ def fixed_point(
     )
 
 
-def _grid(components: ComponentTable, threshold: float, smallest: int) -> Grid | None:
+def _grid(components: ComponentTable, threshold: float, smallest: Size) -> Grid | None:
     """Return the one point as a grid, or None where nothing is counted there."""
     at = bin_of(threshold)
     if float(bin_edges()[at]) != threshold:
         return None
-    bins, sizes = np.array([at], np.int64), np.array([smallest], np.int64)
-    if smallest <= 1:
-        return Grid(bins, np.zeros(1, np.int64))
+    bins = np.array([at], np.int64)
+    if not smallest.removes:
+        return Grid(bins, (ANY_SIZE,))
     level = np.flatnonzero(components.thresholds == np.float32(threshold))
-    return Grid(bins, sizes, level, len(components.grid)) if len(level) else None
+    return Grid(bins, (smallest,), level, len(components.grid)) if len(level) else None
 
 
 def _mean(measure: Criterion, rows: Sequence[Row], grid: Grid | None, gate: float) -> Value:

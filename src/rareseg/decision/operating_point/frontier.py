@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from rareseg.evaluation.bins import bin_edges, bin_of
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.values import Undefined, Value, value_from_json, value_to_json
+from rareseg.recipe.size import ANY_SIZE, Size, as_size
 
 _POINTS = 9
 """How many points a frontier shows, beside those that are named."""
@@ -33,7 +34,19 @@ _UNDEFINED = {
     "false_alarm_rate": "no negative case",
     "precision": "nothing is predicted",
     "false_positives_per_case": "score tables do not see components",
+    "cost": "no costs were asked for",
 }
+
+
+_TOLD = (
+    "mean_dice",
+    "recall",
+    "precision",
+    "false_alarm_rate",
+    "found",
+    "false_positives_per_case",
+)
+"""What :meth:`Frontier.measures` measure, in their order; the last of component tables alone."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +54,13 @@ class FrontierPoint:
     """A point and what it reaches on the cases that were chosen on.
 
     ``value`` is the objective, undefined where a limit is not kept; ``recall`` is the mean over
-    positive cases, ``precision`` that of all voxels together. ``notes`` say what it is: "chosen" or
-    "usual".
+    positive cases, ``found`` the share of them with a hit, ``precision`` that of all voxels
+    together, ``cost`` the mean cost of a case where costs were asked for. ``notes`` say what it is:
+    "chosen" (or "refused") and "usual".
     """
 
     threshold: float
-    smallest_component: int
+    smallest_component: Size
     gate: float
     value: Value
     mean_dice: Value
@@ -54,17 +68,19 @@ class FrontierPoint:
     precision: Value
     false_alarm_rate: Value
     false_positives_per_case: Value
+    found: Value
+    cost: Value
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the point as plain JSON values."""
         values = {
             name: value_to_json(getattr(self, name))
-            for name in ("value", "mean_dice", "recall", "precision", *_UNDEFINED)
+            for name in ("value", "mean_dice", "recall", "found", *_UNDEFINED)
         }
         return {
             "threshold": self.threshold,
-            "smallest_component": self.smallest_component,
+            "smallest_component": self.smallest_component.plain,
             "gate": self.gate,
             **values,
             "notes": list(self.notes),
@@ -77,7 +93,8 @@ class FrontierPoint:
             name: value_from_json(own) if name in _UNDEFINED or isinstance(own, dict) else own
             for name, own in record.items()
         }
-        return cls(**{**values, "notes": tuple(record["notes"])})
+        smallest = as_size(record["smallest_component"])
+        return cls(**{**values, "smallest_component": smallest, "notes": tuple(record["notes"])})
 
 
 @dataclass(frozen=True)
@@ -94,37 +111,49 @@ class Frontier:
     @staticmethod
     def measures(table: ScoreTable | ComponentTable) -> tuple[Criterion, ...]:
         """Return what is told of each point."""
-        own = (DICE, recall("voxel"), precision("voxel"), ALARMS)
+        own = (DICE, recall("voxel"), precision("voxel"), ALARMS, recall("image"))
         return (*own, FALSE_PER_CASE) if isinstance(table, ComponentTable) else own
 
 
-def frontier_of(problem: Problem, candidates: Candidates, *, chosen: OperatingPoint) -> Frontier:
+def frontier_of(
+    problem: Problem,
+    candidates: Candidates,
+    point: OperatingPoint,
+    *,
+    name: Literal["chosen", "refused"] = "chosen",
+    by_cost: bool = False,
+) -> Frontier:
     """Return the points that no other beats in both the recall and what is falsely shown.
 
     That is the share of negative cases with an alarm; where there is none, 1 − precision. Of the
-    candidates at most nine are kept, evenly; the chosen point and the usual cut are always among
-    them where they are candidates.
+    candidates at most nine are kept, evenly; ``point``, under its ``name``, and the usual cut are
+    always among them where they are candidates. ``by_cost``: the objective is a cost.
     """
     first = len(problem.measures)
     told = candidates.ratios[first:]
     values = problem.value(candidates.ratios[:first])
-    _, found, right, alarms = told[:4]
+    _, recalled, right, alarms = told[:4]
     shown = 1.0 - right if np.isnan(alarms).all() else alarms
     named = {
-        "chosen": _place(candidates, chosen.threshold, chosen.smallest_component, chosen.gate),
-        "usual": _place(candidates, 0.5, 0, 0.0),
+        name: _place(candidates, point.threshold, point.smallest_component, point.gate),
+        "usual": _place(candidates, 0.5, ANY_SIZE, 0.0),
     }
-    kept = _unbeaten(found.ravel(), shown.ravel(), values.ravel())
+    kept = _unbeaten(recalled.ravel(), shown.ravel(), values.ravel())
     if len(kept) > _POINTS:
         kept = kept[np.unique(np.linspace(0, len(kept) - 1, _POINTS).round().astype(np.int64))]
     places = {int(place): () for place in kept}
     names: dict[int, tuple[str, ...]] = {**places}
-    for name, place in named.items():
+    for note, place in named.items():
         if place is not None:
-            names[place] = (*names.get(place, ()), name)
+            names[place] = (*names.get(place, ()), note)
     falsely = np.nan_to_num(shown.ravel(), nan=0.0)
-    order = sorted(names, key=lambda place: (falsely[place], found.ravel()[place]))
-    return Frontier(tuple(_tell(candidates, place, values, told, names[place]) for place in order))
+    order = sorted(names, key=lambda place: (falsely[place], recalled.ravel()[place]))
+    numbers = dict(zip(_TOLD, told, strict=False))
+    if by_cost:
+        numbers["cost"] = candidates.ratios[0]
+    return Frontier(
+        tuple(_tell(candidates, place, values, numbers, names[place]) for place in order)
+    )
 
 
 def _unbeaten(gain: Floats, harm: Floats, value: Floats) -> NDArray[np.int64]:
@@ -140,13 +169,13 @@ def _unbeaten(gain: Floats, harm: Floats, value: Floats) -> NDArray[np.int64]:
     return order[gain[order] > before]
 
 
-def _place(candidates: Candidates, threshold: float, size: int, gate: float) -> int | None:
+def _place(candidates: Candidates, threshold: float, size: Size, gate: float) -> int | None:
     """Return a point's place in the flat grid (g, t, s), None where it is no candidate."""
     grid = candidates.grid
     found = [
         np.flatnonzero(candidates.gates == gate),
         np.flatnonzero(grid.bins == bin_of(threshold)),
-        np.flatnonzero(grid.sizes == size),
+        np.flatnonzero([one == size for one in grid.sizes]),
     ]
     if any(len(places) == 0 for places in found):
         return None
@@ -158,19 +187,18 @@ def _tell(
     candidates: Candidates,
     place: int,
     values: Floats,
-    told: Sequence[Floats],
+    told: Mapping[str, Floats],
     notes: tuple[str, ...],
 ) -> FrontierPoint:
     g, t, s = np.unravel_index(place, values.shape)
-    names = ("mean_dice", "recall", "precision", "false_alarm_rate", "false_positives_per_case")
     numbers: dict[str, Value] = {name: Undefined(reason) for name, reason in _UNDEFINED.items()}
-    for name, measure in zip(names, told, strict=False):
+    for name, measure in told.items():
         number = float(measure[g, t, s])
         numbers[name] = number if np.isfinite(number) else Undefined(_UNDEFINED.get(name, "0 / 0"))
     value = float(values[g, t, s])
     return FrontierPoint(
         threshold=float(bin_edges()[candidates.grid.bins[t]]),
-        smallest_component=int(candidates.grid.sizes[s]),
+        smallest_component=candidates.grid.sizes[s],
         gate=float(candidates.gates[g]),
         value=value if np.isfinite(value) else Undefined("a limit is not kept"),
         notes=notes,

@@ -63,7 +63,7 @@ def find_least_cost(problem: Problem) -> Best | None:
     if admitted < len(problem.rows):
         gate = gates_between(problem.rows, [admitted])[0].middle
     at_edge = first == 0 or last == len(problem.grid.bins) - 1
-    return Best(least, low, high, threshold, int(problem.grid.sizes[size]), gate, at_edge)
+    return Best(least, low, high, threshold, problem.grid.sizes[size], gate, at_edge)
 
 
 def _values(problem: Problem) -> Iterator[tuple[int, Floats, Floats]]:
@@ -76,7 +76,7 @@ def _error(problem: Problem, admitted: int, level: int, size: int) -> float:
     """Return the standard error of the mean cost at one point, over groups."""
     (measure,) = problem.terms.measures
     grid = problem.grid
-    cut = replace(grid.at(grid.bins[[level]]), sizes=grid.sizes[[size]])
+    cut = replace(grid.at(grid.bins[[level]]), sizes=(grid.sizes[size],))
     costs = [
         float(
             np.asarray(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from rareseg.data.components import remove_small
 from rareseg.data.records import Role
 from rareseg.decision.operating_point.evidence import PointEvidence
-from rareseg.errors import ScoreError
+from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.values import Undefined, Value, value_from_json, value_to_json
+from rareseg.recipe.size import ANY_SIZE, Size, as_size
 
 _NOT_CHOSEN = Undefined("not chosen from scores")
 
@@ -29,8 +30,9 @@ _VALUES = ("value", "mean_dice", "share_clean")
 class OperatingPoint:
     """How the scores of one region become a mask, how that was chosen, and on which cases.
 
-    A voxel is on where its score is at or above ``threshold``; components of fewer than
-    ``smallest_component`` voxels are removed; nothing is on where the case's image score
+    A voxel is on where its score is at or above ``threshold``; components smaller than
+    ``smallest_component`` are removed (a number of voxels or a text may be given, as
+    :func:`~rareseg.recipe.size.as_size` reads it); nothing is on where the case's image score
     (:func:`~rareseg.evaluation.image_score.image_score`) is below ``gate``. ``objective`` says what
     was maximised and ``value`` what it reached; ``mean_dice`` (over ``n_positive`` cases) and
     ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the cases that it was chosen
@@ -44,7 +46,7 @@ class OperatingPoint:
     region: str
     threshold: float
     gate: float = 0.0
-    smallest_component: int = 0
+    smallest_component: Size = ANY_SIZE
     objective: str = "none"
     value: Value = _NOT_CHOSEN
     mean_dice: Value = _NOT_CHOSEN
@@ -58,9 +60,13 @@ class OperatingPoint:
     edge_of_grid: bool = False
     evidence: PointEvidence | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "smallest_component", as_size(self.smallest_component))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the point as plain JSON values."""
         record = asdict(self)
+        record["smallest_component"] = self.smallest_component.plain
         for name in _VALUES:
             record[name] = value_to_json(getattr(self, name))
         record["plateau"] = None if self.plateau is None else list(self.plateau)
@@ -89,13 +95,12 @@ class OperatingPoint:
                 values["evidence"] = PointEvidence.from_dict(evidence)
             point = cls(**values)
             allowed = 0.0 <= point.threshold <= 1.0 and 0.0 <= point.gate <= 1.0
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, UsageError) as error:
             raise ScoreError(f"An operating point is damaged ({error}); tune again.") from error
-        if not allowed or point.smallest_component < 0:
+        if not allowed:
             raise ScoreError(
-                f"The operating point of region '{point.region}' has threshold {point.threshold}, "
-                f"gate {point.gate} and smallest component {point.smallest_component}; the first "
-                "two must lie in [0, 1], the last must not be negative. Tune again."
+                f"The operating point of region '{point.region}' has threshold {point.threshold} "
+                f"and gate {point.gate}; both must lie in [0, 1]. Tune again."
             )
         return point
 
@@ -120,15 +125,20 @@ def default_point(region: str) -> OperatingPoint:
 
 
 def apply_point(
-    scores: NDArray[np.float32], point: OperatingPoint, presence: float | None = None
+    scores: NDArray[np.float32],
+    point: OperatingPoint,
+    presence: float | None = None,
+    *,
+    spacing: Sequence[float] | None = None,
 ) -> NDArray[np.bool_]:
     """Return the mask of a region's scores at an operating point.
 
     ``scores`` is (Z, Y, X) or (Y, X) float32 in [0, 1]; the mask is bool of the same shape.
     ``presence`` is the network's own probability that the case holds the region, None where it
     tells none: the gate cuts the image score, √(presence · largest score), or the largest score
-    alone. An empty array gives an empty mask. Raises ScoreError where a score is NaN or above 1, or
-    the presence no probability.
+    alone. ``spacing`` (z, y, x) in mm is needed where the smallest component is told in mm³ or mm².
+    An empty array gives an empty mask. Raises ScoreError where a score is NaN or above 1, or the
+    presence no probability, and UsageError where the spacing is missing.
     """
     scores = np.asarray(scores, np.float32)
     top = float(scores.max(initial=0.0))
@@ -139,4 +149,10 @@ def apply_point(
     own = as_presence(presence, f"Region '{point.region}'")
     if np.float32(image_score(top, own)) < np.float32(point.gate):
         return np.zeros(scores.shape, np.bool_)
-    return remove_small(scores >= np.float32(point.threshold), point.smallest_component)
+    size = point.smallest_component
+    if spacing is None and size.is_physical:
+        raise UsageError(
+            f"The smallest component of region '{point.region}' is {size}; give the image's "
+            "spacing (z, y, x) in mm."
+        )
+    return remove_small(scores >= np.float32(point.threshold), size.voxels(spacing or ()))

@@ -21,6 +21,7 @@ from rareseg.decision.operating_point.criteria import (
 )
 from rareseg.decision.operating_point.goals import Limit
 from rareseg.evaluation.bins import bin_edges, bin_of, middle_edge
+from rareseg.recipe.size import Size
 
 TIE = 1e-9
 """Objective values that differ by less are equal."""
@@ -62,7 +63,7 @@ class Best:
     low: int
     high: int
     threshold: float
-    smallest_component: int
+    smallest_component: Size
     gate: float
     at_edge: bool
 
@@ -130,13 +131,13 @@ def find_best(problem: Problem) -> Best | None:
     first, last = plateau_of(grid, best[:, size] >= largest - TIE)
     at_edge = first == 0 or last == len(grid.bins) - 1
     low, high, threshold = at_bin(grid, first, last)
-    cut = Grid(np.array([bin_of(threshold)]), grid.sizes[[size]])
+    cut = Grid(np.array([bin_of(threshold)]), (grid.sizes[size],))
     if grid.levels is not None:
         cut = replace(
             grid, bins=cut.bins, sizes=cut.sizes, levels=grid.levels[[(first + last) // 2]]
         )
     gate = _best_gate(problem, cut)
-    return Best(largest, low, high, threshold, int(grid.sizes[size]), gate, at_edge)
+    return Best(largest, low, high, threshold, grid.sizes[size], gate, at_edge)
 
 
 def plateau_of(grid: Grid, good: NDArray[np.bool_]) -> tuple[int, int]:
@@ -205,6 +206,17 @@ def gates_between(rows: Sequence[Row], admitted: Sequence[int]) -> list[Between]
         for n in admitted
         if n > 0
     ]
+
+
+def gates_of(rows: Sequence[Row]) -> tuple[float, ...]:
+    """Return the gates halfway between neighbouring image scores, descending: all that differ.
+
+    Cases without a voxel that counts are left out. One image score gives none.
+    """
+    ordered = sorted((row for row in rows if row.n_voxels > 0), key=lambda row: -row.image_score)
+    scores = [row.image_score for row in ordered]
+    last_of_ties = [i for i in range(1, len(scores)) if scores[i - 1] != scores[i]]
+    return tuple(gate.middle for gate in gates_between(ordered, last_of_ties))
 
 
 def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -57,7 +57,10 @@ def see_case(
         region: replace(points.get(region, default_point(region)), gate=0.0)
         for region in classes.regions
     }
-    masks = {region: apply_point(scores[region], points[region]) for region in classes.regions}
+    masks = {
+        region: apply_point(scores[region], points[region], spacing=spacing)
+        for region in classes.regions
+    }
     shown = np.logical_or.reduce(list(masks.values()))
     witnesses = Witnesses(tuple(annotations), tuple(aside))
     blank = blank_sighting(case_id, group, scorer)

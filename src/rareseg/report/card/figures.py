@@ -27,7 +27,7 @@ def metrics(content: CardContent) -> list[str]:
         if isinstance(found, Infeasible):
             lines.append(f"- {region}: no operating point: {found.reason}.")
             continue
-        lines.append(f"- {region}: {_cut(found, content.element)}.")
+        lines.append(f"- {region}: {_cut(found)}.")
         lines += [f"  - {line}." for line in evidence_lines(found)]
     lines += ["", "Scores as probabilities:", ""]
     for region, decision in content.decisions.regions.items():
@@ -113,11 +113,11 @@ def findings(content: CardContent) -> list[str]:
     return lines
 
 
-def _cut(point: OperatingPoint, element: str) -> str:
+def _cut(point: OperatingPoint) -> str:
     """Return how a region is cut, how that was chosen, and what it reached there."""
     text = f"on where the score is at or above {threshold(point.threshold)}"
-    if point.smallest_component > 1:
-        text += f"; parts of fewer than {point.smallest_component:,} {element}s removed"
+    if point.smallest_component.removes:
+        text += f"; components smaller than {point.smallest_component} removed"
     if point.gate > 0:
         text += f"; nothing in an image whose image score is below {threshold(point.gate)}"
     if point.role is None:
@@ -140,8 +140,8 @@ def _where(content: CardContent, part: RegionScorecard) -> str:
     cut = f"Measured at threshold {threshold(part.threshold)}"
     if part.gate > 0:
         cut += f", gate {threshold(part.gate)}"
-    if part.smallest_component > 1:
-        cut += f", smallest component {part.smallest_component:,}"
+    if part.smallest_component.removes:
+        cut += f", smallest component {part.smallest_component}"
     point, figures = content.decisions.regions[part.region].point, content.figures
     if point is None:
         return f"{cut}; no operating point is in use."

@@ -83,7 +83,7 @@ const Explorer = (() => {
     const key = section.dataset.explorer;
     const opened = await Cuts.open(JSON.parse(document.getElementById(`${key}-explorer`).textContent));
     const { record } = opened;
-    const gates = [...new Set([0, ...record.thresholds, record.chosen.gate])].sort((a, b) => a - b);
+    const gates = [...new Set([0, ...record.thresholds, ...record.gates, record.chosen.gate])].sort((a, b) => a - b);
     const panel = document.getElementById(key);
     const controls = Object.fromEntries(
       [...section.querySelectorAll("[data-control]")].map((one) => [one.dataset.control, one]));
@@ -133,8 +133,17 @@ const Explorer = (() => {
       const size = record.sizes[self.cut.size];
       return `rareseg tune ${quoted(record.run)} --region ${quoted(record.region)} ` +
         `--threshold ${record.thresholds[self.cut.threshold]}` +
-        (size > 1 ? ` --smallest-component ${size}` : "") +
+        (size ? ` --smallest-component ${quoted(record.sizeNames[self.cut.size])}` : "") +
         (self.cut.gate > 0 ? ` --gate ${self.cut.gate}` : "");
+    };
+
+    // Where flagging every image, or none, costs no more than any cut.
+    const trivial = ({ silent, price }) => {
+      if (silent) return `Predicting nothing is cheapest: ${quantity(price)} per case.`;
+      const { nNegative, nCases } = self.here, { level, positive } = priced();
+      const everything = (positive * nNegative) / nCases;
+      return level === "image" && everything <= price + 1e-9
+        ? `Flagging every image is cheapest: ${quantity(everything)} per case.` : "";
     };
 
     const pictures = [...panel.querySelectorAll("[data-live]")].map((place) => ({
@@ -193,7 +202,7 @@ const Explorer = (() => {
       const { threshold, size, gate } = self.cut;
       const shown = {
         threshold: digits(record.thresholds[threshold]),
-        size: record.sizes[size] > 1 ? whole(record.sizes[size]) : "any",
+        size: record.sizes[size] ? record.sizeNames[size] : "any",
         gate: gate > 0 ? digits(gate) : "none",
       };
       for (const [name, control] of Object.entries(controls)) {
@@ -238,8 +247,11 @@ const Explorer = (() => {
         if (button.dataset.jump === "half") move({ threshold: half, size: 0, gate: 0 });
         else if (button.dataset.jump === "chosen") move({ ...chosen });
         else {
-          const best = Cuts.cheapest(opened, self.cut.gate, priced());
-          if (best) move({ threshold: best.threshold, size: best.size });
+          const best = Cuts.cheapest(opened, priced());
+          if (best && !best.silent)
+            move({ threshold: best.threshold, size: best.size, gate: best.gate });
+          section.querySelector(".cheapest").textContent = best === null ? "No case is positive."
+            : trivial(best);
         }
       });
     section.querySelector("[data-copy]").addEventListener("click", async (event) => {
