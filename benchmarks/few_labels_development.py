@@ -45,7 +45,7 @@ from rareseg.evaluation.metrics import counts_at, cumulative, occurring_bins
 from rareseg.evaluation.scores import CaseScores, ScoreTable
 from rareseg.evaluation.storage import load_table, save_table
 from rareseg.evaluation.values import is_defined
-from rareseg.prediction.bundle import load_model
+from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.run.folder import DataOptions, RunFolder
 from rareseg.run.prepare import Machine, Wishes
@@ -180,24 +180,24 @@ def do_trial(trial: Trial) -> str:
         raise RaresegError(
             f"{trial.name} learns in folds, which leave no validation case; give --judge test."
         )
-    bundle = load_model(folder.bundle)
+    model = load_model(folder.bundle)
     table = load_table(folder.scores("select" if trial.judge == "select" else "test"))
     rows = [row for row in table.select(region=trial.region).rows if row.n_voxels > 0]
     started = time.monotonic()
     judged = judge(
         rows,
-        bundle.points.get(trial.region),
-        maximize=bundle.recipe.decision.maximize if trial.judge == "select" else None,
+        load_decisions(folder.bundle).points.get(trial.region),
+        maximize=model.recipe.decision.maximize if trial.judge == "select" else None,
     )
     notes = trial.folds.notes
     record = {
         "asked": trial.asked(),
         "rareseg": version,
-        "steps": int(bundle.training.steps),
-        "best_step": bundle.training.best_step,
+        "steps": int(model.training.steps),
+        "best_step": model.training.best_step,
         "seconds": {**seconds, "judging": time.monotonic() - started},
-        "trained_on": bundle.training.cases,
-        "recipe": bundle.recipe.model_dump(mode="json"),
+        "trained_on": model.training.cases,
+        "recipe": model.recipe.model_dump(mode="json"),
         "auc": judged.area if np.isfinite(judged.area) else None,
         "points": judged.points,
         "cases": [
@@ -260,8 +260,8 @@ def _work(data: str, out: str, budget: str, role: str, *settings: str) -> None:
         say=print,
     )
     learnt = time.monotonic()
-    bundle = load_model(folder.bundle)
-    tune(folder.root, maximize=bundle.recipe.decision.maximize, device=fabric.device, say=print)
+    model = load_model(folder.bundle)
+    tune(folder.root, maximize=model.recipe.decision.maximize, device=fabric.device, say=print)
     chosen = time.monotonic()
     if role == "test":
         scorer = ImageScorer(load_model(folder.bundle), device=fabric.device)

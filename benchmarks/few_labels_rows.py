@@ -24,7 +24,7 @@ from rareseg.data.files import atomic_write
 from rareseg.errors import RecipeError, WorkError
 from rareseg.evaluation.scores import ScoreTable
 from rareseg.evaluation.storage import load_table
-from rareseg.prediction.bundle import load_model
+from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.recipe import check_values, parse_settings
 from rareseg.run.folder import RunFolder
 
@@ -112,22 +112,23 @@ def learn_rareseg(row: Row, task: Task) -> Outcome:
         task.folder / "predict.log",
         threads=task.threads,
     )
-    bundle = load_model(RunFolder(run).bundle)
-    recipe = bundle.recipe
+    place = RunFolder(run).bundle
+    model, points = load_model(place), load_decisions(place).points
+    recipe = model.recipe
     return Outcome(
         masks=masks,
         table=load_table(RunFolder(run).scores("test")),
-        points={region: point.to_dict() for region, point in bundle.points.items()},
+        points={region: point.to_dict() for region, point in points.items()},
         command=" ".join(["rareseg", *arguments]),
         settings=settings,
-        steps=int(bundle.training.steps),
+        steps=int(model.training.steps),
         seconds=seconds,
         resumed=resumed,
         about={
             "settings_left_out": list(unknown),
-            "best_step": bundle.training.best_step,
-            "cases": bundle.training.cases,
-            "members": bundle.members,
+            "best_step": model.training.best_step,
+            "cases": model.training.cases,
+            "members": model.members,
             "recipe": recipe.model_dump(mode="json"),
         },
         own_cases=run / "cases.csv",

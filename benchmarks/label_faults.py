@@ -27,7 +27,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +51,9 @@ from rareseg.data.formats import read_mask
 from rareseg.data.lumps import LumpsSettings, write_lumps
 from rareseg.data.records import Classes
 from rareseg.data.specks import SpecksSettings, write_specks
-from rareseg.prediction.bundle import Bundle, load_model
+from rareseg.decision.operating_point import OperatingPoint
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.quality.suspects import judge, see_case
 from rareseg.run.folder import DataOptions, open_run, read_about
@@ -150,10 +152,10 @@ def components(mask: NDArray[np.bool_]) -> Iterator[tuple[Box, NDArray[np.bool_]
         yield (z, y, x), labels[box] == index
 
 
-def views_of(run: Path, faults: Sequence[Fault]) -> tuple[list[View], Bundle]:
+def views_of(run: Path, faults: Sequence[Fault]) -> tuple[list[View], Model]:
     """Return every case of a run as it is seen out of fold."""
     folder = open_run(run)
-    bundle = load_model(folder.bundle)
+    whole = load_model(folder.bundle)
     dataset = DataOptions(**read_about(folder)).open()
     views = [
         View(
@@ -163,10 +165,10 @@ def views_of(run: Path, faults: Sequence[Fault]) -> tuple[list[View], Bundle]:
             scored.labels,
             tuple(fault for fault in faults if fault.case_id == scored.case.id),
         )
-        for scorer, (model, cases) in plan_scorers(folder, dataset, bundle).items()
+        for scorer, (model, cases) in plan_scorers(folder, dataset, whole).items()
         for scored in score_each(ImageScorer(model), cases)
     ]
-    return views, bundle
+    return views, whole
 
 
 def surround(view: View, ground: Sequence[View], side: int, rng: np.random.Generator) -> View:
@@ -193,7 +195,9 @@ def surround(view: View, ground: Sequence[View], side: int, rng: np.random.Gener
     return replace(view, probabilities=wide, labels=labels, faults=tuple(map(moved, view.faults)))
 
 
-def ours(views: Sequence[View], bundle: Bundle) -> list[Named]:
+def ours(
+    views: Sequence[View], classes: Classes, points: Mapping[str, OperatingPoint]
+) -> list[Named]:
     """Return the suspects."""
     sightings = [
         sighting
@@ -201,13 +205,13 @@ def ours(views: Sequence[View], bundle: Bundle) -> list[Named]:
         for sighting in see_case(
             view.probabilities,
             view.labels,
-            bundle.classes,
-            bundle.points,
+            classes,
+            points,
             case_id=view.case_id,
             scorer=view.scorer,
         )
     ]
-    suspects = judge(sightings, bundle.classes)
+    suspects = judge(sightings, classes)
     return [Named(s.case_id, s.kind, s.box, s.score) for s in suspects]
 
 
@@ -318,7 +322,8 @@ def main() -> None:
         spoiled = make_world(world, folder, options.contrast)
         wishes = Wishes(settings=(*SETTINGS, f"training.steps={options.steps or STEPS[world]}"))
         train(spoiled, folder / "run", wishes=wishes, machine=Machine("cpu"), say=print)
-        views, bundle = views_of(folder / "run", load_faults(spoiled / "faults.json"))
+        views, model = views_of(folder / "run", load_faults(spoiled / "faults.json"))
+        points = load_decisions(open_run(folder / "run").bundle).points
         few = [v for v in views if v.faults][: FEW - FEW // 3]
         few += [v for v in views if not v.faults][: FEW // 3]
         ground = [view for view in views if view.is_clean]
@@ -333,9 +338,9 @@ def main() -> None:
                     for view in progress(few, f"{world} at {side}²", transient=True)
                 ]
             begun = time.monotonic()
-            own = ours(looked, bundle)
+            own = ours(looked, model.classes, points)
             taken = time.monotonic() - begun
-            other, scores = theirs(looked, bundle.classes) if peer else ([], [])
+            other, scores = theirs(looked, model.classes) if peer else ([], [])
             spent = time.monotonic() - begun - taken
             faults = [fault for view in looked for fault in view.faults]
             where = f"{world} | {side or SIDE}², {len(looked)} images"

@@ -26,7 +26,8 @@ from rareseg.data.store import open_store
 from rareseg.decision.operating_point import default_point
 from rareseg.evaluation.scorecard import RegionScorecard, make_scorecard
 from rareseg.evaluation.values import is_defined
-from rareseg.prediction.bundle import Bundle, load_model
+from rareseg.prediction.bundle import load_model
+from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
 from rareseg.prediction.scorer import ImageScorer, prepare_network
 from rareseg.run.folder import open_run, read_split
@@ -35,13 +36,13 @@ from rareseg.run.scoring import score_all
 from rareseg.training.fit import learning_rate
 
 
-def train_as_usual(run: Path, bundle: Bundle, threads: int) -> Bundle:
-    """Return the run's bundle with weights that were trained by the usual recipe.
+def train_as_usual(run: Path, model: Model, threads: int) -> Model:
+    """Return the run's model with weights that were trained by the usual recipe.
 
     On ``threads`` threads, or on as many as the run where that is 0.
     """
     folder = open_run(run)
-    recipe = bundle.recipe
+    recipe = model.recipe
     settings = recipe.training
     roles = read_split(folder.split)
     store = open_store(folder.store)
@@ -61,8 +62,8 @@ def train_as_usual(run: Path, bundle: Bundle, threads: int) -> Bundle:
     network = build_network(
         recipe.network,
         dimension=recipe.data.dimension,
-        channels=bundle.channels,
-        classes=bundle.classes.count,
+        channels=model.channels,
+        classes=model.classes.count,
     )
     network = prepare_network(network, recipe, torch.device("cpu")).train()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
@@ -89,7 +90,7 @@ def train_as_usual(run: Path, bundle: Bundle, threads: int) -> Bundle:
         value.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
         optimizer.step()
-    return replace(bundle, weights=network.state_dict(), points={})
+    return replace(model, weights=network.state_dict())
 
 
 def describe(part: RegionScorecard) -> dict[str, object]:

@@ -144,7 +144,7 @@ class TestWindows:
         assert torch.equal(network.seen[0, 0, 0], network.seen[0, 0, 7])
 
 
-class TestPredictor:
+class TestImageScorer:
     CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"foreground": (1, 2), "b": (2,)})
 
     def bundle(self, preprocessing, *, dimension=2) -> Model:

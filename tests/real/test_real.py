@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from rareseg.data.dataset import open_dataset
-from rareseg.decision.operating_point import OperatingPoint
+from rareseg.decision.operating_point import Choice, Frontier, OperatingPoint
 from rareseg.evaluation.bins import bin_edges, bin_of
 from rareseg.evaluation.storage import load_table
-from rareseg.prediction.bundle import save_points
+from rareseg.prediction.bundle import load_decisions
 
 DATA = os.environ.get("RARESEG_DATA")
 pytestmark = [
@@ -137,7 +137,7 @@ def test_every_region_is_scored_at_every_voxel_of_every_test_case(trained):
 
 def test_tune_chooses_again_what_train_chose(trained, call):
     kind, _, run = trained
-    before = json.loads((run / "bundle" / "bundle.json").read_text(encoding="utf-8"))["points"]
+    before = {name: p.to_dict() for name, p in load_decisions(run / "bundle").points.items()}
     called = call("tune", run, "--maximize", "dice", "--json")
     assert called.code == 0, called.err
     chosen = {name: choice["found"] for name, choice in json.loads(called.out).items()}
@@ -150,12 +150,12 @@ def cut_lower(run: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy, ignore=shutil.ignore_patterns("store"))
     table = load_table(copy / "scores" / "test.npz")
-    points = {}
+    choices = {}
     for region in table.regions:
         top = float(np.median([row.top for row in table.select(region=region)]))
         threshold = float(bin_edges()[bin_of(top / 2)])
-        points[region] = OperatingPoint(region, threshold, role="select")
-    save_points(copy / "bundle", points)
+        choices[region] = Choice(OperatingPoint(region, threshold, role="select"), Frontier())
+    load_decisions(copy / "bundle").choose(choices).save(copy / "bundle")
     return copy
 
 

@@ -14,6 +14,7 @@ from rareseg.data.dataset import open_dataset
 from rareseg.data.fingerprint import inspect_dataset
 from rareseg.data.formats import read_image
 from rareseg.errors import OutputError, RunError
+from rareseg.evaluation.scores import region_scores
 from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.review.apply import apply_review, open_reviewed
 from rareseg.review.decisions import Decisions
@@ -211,8 +212,9 @@ def test_a_prediction_is_the_one_of_the_network_that_had_not_seen_the_case(run):
         if point.smallest_component > 1 or point.gate > row.top:
             continue
         # the same number of voxels at the threshold as the table of out-of-fold scores counts
-        predictor = predictions._predictor(predictions.folds[row.case_id])
-        scores = predictor.region_scores(read_image(dataset[row.case_id].images))["foreground"]
+        scorer = predictions._scorer(predictions.folds[row.case_id])
+        found = scorer.probabilities(read_image(dataset[row.case_id].images))
+        scores = region_scores(found, predictions.classes)["foreground"]
         assert float(scores.max()) == pytest.approx(row.top, abs=1e-6)
         assert np.array_equal(predicted > 0, apply_point(scores, point))
         assert "which had not seen this case" in predictions.by(row.case_id)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.prediction import predictor
+from rareseg.prediction import scorer
 from rareseg.prediction.scorer import computes_in_bf16
 from rareseg.recipe import Recipe, make_recipe
 from rareseg.training import arithmetic
@@ -167,7 +167,7 @@ class TestSettling:
     AUTO = frozenset({"training.precision", "prediction.precision"})
 
     def test_a_processor_without_bfloat16_tries_nothing(self, monkeypatch):
-        monkeypatch.setattr(predictor, "_processor_features", lambda: {"avx2", "fma3"})
+        monkeypatch.setattr(scorer, "_processor_features", lambda: {"avx2", "fma3"})
 
         def never() -> float:
             raise AssertionError
@@ -180,7 +180,7 @@ class TestSettling:
 
     @pytest.mark.parametrize(("half", "expected"), [(0.5, "bf16"), (1.5, "32")])
     def test_one_with_bfloat16_takes_what_is_faster(self, half, expected, monkeypatch):
-        monkeypatch.setattr(predictor, "_processor_features", lambda: {"avx512_bf16"})
+        monkeypatch.setattr(scorer, "_processor_features", lambda: {"avx512_bf16"})
         choices = settle_precision(recipe_for(), CLASSES, 1, CPU, clock=clock_of(1.0, half))
         assert choices.keys() == self.AUTO
         for choice in choices.values():
@@ -189,7 +189,7 @@ class TestSettling:
 
     @pytest.mark.parametrize("precision", ["32", "bf16"])
     def test_what_is_set_stays(self, precision, monkeypatch):
-        monkeypatch.setattr(predictor, "_processor_features", set)
+        monkeypatch.setattr(scorer, "_processor_features", set)
         fixed = {"precision": precision}
         recipe = recipe_for(training=fixed)
         assert settle_precision(recipe, CLASSES, 1, CPU).keys() == {"prediction.precision"}
@@ -209,7 +209,7 @@ class TestWhatTheProcessorHas:
         ],
     )
     def test_bfloat16_is_known_by_its_instructions(self, features, expected, monkeypatch):
-        monkeypatch.setattr(predictor, "_processor_features", lambda: features)
+        monkeypatch.setattr(scorer, "_processor_features", lambda: features)
         assert computes_in_bf16(CPU) is expected
         assert computes_in_bf16(torch.device("meta")) is False
 
@@ -219,9 +219,9 @@ class TestWhatTheProcessorHas:
             pytest.skip("Linux on x86 alone describes its processor in these words")
         if not hasattr(torch.cpu, "get_capabilities"):
             pytest.skip("this torch cannot be asked")
-        told = predictor._processor_features()
+        told = scorer._processor_features()
         monkeypatch.delattr(torch.cpu, "get_capabilities")
-        words = predictor._processor_features()
+        words = scorer._processor_features()
         for name in ("avx2", "avx512_bf16", "amx_bf16"):
             assert (name in told) == (name in words), name
         assert {"avx2", "sse2"} & told & words

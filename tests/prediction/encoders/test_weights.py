@@ -10,11 +10,13 @@ from safetensors.torch import save_file
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
 from rareseg.errors import BundleError, RecipeError
-from rareseg.prediction.bundle import Bundle, save_bundle
+from rareseg.prediction.bundle import save_model
 from rareseg.prediction.encoders import weights
 from rareseg.prediction.encoders.efficientnet_lite import FIRST, EfficientNetLite
 from rareseg.prediction.encoders.registry import encoder_called
+from rareseg.prediction.model import Model
 from rareseg.prediction.networks import first_weights
+from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.transfer import begin_with
 from rareseg.recipe import make_recipe
 from rareseg.report.origin import beginning_sentences
@@ -70,7 +72,7 @@ class TestPretrained:
         assert len(found.digest) == 64
         total = len(module.state_dict())
         assert begin_with(module, found.weights) is None
-        assert beginning_sentences(found.to_dict())[0].startswith(
+        assert beginning_sentences(found.origin)[0].startswith(
             f"begins with {len(found.weights)} of its {len(found.weights)} tensors from "
         )
         assert len(found.weights) < total
@@ -114,26 +116,23 @@ class TestFile:
         assert (found.unlike, found.absent) == ({}, ())
         decoder = {name for name in own if not name.startswith("encoder.")}
         assert set(found.unused) == decoder
-        assert "there, but of no use here: decoder." in " ".join(
-            beginning_sentences(found.to_dict())
-        )
+        assert "there, but of no use here: decoder." in " ".join(beginning_sentences(found.origin))
         begin_with(module, found.weights)
         first = own[f"encoder.{FIRST}"]
         expected = first if channels == 3 else first.sum(dim=1, keepdim=True)
         assert torch.equal(module.encoder.state_dict()[FIRST], expected)
 
     def test_of_a_run_or_a_bundle(self, begin, own, tmp_path):
-        bundle = Bundle(
+        model = Model(
             recipe=make_recipe({"network": {"name": "encoder_unet"}}),
             classes=Classes(("background", "spot"), (0, 1), {"spot": (1,)}),
             channels=3,
             preprocessing=Preprocessing(),
             precision="32",
             weights=own,
-            points={},
-            trained={},
+            training=TrainingFacts(1, 1, "d"),
         )
-        save_bundle(tmp_path / "run" / "bundle", bundle)
+        save_model(tmp_path / "run" / "bundle", model)
         for place in (tmp_path / "run", tmp_path / "run" / "bundle"):
             found, _ = begin(encoder_weights=str(place))
             assert (found.unlike, found.absent) == ({}, ())
@@ -148,9 +147,7 @@ class TestFile:
         found, _ = begin(encoder_weights=saved(kept, tmp_path / "a.safetensors"))
         expected = {"blocks.3.project.conv.weight", *counters}
         assert set(found.absent) == {f"encoder.{name}" for name in expected}
-        assert "not there, so begun anew: encoder." in " ".join(
-            beginning_sentences(found.to_dict())
-        )
+        assert "not there, so begun anew: encoder." in " ".join(beginning_sentences(found.origin))
 
     def test_of_other_channels_the_first_convolution_alone_begins_anew(
         self, begin, make_network, tmp_path
