@@ -53,6 +53,19 @@ def test_draws_lean_towards_what_was_good():
     assert near[1] > 2 * near[0]
 
 
+def test_what_failed_tells_nothing_and_what_is_under_way_keeps_others_away():
+    rates = [10 ** (-4 + 3 * i / 19) for i in range(20)]
+    others = [finished(i, r, 1.0 if 0.02 < r < 0.06 else 0.1) for i, r in enumerate(rates)]
+    more = [replace(finished(20 + i, 0.03, None), state=State.FAILED) for i in range(10)]
+    running = [replace(trial, state=State.RUNNING) for trial in more]
+    alone, with_failed, with_running = (
+        [draw(SPACE, n, known, first=FIRST, seed=0) for n in range(40, 50)]
+        for known in (others, others + more, others + running)
+    )
+    assert with_failed == alone
+    assert with_running != alone
+
+
 def test_a_training_below_the_median_falls_behind_once_enough_are_finished():
     scores = [(5, 0.4), (10, 0.8)]
     others = [finished(i, 0.01, 0.8, scores) for i in range(STARTUP)]

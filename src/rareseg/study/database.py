@@ -14,8 +14,15 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.schema import CreateTable
 
 from rareseg.errors import RunError, UsageError, WorkError
 
@@ -143,11 +150,17 @@ def _make_engine(url: str) -> sa.Engine:
 def _create_tables(engine: sa.Engine) -> None:
     if engine.url.get_backend_name() == "sqlite" and engine.url.database is not None:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        Table.metadata.create_all(engine)
-    except SQLAlchemyError:
-        # Another worker may have created them in the same moment; if not, this raises again.
-        Table.metadata.create_all(engine)
+    create = [CreateTable(table, if_not_exists=True) for table in Table.metadata.sorted_tables]
+    for last in (False, True):
+        try:
+            with engine.begin() as connection:
+                for statement in create:
+                    connection.execute(statement)
+            return
+        except (IntegrityError, ProgrammingError):
+            # PostgreSQL: another worker created them in the same moment, and has committed by now.
+            if last:
+                raise
 
 
 def _is_of_earlier_release(engine: sa.Engine, name: str) -> bool:
