@@ -48,10 +48,11 @@ from rareseg.evaluation.values import is_defined
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.run.folder import DataOptions, RunFolder
+from rareseg.run.network_source import cases_of
 from rareseg.run.prepare import Machine, Wishes
 from rareseg.run.scoring import score_all
 from rareseg.run.train import learn
-from rareseg.run.tune import cases_of, tune
+from rareseg.run.tune import tune
 
 ALARMS = 0.1
 """The share of alarms at most, at the best point under a limit."""
@@ -306,7 +307,7 @@ def _cut(row: CaseScores, point: OperatingPoint | None) -> Counted:
     """Return the counts of a case at a point without a smallest component."""
     if point is None or np.float32(row.image_score) < np.float32(point.gate):
         return Counted(0, 0, row.n_inside)
-    if point.smallest_component > 1:
+    if point.smallest_component.removes:
         raise RaresegError(
             "Points with a smallest component cannot be judged from scores; leave it at 0."
         )
