@@ -209,7 +209,7 @@ def test_a_prediction_is_the_one_of_the_network_that_had_not_seen_the_case(run):
     compared = 0
     for row in table.rows[::5]:
         predicted = predictions.of(row.case_id, read_image(dataset[row.case_id].images))
-        if point.smallest_component > 1 or point.gate > row.top:
+        if point.smallest_component.removes or point.gate > row.top:
             continue
         # the same number of voxels at the threshold as the table of out-of-fold scores counts
         scorer = predictions._scorer(predictions.folds[row.case_id])
