@@ -29,11 +29,11 @@ import PIL.ImageDraw
 import PIL.ImageOps
 import SimpleITK as sitk  # noqa: N813 (as its own documentation does)
 from joblib.externals.loky import get_reusable_executor
-from rareseg.data.look_alikes import LookAlike
 from scipy import ndimage
 
 import rareseg as rs
 from rareseg.data.dataset import open_dataset
+from rareseg.data.look_alikes import LookAlike
 from rareseg.data.records import Case, Dataset
 
 DATA = os.environ.get("RARESEG_DATA")
