@@ -54,7 +54,7 @@ SETS = {
             "magnetic-tile",
             budget="20min",
             kinds="column:defect",
-            # Found by `rareseg.quality.look_alikes`; docs/look-alikes.md shows them.
+            # Found by `rareseg.data.look_alikes`; docs/look-alikes.md shows them.
             same=(
                 ("blowhole-011", "blowhole-012"),
                 ("break-005", "free-057"),

@@ -33,8 +33,8 @@ from scipy import ndimage
 
 import rareseg as rs
 from rareseg.data.dataset import open_dataset
+from rareseg.data.look_alikes import LookAlike
 from rareseg.data.records import Case, Dataset
-from rareseg.quality.look_alikes import LookAlike, find_look_alikes
 
 DATA = os.environ.get("RARESEG_DATA")
 PLANTED_EVERY = 4
@@ -170,6 +170,11 @@ VOLUME_CHANGES: dict[str, Callable[[sitk.Image], sitk.Image]] = {
 }
 
 
+def look_alikes(dataset: Dataset, *, jobs: int, **track: Callable) -> tuple[LookAlike, ...]:
+    """Return the pairs that every command speaks of."""
+    return rs.inspect_dataset(dataset, jobs=jobs, **track).look_alikes
+
+
 def told(pairs: Sequence[LookAlike], planted: dict[str, str]) -> str:
     """Return precision and recall: a pair is right where one shows the other's original."""
     right = sum(planted.get(p.b) == p.a or planted.get(p.a) == p.b for p in pairs)
@@ -191,7 +196,7 @@ def plant_photographs(dataset: Dataset, title: str, jobs: int) -> None:
                 copies.append(Case(path.stem, (path,), None, "planted"))
                 planted[path.stem] = case.id
             mixed = replace(dataset, cases=(*dataset.cases, *copies))
-            print(f"| {name} | {told(find_look_alikes(mixed, jobs=jobs), planted)} |", flush=True)
+            print(f"| {name} | {told(look_alikes(mixed, jobs=jobs), planted)} |", flush=True)
 
 
 def plant_volumes(dataset: Dataset, title: str, jobs: int) -> None:
@@ -207,7 +212,7 @@ def plant_volumes(dataset: Dataset, title: str, jobs: int) -> None:
                 copies.append(Case(f"copy-{case.id}", (path,), None, "planted"))
                 planted[f"copy-{case.id}"] = case.id
             mixed = replace(dataset, cases=(*dataset.cases, *copies))
-            print(f"| {name} | {told(find_look_alikes(mixed, jobs=jobs), planted)} |", flush=True)
+            print(f"| {name} | {told(look_alikes(mixed, jobs=jobs), planted)} |", flush=True)
 
 
 def planted(jobs: int) -> None:
@@ -260,7 +265,7 @@ def tiles(jobs: int, picture: Path | None) -> None:
     for name, wanted in halves.items():
         cases = tuple(case for case in dataset.cases if wanted(case.group))
         groups = {case.id: case.group for case in cases}
-        pairs = find_look_alikes(replace(dataset, cases=cases), jobs=jobs)
+        pairs = look_alikes(replace(dataset, cases=cases), jobs=jobs)
         same = sum(n * (n - 1) // 2 for n in Counter(groups.values()).values())
         right = sum(groups[p.a] == groups[p.b] for p in pairs)
         shares = f"{right / len(pairs):.4f} | {right / same:.4f}"
@@ -313,7 +318,7 @@ def speed(jobs: int, count: int) -> None:
             stages.append((f"{description} ({total})", time.perf_counter() - started))
             return iter(items)
 
-        pairs = find_look_alikes(dataset, jobs=jobs, track=track)
+        pairs = look_alikes(dataset, jobs=jobs, track=track)
         took = time.perf_counter() - started
         print(f"\n{count:,} photographs of 128², {jobs} processes: {took:.0f} s")
         for stage, at in stages:

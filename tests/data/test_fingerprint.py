@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from rareseg.data.dataset import open_dataset
-from rareseg.data.examine import count_values, intensities
+from rareseg.data.examine import count_values, intensities, thumbnail_hash
 from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Case
 from rareseg.errors import DataError
@@ -316,9 +317,35 @@ class TestIndependence:
         darker.save(photos / "images" / "a2.png")
         save(photos / "masks" / "a2.png", marked())
         fingerprint = inspect(photos)
-        assert [pair[:2] for pair in fingerprint.near_duplicates] == [("a", "a2")]
+        assert [(p.a, p.b) for p in fingerprint.copies_across_groups] == [("a", "a2")]
         assert any("1 pair of images looks almost alike" in w.text for w in fingerprint.warnings)
-        assert inspect(photos, group_from="^(.)").near_duplicates == ()
+        grouped = inspect(photos, group_from="^(.)")
+        assert grouped.copies_across_groups == ()
+        assert grouped.look_alikes == fingerprint.look_alikes
+
+    def test_what_earlier_versions_wrote_is_read(self, photos, tmp_path):
+        fingerprint = inspect(photos)
+        path = tmp_path / "fingerprint.json"
+        fingerprint.to_json(path)
+        content = json.loads(path.read_text())
+        del content["look_alikes"]
+        path.write_text(json.dumps({**content, "near_duplicates": [["a", "b", 0.97]]}))
+        read = Fingerprint.from_json(path)
+        assert replace(read, look_alikes=()) == replace(fingerprint, look_alikes=())
+        (pair,) = read.copies_across_groups
+        assert (pair.a, pair.b, pair.similarity, pair.placement) == ("a", "b", 0.97, None)
+
+
+class TestThumbnailHash:
+    def test_it_is_of_the_picture_not_of_its_exposure(self):
+        image = RNG.normal(100, 20, (1, 1, 60, 80))
+        assert thumbnail_hash(image) == thumbnail_hash(image * 2 + 1)
+        assert len(thumbnail_hash(image)) == 36
+
+    def test_what_is_not_finite_counts_as_0(self):
+        image = RNG.normal(100, 20, (1, 1, 60, 80))
+        image[0, 0, :30, :40], image[0, 0, 30:, 40:] = np.inf, np.nan
+        assert thumbnail_hash(image) == thumbnail_hash(np.where(np.isfinite(image), image, 0))
 
 
 @needs_data
@@ -328,7 +355,7 @@ class TestRealData:
     def test_no_problems_and_no_near_duplicates(self, name):
         fingerprint = inspect_dataset(open_dataset(Path(DATA) / name), jobs=2)
         assert fingerprint.problems == ()
-        assert fingerprint.near_duplicates == ()
+        assert fingerprint.look_alikes == ()
 
     def test_magnetic_tile_counts_agree_with_its_manifest(self):
         dataset = open_dataset(Path(DATA) / "magnetic-tile")

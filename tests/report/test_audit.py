@@ -117,7 +117,17 @@ def everything():
         for name in KINDS
     ]
     twin = Twins(
-        f"{EVIL}1", "b", 0.98, EVIL, False, (EVIL, None), ("train", "test"), True, "differ", EVIL
+        f"{EVIL}1",
+        "b",
+        0.98,
+        EVIL,
+        False,
+        True,
+        (EVIL, None),
+        ("train", "test"),
+        True,
+        "differ",
+        EVIL,
     )
     scenes = {name: [Scene(EVIL, (shot(), shot()))] for name in scenes_wanted(findings)}
     return render_audit(audit(*findings, twins=(twin,)), title=f"Audit of {EVIL}", scenes=scenes)

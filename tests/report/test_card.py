@@ -9,6 +9,7 @@ import torch
 
 from rareseg.data.examine import ChannelFacts
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.look_alikes import LookAlike
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
 from rareseg.decision.decisions import Decisions
@@ -167,8 +168,8 @@ def test_a_leak_and_unknown_groups_are_counted_and_not_named(content):
     cases = list(content.fingerprint.cases)
     cases[0] = replace(cases[0], group=None)
     cases[7] = replace(cases[7], group=cases[1].group)
-    pairs = ((cases[2].id, cases[6].id, 0.99),)
-    fingerprint = replace(content.fingerprint, cases=tuple(cases), near_duplicates=pairs)
+    pair = LookAlike(cases[2].id, cases[6].id, 0.99, "shifted", copy=True, placement=None)
+    fingerprint = replace(content.fingerprint, cases=tuple(cases), look_alikes=(pair,))
     card = model_card(replace(content, fingerprint=fingerprint))
     assert "1 group and 1 pair of near-duplicates lie in more than one role" in card
     assert "assume independent images: of 1 case the group is not known" in card

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.look_alikes import LookAlike
 from rareseg.data.problems import Problem
 from rareseg.data.records import Classes
 from rareseg.errors import UsageError
@@ -30,7 +31,8 @@ CASES = (
     facts("c", "g2", (200, 0), (1, 10, 20)),
     facts("d", None, (99, 1)),
 )
-FINGERPRINT = Fingerprint(CASES, CLASSES, (), (Problem("data", "look"),), (("a", "c", 0.97),), "0")
+ALIKE = LookAlike("a", "c", 0.97, "as they are", copy=True, placement=None)
+FINGERPRINT = Fingerprint(CASES, CLASSES, (), (Problem("data", "look"),), (ALIKE,), "0")
 
 
 def test_data_facts_are_the_counts_of_the_fingerprint():

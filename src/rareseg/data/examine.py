@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from rareseg.data.formats import read_image, read_mask
 from rareseg.data.geometry import disagreement
-from rareseg.data.near_duplicates import thumbnail
+from rareseg.data.look_alikes import Portrait, portray
 from rareseg.data.records import Case, Geometry, Image, Mask
 from rareseg.errors import ReadError
 
 PERCENTILES = (0.5, 50.0, 99.5)
 MOST_SAMPLES = 1_000_000
 """Percentiles of larger arrays are read from about this many evenly spaced voxels."""
+THUMBNAIL = 12
+"""Pixels along each side of the thumbnail that is hashed."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class ChannelFacts:
 class Examined:
     """One case that was read. ``values`` maps mask values to voxel counts.
 
+    ``digest`` is a hash of the image's values and shape, "" where all values are equal;
+    ``portrait`` is what look-alikes are found by, ``None`` without structure.
     ``thickness`` is that of the foreground of a photograph in pixels, ``None`` elsewhere.
     ``turned`` says that the photograph was turned by its EXIF note, the mask was not, and the
     shapes cannot tell whether that is right.
@@ -46,7 +52,9 @@ class Examined:
     dtype: str
     intensities: tuple[ChannelFacts, ...]
     values: Mapping[int, int]
-    thumbnail: NDArray[np.float32]
+    thumbnail_hash: str
+    digest: str
+    portrait: Portrait | None
     thickness: float | None = None
     turned: bool = False
 
@@ -81,7 +89,9 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
         dtype=image.array.dtype.name,
         intensities=tuple(intensities(channel) for channel in image.array),
         values={0: z * y * x} if mask is None else count_values(mask.array),
-        thumbnail=thumbnail(image.array),
+        thumbnail_hash=thumbnail_hash(image.array),
+        digest=_digest(image.array),
+        portrait=portray(image),
         thickness=None if mask is None or z > 1 else thickness(mask.array[0]),
         turned=mask is not None and _turned(image.geometry, mask.geometry, (y, x)),
     )
@@ -131,6 +141,28 @@ def thickness(mask: NDArray[np.integer]) -> float | None:
     inner[:, 1:] &= drawn[:, :-1]
     inner[:, :-1] &= drawn[:, 1:]
     return 2.0 * area / max(1, area - int(inner.sum()))
+
+
+def thumbnail_hash(image: NDArray[np.generic]) -> str:
+    """Return 36 hexadecimal digits: where the thumbnail of an image lies above its median.
+
+    The thumbnail of an image (channel, z, y, x) is its mean over channels and slices at
+    ``THUMBNAIL`` by ``THUMBNAIL`` pixels; values that are NaN or infinite count as 0.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        grey = np.asarray(image.mean((0, 1), dtype=np.float32))
+    grey[~np.isfinite(grey)] = 0.0
+    shape = (THUMBNAIL, THUMBNAIL)
+    small = np.array(PIL.Image.fromarray(grey).resize(shape, PIL.Image.Resampling.BOX), np.float32)
+    return np.packbits((small > np.median(small)).ravel()).tobytes().hex()
+
+
+def _digest(image: NDArray[np.generic]) -> str:
+    if image.size == 0 or np.all(image == image.flat[0]):
+        return ""
+    digest = hashlib.blake2b(repr((image.dtype.str, image.shape)).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 def count_values(mask: NDArray[np.integer]) -> dict[int, int]:

@@ -6,17 +6,16 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from joblib import Parallel, delayed
 
 from rareseg.data.classes import resolve_classes
 from rareseg.data.examine import ChannelFacts, Examined, examine, first_file
 from rareseg.data.files import atomic_write
-from rareseg.data.near_duplicates import find_near_duplicates, thumbnail_hash
+from rareseg.data.look_alikes import LookAlike, Seen, across_groups, find_look_alikes
 from rareseg.data.problems import Findings, Problem
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError
@@ -62,34 +61,52 @@ class Fingerprint:
     """What a data set holds.
 
     ``cases`` are those that could be read. ``problems`` stop a training, ``warnings`` do not.
-    ``near_duplicates`` are the most alike pairs (id, id, correlation) of cases that no group
-    unites. ``content_hash`` changes when a file does.
+    ``look_alikes`` are all pairs of cases that look almost alike, also within a group, the most
+    alike first. ``content_hash`` changes when a file does.
     """
 
     cases: tuple[CaseFacts, ...]
     classes: Classes
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
-    near_duplicates: tuple[tuple[str, str, float], ...]
+    look_alikes: tuple[LookAlike, ...]
     content_hash: str
+
+    @property
+    def look_alikes_across_groups(self) -> tuple[LookAlike, ...]:
+        """The pairs that no known group unites."""
+        return across_groups(self.look_alikes, {case.id: case.group for case in self.cases})
+
+    @property
+    def copies_across_groups(self) -> tuple[LookAlike, ...]:
+        """Those of them that show one thing: where a split tears them apart, it leaks."""
+        return tuple(pair for pair in self.look_alikes_across_groups if pair.copy)
 
     def to_json(self, path: Path) -> None:
         """Write the record, atomically."""
-        content = {**asdict(self), "classes": self.classes.to_dict()}
+        content = asdict(replace(self, look_alikes=()))
+        content |= {
+            "classes": self.classes.to_dict(),
+            "look_alikes": [pair.to_list() for pair in self.look_alikes],
+        }
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
     def from_json(cls, path: Path) -> Fingerprint:
-        """Read what :meth:`to_json` wrote; raises DataError for anything else."""
+        """Read what :meth:`to_json` wrote; raises DataError for anything else.
+
+        Earlier versions wrote ``near_duplicates``, of which how they lie is not known.
+        """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            pairs = content["look_alikes" if "look_alikes" in content else "near_duplicates"]
             return cls(
                 cases=tuple(_case_from(entry) for entry in content["cases"]),
                 classes=Classes.from_dict(content["classes"]),
                 problems=tuple(map(Problem.read, content["problems"])),
                 warnings=tuple(map(Problem.read, content["warnings"])),
-                near_duplicates=tuple((a, b, float(r)) for a, b, r in content["near_duplicates"]),
+                look_alikes=tuple(map(LookAlike.from_list, pairs)),
                 content_hash=content["content_hash"],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -102,7 +119,9 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     """Read every file once, in parallel, and report what is there and all that is wrong.
 
     Never raises for the data's sake: an empty or broken data set gives problems. What is kept per
-    case is a few numbers and a thumbnail, so that 50,000 photographs fit into memory.
+    case is a few numbers and a picture of at most 96² bytes (volumes: 40³), so that 50,000
+    photographs fit into memory. Of an id that occurs twice, which is a problem, the first case is
+    held against others.
     """
     cases = dataset.cases
     findings = Findings([Problem("data", text) for text in dataset.problems])
@@ -120,15 +139,21 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     classes = resolve_classes(dataset, masks, findings)
     facts = tuple(_facts(case, examined, classes) for case, examined in read)
     _check_together(dataset, read, facts, findings)
-    pairs = _check_independence(read, findings)
-    return Fingerprint(
+    _check_groups(facts, findings)
+    seen = {
+        case.id: Seen(case.id, case.group, examined.digest, examined.portrait)
+        for case, examined in reversed(read)
+    }
+    pairs = find_look_alikes(list(seen.values()), jobs=jobs, track=track)
+    fingerprint = Fingerprint(
         cases=facts,
         classes=classes,
         problems=tuple(dict.fromkeys(findings.problems)),
         warnings=tuple(findings.warnings),
-        near_duplicates=pairs,
+        look_alikes=pairs,
         content_hash=content_hash(dataset),
     )
+    return replace(fingerprint, warnings=(*fingerprint.warnings, *_look_alikes(fingerprint)))
 
 
 def content_hash(dataset: Dataset) -> str:
@@ -169,7 +194,7 @@ def _facts(case: Case, examined: Examined, classes: Classes) -> CaseFacts:
         voxels=tuple(counts.get(value, 0) for value in classes.values),
         ignored=ignored,
         intensities=examined.intensities,
-        thumbnail_hash=thumbnail_hash(examined.thumbnail),
+        thumbnail_hash=examined.thumbnail_hash,
         thickness=examined.thickness,
     )
 
@@ -229,33 +254,37 @@ def _odd_ones(
     return problems
 
 
-def _check_independence(
-    read: Sequence[tuple[Case, Examined]], findings: Findings
-) -> tuple[tuple[str, str, float], ...]:
-    """Warn of cases without a group and of look-alikes that no group unites; return those pairs."""
-    alone = sum(case.group is None for case, _ in read)
+def _check_groups(facts: Sequence[CaseFacts], findings: Findings) -> None:
+    """Warn of cases without a group."""
+    alone = sum(fact.group is None for fact in facts)
     if alone:
         findings.warn(
-            f"No group (patient, object) is known for {alone} of {len(read)} cases: each counts as "
-            "independent; if several show the same thing, give groups with --group-from or a "
+            f"No group (patient, object) is known for {alone} of {len(facts)} cases: each counts "
+            "as independent; if several show the same thing, give groups with --group-from or a "
             "manifest's group column.",
             kind="no groups",
         )
-    if len(read) < 2:
-        return ()
-    small = np.stack([found.thumbnail for _, found in read])
-    pairs, total = find_near_duplicates(small, [case.group for case, _ in read])
-    named = tuple((read[i][0].id, read[j][0].id, round(r, 4)) for i, j, r in pairs)
-    if named:
-        first, second, correlation = named[0]
-        noun = "pair of images looks" if total == 1 else "pairs of images look"
-        findings.warn(
-            f"{total} {noun} almost alike without belonging to one group (most of all {first} and "
-            f"{second}, correlation {correlation:.3f}): if they show the same thing, group them, "
-            "or the test set leaks.",
-            kind="look-alikes",
+
+
+def _look_alikes(fingerprint: Fingerprint) -> list[Problem]:
+    """Return warnings of look-alikes that no group unites."""
+    copies = fingerprint.copies_across_groups
+    n_of_a_kind = len(fingerprint.look_alikes_across_groups) - len(copies)
+    warnings = []
+    if copies:
+        noun = "pair of images looks" if len(copies) == 1 else "pairs of images look"
+        warnings.append(
+            f"{len(copies)} {noun} almost alike without belonging to one group (most of all "
+            f"{copies[0].a} and {copies[0].b}, similarity {copies[0].similarity:.3f}): if they "
+            "show the same thing, group them, or the test set leaks."
         )
-    return named
+    if n_of_a_kind:
+        noun = "pair of images looks" if n_of_a_kind == 1 else "pairs of images look"
+        warnings.append(
+            f"{n_of_a_kind} {noun} alike as different things of one kind do, and count as "
+            "different; if they show one thing, group them."
+        )
+    return [Problem("look-alikes", text) for text in warnings]
 
 
 def _case_from(entry: dict[str, Any]) -> CaseFacts:

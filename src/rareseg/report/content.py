@@ -126,8 +126,8 @@ class RoleCount:
 class Leakage:
     """What two roles share and should not.
 
-    ``near_duplicates`` counts pairs of look-alike cases, ``shared_groups`` groups, that lie across
-    roles; ``example`` names one of either, or is "".
+    ``near_duplicates`` counts pairs of look-alikes that show one thing and that no group unites,
+    ``shared_groups`` groups, that lie across roles; ``example`` names one of either, or is "".
     """
 
     near_duplicates: int = 0
@@ -299,9 +299,9 @@ def role_counts(cases: Sequence[CaseFacts], roles: Mapping[str, Role]) -> dict[R
 def find_leakage(fingerprint: Fingerprint, roles: Mapping[str, Role]) -> Leakage:
     """Return what lies across roles; cases without a role are in none."""
     pairs = [
-        (first, second)
-        for first, second, _ in fingerprint.near_duplicates
-        if first in roles and second in roles and roles[first] != roles[second]
+        (pair.a, pair.b)
+        for pair in fingerprint.copies_across_groups
+        if pair.a in roles and pair.b in roles and roles[pair.a] != roles[pair.b]
     ]
     roles_of: dict[str, set[Role]] = {}
     for case in fingerprint.cases:

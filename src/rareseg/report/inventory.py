@@ -31,8 +31,8 @@ def inventory_record(fingerprint: Fingerprint) -> dict[str, Any]:
     return {
         "data": asdict(data_facts(fingerprint)) if fingerprint.cases else None,
         "near_duplicates": [
-            {"a": a, "b": b, "correlation": correlation}
-            for a, b, correlation in fingerprint.near_duplicates
+            {"a": p.a, "b": p.b, "similarity": p.similarity, "how": p.how, "copy": p.copy}
+            for p in fingerprint.look_alikes_across_groups
         ],
         "warnings": [str(warning) for warning in fingerprint.warnings],
         "problems": [str(problem) for problem in fingerprint.problems],

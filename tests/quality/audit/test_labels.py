@@ -27,9 +27,7 @@ NO_TILES = Tiles(np.zeros((0, 7), np.float32), ())
 
 
 def looked(shapes):
-    return {
-        f"c{k}": Looked(f"c{k}", "", "", own, None, NO_TILES, None) for k, own in enumerate(shapes)
-    }
+    return {f"c{k}": Looked(f"c{k}", "", own, None, NO_TILES, None) for k, own in enumerate(shapes)}
 
 
 def names(findings):

@@ -1,8 +1,8 @@
 """What pairs mean: which leak, which contradict, and what is only worth a look."""
 
 from rareseg.data.fingerprint import CaseFacts
+from rareseg.data.look_alikes import LookAlike
 from rareseg.quality.audit.leaks import group_findings, know_twins, leak_findings
-from rareseg.quality.look_alikes import LookAlike
 
 NAMES = ("background", "spot")
 
@@ -14,11 +14,10 @@ def fact(name, group=None, role=None, positive=True):
     )  # fmt: skip
 
 
-def said(facts, pairs, roles=None):
+def said(facts, pairs, roles=None, *, copy=True):
     known = {f.id: f.role for f in facts if f.role} if roles is None else roles
-    twins = know_twins(
-        [LookAlike(a, b, 0.97, "as it is") for a, b in pairs], facts, {}, known, NAMES
-    )
+    alike = [LookAlike(a, b, 0.97, "as they are", copy, None) for a, b in pairs]
+    twins = know_twins(alike, facts, {}, known, NAMES)
     return twins, {finding.name: finding for finding in leak_findings(twins, facts)}
 
 
@@ -57,10 +56,12 @@ def test_a_group_in_two_roles_must_be_fixed():
     assert set(findings["group-in-two-splits"].cases) == {"a", "b"}
 
 
-def test_pairs_of_unknown_cases_are_left_out():
-    twins, findings = said([fact("a")], [("a", "gone"), ("a", "a")])
-    assert twins == ()
-    assert findings == {}
+def test_different_things_of_one_kind_are_no_leak_but_are_shown():
+    facts = [fact("a", "p", "train"), fact("b", "q", "test")]
+    _, findings = said(facts, [("a", "b")], copy=False)
+    assert set(findings) == {"look-alikes-of-one-kind"}
+    assert findings["look-alikes-of-one-kind"].kind.severity == "note"
+    assert findings["look-alikes-of-one-kind"].cases == ("a", "b")
 
 
 def test_notes_of_groups_and_of_few_cases():

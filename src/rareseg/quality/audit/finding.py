@@ -49,6 +49,7 @@ KINDS: Mapping[str, Kind] = {
     "outlying-cases": Kind("worth a look", "Cases unlike all others"),
     "touching-border": Kind("note", "Lesions cut by the image's border"),
     "no-negatives": Kind("note", "No empty image"),
+    "look-alikes-of-one-kind": Kind("note", "Different things of one kind that look alike"),
     "few-cases": Kind("note", "Few cases"),
     "ungrouped-cases": Kind("note", "Cases of no known group"),
 }

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from typing import Any
 
 from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.look_alikes import IDENTICAL, LookAlike
 from rareseg.data.records import Role
 from rareseg.data.splits import make_split
 from rareseg.errors import DataError
 from rareseg.quality.audit.finding import Finding, Sight, counted, some
 from rareseg.quality.audit.looking import Looked
 from rareseg.quality.audit.miniature import compare_masks
-from rareseg.quality.look_alikes import LookAlike
 from rareseg.recipe.sections import SplitSection
-
-MOST_IDENTICAL = 200
-"""Of so many identical images at most, every pair is named."""
 
 
 @dataclass(frozen=True)
 class Twins:
     """A pair of look-alikes with what is known of both.
 
-    ``how`` says how they correspond, "identical" where every pixel is equal. ``roles`` are
+    ``how`` says how they correspond, "identical" where every pixel is equal; ``copy`` whether they
+    show one thing or two things of one kind, where every pair looks alike. ``roles`` are
     declared, or, where ``planned``, those that a training with the recipe's own split would give
     (``None``: no split could be planned). ``masks`` says how the masks compare: "same", "differ",
     or "not compared"; ``difference`` in words.
@@ -37,6 +34,7 @@ class Twins:
     similarity: float
     how: str
     identical: bool
+    copy: bool
     groups: tuple[str | None, str | None]
     roles: tuple[Role | None, Role | None]
     planned: bool
@@ -81,19 +79,6 @@ def plan_roles(fingerprint: Fingerprint) -> dict[str, Role]:
         return declared
 
 
-def identical_pairs(looked: Mapping[str, Looked]) -> list[LookAlike]:
-    """Return the pairs of images whose values are all equal; flat images are no pairs."""
-    same: defaultdict[str, list[str]] = defaultdict(list)
-    for name, own in looked.items():
-        if own.pixels:
-            same[own.pixels].append(name)
-    return [
-        LookAlike(a, b, 1.0, "identical")
-        for names in same.values()
-        for a, b in combinations(names[:MOST_IDENTICAL], 2)
-    ]
-
-
 def know_twins(
     pairs: Sequence[LookAlike],
     facts: Sequence[CaseFacts],
@@ -103,25 +88,22 @@ def know_twins(
 ) -> tuple[Twins, ...]:
     """Join what is known of both cases of every pair; ``names`` are those of the classes.
 
-    Identical pairs come first, then the most alike. Masks are compared where both cases have a
-    miniature.
+    The order of ``pairs`` is kept. Masks are compared where the two are copies of one thing and
+    both cases have a miniature.
     """
     fact_of = {fact.id: fact for fact in facts}
-    merged = {frozenset((pair.a, pair.b)): pair for pair in pairs if pair.a != pair.b}
-    exact = {frozenset((pair.a, pair.b)): pair for pair in identical_pairs(looked)}
     twins = []
-    for key, pair in {**merged, **exact}.items():
-        first, second = fact_of.get(pair.a), fact_of.get(pair.b)
-        if first is None or second is None:
-            continue
-        masks, difference = _compare(pair, looked, names, identical=key in exact)
+    for pair in pairs:
+        first, second = fact_of[pair.a], fact_of[pair.b]
+        masks, difference = _compare(pair, looked, names)
         twins.append(
             Twins(
                 a=pair.a,
                 b=pair.b,
-                similarity=round(pair.similarity, 4),
+                similarity=pair.similarity,
                 how=pair.how,
-                identical=key in exact,
+                identical=pair.how == IDENTICAL,
+                copy=pair.copy,
                 groups=(first.group, second.group),
                 roles=(roles.get(pair.a), roles.get(pair.b)),
                 planned=first.role is None or second.role is None,
@@ -129,27 +111,28 @@ def know_twins(
                 difference=difference,
             )
         )
-    return tuple(sorted(twins, key=lambda twin: (not twin.identical, -twin.similarity)))
+    return tuple(twins)
 
 
 def _compare(
-    pair: LookAlike, looked: Mapping[str, Looked], names: tuple[str, ...], *, identical: bool
+    pair: LookAlike, looked: Mapping[str, Looked], names: tuple[str, ...]
 ) -> tuple[str, str]:
     a, b = looked.get(pair.a), looked.get(pair.b)
-    if a is None or b is None:
+    if a is None or b is None or not pair.copy:
         return "not compared", ""
-    if identical:
+    if pair.how == IDENTICAL:
         same = a.drawn == b.drawn
         return ("same", "") if same else ("differ", "labelled differently")
-    if a.miniature is None or b.miniature is None:
+    if a.miniature is None or b.miniature is None or pair.placement is None:
         return "not compared", ""
-    compared = compare_masks(a.miniature, b.miniature, names)
+    compared = compare_masks(a.miniature, b.miniature, pair.placement, names)
     return ("differ", compared.words) if compared.differ else ("same", "")
 
 
 def leak_findings(twins: Sequence[Twins], facts: Sequence[CaseFacts]) -> list[Finding]:
     """Return what the pairs and the declared groups and roles mean for training."""
-    findings = [*_shared_groups(facts)]
+    findings = [*_shared_groups(facts), *_of_one_kind(twins)]
+    twins = [twin for twin in twins if twin.copy]
     grouped = "group what shows the same thing (--write-manifest FILE proposes groups)"
     leaks = [t for t in twins if t.crosses_splits and not t.planned]
     if leaks:
@@ -219,6 +202,22 @@ def leak_findings(twins: Sequence[Twins], facts: Sequence[CaseFacts]) -> list[Fi
             )
         )
     return findings
+
+
+def _of_one_kind(twins: Sequence[Twins]) -> list[Finding]:
+    found = [twin for twin in twins if not twin.copy and twin.crosses_groups]
+    if not found:
+        return []
+    return [
+        Finding(
+            "look-alikes-of-one-kind",
+            f"{counted(len(found), 'pair')} of images {'looks' if len(found) == 1 else 'look'} "
+            f"alike as different things of one kind do ({_pair(found[0])}), and "
+            f"{'counts' if len(found) == 1 else 'count'} as different; if they show one thing, "
+            "group them.",
+            _sights(found),
+        )
+    ]
 
 
 def _shared_groups(facts: Sequence[CaseFacts]) -> list[Finding]:

@@ -17,7 +17,7 @@ from rareseg.data.records import Case, Classes
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
 from rareseg.quality.audit.backgrounds import Tiles, describe_background
-from rareseg.quality.audit.miniature import Miniature, shrink_case
+from rareseg.quality.audit.miniature import Miniature, shrink_mask
 from rareseg.quality.audit.placement import Alignment, measure_alignment
 from rareseg.quality.audit.shapes import Shapes, describe_shapes
 
@@ -26,13 +26,11 @@ from rareseg.quality.audit.shapes import Shapes, describe_shapes
 class Looked:
     """What one case showed.
 
-    ``pixels`` is a hash of the image's values and shape, "" where it is flat; ``drawn`` one of the
-    mask's classes. ``alignment`` is ``None`` without an outline, ``miniature`` where none was
-    asked for.
+    ``drawn`` is a hash of the mask's classes. ``alignment`` is ``None`` without an outline,
+    ``miniature`` where none was asked for.
     """
 
     id: str
-    pixels: str
     drawn: str
     shapes: Shapes
     alignment: Alignment | None
@@ -82,12 +80,11 @@ def _look(case: Case, classes: Classes, side: int, *, keep: bool, nested: bool) 
         return None
     return Looked(
         id=case.id,
-        pixels=_hash(image) if image.size and np.any(image != image.flat[0]) else "",
         drawn=_hash(labels),
         shapes=describe_shapes(labels, classes, nested=nested),
         alignment=measure_alignment(image, labels, geometry.spacing),
         tiles=describe_background(image, labels, side),
-        miniature=shrink_case(image, labels, classes.count) if keep else None,
+        miniature=shrink_mask(labels, classes.count) if keep else None,
     )
 
 

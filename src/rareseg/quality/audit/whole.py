@@ -12,6 +12,7 @@ import numpy as np
 
 from rareseg.data.files import atomic_write
 from rareseg.data.fingerprint import Fingerprint, inspect_dataset
+from rareseg.data.look_alikes import propose_groups
 from rareseg.data.records import Dataset, Role
 from rareseg.evaluation.values import Undefined, Value, ratio, value_to_json
 from rareseg.progress import Track, silent
@@ -30,7 +31,6 @@ from rareseg.quality.audit.negatives import Coverage, measure_coverage, negative
 from rareseg.quality.audit.outliers import FROM as OUTLIERS_FROM
 from rareseg.quality.audit.outliers import find_outliers
 from rareseg.quality.audit.placement import Misplaced, find_misplaced
-from rareseg.quality.look_alikes import LookAlike, find_look_alikes, propose_groups
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,12 @@ def audit_dataset(
         {case.id: case for case in reversed(dataset.cases) if case.id in readable}.values()
     )
     sound = replace(dataset, cases=tuple(reversed(cases)))
-    pairs = find_look_alikes(sound, jobs=jobs, track=track)
+    pairs = fingerprint.look_alikes
     looked = look_at(
         sound.cases,
         classes,
         side=_side(fingerprint),
-        small={name for pair in pairs for name in (pair.a, pair.b)},
+        small={name for pair in pairs if pair.copy for name in (pair.a, pair.b)},
         nested=dataset.regions is not None,
         jobs=jobs,
         track=track,
@@ -169,12 +169,11 @@ def audit_dataset(
         *find_outliers(facts, looked),
     ]
     marked = (replace(found, allowed=found.name in allowed) for found in findings)
-    exact = [twin for twin in twins if twin.identical and twin.how == "identical"]
     return Audit(
         fingerprint=fingerprint,
         findings=in_order(marked),
         twins=twins,
-        groups=propose_groups(sound.cases, [*pairs, *map(_as_pair, exact)]),
+        groups=propose_groups(sound.cases, pairs),
         regions=_regions(fingerprint, looked),
         coverages=coverages,
         outlines=outlines,
@@ -215,10 +214,6 @@ def _skipped(
         names = ("group-in-two-splits", "leak-across-splits")
         skipped |= dict.fromkeys(names, "no split is declared")
     return skipped
-
-
-def _as_pair(twin: Twins) -> LookAlike:
-    return LookAlike(twin.a, twin.b, twin.similarity, twin.how)
 
 
 def _problem_findings(fingerprint: Fingerprint) -> list[Finding]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from rareseg.quality.look_alikes.portraits import F32, GRID, SHORTEST, Portrait, Symmetry, resize
-from rareseg.quality.look_alikes.portraits import transform as apply_symmetry
+from rareseg.data.look_alikes.portraits import F32, GRID, SHORTEST, Portrait, Symmetry, resize
+from rareseg.data.look_alikes.portraits import transform as apply_symmetry
 
 LEAST_OVERLAP = 0.5
 """How much of the smaller picture has to lie on the other."""
@@ -31,17 +31,36 @@ FINER_SCALES = (0.975, 1.025)
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where the second of two images lies on the first, whatever their sizes.
+
+    Its axes (y, x of photographs, z, y, x of volumes) are exchanged by ``order``, as in
+    ``np.transpose``, and then turned round along ``flips``; it then fills the box from ``low`` to
+    ``high``, in shares of the first image's sides, which may reach beyond [0, 1].
+    """
+
+    order: tuple[int, ...]
+    flips: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @classmethod
+    def same(cls, dimension: int) -> Placement:
+        """Return that of two images that cover each other."""
+        return cls(tuple(range(dimension)), (), (0.0,) * dimension, (1.0,) * dimension)
+
+
+@dataclass(frozen=True)
 class Fit:
     """How the second of two portraits lies best on the first.
 
-    ``similarity`` is the correlation over their overlap. The second, transformed by ``symmetry``,
-    turned round along all axes where ``reversed_`` says so, and scaled by ``scale``, lies
-    ``shift`` pixels of the picture (y, x or z, y, x) farther on.
+    ``similarity`` is the correlation over their overlap. The second is scaled by ``scale`` and
+    lies ``shift`` pixels of the picture (y, x or z, y, x) farther on, which ``placement`` says in
+    shares of the first.
     """
 
     similarity: float
-    symmetry: Symmetry
-    reversed_: bool
+    placement: Placement
     scale: float
     shift: tuple[int, ...]
 
@@ -66,12 +85,31 @@ def lay(first: Portrait, others: Sequence[tuple[Portrait, Symmetry]], *, clear: 
     for (similarity, reversed_, scale, shift), picture, (_, symmetry) in zip(
         best, pictures, others, strict=True
     ):
+        base = _shrunk(first.values, min(1.0, 1.0 / scale))
+        laid = _shrunk(picture, min(1.0, scale))
         if similarity >= HINT:
-            base = _shrunk(first.values, min(1.0, 1.0 / scale))
-            laid = _shrunk(picture, min(1.0, scale))
             similarity = _between_pixels(base, np.flip(laid) if reversed_ else laid, shift)
-        fits.append(Fit(similarity, symmetry, reversed_, scale, shift))
+        placement = _place(base.shape, laid.shape, symmetry, shift, reversed_=reversed_)
+        fits.append(Fit(similarity, placement, scale, shift))
     return fits
+
+
+def _place(
+    base: tuple[int, ...],
+    laid: tuple[int, ...],
+    symmetry: Symmetry,
+    shift: tuple[int, ...],
+    *,
+    reversed_: bool,
+) -> Placement:
+    """Return a placement from shapes and the shift in pixels of one common scale."""
+    order, turned = symmetry
+    return Placement(
+        order=order,
+        flips=tuple(axis for axis in range(len(base)) if (axis in turned) != reversed_),
+        low=tuple(round(-s / n, 4) for n, s in zip(base, shift, strict=True)),
+        high=tuple(round((m - s) / n, 4) for n, m, s in zip(base, laid, shift, strict=True)),
+    )
 
 
 _Found = tuple[float, bool, float, tuple[int, ...]]

@@ -19,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from rareseg.data.formats import read_image
-from rareseg.data.records import Case, Image
-from rareseg.errors import ReadError
+from rareseg.data.records import Image
 
 F32 = NDArray[np.float32]
 
@@ -66,15 +64,7 @@ class Portrait:
         return self.picture * np.float32(STEP)
 
 
-def portray(case: Case) -> Portrait | None:
-    """Read a case and return its portrait; ``None`` where it cannot be read or shows nothing."""
-    try:
-        return portray_image(read_image(case.images))
-    except ReadError:
-        return None
-
-
-def portray_image(image: Image) -> Portrait | None:
+def portray(image: Image) -> Portrait | None:
     """Return the portrait of an image (channel, z, y, x); ``None`` where it has no structure.
 
     Channels are brought to one mean and deviation and averaged, the first with the largest weight
@@ -102,6 +92,9 @@ def portray_image(image: Image) -> Portrait | None:
 
 def resize(array: NDArray[np.generic], shape: Sequence[int]) -> F32:
     """Return an array of any number of axes at another ``shape``, averaged where it shrinks."""
+    if array.ndim > 2:
+        # Plane by plane, so that no whole volume is held as float32 or with its axes exchanged.
+        array = np.stack([resize(plane, shape[1:]) for plane in array])
     result = np.asarray(array, np.float32)
     # The axis that shrinks most goes first, so that the others have less to do.
     for axis in sorted(range(result.ndim), key=lambda a: shape[a] / result.shape[a]):

@@ -10,8 +10,9 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from rareseg.data.dataset import open_dataset
+from rareseg.data.fingerprint import inspect_dataset
+from rareseg.data.look_alikes import LookAlike, propose_groups
 from rareseg.data.records import Case
-from rareseg.quality.look_alikes.pairs import LookAlike, find_look_alikes, propose_groups
 
 DATA = os.environ.get("RARESEG_DATA")
 T = PIL.Image.Transpose
@@ -57,7 +58,7 @@ def save(folder, name, picture, **options):
 
 
 def search(cases):
-    return find_look_alikes(open_dataset(list(cases)), jobs=1)
+    return inspect_dataset(open_dataset(list(cases)), jobs=1).look_alikes
 
 
 def pairs(found):
@@ -72,7 +73,7 @@ def plates(tmp_path_factory):
 
 
 CHANGES = {
-    "same": (lambda p: p, "as they are"),
+    "same": (lambda p: p, "identical"),
     "darker": (grey(lambda v: v * 0.4), "as they are"),
     "overexposed": (grey(lambda v: v * 1.5), "as they are"),
     "gamma": (grey(lambda v: v**2), "as they are"),
@@ -199,9 +200,10 @@ def test_the_same_cases_give_the_same_pairs(plates, tmp_path):
         for k in range(4)
     ]
     cases = open_dataset([*plates, *copies])
-    once = find_look_alikes(cases, jobs=1)
+    once = inspect_dataset(cases, jobs=1).look_alikes
     assert len(once) == 4
-    assert find_look_alikes(cases, jobs=2) == once
+    assert inspect_dataset(cases, jobs=2).look_alikes == once
+    assert search(reversed(cases.cases)) == once
 
 
 def test_progress_is_told(plates):
@@ -211,8 +213,7 @@ def test_progress_is_told(plates):
         heard[description] = total
         return iter(items)
 
-    find_look_alikes(open_dataset(plates[:3]), jobs=1, track=track)
-    assert heard["Making small pictures"] == 3
+    inspect_dataset(open_dataset(plates[:3]), jobs=1, track=track)
     assert heard["Laying pairs on each other"] > 0
 
 
@@ -285,10 +286,17 @@ def test_a_slice_is_not_held_against_its_volume(brains, tmp_path):
     assert search([*brains, Case("slice", (tmp_path / "slice.npy",), None)]) == ()
 
 
+def linked(a, b, *, copy=True):
+    return LookAlike(a, b, 0.9, "as they are", copy, None)
+
+
 def test_groups_are_united_wherever_a_chain_of_pairs_links_them():
     groups = {"a": "p1", "b": "p1", "c": "p2", "d": None, "e": None, "f": "p3", "g": None}
     cases = [Case(name, (), None, group) for name, group in groups.items()]
-    links = [LookAlike(*pair, 0.9, "as they are") for pair in (("b", "d"), ("c", "d"), ("e", "g"))]
+    links = [
+        LookAlike(*pair, 0.9, "as they are", True, None)
+        for pair in (("b", "d"), ("c", "d"), ("e", "g"))
+    ]
     assert propose_groups(cases, links) == {
         "a": "p1+p2",
         "b": "p1+p2",
@@ -298,6 +306,12 @@ def test_groups_are_united_wherever_a_chain_of_pairs_links_them():
         "f": "p3",
         "g": "e",
     }
+
+
+def test_different_things_of_one_kind_are_not_united():
+    cases = [Case(name, (), None) for name in "abc"]
+    links = [linked("a", "b", copy=False), linked("b", "c")]
+    assert propose_groups(cases, links) == {"a": "a", "b": "b", "c": "b"}
 
 
 def test_without_pairs_groups_stay_and_the_others_are_alone():
@@ -314,7 +328,7 @@ def test_a_made_name_never_takes_that_of_another_group():
         Case("z", (), None, "b"),
         Case("w", (), None, "a+b"),
     ]
-    proposed = propose_groups(cases, [LookAlike("y", "z", 0.9, "as they are")])
+    proposed = propose_groups(cases, [linked("y", "z")])
     assert proposed["x"] == "p1"
     assert proposed["w"] == "a+b"
     assert proposed["y"] == proposed["z"]
@@ -323,7 +337,7 @@ def test_a_made_name_never_takes_that_of_another_group():
 
 def test_a_name_made_of_many_stays_short():
     cases = [Case(str(k), (), None, f"p{k}") for k in range(6)]
-    links = [LookAlike(str(k), str(k + 1), 0.9, "as they are") for k in range(5)]
+    links = [linked(str(k), str(k + 1)) for k in range(5)]
     assert set(propose_groups(cases, links).values()) == {"p0+5 more"}
 
 
@@ -335,7 +349,7 @@ def test_photographs_of_one_magnetic_tile_are_found():
     wanted = sorted({case.group for case in cases})[::4]
     cases = [case for case in cases if case.group in wanted]
     group = {case.id: case.group for case in cases}
-    found = find_look_alikes(open_dataset(cases))
+    found = inspect_dataset(open_dataset(cases)).look_alikes
     right = sum(group[pair.a] == group[pair.b] for pair in found)
     same = sum(group[a] == group[b] for a in group for b in group if a < b)
     assert right / len(found) >= 0.95
@@ -347,4 +361,4 @@ def test_photographs_of_one_magnetic_tile_are_found():
 @pytest.mark.parametrize("name", ["crackforest", "hippocampus", "brats2013"])
 def test_roads_and_brains_are_similar_and_no_copies(name):
     dataset = open_dataset(Path(DATA) / name)
-    assert find_look_alikes(open_dataset(dataset.cases[:60])) == ()
+    assert inspect_dataset(open_dataset(dataset.cases[:60])).look_alikes == ()

@@ -12,17 +12,22 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import stats
 
-from rareseg.quality.look_alikes.portraits import F32, Portrait, Symmetry, reorder, symmetries
+from rareseg.data.look_alikes.portraits import F32, Portrait, Symmetry, reorder, symmetries
 
 NEIGHBOURS = 16
 """How many of the closest (case, symmetry) are looked at, for every case."""
 COMPONENTS = 64
-LEAST_CLOSE = 0.35
-"""Cosine of two spectra below which a pair is not looked at."""
+UNRELATED = 1 / 3
+"""How many (case, symmetry) that have nothing to do with it are looked at for every case.
+
+It gives the cosine of two spectra below which a pair is not looked at: that of unrelated spectra
+has a deviation of 1/8 in 64 components. It is 0.40 among 150 cases and 0.56 among 20,000; copies
+shifted by 10 % reach 0.58 and more.
+"""
 _SAMPLE = 2000
-_BLOCK = 256
+_BLOCK = 64
 
 Candidate = tuple[int, int, Symmetry]
 """Two positions, the first smaller, and how the second may have to be transformed."""
@@ -43,8 +48,12 @@ class Spectra:
         basis = (components[:COMPONENTS][kept] / np.sqrt(sizes[:COMPONENTS][kept])[:, None]).T
         self.variants: list[F32] = []
         for order in orders:
-            rows = raw[:, :, order].reshape(len(raw), -1).astype(np.float32)
-            along = (rows - mean) @ basis
+            along = np.concatenate(
+                [
+                    (block[:, :, order].reshape(len(block), -1).astype(np.float32) - mean) @ basis
+                    for block in np.array_split(raw, -(-len(raw) // _SAMPLE))
+                ]
+            )
             length = np.linalg.norm(along, axis=1, keepdims=True)
             self.variants.append(np.asarray(along / np.maximum(length, 1e-12), np.float32))
 
@@ -56,21 +65,21 @@ class Spectra:
         n = len(self.variants[0])
         if n <= NEIGHBOURS:
             return [(i, j, s) for i, j in combinations(range(n), 2) for s in self.symmetries]
+        share = UNRELATED / (n * len(self.variants))
+        least = float(stats.norm.isf(share)) / np.sqrt(COMPONENTS)
         found: set[tuple[int, int, int]] = set()
         for start in range(0, n, _BLOCK):
             rows = np.arange(start, min(n, start + _BLOCK))
-            close = np.stack([self.variants[0][rows] @ v.T for v in self.variants], 1)
-            close[np.arange(len(rows)), :, rows] = -1.0
-            close = close.reshape(len(rows), -1)
-            best = np.argpartition(-close, NEIGHBOURS, 1)[:, :NEIGHBOURS]
-            near = np.take_along_axis(close, best, 1) >= LEAST_CLOSE
-            which, other = np.divmod(best, n)
-            for i, j, s in zip(
-                np.repeat(rows, near.sum(1)).tolist(),
-                other[near].tolist(),
-                which[near].tolist(),
-                strict=True,
-            ):
+            close = np.concatenate([self.variants[0][rows] @ v.T for v in self.variants], 1)
+            for variant in range(len(self.variants)):
+                close[np.arange(len(rows)), variant * n + rows] = -1.0
+            row, column = np.nonzero(close >= least)
+            order = np.lexsort((column, -close[row, column], row))
+            row, column = row[order], column[order]
+            rank = np.arange(len(row)) - np.searchsorted(row, row)
+            row, column = row[rank < NEIGHBOURS], column[rank < NEIGHBOURS]
+            which, other = np.divmod(column, n)
+            for i, j, s in zip((row + start).tolist(), other.tolist(), which.tolist(), strict=True):
                 # Each symmetry undoes itself, but for a turn round all axes, which is not told.
                 found.add((min(i, j), max(i, j), s))
         return [(i, j, self.symmetries[s]) for i, j, s in sorted(found)]
@@ -79,19 +88,3 @@ class Spectra:
         """Return the symmetry in which the spectrum of ``j`` is closest to that of ``i``."""
         close: list[float] = [float(self.variants[0][i] @ v[j]) for v in self.variants]
         return self.symmetries[int(np.argmax(close))]
-
-
-def clusters(count: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.int_]:
-    """Return for each of ``count`` members the smallest member that pairs link it with."""
-    parent = list(range(count))
-
-    def root(k: int) -> int:
-        while parent[k] != k:
-            parent[k] = parent[parent[k]]
-            k = parent[k]
-        return k
-
-    for i, j in pairs:
-        a, b = sorted((root(i), root(j)))
-        parent[b] = a
-    return np.array([root(k) for k in range(count)], np.int_)
