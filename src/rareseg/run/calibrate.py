@@ -22,9 +22,7 @@ from rareseg.decision.prevalence import (
     PredictiveValues,
     calls_at,
     estimate_prevalence,
-    fit_presence,
     predictive_values,
-    prevalence_interval,
 )
 from rareseg.errors import DataError, UsageError
 from rareseg.evaluation.component_storage import load_components
@@ -100,10 +98,11 @@ def calibrate(
     as they are, since the order of scores does.
 
     ``prevalence`` is the share of positive images where the model will work; or it is estimated
-    from the ``unlabelled`` images (a file, a folder or a data set) by Saerens' EM on the image
-    score of each. With either the scores are fitted for that prevalence, and predictive values are
-    told of the point in use, on the test cases
-    where they were scored, else on the select cases. Writes ``calibration.json`` into the run.
+    from the ``unlabelled`` images (a file, a folder or a data set), as
+    :func:`rareseg.decision.prevalence.estimate_prevalence` does, or it is told why it cannot be.
+    With either the scores are fitted for that prevalence, and predictive values are told of the
+    point in use, on the test cases where they were scored, else on the select cases. Writes
+    ``calibration.json`` into the run.
 
     Raises :class:`UsageError` for an unknown region, for a prevalence outside [0, 1] or beside
     unlabelled images, :class:`RunError` for a folder that is no finished run and :class:`DataError`
@@ -122,32 +121,29 @@ def calibrate(
     regions = asked_regions(bundle.classes.regions, region)
     select = select_tables(folder, bundle, device=device, track=track)
     image_scores: dict[str, list[float]] = {}
+    image_groups: list[str | None] = []
     if unlabelled is not None:
-        image_scores = _image_scores(Predictor(bundle, device=device), Path(unlabelled), track)
+        image_scores, image_groups = _image_scores(
+            Predictor(bundle, device=device), Path(unlabelled), track
+        )
     judged, role = _judged(folder, select)
     found = {}
     for name in regions:
         prior, why = _sampled_prior(bundle, name)
-        stated, source = _prevalence(select[0], name, prevalence, image_scores.get(name))
+        point = bundle.points.get(name)
+        confidence = 0.95 if point is None else JOINT
+        stated, known, source = _prevalence(
+            select[0], name, prevalence, image_scores.get(name), image_groups, confidence
+        )
         fitted_for = stated if is_defined(stated) and 0.0 < stated < 1.0 else None
         calibration = calibrate_scores(
             select[0], region=name, sampled_prior=prior, prevalence=fitted_for
         )
         lines = [f"{calibration.sentence}{why}{_whose(bundle)}."]
-        point = bundle.points.get(name)
         if point is not None:
             lines.append(_cut_sentence(point, calibration))
         predictive = None
         if source:
-            known = (stated, stated)
-            if name in image_scores:
-                known = prevalence_interval(
-                    select[0],
-                    image_scores[name],
-                    region=name,
-                    generator=np.random.default_rng(0),
-                    confidence=0.95 if point is None else JOINT,
-                )
             lines.append(_prevalence_sentence(name, stated, known, source, select[0]))
             if point is not None and is_defined(stated):
                 table = judged[1] if point.smallest_component > 1 else judged[0]
@@ -184,8 +180,10 @@ def _sampled_prior(bundle: Bundle, region: str) -> tuple[float | None, str]:
     return inside / total, ""
 
 
-def _image_scores(predictor: Predictor, images: Path, track: Track) -> dict[str, list[float]]:
-    """Return the image score of every image, by region."""
+def _image_scores(
+    predictor: Predictor, images: Path, track: Track
+) -> tuple[dict[str, list[float]], list[str | None]]:
+    """Return the image score of every image, by region, and the images' groups."""
     bundle = predictor.bundle
     cases = open_images(images, channels=bundle.trained["files_per_case"])
     found: dict[str, list[float]] = {region: [] for region in bundle.classes.regions}
@@ -197,7 +195,7 @@ def _image_scores(predictor: Predictor, images: Path, track: Track) -> dict[str,
         for region, score in region_scores(said.probabilities, bundle.classes).items():
             top = float(score.max(initial=0.0))
             found[region].append(image_score(top, said.presence_of(region)))
-    return found
+    return found, [case.group for case in cases]
 
 
 def _judged(
@@ -226,18 +224,29 @@ def _whose(bundle: Bundle) -> str:
 
 
 def _prevalence(
-    table: ScoreTable, region: str, stated: float | None, image_scores: list[float] | None
-) -> tuple[Value, str]:
-    """Return the prevalence and how it is known; "" where none was asked for."""
+    table: ScoreTable,
+    region: str,
+    stated: float | None,
+    image_scores: list[float] | None,
+    groups: list[str | None],
+    confidence: float,
+) -> tuple[Value, tuple[Value, Value], str]:
+    """Return the prevalence, its interval and how it is known; "" where none was asked for."""
     if stated is not None:
-        return stated, "stated"
+        return stated, (stated, stated), "stated"
     if image_scores is None:
-        return Undefined("not asked for"), ""
+        none = Undefined("not asked for")
+        return none, (none, none), ""
+    found = estimate_prevalence(
+        table,
+        image_scores,
+        region=region,
+        groups=groups,
+        generator=np.random.default_rng(0),
+        confidence=confidence,
+    )
     source = f"estimated from {len(image_scores)} unlabelled images"
-    presence = fit_presence(table, region=region)
-    if isinstance(presence, Undefined):
-        return Undefined(f"the select cases tell nothing: {presence.reason}"), source
-    return estimate_prevalence(image_scores, presence), source
+    return found.value, (found.low, found.high), source
 
 
 def _predict_values(
@@ -274,14 +283,17 @@ def _prevalence_sentence(
     region: str, stated: Value, known: tuple[Value, Value], source: str, table: ScoreTable
 ) -> str:
     """Return the prevalence, how far it is known, and that of the cases behind the fit."""
-    low, high = (format_value(end) for end in known)
-    span = f", interval {low} to {high}" if is_defined(known[0]) and low != high else ""
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
     n_positive = sum(row.n_inside > 0 for row in rows)
-    return (
-        f"{region}: prevalence {format_value(stated)} ({source}{span}); of the "
-        f"{_role_of(table)} cases {n_positive} of {len(rows)} are positive."
-    )
+    here = f"of the {_role_of(table)} cases {n_positive} of {len(rows)} are positive"
+    if isinstance(stated, Undefined):
+        asked = source.removeprefix("estimated from ")
+        return (
+            f"{region}: the prevalence cannot be estimated from {asked}: {stated.reason}; {here}."
+        )
+    low, high = known
+    span = f", interval {format_value(low)} to {format_value(high)}" if low != high else ""
+    return f"{region}: prevalence {format_value(stated)} ({source}{span}); {here}."
 
 
 def _predictive_sentence(found: PredictiveValues, role: str) -> str:
