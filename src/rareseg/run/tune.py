@@ -236,6 +236,8 @@ def describe_choice(choice: Choice) -> list[str]:
     """Return what was chosen, what is known of it, and one line for every point of the frontier."""
     found = choice.found
     lines = [describe(found)]
+    if choice.one_bin is not None:
+        lines.append(f"  {found.region}: {choice.one_bin.sentence}.")
     if isinstance(found, OperatingPoint) and found.objective != BY_HAND:
         best = "the value there" if found.evidence is not None else "the largest value"
         lines.append(f"  {best}: {format_value(found.value)} for {found.objective}")

@@ -44,6 +44,7 @@ from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.intervals import count_groups, group_numbers
 from rareseg.evaluation.metrics import occurring_bins
+from rareseg.evaluation.one_bin import OneBin, find_one_bin
 from rareseg.evaluation.scores import CaseScores, ScoreTable
 from rareseg.evaluation.values import Undefined, Value
 
@@ -55,10 +56,14 @@ SILENCE_MARGIN = 0.01
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for a region, and the frontier: what can be had instead."""
+    """What was chosen for a region, and the frontier: what can be had instead.
+
+    ``one_bin`` is known where the scores hardly differ, so that every threshold takes all or none.
+    """
 
     found: OperatingPoint | Infeasible
     frontier: Frontier
+    one_bin: OneBin | None = None
 
 
 def choose_operating_point(
@@ -131,7 +136,8 @@ def choose_with_frontier(
         return Choice(Infeasible(region, _out_of_reach(problem)), Frontier())
     found = _point_of(problem, best, region=region, goal=goal, role=role, evidence=evidence)
     candidates = candidates_near(problem, best, Frontier.measures(table))
-    return Choice(found, frontier_of(problem, candidates, chosen=found))
+    one_bin = find_one_bin(table, region=region) if isinstance(table, ScoreTable) else None
+    return Choice(found, frontier_of(problem, candidates, chosen=found), one_bin)
 
 
 def usual_sizes(table: ComponentTable, region: str) -> tuple[int, ...]:
