@@ -1,10 +1,13 @@
-"""Do 95 % intervals cover 95 %, and how often does a row win that is no better?
+"""Do 95 % intervals cover what they say, and how often does a row win that is no better?
 
 * coverage: means of images in groups, of values like dice (also where a third of the groups is
   missed altogether, and where most values are low) and of counts; the jackknife that rareseg
   prints, and a percentile bootstrap over groups of the same images;
 * winners: two rows that are equal in truth, four columns, some trainings each: how often one of
-  the columns names a winner, and how often a row that is 0.05 better in all is one.
+  the columns names a winner, and how often a row that is 0.05 better in all is one;
+* prevalence: the share of positive images, estimated from unlabelled ones: how often the interval
+  holds it, how often there is none, how often a drift is told where there is none, and where the
+  negative images score half a standard deviation higher than the labelled ones.
 
     python benchmarks/intervals.py [--trials 1000] [--only coverage]
 """
@@ -13,14 +16,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
+from rareseg.decision.image_sample import ImageSample, mixture_p_value
+from rareseg.decision.prevalence import DRIFTED, estimate_prevalence
 from rareseg.evaluation.comparison import Headline
 from rareseg.evaluation.contest import hold_contest
 from rareseg.evaluation.jackknife import Scale, mean_interval
+from rareseg.evaluation.scores import CaseScores, ScoreTable, score_case
 from rareseg.evaluation.values import is_defined
 
 Floats = NDArray[np.float64]
@@ -130,13 +138,94 @@ def winners(trials: int) -> Iterator[str]:
                 )
 
 
+IMAGES_PER_GROUP = 4
+DRIFT = 0.5
+
+
+def image_scores(
+    rng: np.random.Generator, positive: NDArray[np.bool_], per_group: int, apart: float
+) -> Floats:
+    """Return image scores whose log-odds are normal, of unit spread, ``apart`` between the kinds.
+
+    ``positive`` (n,) is of whole groups; images of a group share half of their variance.
+    """
+    own = rng.normal(size=len(positive))
+    if per_group > 1:
+        shared = np.repeat(rng.normal(size=len(positive) // per_group), per_group)
+        own = (own + shared) / np.sqrt(2.0)
+    return np.asarray(expit(own + apart * positive - apart / 2))
+
+
+def labelled_table(scores: Floats, positive: NDArray[np.bool_], per_group: int) -> ScoreTable:
+    """Return a table of cases with these image scores."""
+    kinds = [score_case([0.0], [inside], case_id="c", region="r") for inside in (0, 1)]
+    return ScoreTable(
+        tuple(
+            replace(
+                kinds[int(own)], case_id=f"c{i:04d}", group=f"g{i // per_group}", top=float(top)
+            )
+            for i, (top, own) in enumerate(zip(scores, positive, strict=True))
+        )
+    )
+
+
+def sample_of(rows: list[CaseScores]) -> ImageSample:
+    """Return the image scores of cases with their groups."""
+    return ImageSample.of([row.image_score for row in rows], [row.group for row in rows])
+
+
+def prevalences(trials: int) -> Iterator[str]:
+    """Yield how the prevalence from unlabelled images fares, by world."""
+    yield (
+        "| images a group | apart | prevalence | groups labelled + and −, unlabelled | covered "
+        "| width | no answer | drift told without one | with one |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
+    worlds = [
+        (per_group, apart, share, sizes)
+        for per_group, all_apart in ((1, (0.5, 1.5, 2.0, 3.0, 4.0)), (IMAGES_PER_GROUP, (2.0, 4.0)))
+        for apart in all_apart
+        for share in (0.02, 0.2)
+        for sizes in ((15, 40, 100), (60, 150, 500))
+    ]
+    for per_group, apart, share, (n_positive, n_negative, n_unlabelled) in worlds:
+        rng = np.random.default_rng(0)
+        covered, widths, told, drifted = [], [], [], []
+        for _ in range(trials):
+            positive = np.repeat(np.arange(n_positive + n_negative) < n_positive, per_group)
+            scores = image_scores(rng, positive, per_group, apart)
+            table = labelled_table(scores, positive, per_group)
+            holds = np.repeat(rng.random(n_unlabelled) < share, per_group)
+            new = image_scores(rng, holds, per_group, apart)
+            groups = [f"u{i // per_group}" for i in range(len(new))]
+            found = estimate_prevalence(
+                table, new.tolist(), region="r", groups=groups, generator=rng
+            )
+            if is_defined(found.low) and is_defined(found.high):
+                covered.append(found.low <= share <= found.high)
+                widths.append(found.high - found.low)
+            kinds = [sample_of([row for row in table if row.n_inside == n]) for n in (1, 0)]
+            brighter = expit(np.log(new / (1 - new)) + DRIFT * ~holds)
+            for seen, images in ((told, new), (drifted, brighter)):
+                p = mixture_p_value(ImageSample.of(images, groups), *kinds)
+                seen.append(p < DRIFTED)
+        yield (
+            f"| {per_group} | {apart:g} | {share:g} | {n_positive} + {n_negative}, {n_unlabelled} "
+            f"| {np.mean(covered):.1%} | {np.mean(widths):.2f} | {1 - len(covered) / trials:.0%} "
+            f"| {np.mean(told):.1%} | {np.mean(drifted):.0%} |"
+        )
+
+
+TABLES = {"coverage": coverage, "winners": winners, "prevalence": prevalences}
+
+
 def main() -> None:
     """Print the tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--only", choices=("coverage", "winners"))
+    parser.add_argument("--only", choices=tuple(TABLES))
     given = parser.parse_args()
-    for name, table in (("coverage", coverage), ("winners", winners)):
+    for name, table in TABLES.items():
         if given.only in (None, name):
             for line in table(given.trials):
                 print(line, flush=True)

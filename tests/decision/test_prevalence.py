@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from rareseg.decision.log_odds import log_odds
 from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.decision.prevalence import (
     Call,
-    Presence,
-    _likeliest_share,
+    _rates,
     calls_at,
     calls_of,
     estimate_prevalence,
-    fit_presence,
     predictive_values,
-    prevalence_interval,
-    shifted_prior,
 )
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.bins import bin_edges
@@ -26,7 +23,7 @@ from rareseg.evaluation.cases import measure_case
 from rareseg.evaluation.component_table import GRID, ComponentTable, components_of_case
 from rareseg.evaluation.intervals import clopper_pearson
 from rareseg.evaluation.scores import ScoreTable, score_case
-from rareseg.evaluation.values import Undefined
+from rareseg.evaluation.values import Undefined, is_defined
 
 
 def images(n, share, seed):
@@ -36,128 +33,129 @@ def images(n, share, seed):
     return labels, expit(rng.normal(3.0 * labels - 1.5, 1.0))
 
 
+KINDS = [score_case([1e-4], [inside], case_id="c", region="r", role="select") for inside in (0, 1)]
+
+
 def table_of(labels, tops):
     return ScoreTable(
         tuple(
-            score_case(
-                np.array([1e-4, top], np.float32),
-                np.array([0, int(label)], np.uint8),
-                case_id=f"c{i:04d}",
-                region="r",
-                group=f"g{i}",
-                role="select",
-            )
+            replace(KINDS[int(label)], case_id=f"c{i:04d}", group=f"g{i}", top=float(top))
             for i, (label, top) in enumerate(zip(labels, tops, strict=True))
         )
     )
 
 
-class TestPresence:
-    def test_the_known_likelihood_ratio_is_found(self):
-        labels, tops = images(2000, 0.4, 0)
-        found = fit_presence(table_of(labels, tops), region="r")
-        assert isinstance(found, Presence)
-        # Two normals of equal spread: log-odds of presence = 3·x + logit of the share.
-        assert found.slope == pytest.approx(3.0, abs=0.3)
-        assert found.bias == pytest.approx(logit(0.4), abs=0.2)
-        assert found.prevalence == pytest.approx(labels.mean())
-        assert found.probabilities(tops).mean() == pytest.approx(labels.mean(), abs=2e-3)
-
-    @pytest.mark.parametrize("label", [True, False])
-    def test_without_both_kinds_it_is_undefined(self, label):
-        found = fit_presence(table_of([label] * 3, [0.2, 0.5, 0.9]), region="r")
-        assert found == Undefined("no negative case" if label else "no positive case")
-
-    def test_tops_of_0_and_1(self):
-        found = fit_presence(table_of([False, True] * 5, [0.0, 1.0] * 5), region="r")
-        assert isinstance(found, Presence)
-        assert np.isfinite(found.probabilities([0.0, 1.0])).all()
+def estimated(table, tops, *, seed=0, groups=None):
+    return estimate_prevalence(
+        table, list(tops), region="r", groups=groups, generator=np.random.default_rng(seed)
+    )
 
 
 class TestPrevalence:
-    @pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9])
-    def test_a_known_shift_is_estimated(self, share):
-        found = fit_presence(table_of(*images(2000, 0.4, 1)), region="r")
-        assert isinstance(found, Presence)
-        estimates = []
-        for seed in range(20):
-            labels, tops = images(500, share, 100 + seed)
-            estimates.append(estimate_prevalence(tops, found) - labels.mean())
-        assert abs(np.mean(estimates)) < 0.02
-        assert np.std(estimates) < 0.05
+    @pytest.mark.parametrize("share", [0.02, 0.2, 0.9])
+    @pytest.mark.parametrize("n", [60, 300])
+    def test_the_interval_covers_the_truth(self, share, n):
+        """A small version of `benchmarks/intervals.py --only prevalence`."""
+        found = [
+            estimated(table_of(*images(n, 0.4, 2 * seed)), images(2 * n, share, 2 * seed + 1)[1])
+            for seed in range(50)
+        ]
+        found = [one for one in found if is_defined(one.value)]
+        assert len(found) > 42
+        assert all(one.low <= one.value <= one.high for one in found)
+        # Of 43 intervals that cover 95 %, fewer than 85 % do in one of 200 such samples.
+        assert np.mean([one.low <= share <= one.high for one in found]) >= 0.85
+        assert np.mean([one.high - one.low for one in found]) < (0.4 if n == 60 else 0.2)
 
-    def test_its_interval_covers_the_truth_and_ends_where_em_does(self):
-        covered = 0
-        for seed in range(40):
-            table = table_of(*images(150, 0.4, 500 + seed))
-            _, tops = images(200, 0.15, 900 + seed)
-            low, high = prevalence_interval(
-                table, tops, region="r", generator=np.random.default_rng(seed), resamples=100
-            )
-            covered += low <= 0.15 <= high
-            presence = fit_presence(table, region="r")
-            odds = presence.slope * log_odds(tops) + presence.bias - logit(presence.prevalence)
-            assert _likeliest_share(odds) == pytest.approx(
-                estimate_prevalence(tops, presence), abs=1e-3
-            )
-        assert covered >= 34
-        nothing = prevalence_interval(table, [], region="r", generator=np.random.default_rng(0))
-        assert isinstance(nothing[0], Undefined)
-
-    def test_counting_alarms_would_be_wrong_where_em_is_right(self):
-        found = fit_presence(table_of(*images(2000, 0.5, 2)), region="r")
-        assert isinstance(found, Presence)
-        labels, tops = images(4000, 0.05, 3)
-        counted = float((found.probabilities(tops) > 0.5).mean())
-        estimated = estimate_prevalence(tops, found)
-        assert abs(estimated - labels.mean()) < 0.01 < abs(counted - labels.mean())
-
-    def test_scores_that_say_nothing_leave_the_prior(self):
-        found = Presence("r", 2.0**-10, float(logit(0.3)), 30, 70)
-        assert estimate_prevalence([0.5] * 50, found) == pytest.approx(0.3, abs=1e-6)
-
-    def test_no_image_is_undefined(self):
-        assert estimate_prevalence([], Presence("r", 1.0, 0.0, 1, 1)) == Undefined(
-            "no unlabelled image"
+    def test_by_hand(self):
+        """8 of 10 positives and 1 of 10 negatives are called, and 24 of 100 unlabelled images."""
+        labels = np.repeat([True, False], 10)
+        tops = [0.9] * 8 + [0.1] * 2 + [0.9] + [0.1] * 9
+        found = estimated(table_of(labels, tops), [0.9] * 24 + [0.1] * 76)
+        assert found.value == pytest.approx((0.24 - 0.1) / (0.8 - 0.1))
+        rng = np.random.default_rng(5)
+        s, f, q = (
+            rng.beta(k + 0.5, n - k + 0.5, 200_000) for k, n in ((8, 10), (1, 10), (24, 100))
         )
+        expected = np.clip(np.quantile((q - f) / (s - f), [0.025, 0.975]), 0, 1)
+        assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.03)
+        assert (found.n_cases, found.n_groups) == (100, 100)
+        assert found.method.endswith("assumes independent images")
 
+    def test_counting_alarms_would_be_wrong(self):
+        table = table_of(*images(2000, 0.5, 2))
+        labels, tops = images(4000, 0.05, 3)
+        assert abs(estimated(table, tops).value - labels.mean()) < 0.02
+        assert abs((tops > 0.5).mean() - labels.mean()) > 0.05
 
-class TestSaerens:
-    def test_the_answer_is_a_fixed_point_of_largest_likelihood(self):
+    def test_images_of_one_group_count_once(self):
+        labels, tops = images(40, 0.5, 0)
+        new = images(50, 0.3, 1)[1]
+        once = estimated(table_of(labels, tops), new, groups=[f"u{i}" for i in range(50)])
+        known = [f"u{i}" for i in np.repeat(range(50), 6)]
+        again = estimated(table_of(labels, tops), np.repeat(new, 6), groups=known)
+        assert (again.value, again.n_groups) == (pytest.approx(once.value), 50)
+        assert (again.low, again.high) == pytest.approx((once.low, once.high))
+        blind = estimated(table_of(labels, tops), np.repeat(new, 6))
+        assert blind.high - blind.low < once.high - once.low - 0.02
+        # And so do labelled images: six alike in each group say what one says.
+        rows = table_of(labels, tops).rows
+        copies = (replace(row, case_id=f"{row.case_id}-{k}") for row in rows for k in range(6))
+        copied = estimated(ScoreTable(tuple(copies)), new)
+        alone = estimated(table_of(labels, tops), new)
+        assert (copied.low, copied.high) == pytest.approx((alone.low, alone.high))
+
+    def test_the_cut_is_judged_on_groups_without_a_say_in_it(self):
+        """In the sample itself the best cut of scores that say nothing seems to tell."""
+        apart = []
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            labels = rng.random(60) < 0.3
+            new = [0.5] * 5
+            found, alarmed, _ = _rates(table_of(labels, rng.random(60)).rows, new, [None] * 5)
+            apart.append(found.share - alarmed.share)
+        assert abs(np.mean(apart)) < 0.1
+
+    def test_scores_that_hardly_tell_give_no_number(self):
         rng = np.random.default_rng(0)
-        given = rng.dirichlet((1.0, 0.7, 0.4), size=300)
-        prior = np.array([0.5, 0.3, 0.2])
-        found = shifted_prior(given, prior)
-        weighted = given * (found / prior)
-        again = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
-        np.testing.assert_allclose(again, found, atol=1e-8)
+        found = estimated(table_of(np.arange(60) % 3 == 0, rng.random(60)), rng.random(100))
+        assert isinstance(found.value, Undefined)
+        assert "hardly tell positive images from negative ones" in found.value.reason
+        assert found.low == found.high == found.value
 
-        def likelihood(now):
-            return np.log((given * (now / prior)).sum(axis=1)).sum()
-
-        best = likelihood(found)
-        for _ in range(200):
-            other = np.abs(found + rng.normal(0, 0.02, 3)) + 1e-9
-            assert likelihood(other / other.sum()) <= best + 1e-9
-
-    def test_certain_posteriors_are_counted(self):
-        given = np.array([[1.0, 0.0]] * 3 + [[0.0, 1.0]])
-        np.testing.assert_allclose(shifted_prior(given, [0.5, 0.5]), [0.75, 0.25])
-        np.testing.assert_allclose(shifted_prior(given[:3], [0.5, 0.5]), [1.0, 0.0])
+    def test_a_drift_of_more_than_the_prevalence_is_told(self):
+        told = {0.0: 0, 1.0: 0}
+        for seed in range(40):
+            table = table_of(*images(200, 0.3, 100 + seed))
+            labels, tops = images(400, 0.1, 900 + seed)
+            for shift in told:
+                found = estimated(table, expit(logit(tops) + shift * ~labels))
+                drifted = isinstance(found.value, Undefined)
+                assert not drifted or "more than the prevalence has changed" in found.value.reason
+                told[shift] += drifted
+        assert told[0.0] <= 5
+        assert told[1.0] >= 38
 
     @pytest.mark.parametrize(
-        ("given", "prior", "said"),
+        ("labels", "tops", "new", "reason"),
         [
-            (np.zeros((0, 2)), [0.5, 0.5], "do not fit"),
-            ([[0.5, 0.5]], [1.0], "do not fit"),
-            ([[0.5, 0.6]], [0.5, 0.5], "do not fit"),
-            ([[1.5, -0.5]], [0.5, 0.5], "must not be negative"),
-            ([[0.5, 0.5]], [1.0, 0.0], "must be above 0"),
+            ([0, 1] * 3, [0.1, 0.9] * 3, [], "there is no unlabelled image"),
+            ([0] * 6, [0.1] * 6, [0.5], "there is no positive case"),
+            ([1] * 6, [0.9] * 6, [0.5], "there is no negative case"),
+            ([0] * 6 + [1], [0.1] * 6 + [0.9], [0.5], "there is no positive case to cut by"),
+            ([1] * 6 + [0], [0.9] * 6 + [0.1], [0.5], "there is no negative case to cut by"),
         ],
     )
-    def test_what_are_no_probabilities(self, given, prior, said):
-        with pytest.raises(ScoreError, match=said):
-            shifted_prior(given, prior)
+    def test_without_one_of_the_kinds_there_is_none(self, labels, tops, new, reason):
+        found = estimated(table_of(np.array(labels, bool), tops), new)
+        assert isinstance(found.value, Undefined)
+        assert reason in found.value.reason
+
+    def test_scores_of_0_and_1(self):
+        table = table_of(np.array([False, True] * 20), [0.0, 1.0] * 20)
+        found = estimated(table, [0.0] * 80 + [1.0] * 20)
+        assert found.value == pytest.approx(0.2)
+        assert 0.05 < found.low < 0.2 < found.high < 0.3
 
 
 def calls(found, missed, alarms, clean):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation import metrics
 from rareseg.evaluation.bins import bins_of
+from rareseg.evaluation.highest_scores import UNKNOWN
 from rareseg.evaluation.metrics import Counts
 from rareseg.evaluation.scores import ScoreTable, score_case
 from rareseg.evaluation.values import Undefined
@@ -110,7 +113,9 @@ def test_curves_agree_with_the_exact_ones(kind, rarity, draw_scores):
     auc = sklearn_metrics.roc_auc_score(reference, scores)
     assert metrics.roc_auc(curve) == pytest.approx(auc, abs=1e-4)
     ap = sklearn_metrics.average_precision_score(reference, scores)
-    assert metrics.average_precision(curve) == pytest.approx(ap, abs=1e-4)
+    assert metrics.average_precision(curve) == pytest.approx(ap, abs=3e-5)
+    low, high = metrics.average_precision_bounds(curve)
+    assert low - 1e-12 <= ap <= high + 1e-12
     precision, recall, _ = sklearn_metrics.precision_recall_curve(reference, scores)
     exact = np.nanmax(2 * precision * recall / np.maximum(precision + recall, 1e-12))
     dice, threshold = metrics.best_dice(curve)
@@ -118,6 +123,88 @@ def test_curves_agree_with_the_exact_ones(kind, rarity, draw_scores):
     assert sklearn_metrics.f1_score(reference, scores >= np.float32(threshold)) == pytest.approx(
         dice, abs=1e-12
     )
+
+
+def exact_average_precision(scores, reference, weights=None):
+    """Σ (Rₖ − Rₖ₋₁)·Pₖ by a sort of all voxels."""
+    scores, reference = np.ravel(scores), np.ravel(reference)
+    weights = np.ones(len(scores)) if weights is None else weights
+    order = np.argsort(-scores, kind="stable")
+    steps = np.append(np.diff(scores[order]) != 0, True)
+    tp = np.cumsum((weights * reference)[order])[steps]
+    return np.sum(np.diff(tp, prepend=0.0) * tp / np.cumsum(weights[order])[steps]) / tp[-1]
+
+
+@pytest.mark.parametrize("apart", [2.0, 4.0, 6.0])
+@pytest.mark.parametrize("n_cases", [1, 6])
+def test_few_positives_are_sorted(apart, n_cases):
+    """67 positive voxels of 300,000, where the order within the top bins decides."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        reference = np.zeros(300_000, bool)
+        reference[rng.choice(300_000, 67, replace=False)] = True
+        odds = rng.normal(-4, 2, 300_000) + apart * reference
+        scores = (1 / (1 + np.exp(-odds))).astype(np.float32)
+        parts = zip(np.split(scores, n_cases), np.split(reference, n_cases), strict=True)
+        table = table_of(*parts)
+        curve = metrics.pooled_curve(table.rows)
+        exact = exact_average_precision(scores, reference)
+        assert exact == pytest.approx(sklearn_metrics.average_precision_score(reference, scores))
+        assert metrics.average_precision(curve) == pytest.approx(exact, abs=1e-5)
+        low, high = metrics.average_precision_bounds(curve)
+        assert low <= exact <= high < low + 1e-4
+        blind = ScoreTable(tuple(replace(row, highest=UNKNOWN) for row in table))
+        low, high = metrics.average_precision_bounds(metrics.pooled_curve(blind.rows))
+        assert low <= exact <= high
+
+
+def test_small_cases_are_exact_whatever_their_weight():
+    rng = np.random.default_rng(0)
+    cases = []
+    for n in (500, 3000, 4000):
+        reference = rng.random(n) < 0.02
+        odds = rng.normal(-3, 2, n) + 4 * reference
+        cases.append(((1 / (1 + np.exp(-odds))).astype(np.float32), reference))
+    scores, reference = (np.concatenate(part) for part in zip(*cases, strict=True))
+    for weighting in ("voxel", "case"):
+        curve = metrics.pooled_curve(table_of(*cases).rows, weighting=weighting)
+        sizes = [len(s) for s, _ in cases]
+        own = np.repeat(1 / np.array(sizes), sizes) if weighting == "case" else None
+        exact = exact_average_precision(scores, reference, own)
+        assert metrics.average_precision(curve) == pytest.approx(exact, abs=1e-12)
+        assert metrics.average_precision_bounds(curve) == pytest.approx((exact, exact), abs=1e-12)
+        area = sklearn_metrics.roc_auc_score(reference, scores, sample_weight=own)
+        assert metrics.roc_auc(curve) == pytest.approx(area, abs=1e-12)
+
+
+@pytest.mark.parametrize("weighting", ["voxel", "case"])
+@given(
+    cases=st.lists(
+        st.integers(1, 40).flatmap(
+            lambda n: st.tuples(
+                hnp.arrays(np.float32, n, elements=st.floats(0, 1, width=32)),
+                hnp.arrays(np.bool_, n),
+            )
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    known=st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_the_bounds_hold_the_exact_value(weighting, cases, known):
+    scores, reference = (np.concatenate(part) for part in zip(*cases, strict=True))
+    rows = [
+        row if own else replace(row, highest=UNKNOWN)
+        for row, own in zip(table_of(*cases).rows, known, strict=False)
+    ]
+    low, high = metrics.average_precision_bounds(metrics.pooled_curve(rows, weighting=weighting))
+    if not reference.any():
+        assert low == high == Undefined("no positive voxel in any case")
+        return
+    sizes = [len(s) for s, _ in cases]
+    own = np.repeat(1 / np.array(sizes), sizes) if weighting == "case" else None
+    exact = exact_average_precision(scores, reference, own)
+    assert low - 1e-9 <= exact <= high + 1e-9
 
 
 @given(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.bins import bin_edges
 from rareseg.evaluation.cases import measure_case
 from rareseg.evaluation.component_table import components_of_cases
+from rareseg.evaluation.highest_scores import UNKNOWN
 from rareseg.evaluation.metrics import Counts, count_masks, counts_at
 from rareseg.evaluation.scores import (
     ScoreTable,
@@ -220,6 +222,16 @@ def test_a_table_comes_back_from_disk_as_it_was(case, group, tmp_path_factory):
     assert load_table(path) == table
 
 
+def test_a_table_of_an_earlier_release_is_read_without_its_highest_scores(tmp_path):
+    path = tmp_path / "scores.npz"
+    table = table_of(np.linspace(0, 1, 500), np.arange(500) % 2)
+    save_table(table, path)
+    with np.load(path) as archive:
+        earlier = {name: archive[name] for name in archive.files if "highest" not in name}
+    np.savez(path, **earlier)
+    assert load_table(path) == ScoreTable(tuple(replace(r, highest=UNKNOWN) for r in table))
+
+
 def test_an_empty_table_comes_back_from_disk(tmp_path):
     save_table(ScoreTable(), tmp_path / "scores.npz")
     assert load_table(tmp_path / "scores.npz") == ScoreTable()
@@ -245,7 +257,15 @@ def test_columns_that_do_not_fit_together_are_refused(tmp_path):
     save_table(table_of([0.1, 0.9], [0, 1]), path)
     with np.load(path) as archive:
         arrays = dict(archive)
-    for name, change in {"bins": 40_000, "starts": 9, "inside": -1}.items():
+    for name, change in {
+        "bins": 40_000,
+        "starts": 9,
+        "inside": -1,
+        "highest_starts": 1,
+        "highest_scores": 0.5,
+        "highest_outside": -1,
+        "highest_floor": 0.5,
+    }.items():
         broken = arrays | {name: np.full_like(arrays[name], change)}
         np.savez(path, **broken)
         with pytest.raises(ScoreError, match="not a whole"):

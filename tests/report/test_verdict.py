@@ -405,6 +405,20 @@ def test_without_names_no_group_and_no_case_is_told():
     assert all("bad" in text or "a and b" in text for text in left_out)
 
 
+@pytest.mark.parametrize(("high", "said"), [(0.4999, True), (0.9, False)])
+def test_scores_in_one_bin_are_told_on_the_page_and_in_the_terminal(high, said):
+    scores = np.linspace(0.499, high, 900, dtype=np.float32).reshape(1, 30, 30)
+    reference = np.arange(900).reshape(1, 30, 30) >= 800
+    table = ScoreTable((score_case(scores, reference, case_id="a", region="pit"),))
+    content = make(GOOD, table=table)
+    found = sentences(content, "every threshold takes all of them or none")
+    assert bool(found) == said
+    if said:
+        assert found[0].level == "bad"
+        lines = short_scorecard(replace(content, verdicts=judge(content)))
+        assert f"x {found[0].text}" in lines
+
+
 @pytest.mark.parametrize(("truth", "said"), [(0.9, False), (0.5, True)])
 def test_scores_that_promise_too_much(truth, said):
     rng = np.random.default_rng(0)

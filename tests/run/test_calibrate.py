@@ -12,10 +12,12 @@ import pytest
 
 from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.decision.guarantees import Certificate, make_promise
-from rareseg.decision.prevalence import estimate_prevalence, fit_presence
+from rareseg.decision.prevalence import estimate_prevalence
 from rareseg.decision.promises import Kept
 from rareseg.errors import BundleError, DataError, OutputError, UsageError
-from rareseg.evaluation.storage import load_table
+from rareseg.evaluation.scores import ScoreTable
+from rareseg.evaluation.storage import load_table, save_table
+from rareseg.evaluation.values import Undefined, format_value
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.recipe import make_recipe, merge
 from rareseg.recipe.losses import RecordedLossSection
@@ -117,15 +119,47 @@ def test_a_stated_prevalence_gives_a_predictive_value_by_bayes(run):
 
 
 def test_a_prevalence_is_estimated_from_unlabelled_images(run, plates):
-    region = region_of(run)
+    region, select = region_of(run), run / "scores" / "select.npz"
+    tops = sorted(_tops_of(run, plates))
+    rows = load_table(select).rows
+    kinds = {own: next(row for row in rows if (row.n_inside > 0) == own) for own in (True, False)}
+    # Positive cases score as the upper half of the plates, negative ones as the lower half.
+    table = ScoreTable(
+        tuple(
+            replace(kinds[own], case_id=f"c{i}{own}", group=f"g{i}{own}", top=tops[4 * own + i % 4])
+            for own in kinds
+            for i in range(40)
+        )
+    )
+    save_table(table, select)
     found = calibrate(run, unlabelled=plates)[region]
     assert found.source == "estimated from 8 unlabelled images"
-    presence = fit_presence(load_table(run / "scores" / "select.npz"), region=region)
-    predictor_tops = _tops_of(run, plates)
-    assert found.prevalence == pytest.approx(estimate_prevalence(predictor_tops, presence))
-    assert 0 <= found.prevalence <= 1
+    expected = estimate_prevalence(
+        load_table(select),
+        tops,
+        region=region,
+        generator=np.random.default_rng(0),
+        confidence=0.975,
+    )
+    assert found.prevalence == pytest.approx(expected.value) == pytest.approx(0.5)
+    assert json.loads((run / "calibration.json").read_text())[region]["prevalence"] == 0.5
+    low, high = (format_value(end) for end in (expected.low, expected.high))
+    assert any(f"interval {low} to {high}" in line for line in found.sentences)
+    assert found.calibration.prevalence == found.predictive.prevalence == found.prevalence
+
+
+def test_a_prevalence_that_cannot_be_estimated_is_told_with_the_reason(run, plates):
+    region, select = region_of(run), run / "scores" / "select.npz"
+    table = load_table(select)
+    save_table(table.select(case_ids=[row.case_id for row in table if row.n_inside]), select)
+    found = calibrate(run, unlabelled=plates)[region]
+    assert found.prevalence == Undefined("there is no negative case")
+    assert found.predictive is None
+    assert found.calibration.prevalence is None
+    said = "the prevalence cannot be estimated from 8 unlabelled images: there is no negative case"
+    assert any(said in line for line in found.sentences)
     record = json.loads((run / "calibration.json").read_text())[region]
-    assert record["prevalence"] == found.prevalence
+    assert record["prevalence"] == {"undefined": "there is no negative case"}
 
 
 def _tops_of(run, images):

@@ -23,17 +23,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
+from rareseg.decision.folds import N_FOLDS, group_folds
 from rareseg.decision.log_odds import HIGHEST, LOWEST, fit_log_odds, log_loss, log_odds
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.calibration_curve import score_sums
-from rareseg.evaluation.intervals import count_groups, group_numbers
+from rareseg.evaluation.intervals import count_groups
 from rareseg.evaluation.scores import CaseScores, ScoreTable
 
 Floats = NDArray[np.float64]
 
 Method = Literal["none", "temperature and bias", "prior undone"]
-
-_FOLDS = 5
 
 _NUMBERS = ("log_loss", "log_loss_before", "error", "error_before")
 """The fields that may be NaN."""
@@ -178,11 +177,11 @@ def calibrate(
     methods: list[Method] = ["none", "temperature and bias"]
     if sampled_prior is not None:
         methods.append("prior undone")
-    fold_of = _folds(rows)
+    fold_of = group_folds(rows)
     left_out: dict[Method, _Voxels] = {}
     for method in methods:
         parts: list[_Voxels] = []
-        for fold in range(_FOLDS):
+        for fold in range(N_FOLDS):
             kept = [v for v, own in zip(whole, fold_of, strict=True) if own != fold]
             out = [v for v, own in zip(whole, fold_of, strict=True) if own == fold]
             slope, bias = _fit(method, _pool(kept), sampled_prior)
@@ -229,15 +228,6 @@ def _why_not(rows: Sequence[CaseScores], n_groups: int, prevalence: float | None
     if count_groups([row.group for row in rows if row.n_inside]) < 2:
         return "one group alone holds the region, which cannot tell whether a fit holds for another"
     return None
-
-
-def _folds(rows: Sequence[CaseScores]) -> list[int]:
-    """Return the fold of every case: groups stay whole, those that hold the region are spread."""
-    numbers = group_numbers([row.group for row in rows]).tolist()
-    holding = {number for number, row in zip(numbers, rows, strict=True) if row.n_inside}
-    ordered = sorted(set(numbers), key=lambda number: (number not in holding, number))
-    fold_of = {number: place % _FOLDS for place, number in enumerate(ordered)}
-    return [fold_of[number] for number in numbers]
 
 
 def _case_weights(positive: Sequence[bool], prevalence: float | None) -> list[float]:

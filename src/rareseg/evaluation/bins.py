@@ -71,10 +71,18 @@ def bins_of(scores: NDArray[np.float32]) -> NDArray[np.int32]:
     The formula of this module's head, in numpy; :func:`histogram` does the same, compiled.
     """
     scores = np.asarray(scores, np.float32) + np.float32(0.0)  # turns -0.0 into 0.0
-    upper = scores > 0.5
-    distance = np.where(upper, np.float32(1.0) - scores, scores)
-    key = (distance.view(np.uint32) >> np.uint32(16)).astype(np.int32)
-    return np.where(upper, _LAST - key, key).astype(np.int32)
+    key = (_near(scores) >> np.uint32(16)).astype(np.int32)
+    return np.where(scores > 0.5, _LAST - key, key).astype(np.int32)
+
+
+def low_bits(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return what the bins cut off scores in [0, 1]: the lower 16 bits of p, of 1 − p above ½."""
+    return (_near(scores) & np.uint32(0xFFFF)).astype(np.int64)
+
+
+def _near(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Return the bits of the smaller of p and 1 − p."""
+    return np.where(scores > 0.5, np.float32(1.0) - scores, scores).view(np.uint32)
 
 
 def bin_of(score: float) -> int:

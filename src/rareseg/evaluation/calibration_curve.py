@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rareseg.errors import UsageError
 from rareseg.evaluation.bins import N_BINS, bin_of
-from rareseg.evaluation.metrics import Weighting
+from rareseg.evaluation.score_steps import Weighting
 from rareseg.evaluation.scores import CaseScores, ScoreTable
 from rareseg.evaluation.values import Value, ratio
 

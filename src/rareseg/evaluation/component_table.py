@@ -17,11 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from rareseg.data.records import IGNORE, Classes, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
+from rareseg.evaluation.case_arrays import as_case_arrays, label_message
 from rareseg.evaluation.growth import grow_components
 from rareseg.evaluation.image_score import as_presence, image_score
 from rareseg.evaluation.scores import (
-    as_case_arrays,
-    label_message,
     presence_of,
     region_references,
     region_scores,

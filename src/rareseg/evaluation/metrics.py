@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numba
 import numpy as np
@@ -18,11 +17,12 @@ from scipy.special import digamma
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
-from rareseg.evaluation.scores import COLUMNS, CaseScores, ScoreTable, as_labels, label_message
-from rareseg.evaluation.values import Undefined, Value, mean_of_defined, ratio
+from rareseg.evaluation.case_arrays import as_labels, label_message
+from rareseg.evaluation.score_steps import Steps, Weighting, score_steps
+from rareseg.evaluation.scores import CaseScores, ScoreTable
+from rareseg.evaluation.values import Undefined, Value, is_defined, mean_of_defined, ratio
 
 Floats = NDArray[np.float64]
-Weighting = Literal["voxel", "case"]
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,8 @@ class Curve:
 
     ``thresholds`` (k,) float32, descending; ``tp`` and ``fp`` (k,) float64, non-decreasing;
     ``positives`` and ``negatives`` are the totals that they reach. Counts are voxels, or shares of
-    cases where each case has weight one. ``hits`` (k,) int64 counts the positive voxels that each
-    step adds, whatever their weight, and ``tied`` (k,) says where all voxels of a step have one
-    score.
+    cases where each case has weight one. ``steps`` are the same voxels as finely as the table keeps
+    their order, which areas under the curve read.
     """
 
     thresholds: NDArray[np.float32]
@@ -170,8 +169,7 @@ class Curve:
     fp: Floats
     positives: float
     negatives: float
-    hits: NDArray[np.int64]
-    tied: NDArray[np.bool_]
+    steps: Steps
 
 
 def occurring_bins(rows: Sequence[CaseScores]) -> NDArray[np.int64]:
@@ -201,17 +199,13 @@ def pooled_curve(rows: Sequence[CaseScores], *, weighting: Weighting = "voxel") 
     each case's counts by its number of voxels first, so that every case weighs the same. Rows
     without a voxel that counts add nothing; no row at all gives a curve of length 0.
     """
-    inside = np.zeros(N_BINS)
-    outside = np.zeros(N_BINS)
-    sums = {name: np.zeros(N_BINS, np.int64) for name in COLUMNS}
+    inside, outside = np.zeros((2, N_BINS))
     for row in rows:
         if row.n_voxels == 0:
             continue
         scale = 1.0 / row.n_voxels if weighting == "case" else 1.0
         inside[row.bins] += row.inside * scale
         outside[row.bins] += row.outside * scale
-        for name, total in sums.items():
-            total[row.bins] += getattr(row, name)
     bins = np.flatnonzero(inside + outside)[::-1]
     tp = np.cumsum(inside[bins])
     fp = np.cumsum(outside[bins])
@@ -221,26 +215,8 @@ def pooled_curve(rows: Sequence[CaseScores], *, weighting: Weighting = "voxel") 
         fp=fp,
         positives=float(tp[-1]) if len(tp) else 0.0,
         negatives=float(fp[-1]) if len(fp) else 0.0,
-        hits=sums["inside"][bins],
-        tied=_tied(**{name: total[bins] for name, total in sums.items()}),
+        steps=score_steps(rows, weighting=weighting),
     )
-
-
-def _tied(
-    inside: NDArray[np.int64],
-    outside: NDArray[np.int64],
-    inside_low: NDArray[np.int64],
-    outside_low: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Tell where all voxels of a bin have one score: both means of the low bits are it.
-
-    Means that are whole numbers, and equal, without a tie are rare and only in small bins.
-    """
-    mean_inside, rest_inside = np.divmod(inside_low, np.maximum(inside, 1))
-    mean_outside, rest_outside = np.divmod(outside_low, np.maximum(outside, 1))
-    one_sided = (inside == 0) | (outside == 0)
-    whole = (rest_inside == 0) & (rest_outside == 0)
-    return np.asarray(whole & (one_sided | (mean_inside == mean_outside)))
 
 
 def roc(curve: Curve) -> tuple[Floats, Floats]:
@@ -260,13 +236,18 @@ def roc(curve: Curve) -> tuple[Floats, Floats]:
 
 
 def roc_auc(curve: Curve) -> Value:
-    """Return the area under the ROC curve by trapezoids, in [0, 1]; undefined without P or N."""
+    """Return the area under the ROC curve by trapezoids, in [0, 1]; undefined without P or N.
+
+    It is exact down to the highest floor of a case's highest scores. Below, half of the pairs of a
+    positive and a negative voxel in one bin count as won.
+    """
     if not curve.positives:
         return Undefined("no positive voxel")
     if not curve.negatives:
         return Undefined("no negative voxel")
-    fpr, tpr = roc(curve)
-    return float(np.trapezoid(tpr, fpr))
+    steps = curve.steps
+    won = np.cumsum(steps.positive) - steps.positive / 2.0
+    return float((won * steps.negative).sum() / (curve.positives * curve.negatives))
 
 
 def precision_recall(curve: Curve) -> tuple[Floats, Floats]:
@@ -283,31 +264,67 @@ def precision_recall(curve: Curve) -> tuple[Floats, Floats]:
 def average_precision(curve: Curve) -> Value:
     """Return Σₖ (Rₖ − Rₖ₋₁)·Pₖ over descending scores, in [0, 1]; undefined without positives.
 
-    That is scikit-learn's `average_precision_score`. Where a bin holds one score, its voxels are
-    the ties that the sum treats as one step. Where it holds several, their order is lost, and each
-    positive voxel counts with the precision that it has in a random order of the bin:
+    That is scikit-learn's `average_precision_score`, and exact down to the highest floor of a
+    case's highest scores: everywhere where every case has at most 65,536 voxels and 4,096 scores.
+    Below, bins that hold one score are the ties that the sum treats as one step. Where a bin holds
+    several, their order is lost, and each positive voxel counts with the precision that it has in a
+    random order of the bin:
 
         Σᵢ₌₁ʰ w·(T + i·w) / (S + i·c),   w = a / h,   c = w + b / (h + 1)
 
     with T true and S all voxels above the bin, h positive voxels of weight a and negatives of
-    weight b within it. Taking the bin as one tie instead would bias the sum low (by up to 4·10⁻⁴
-    on smooth scores); this stays within 10⁻⁴ of the exact sum, on smooth and on saturated scores.
+    weight b within it. In samples of 50,000 to 4 million voxels with 67 or 600 positives this moves
+    the sum by less than 10⁻⁵; :func:`average_precision_bounds` says how far it can be in each case.
     """
     if not curve.positives:
         return Undefined("no positive voxel in any case")
-    a = np.diff(curve.tp, prepend=0.0)
-    b = np.diff(curve.fp, prepend=0.0)
-    as_ties = a * curve.tp / (curve.tp + curve.fp)
-    spread = (curve.hits > 0) & ~curve.tied
-    T = (curve.tp - a)[spread]
-    S = T + (curve.fp - b)[spread]
-    h = curve.hits[spread]
-    w = a[spread] / h
-    c = w + b[spread] / (h + 1)
+    a, b, T, S = _before(curve.steps)
+    as_ties = a * (T + a) / np.maximum(S + a + b, _TINY)
+    spread = _spread(curve.steps)
+    a, b, T, S, h = a[spread], b[spread], T[spread], S[spread], curve.steps.hits[spread]
+    w = a / h
+    c = w + b / (h + 1)
     # The sum in closed form: sums of 1 / (S/c + i) are differences of the digamma function.
     harmonic = digamma(S / c + h + 1) - digamma(S / c + 1)
     in_random_order = w / c * (w * h + (T - w * S / c) * harmonic)
     return float((as_ties[~spread].sum() + in_random_order.sum()) / curve.positives)
+
+
+def average_precision_bounds(curve: Curve) -> tuple[Value, Value]:
+    """Return (least, most) between which the exact average precision lies; both undefined without.
+
+    In a step whose order is not known, no positive voxel counts for more than a·(T + a) / (S + a)
+    together (all ahead of the negatives, tied), nor for less than
+    ∫₀ᵃ (T + x) / (S + b + x) dx = a − (S + b − T)·log(1 + a / (S + b)) (all behind them). A bin of
+    positive and negative voxels whose low bits have equal, whole means is taken for a tie.
+    """
+    value = average_precision(curve)
+    if not is_defined(value):
+        return value, value
+    a, b, T, S = _before(curve.steps)
+    known = curve.steps.exact | (curve.steps.tied & (b > 0)) | (a == 0)
+    tied = a * (T + a) / np.maximum(S + a + b, _TINY)
+    most = a * (T + a) / np.maximum(S + a, _TINY)
+    behind = np.where(
+        S + b > 0, S + b, 1.0
+    )  # where none is behind, T is 0 and so is the second part
+    least = a - (S + b - T) * np.log1p(a / behind)
+    low, high = (float(np.where(known, tied, end).sum() / curve.positives) for end in (least, most))
+    return low, high
+
+
+_TINY = np.finfo(np.float64).tiny
+
+
+def _before(steps: Steps) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return each step's positives and negatives, and the positives and all voxels above it."""
+    a, b = steps.positive, steps.negative
+    return a, b, np.cumsum(a) - a, np.cumsum(a + b) - (a + b)
+
+
+def _spread(steps: Steps) -> NDArray[np.bool_]:
+    """Tell where positive voxels share a step with others in an order that is not known."""
+    return (steps.hits > 0) & ~steps.tied
 
 
 def dice_curve(curve: Curve) -> Floats:

@@ -1,15 +1,16 @@
 """Score tables: the sufficient statistics that evaluation reads in place of voxels.
 
 Per case and region two histograms of the region's score are kept, of voxels inside and outside
-the region, over the bins of :mod:`rareseg.evaluation.bins`, sparsely. They add up: the table of a
-whole is the merge of the tables of its parts. Every bin edge can be an operating threshold, and
-counts from the table then equal counts from the written masks exactly.
+the region, over the bins of :mod:`rareseg.evaluation.bins`, sparsely; of the highest scores also
+their values. They add up: the table of a whole is the merge of the tables of its parts. Every bin
+edge can be an operating threshold, and counts from the table then equal counts from the written
+masks exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import ClassVar
 
@@ -19,14 +20,18 @@ from numpy.typing import ArrayLike, NDArray
 from rareseg.data.records import IGNORE, Classes, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.bins import histogram
+from rareseg.evaluation.case_arrays import as_case_arrays, clamped, label_message
+from rareseg.evaluation.highest_scores import (
+    UNKNOWN,
+    HighestScores,
+    add_highest,
+    highest_scores,
+)
 from rareseg.evaluation.image_score import as_presence, image_score, require_one_kind
 from rareseg.evaluation.tables import CaseRow, CaseTable, Spacing
 
 COLUMNS = ("inside", "outside", "inside_low", "outside_low")
 """The fields of a row that add up, one number per bin."""
-
-_ROUNDING = 1e-3
-"""How far a float32 sum of softmax values may leave [0, 1] and still be called rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,8 @@ class CaseScores(CaseRow):
     ``bins`` (k,) uint16, ascending, are the bins that hold any voxel; ``inside`` and ``outside``
     (k,) int64 count the voxels of the region and of its complement in each; ``inside_low`` and
     ``outside_low`` (k,) int64 sum the lower 16 bits that binning cuts off
-    (:class:`~rareseg.evaluation.bins.Histogram`). Ignored voxels are in none of these. ``top`` is
+    (:class:`~rareseg.evaluation.bins.Histogram`). ``highest`` counts the same voxels once more,
+    those with the highest scores, score by score. Ignored voxels are in none of these. ``top`` is
     the case's largest score, **ignored voxels included**, as it is seen when a mask is predicted;
     with ``presence`` it makes the image score, which the image-level gate cuts.
     """
@@ -47,6 +53,7 @@ class CaseScores(CaseRow):
     inside_low: NDArray[np.int64]
     outside_low: NDArray[np.int64]
     top: float
+    highest: HighestScores = field(default_factory=lambda: UNKNOWN)
 
     @property
     def image_score(self) -> float:
@@ -77,6 +84,7 @@ class CaseScores(CaseRow):
             == (other.group, other.role, other.spacing, other.top, other.presence)
             and np.array_equal(self.bins, other.bins)
             and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMNS)
+            and self.highest == other.highest
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -123,13 +131,15 @@ def _add(rows: tuple[CaseScores, ...]) -> CaseScores:
         np.add.at(sums, position, np.concatenate([getattr(row, column) for row in rows]))
         return sums
 
+    inside, outside = total("inside"), total("outside")
     return replace(
         first,
         bins=bins,
-        inside=total("inside"),
-        outside=total("outside"),
+        inside=inside,
+        outside=outside,
         inside_low=total("inside_low"),
         outside_low=total("outside_low"),
+        highest=add_highest([row.highest for row in rows], bins, inside + outside),
         top=max(row.top for row in rows),
         presence=max((q for q in presences if q is not None), default=None),
     )
@@ -152,7 +162,7 @@ def score_case(
     ``reference`` is of the same shape, bool or integer: 0 outside, 1 inside, IGNORE (255) counts
     nowhere. An empty array gives an empty row with top 0. ``presence`` in [0, 1] is the network's
     own probability that the case holds the region, None where it tells none: with it the image
-    score, which gates cut, is √(presence · top), without it the top. Time: one pass; memory: 3 MB
+    score, which gates cut, is √(presence · top), without it the top. Time: two passes; memory: 4 MB
     whatever the size (for C-contiguous float32 scores and bool or uint8 references).
 
     Raises ScoreError that names case and region where shapes differ, a score or the presence is NaN
@@ -164,7 +174,8 @@ def score_case(
     seen = histogram(flat, labels)
     if seen.wrong_scores:
         # The kernel takes -0.0 for a negative score; adding 0.0 turns it into 0.0.
-        seen = histogram(flat + np.float32(0.0), labels)
+        flat = flat + np.float32(0.0)
+        seen = histogram(flat, labels)
     if seen.wrong_scores:
         raise ScoreError(
             f"{where}: {seen.wrong_scores} of {score_array.size} scores are NaN or outside [0, 1]; "
@@ -184,45 +195,9 @@ def score_case(
         inside_low=seen.inside_low,
         outside_low=seen.outside_low,
         top=seen.top,
+        highest=highest_scores(flat, labels, seen),
         presence=as_presence(presence, where),
     )
-
-
-def as_case_arrays(
-    scores: ArrayLike, reference: ArrayLike, where: str
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return one case's scores as float32 and its reference as uint8, of one shape.
-
-    ``where`` begins the sentence of the ScoreError that shapes or types which cannot be raise.
-    Scores that leave [0, 1] by rounding are clamped, as :func:`clamped` does; else values are not
-    looked at.
-    """
-    score_array = np.asarray(scores)
-    reference_array = np.asarray(reference)
-    if score_array.shape != reference_array.shape:
-        raise ScoreError(
-            f"{where}: scores have shape {score_array.shape} and the reference has shape "
-            f"{reference_array.shape}; both must be on the case's original grid."
-        )
-    if score_array.dtype.kind != "f":
-        raise ScoreError(
-            f"{where}: scores are of type {score_array.dtype}; they must be floats in [0, 1] "
-            "(divide 8-bit probabilities by 255)."
-        )
-    return clamped(score_array.astype(np.float32, copy=False)), as_labels(reference_array, where)
-
-
-def clamped(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return scores within [0, 1] where they leave it by rounding (up to 10⁻³), as sums do.
-
-    What lies further out stays, and is refused by whoever reads it.
-    """
-    low, high = float(scores.min(initial=0.0)), float(scores.max(initial=0.0))
-    if 1.0 < high <= 1.0 + _ROUNDING or -_ROUNDING <= low < 0.0:
-        scores = scores.copy()
-        np.copyto(scores, np.float32(1.0), where=(scores > 1.0) & (scores <= 1.0 + _ROUNDING))
-        np.copyto(scores, np.float32(0.0), where=(scores < 0.0) & (scores >= -_ROUNDING))
-    return scores
 
 
 def require_telling_mask(reference: ArrayLike, where: str) -> None:
@@ -233,24 +208,6 @@ def require_telling_mask(reference: ArrayLike, where: str) -> None:
             f"{where}: the reference holds {IGNORE} and no 1. {IGNORE} leaves voxels out here; "
             "give `mask > 0` where it means inside, or ignores=True where voxels are left out."
         )
-
-
-def label_message(where: str) -> str:
-    """Return the sentence about a reference that is not the mask of one region."""
-    return (
-        f"{where}: the reference holds other values than 0 (outside), 1 (inside) and {IGNORE} "
-        "(ignored); give the mask of one region, such as `labels == 2`."
-    )
-
-
-def as_labels(reference: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
-    """Return a reference as uint8 without changing a value; ScoreError where that cannot be."""
-    if reference.dtype in (np.bool_, np.uint8):
-        return reference.view(np.uint8)
-    labels = reference.astype(np.uint8)
-    if not np.array_equal(labels, reference):
-        raise ScoreError(label_message(where))
-    return labels
 
 
 def region_scores(

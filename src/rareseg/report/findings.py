@@ -11,6 +11,7 @@ from rareseg.evaluation.better import RULE, Outcome, falls_short, lost, weigh
 from rareseg.evaluation.calibration_curve import calibration_curve, overconfidence
 from rareseg.evaluation.comparison import PairedComparison
 from rareseg.evaluation.measures import measure_named
+from rareseg.evaluation.one_bin import NEARLY_ALL, find_one_bin
 from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import Level, ReportContent, Sentence
@@ -52,6 +53,21 @@ def calibration(content: ReportContent, part: RegionScorecard) -> Sentence | Non
         f"{percent(over)} more than is so. Cut by the chosen threshold, and read them as ranks.",
         f"Said where the mean score above 0.5 exceeds the share that is right by {OVERCONFIDENT:g} "
         "or more.",
+        part.region,
+    )
+
+
+def one_bin(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """Whether the scores hardly differ, so that no threshold can tell voxels apart."""
+    known = part.region in content.table.regions
+    found = find_one_bin(content.table, region=part.region) if known else None
+    if found is None:
+        return None
+    return Sentence(
+        "bad",
+        f"The scores of {part.region} hardly differ: {found.sentence}.",
+        f"Said where one bin holds all positive and at least {percent(NEARLY_ALL)} of the negative "
+        "voxels.",
         part.region,
     )
 

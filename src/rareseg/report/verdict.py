@@ -16,7 +16,7 @@ from rareseg.evaluation.scorecard import RegionScorecard
 from rareseg.evaluation.values import is_defined
 from rareseg.report.content import Level, ReportContent, Sentence
 from rareseg.report.evidence import does_not_tell
-from rareseg.report.findings import against, calibration, one_group, priority, undertrained
+from rareseg.report.findings import against, calibration, one_bin, one_group, priority, undertrained
 from rareseg.report.gain import gain
 from rareseg.report.wording import (
     count,
@@ -238,6 +238,7 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
 RULES: tuple[Rule, ...] = (
     _overlap,
     _false_alarms,
+    one_bin,
     undertrained,
     gain,
     _accuracy,

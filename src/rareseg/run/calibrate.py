@@ -21,9 +21,7 @@ from rareseg.decision.prevalence import (
     PredictiveValues,
     calls_at,
     estimate_prevalence,
-    fit_presence,
     predictive_values,
-    prevalence_interval,
 )
 from rareseg.errors import UsageError
 from rareseg.evaluation.scores import ScoreTable
@@ -31,7 +29,7 @@ from rareseg.evaluation.values import Undefined, Value, format_value, is_defined
 from rareseg.progress import Track, silent
 from rareseg.run.network_source import NetworkSource
 from rareseg.run.prepare import Say, nobody
-from rareseg.run.sources import ScoreSource, asked_regions
+from rareseg.run.sources import ScoreSource, Unlabelled, asked_regions
 
 JOINT = 0.975
 """Confidence of each of two intervals that hold together with 95 % (Bonferroni)."""
@@ -113,10 +111,11 @@ def calibrate_source(
     as they are, since the order of scores does.
 
     ``prevalence`` is the share of positive images where the model will work; or it is estimated
-    from the ``unlabelled`` images (a file, a folder or a data set) by Saerens' EM on the image
-    score of each. With either the scores are fitted for that prevalence, and predictive values are
-    told of the point in use, on the test cases where they were scored, else on the select cases.
-    Writes ``calibration.json``.
+    from the ``unlabelled`` images (a file, a folder or a data set), as
+    :func:`rareseg.decision.prevalence.estimate_prevalence` does, or it is told why it cannot be.
+    With either the scores are fitted for that prevalence, and predictive values are told of the
+    point in use, on the test cases where they were scored, else on the select cases. Writes
+    ``calibration.json``.
 
     Raises :class:`UsageError` for an unknown region, for a prevalence outside [0, 1] or beside
     unlabelled images, and for these where no model can score them; :class:`DataError` for images
@@ -133,34 +132,24 @@ def calibrate_source(
     asked_regions(source.classes.regions, region)
     select, decisions = source.tables(track), source.decisions()
     names = asked_regions(source.regions(track), region)
-    image_scores: Mapping[str, Sequence[float]] = {}
-    if unlabelled is not None:
-        image_scores = source.image_scores(Path(unlabelled), track)
+    images = None if unlabelled is None else source.unlabelled(Path(unlabelled), track)
     test = source.kept_tables("test")
     judged, role = (select, _role_of(select[0])) if test is None else (test, "test")
     found = {}
     for name in names:
         prior, why = source.sampled_prior(name)
-        stated, known_by = _prevalence(select[0], name, prevalence, image_scores.get(name))
+        point = decisions.regions[name].point
+        confidence = 0.95 if point is None else JOINT
+        stated, known, known_by = _prevalence(select[0], name, prevalence, images, confidence)
         fitted_for = stated if is_defined(stated) and 0.0 < stated < 1.0 else None
         calibration = calibrate_scores(
             select[0], region=name, sampled_prior=prior, prevalence=fitted_for
         )
         lines = [f"{calibration.sentence}{why}."]
-        point = decisions.regions[name].point
         if point is not None:
             lines.append(_cut_sentence(point, calibration))
         predictive = None
         if known_by:
-            known = (stated, stated)
-            if name in image_scores:
-                known = prevalence_interval(
-                    select[0],
-                    image_scores[name],
-                    region=name,
-                    generator=np.random.default_rng(0),
-                    confidence=0.95 if point is None else JOINT,
-                )
             lines.append(_prevalence_sentence(name, stated, known, known_by, select[0]))
             if point is not None and is_defined(stated):
                 table = judged[1] if point.smallest_component.removes else judged[0]
@@ -182,18 +171,28 @@ def _role_of(table: ScoreTable) -> str:
 
 
 def _prevalence(
-    table: ScoreTable, region: str, stated: float | None, image_scores: Sequence[float] | None
-) -> tuple[Value, str]:
-    """Return the prevalence and how it is known; "" where none was asked for."""
+    table: ScoreTable,
+    region: str,
+    stated: float | None,
+    images: Unlabelled | None,
+    confidence: float,
+) -> tuple[Value, tuple[Value, Value], str]:
+    """Return the prevalence, its interval and how it is known; "" where none was asked for."""
     if stated is not None:
-        return stated, "stated"
-    if image_scores is None:
-        return Undefined("not asked for"), ""
-    source = f"estimated from {len(image_scores)} unlabelled images"
-    presence = fit_presence(table, region=region)
-    if isinstance(presence, Undefined):
-        return Undefined(f"the select cases tell nothing: {presence.reason}"), source
-    return estimate_prevalence(image_scores, presence), source
+        return stated, (stated, stated), "stated"
+    if images is None:
+        none = Undefined("not asked for")
+        return none, (none, none), ""
+    found = estimate_prevalence(
+        table,
+        images.scores[region],
+        region=region,
+        groups=images.groups,
+        generator=np.random.default_rng(0),
+        confidence=confidence,
+    )
+    source = f"estimated from {len(images.groups)} unlabelled images"
+    return found.value, (found.low, found.high), source
 
 
 def _predict_values(
@@ -230,14 +229,17 @@ def _prevalence_sentence(
     region: str, stated: Value, known: tuple[Value, Value], source: str, table: ScoreTable
 ) -> str:
     """Return the prevalence, how far it is known, and that of the cases behind the fit."""
-    low, high = (format_value(end) for end in known)
-    span = f", interval {low} to {high}" if is_defined(known[0]) and low != high else ""
     rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
     n_positive = sum(row.n_inside > 0 for row in rows)
-    return (
-        f"{region}: prevalence {format_value(stated)} ({source}{span}); of the "
-        f"{_role_of(table)} cases {n_positive} of {len(rows)} are positive."
-    )
+    here = f"of the {_role_of(table)} cases {n_positive} of {len(rows)} are positive"
+    if isinstance(stated, Undefined):
+        asked = source.removeprefix("estimated from ")
+        return (
+            f"{region}: the prevalence cannot be estimated from {asked}: {stated.reason}; {here}."
+        )
+    low, high = known
+    span = f", interval {format_value(low)} to {format_value(high)}" if low != high else ""
+    return f"{region}: prevalence {format_value(stated)} ({source}{span}); {here}."
 
 
 def _predictive_sentence(found: PredictiveValues, role: str) -> str:

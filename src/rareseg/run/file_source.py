@@ -30,6 +30,7 @@ from rareseg.run.sources import (
     CertifyCases,
     JudgedCases,
     Tables,
+    Unlabelled,
     asked_regions,
     keep_tables,
     read_tables,
@@ -305,7 +306,7 @@ class FileSource:
         for case in track(cases, doing, len(cases)):
             yield from read_case(self.opened, case)
 
-    def image_scores(self, images: Path, track: Track) -> dict[str, list[float]]:
+    def unlabelled(self, images: Path, track: Track) -> Unlabelled:
         """Raise :class:`UsageError`: the tool is not here to score new images."""
         raise UsageError(
             "--unlabelled needs a run, whose model scores the images; for another tool's scores "

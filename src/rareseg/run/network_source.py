@@ -44,6 +44,7 @@ from rareseg.run.sources import (
     CertifyCases,
     JudgedCases,
     Tables,
+    Unlabelled,
     keep_tables,
     read_tables,
 )
@@ -242,8 +243,8 @@ class NetworkSource:
         title = f"{self.dataset.root.name} by the model of {self.folder.root.name}"
         return JudgedCases(title, self.dataset.cases, None, fingerprint, {})
 
-    def image_scores(self, images: Path, track: Track) -> dict[str, list[float]]:
-        """Return the image score of every image in a file or folder, by region.
+    def unlabelled(self, images: Path, track: Track) -> Unlabelled:
+        """Return the image scores of a file, a folder or a data set of images.
 
         Raises :class:`DataError`, naming the image, where the model cannot take it.
         """
@@ -259,7 +260,8 @@ class NetworkSource:
             for region, score in region_scores(said.probabilities, self.classes).items():
                 top = float(score.max(initial=0.0))
                 found[region].append(image_score(top, said.presence_of(region)))
-        return found
+        scores = {region: tuple(own) for region, own in found.items()}
+        return Unlabelled(scores, tuple(case.group for case in cases))
 
     def sampled_prior(self, region: str) -> tuple[float | None, str]:
         """Return the region's share of the voxels that the sampler delivered.

@@ -65,6 +65,14 @@ class JudgedCases:
     own: bool = False
 
 
+@dataclass(frozen=True)
+class Unlabelled:
+    """Images without labels: by region the image score of each, in [0, 1], and their groups."""
+
+    scores: Mapping[str, tuple[float, ...]]
+    groups: tuple[str | None, ...]
+
+
 class ScoreSource(Protocol):
     """Where scores come from, and what keeps the decisions about them."""
 
@@ -146,8 +154,8 @@ class ScoreSource(Protocol):
         """
         ...
 
-    def image_scores(self, images: Path, track: Track) -> dict[str, list[float]]:
-        """Return the image score of every image in a file or folder, by region.
+    def unlabelled(self, images: Path, track: Track) -> Unlabelled:
+        """Return the image scores of a file, a folder or a data set of images.
 
         Raises :class:`UsageError` where nothing can score new images.
         """

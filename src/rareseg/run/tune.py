@@ -171,6 +171,8 @@ def describe_choice(choice: Choice) -> list[str]:
     """Return what was chosen, what is known of it, and one line for every point of the frontier."""
     found = choice.found
     lines = [describe(found)]
+    if choice.one_bin is not None:
+        lines.append(f"  {found.region}: {choice.one_bin.sentence}.")
     if choice.costs is not None:
         lines.append(f"  {_cost_line(choice.costs)}")
     if isinstance(found, Infeasible):

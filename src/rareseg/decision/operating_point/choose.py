@@ -46,6 +46,7 @@ from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
 from rareseg.evaluation.component_table import ComponentTable
 from rareseg.evaluation.intervals import count_groups, group_numbers
 from rareseg.evaluation.metrics import occurring_bins
+from rareseg.evaluation.one_bin import OneBin, find_one_bin
 from rareseg.evaluation.scores import CaseScores, ScoreTable
 from rareseg.evaluation.values import Undefined, Value
 from rareseg.recipe.size import ANY_SIZE, Given, Size, as_sizes
@@ -61,11 +62,13 @@ class Choice:
     """What was chosen for a region, and the frontier: what can be had instead.
 
     ``costs``, of a goal that costs images, compare the point with flagging every image, or none.
+    ``one_bin`` is known where the scores hardly differ, so that every threshold takes all or none.
     """
 
     found: OperatingPoint | Infeasible
     frontier: Frontier
     costs: ImageCosts | None = None
+    one_bin: OneBin | None = None
 
 
 def choose_operating_point(
@@ -154,7 +157,8 @@ def choose_with_frontier(
         name="chosen" if refused is None else "refused",
         by_cost=goal.maximize == "cost",
     )
-    return Choice(Infeasible(region, refused) if refused else found, frontier, costs)
+    one_bin = find_one_bin(table, region=region) if isinstance(table, ScoreTable) else None
+    return Choice(Infeasible(region, refused) if refused else found, frontier, costs, one_bin)
 
 
 def _point_of(

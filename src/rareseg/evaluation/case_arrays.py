@@ -1,0 +1,67 @@
+"""Bring one case's scores and reference to the types that the passes over voxels read."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rareseg.data.records import IGNORE
+from rareseg.errors import ScoreError
+
+_ROUNDING = 1e-3
+"""How far a float32 sum of softmax values may leave [0, 1] and still be called rounding."""
+
+
+def as_case_arrays(
+    scores: ArrayLike, reference: ArrayLike, where: str
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return one case's scores as float32 and its reference as uint8, of one shape.
+
+    ``where`` begins the sentence of the ScoreError that shapes or types which cannot be raise.
+    Scores that leave [0, 1] by rounding are clamped, as :func:`clamped` does; else values are not
+    looked at.
+    """
+    score_array = np.asarray(scores)
+    reference_array = np.asarray(reference)
+    if score_array.shape != reference_array.shape:
+        raise ScoreError(
+            f"{where}: scores have shape {score_array.shape} and the reference has shape "
+            f"{reference_array.shape}; both must be on the case's original grid."
+        )
+    if score_array.dtype.kind != "f":
+        raise ScoreError(
+            f"{where}: scores are of type {score_array.dtype}; they must be floats in [0, 1] "
+            "(divide 8-bit probabilities by 255)."
+        )
+    return clamped(score_array.astype(np.float32, copy=False)), as_labels(reference_array, where)
+
+
+def clamped(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return scores within [0, 1] where they leave it by rounding (up to 10⁻³), as sums do.
+
+    What lies further out stays, and is refused by whoever reads it.
+    """
+    low, high = float(scores.min(initial=0.0)), float(scores.max(initial=0.0))
+    if 1.0 < high <= 1.0 + _ROUNDING or -_ROUNDING <= low < 0.0:
+        scores = scores.copy()
+        np.copyto(scores, np.float32(1.0), where=(scores > 1.0) & (scores <= 1.0 + _ROUNDING))
+        np.copyto(scores, np.float32(0.0), where=(scores < 0.0) & (scores >= -_ROUNDING))
+    return scores
+
+
+def label_message(where: str) -> str:
+    """Return the sentence about a reference that is not the mask of one region."""
+    return (
+        f"{where}: the reference holds other values than 0 (outside), 1 (inside) and {IGNORE} "
+        "(ignored); give the mask of one region, such as `labels == 2`."
+    )
+
+
+def as_labels(reference: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
+    """Return a reference as uint8 without changing a value; ScoreError where that cannot be."""
+    if reference.dtype in (np.bool_, np.uint8):
+        return reference.view(np.uint8)
+    labels = reference.astype(np.uint8)
+    if not np.array_equal(labels, reference):
+        raise ScoreError(label_message(where))
+    return labels
