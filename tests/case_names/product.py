@@ -11,13 +11,12 @@ from rareseg.data.records import Classes  # noqa: F401
 from rareseg.decision.operating_point import point as points
 from rareseg.decision.operating_point.goals import make_goal  # noqa: F401
 from rareseg.decision.operating_point.point import default_point  # noqa: F401
-from rareseg.evaluation import comparison, component_table, contest, intervals
+from rareseg.evaluation import comparison, component_table, contest, intervals, scorecard
 from rareseg.evaluation.cases import measure_case  # noqa: F401
 from rareseg.evaluation.comparison import Headline  # noqa: F401
 from rareseg.evaluation.froc import candidate_froc  # noqa: F401
 from rareseg.evaluation.lesions import match_lesions  # noqa: F401
 from rareseg.evaluation.metrics import average_precision, pooled_curve, roc_auc  # noqa: F401
-from rareseg.evaluation.scorecard import make_scorecard  # noqa: F401
 from rareseg.evaluation.surfaces import measure_surfaces  # noqa: F401
 from rareseg.evaluation.values import Undefined, is_defined  # noqa: F401
 from rareseg.recipe import LOSS_SECTIONS
@@ -54,6 +53,39 @@ def compare_paired(first, second, groups, *, measure, resamples=None):
 def hold_contest(runs, *, seed=0):
     """Return the columns of a comparison; nothing is drawn."""
     return contest.hold_contest(runs)
+
+
+class Positives:
+    """The positive cases of a region, as the cases read them: a measure is an attribute."""
+
+    def __init__(self, part):
+        self._part = part
+        self.n_cases = part.positives.n_cases
+
+    def __getattr__(self, measure):
+        return self._part[measure]
+
+
+class Part:
+    """One region of a scorecard."""
+
+    def __init__(self, part):
+        self.positives = Positives(part)
+
+
+class Card:
+    """A scorecard."""
+
+    def __init__(self, card):
+        self._card = card
+
+    def region(self, name):
+        return Part(self._card.region(name))
+
+
+def make_scorecard(results):
+    """Return the scorecard."""
+    return Card(scorecard.make_scorecard(results))
 
 
 class Library:
