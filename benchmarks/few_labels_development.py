@@ -306,7 +306,7 @@ def _cut(row: CaseScores, point: OperatingPoint | None) -> Counted:
     """Return the counts of a case at a point without a smallest component."""
     if point is None or np.float32(row.image_score) < np.float32(point.gate):
         return Counted(0, 0, row.n_inside)
-    if point.smallest_component > 1:
+    if point.smallest_component.removes:
         raise RaresegError(
             "Points with a smallest component cannot be judged from scores; leave it at 0."
         )

@@ -26,6 +26,7 @@ from rareseg.data.preprocess import class_indices
 from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.evaluation.metrics import Counts, counts_at
 from rareseg.evaluation.scores import CaseScores
+from rareseg.recipe.size import as_size
 
 FOREGROUND = "foreground"
 """The union of all classes as a region of its own, with a point of its own."""
@@ -132,7 +133,7 @@ def _counted(counts: Counts) -> Counted:
 
 def _ungated(row: CaseScores, point: Mapping[str, Any] | None) -> Counted | None:
     """Return the counts at the point's threshold alone; None where the table cannot tell."""
-    if point is None or point["smallest_component"] > 1:
+    if point is None or as_size(point["smallest_component"]).removes:
         return None
     return _counted(counts_at(row, point["threshold"]))
 
