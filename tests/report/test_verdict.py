@@ -311,10 +311,16 @@ def test_a_gain_that_costs_much_dice_is_a_trade():
 
 EVIDENCE = PointEvidence(
     chosen=Reached(
-        0.8, 0, 0.93, 0.61, 0.7, 0.125, {"dice": (0.5, 0.7), "found": (Undefined("few"),) * 2}
+        0.8,
+        ANY_SIZE,
+        0.93,
+        0.61,
+        0.7,
+        0.125,
+        {"dice": (0.5, 0.7), "found": (Undefined("few"),) * 2},
     ),
-    few_alarms=Reached(0.8, 0, 0.95, 0.55, 0.6, 0.1),
-    half=Reached(0.5, 0, 0.0, 0.5, 0.9, 0.4),
+    few_alarms=Reached(0.8, ANY_SIZE, 0.95, 0.55, 0.6, 0.1),
+    half=Reached(0.5, ANY_SIZE, 0.0, 0.5, 0.9, 0.4),
     n_positive_groups=12,
     n_negative_groups=20,
     n_folds=30,
