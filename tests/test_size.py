@@ -27,6 +27,7 @@ ISO, FINE = (1.0, 1.0, 1.0), (0.4, 0.4, 0.4)
         ("0 mm3", ANY_SIZE),
         (20, Size(20, "voxels")),
         (0, ANY_SIZE),
+        (np.int64(7), Size(7, "voxels")),
     ],
 )
 def test_a_size_is_read(text, size):

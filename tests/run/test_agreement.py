@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.evaluation.metrics import counts_at
@@ -200,6 +201,7 @@ def predicted(request, volumes, call, settings, tmp_path_factory):
         sampling__patch_size=[16, 16] if dimension == 2 else [8, 16, 16],
         training__steps=steps,
         training__validations=1,
+        decision__smallest_component="30 mm3",
         **({} if cascade is None else {"training__cascade": cascade}),
     )
     trained = call("train", volumes, "--out", out / "run", *options)
@@ -223,7 +225,19 @@ class TestNestedRegionsInVolumes:
             ignore=IGNORED,
         )
         assert {line["size_unit"] for line in lines} == {"mm³"}
+        sizes = {(line["smallest_component"], line["smallest_component_unit"]) for line in lines}
+        assert sizes == {("30", "mm³")}
         assert sum(int(line["tp"]) for line in lines) > 0
+
+    def test_no_component_is_smaller_than_asked_for_at_any_spacing(self, predicted, read):
+        smallest = {}
+        for path in sorted(p for name in REGIONS for p in (predicted / "masks" / name).iterdir()):
+            mask, voxel = read(path)
+            components, _ = ndimage.label(mask == 1, np.ones((3, 3, 3)))
+            for size in np.bincount(components.ravel())[1:] * voxel:
+                smallest[voxel] = min(smallest.get(voxel, np.inf), size)
+        assert len(smallest) == 2  # voxels of 2 and of 3.125 mm³
+        assert all(size >= 30 - 1e-3 for size in smallest.values())
 
     def test_label_maps_hold_a_class_of_the_innermost_region(self, predicted, volumes, read):
         maps = sorted((predicted / "masks").glob("*.nii.gz"))

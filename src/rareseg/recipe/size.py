@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Literal, TypeAlias
 
 from rareseg.errors import UsageError
@@ -128,11 +129,9 @@ def as_size(given: Given) -> Size:
     """Return the size that is given. Raises UsageError for what is none."""
     if isinstance(given, Size):
         return given
-    if isinstance(given, int | float):
+    if isinstance(given, Real):
         return Size(float(given), "voxels")
-    if not isinstance(given, str):
-        raise UsageError(f"A smallest component of {given!r} is no size; give one as '5 mm3'.")
-    found = _WRITTEN.fullmatch(given)
+    found = _WRITTEN.fullmatch(given) if isinstance(given, str) else None
     if found is None:
         raise UsageError(
             f"A smallest component of {given!r} is no size; give a number of voxels from 0 up, or "
