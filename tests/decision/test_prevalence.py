@@ -111,8 +111,8 @@ class TestPrevalence:
         for seed in range(40):
             rng = np.random.default_rng(seed)
             labels = rng.random(60) < 0.3
-            new = [0.5] * 5
-            found, alarmed, _ = _rates(table_of(labels, rng.random(60)).rows, new, [None] * 5)
+            tops = rng.random(60).tolist()
+            found, alarmed, _ = _rates(table_of(labels, tops).rows, tops, [None] * 60)
             apart.append(found.share - alarmed.share)
         assert abs(np.mean(apart)) < 0.1
 

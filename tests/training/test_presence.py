@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from rareseg.data.records import IGNORE
-from rareseg.prediction.bundle import IMAGE_HEAD
+from rareseg.prediction.model import IMAGE_HEAD
 from rareseg.prediction.networks import build_network, deepest, networks, stride
 from rareseg.prediction.presence import kept_weights
 from rareseg.recipe import make_recipe

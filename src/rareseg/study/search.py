@@ -231,7 +231,7 @@ def _train(work: _Work, job: Claimed, trial: Trial, track: Track) -> float:
         heard=heard,
         track=track,
     )
-    rule = Rule(work.wanted.goal)
+    rule = Rule.of(work.wanted.goal, recipe.decision.sizes)
     source = NetworkSource.open(run.root, device=fabric.device)
     choices = tune_source(source, rule, region=work.wanted.region, track=track)
     values = []
