@@ -8,28 +8,18 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.options import (
-    OUTSIDE,
-    AsJson,
-    Device,
-    GroupFrom,
-    MissingMask,
-    OptionalRun,
-    Probabilities,
-    References,
-    SplitFile,
-)
+from rareseg.cli.option_groups import grouped
+from rareseg.cli.options import AsJson, Device, OptionalRun, OutsideOut, Region
 from rareseg.cli.output import bar, print_json, say_to
-from rareseg.cli.sources import decided_source, score_files
-from rareseg.errors import UsageError
+from rareseg.cli.sources import ScoreOptions, decided_source
 
 
 @app.command(epilog="Example: rareseg calibrate run --prevalence 0.02")
+@grouped
 def calibrate(
+    scores: ScoreOptions,
     run: OptionalRun = None,
-    region: Annotated[
-        str | None, typer.Option("--region", help="One region alone; all where not given.")
-    ] = None,
+    region: Region = None,
     prevalence: Annotated[
         float | None,
         typer.Option(help="Share of images that hold the region, where the model will work."),
@@ -37,14 +27,7 @@ def calibrate(
     unlabelled: Annotated[
         Path | None, typer.Option("--unlabelled", help="Images from there, to estimate it from.")
     ] = None,
-    probabilities: Probabilities = None,
-    references: References = None,
-    split: SplitFile = None,
-    group_from: GroupFrom = None,
-    missing_mask: MissingMask = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Where to write.", rich_help_panel=OUTSIDE)
-    ] = None,
+    out: OutsideOut = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -55,12 +38,9 @@ def calibrate(
     """
     from rareseg.run.calibrate import calibrate_source
 
-    files = score_files(run, probabilities, references, split, group_from, missing_mask)
-    if files is None and (group_from, missing_mask) != (None, None):
-        raise UsageError(
-            "--group-from and --missing-mask say how --references is read; the run's own cases are "
-            "grouped as it was begun."
-        )
+    files = scores.files(run)
+    if files is None:
+        scores.require_no_grouping("--references")
     found = calibrate_source(
         decided_source(run, files, out, region, device),
         prevalence=prevalence,

@@ -57,6 +57,12 @@ References = Annotated[
 SplitFile = Annotated[
     Path | None, typer.Option("--split", help="A CSV with id and role.", rich_help_panel=OUTSIDE)
 ]
+OutsideOut = Annotated[
+    Path | None, typer.Option("--out", help="Where to write.", rich_help_panel=OUTSIDE)
+]
+Region = Annotated[
+    str | None, typer.Option("--region", help="One region alone; all where not given.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.", show_default=False)]
 GroupFrom = Annotated[
     str | None,

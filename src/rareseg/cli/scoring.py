@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rareseg.cli.app import app
+from rareseg.cli.option_groups import grouped
 from rareseg.cli.options import (
     OUTSIDE,
     AsJson,
     Device,
-    GroupFrom,
-    MissingMask,
     OptionalData,
     OptionalRun,
     Out,
-    Probabilities,
-    References,
     RunOrBundle,
-    SplitFile,
     data_options,
 )
 from rareseg.cli.output import bar, print_json, print_line, say_to, show
-from rareseg.cli.sources import score_files
+from rareseg.cli.sources import ScoreOptions
 from rareseg.errors import UsageError
 
 
@@ -65,13 +60,12 @@ def predict(
 
 
 @app.command(epilog="Example: rareseg evaluate run new_data/ --out evaluation")
+@grouped
 def evaluate(
+    scores: ScoreOptions,
+    out: Out,
     run: OptionalRun = None,
     data: OptionalData = None,
-    *,
-    out: Out,
-    probabilities: Probabilities = None,
-    references: References = None,
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -80,15 +74,12 @@ def evaluate(
             rich_help_panel=OUTSIDE,
         ),
     ] = None,
-    split: SplitFile = None,
     points: Annotated[
         Path | None,
         typer.Option(
             "--points", help="What `tune --probabilities` wrote; else 0.5.", rich_help_panel=OUTSIDE
         ),
     ] = None,
-    group_from: GroupFrom = None,
-    missing_mask: MissingMask = None,
     priority: Annotated[
         str | None,
         typer.Option("--priority", help="What matters: recall, precision or balanced."),
@@ -113,16 +104,14 @@ def evaluate(
     from rareseg.run.sources import ScoreSource
 
     asked = Asked.of(priority, against)
-    if masks is not None and (probabilities is not None or points is not None):
+    if masks is not None and (scores.probabilities is not None or points is not None):
         raise UsageError(
             "--masks are finished: no point cuts them; leave --probabilities and --points out."
         )
-    folder = probabilities or masks
-    files = score_files(run, folder, references, split, group_from, missing_mask)
+    files = scores.files(run, masks)
     require_free(out)
     source: ScoreSource
     if files is not None:
-        files = replace(files, finished=masks is not None)
         source = FileSource.to_judge(files, points, track=bar)
     elif run is None or data is None or points is not None:
         raise UsageError(
@@ -130,6 +119,6 @@ def evaluate(
             "--points DIR, or --masks DIR --references DATA."
         )
     else:
-        options = data_options(data, group_from, missing_mask)
+        options = data_options(data, scores.group_from, scores.missing_mask)
         source = NetworkSource.open(run, options, device=device)
     show(evaluate_source(source, out, asked=asked, track=bar), as_json)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rareseg.cli.options import data_options
+from rareseg.cli.options import (
+    GroupFrom,
+    MissingMask,
+    Probabilities,
+    References,
+    SplitFile,
+    data_options,
+)
 from rareseg.cli.output import bar
 from rareseg.errors import UsageError
 
@@ -16,26 +24,43 @@ if TYPE_CHECKING:
     from rareseg.run.sources import ScoreSource
 
 
-def score_files(
-    run: Path | None,
-    probabilities: Path | None,
-    references: Path | None,
-    split: Path | None,
-    group_from: str | None,
-    missing_mask: str | None,
-) -> ScoreFiles | None:
-    """Return the scores of another tool that are meant, None for a run; both or none is refused."""
-    from rareseg.run.file_scores import ScoreFiles
+@dataclass(frozen=True)
+class ScoreOptions:
+    """The scores of another tool, in place of a run's, and how data are read."""
 
-    if probabilities is None and references is None and split is None:
-        if run is None:
-            raise UsageError("Name a RUN, or --probabilities DIR and --references DATA.")
-        return None
-    if run is not None or probabilities is None or references is None:
-        raise UsageError(
-            "--probabilities DIR and --references DATA go together, in place of a RUN; name either."
-        )
-    return ScoreFiles(probabilities, data_options(references, group_from, missing_mask), split)
+    probabilities: Probabilities = None
+    references: References = None
+    split: SplitFile = None
+    group_from: GroupFrom = None
+    missing_mask: MissingMask = None
+
+    def files(self, run: Path | None, masks: Path | None = None) -> ScoreFiles | None:
+        """Return the scores, or finished masks, that are meant; None for a run.
+
+        Raises UsageError where both or none are given.
+        """
+        from rareseg.run.file_scores import ScoreFiles
+
+        folder = masks or self.probabilities
+        if folder is None and self.references is None and self.split is None:
+            if run is None:
+                raise UsageError("Name a RUN, or --probabilities DIR and --references DATA.")
+            return None
+        if run is not None or folder is None or self.references is None:
+            raise UsageError(
+                "--probabilities DIR and --references DATA go together, in place of a RUN; name "
+                "either."
+            )
+        references = data_options(self.references, self.group_from, self.missing_mask)
+        return ScoreFiles(folder, references, self.split, finished=masks is not None)
+
+    def require_no_grouping(self, what: str) -> None:
+        """Raise UsageError where it is said how data are read, while none are named."""
+        if (self.group_from, self.missing_mask) != (None, None):
+            raise UsageError(
+                f"--group-from and --missing-mask say how {what} is read; the run's own cases are "
+                "grouped as it was begun."
+            )
 
 
 def decided_source(
@@ -53,7 +78,7 @@ def decided_source(
     from rareseg.run.network_source import NetworkSource
 
     if files is None:
-        assert run is not None, "score_files refuses neither"
+        assert run is not None, "ScoreOptions.files refuses neither"
         if out is not None:
             raise UsageError("--out belongs to --probabilities; a run keeps its own points.")
         return NetworkSource.open(run, new, device=device)

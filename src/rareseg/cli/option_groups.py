@@ -1,0 +1,48 @@
+"""Commands that take their options in records: each field of a dataclass becomes an option."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def grouped(command: Command) -> Command:
+    """Return a command for typer, in which every parameter that is a dataclass is its fields.
+
+    A field is annotated as an option of typer is and has a default; the command gets the record.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    flat: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        if not is_dataclass(hints[name]):
+            flat.append(_keyword(name, parameter.default, hints[name]))
+            continue
+        groups[name] = hints[name]
+        options = get_type_hints(hints[name], include_extras=True)
+        for field in fields(hints[name]):
+            assert field.default is not MISSING, f"{name}.{field.name} has a default"
+            flat.append(_keyword(field.name, field.default, options[field.name]))
+
+    @functools.wraps(command)
+    def called(**values: Any) -> None:
+        records = {
+            name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**values, **records)
+
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    called.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    return called  # type: ignore[return-value]
+
+
+def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
