@@ -38,7 +38,8 @@ def recipe_for(dimension: int = 2, **sections: dict[str, object]) -> Recipe:
     values: dict[str, dict[str, object]] = {
         "data": {"dimension": dimension},
         "network": {"width": [4, 8, 8]},
-        "sampling": {"patch_size": [16] * dimension, "batch_size": 2},
+        # Of 16 voxels two slices would be left at the bottom, which bfloat16 cannot learn from.
+        "sampling": {"patch_size": [24] * dimension, "batch_size": 2},
     }
     return make_recipe({**values, **sections})
 
@@ -71,6 +72,20 @@ class TestTraining:
         choice = choose_for_training(SINGLE, replace(HALF, losses=losses))
         assert choice.precision == precision
         assert ("but the loss went from" in choice.reason) == (precision == "32")
+
+    def test_two_slices_rule_it_out(self):
+        choice = choose_for_training(SINGLE, replace(HALF, two_slices=True))
+        assert choice.precision == "32"
+        assert "not safe here" in choice.reason
+        assert choose_for_prediction(SINGLE, replace(HALF, two_slices=True)).precision == "bf16"
+
+    @pytest.mark.parametrize(("depth", "met"), [(16, True), (24, False), (32, False)])
+    def test_two_slices_are_seen_at_the_bottom_of_a_network(self, depth, met):
+        recipe = recipe_for(3, sampling={"patch_size": [depth, 32, 32], "batch_size": 2})
+        single, half = try_both(recipe, CLASSES, 1, CPU, clock=itertools.count().__next__)
+        assert (single.two_slices, half.two_slices) == (met, met)
+        flat = recipe_for(2, sampling={"patch_size": [16, 16], "batch_size": 2})
+        assert not try_both(flat, CLASSES, 1, CPU, clock=itertools.count().__next__)[1].two_slices
 
     def test_where_float32_rises_too_the_same_distance_is_allowed(self):
         rising = replace(SINGLE, losses=(1.0, 1.2, 1.4))

@@ -61,13 +61,15 @@ class Trial:
 
     ``step_seconds`` and ``prediction_seconds`` are medians, for one batch; ``losses`` are those of
     repeated steps on one batch, each before its step; ``difference`` is the largest absolute
-    difference of its probabilities from those of float32, with the same weights.
+    difference of its probabilities from those of float32, with the same weights. ``two_slices``
+    says that a convolution meets images of two slices (:func:`meets_two_slices`).
     """
 
     step_seconds: float
     losses: tuple[float, ...]
     prediction_seconds: float
     difference: float = 0.0
+    two_slices: bool = False
 
     @property
     def fall(self) -> float:
@@ -121,6 +123,13 @@ def choose_for_training(single: Trial, half: Trial) -> Choice:
 
     The loss may end higher by :data:`LAG` of its fall in float32.
     """
+    if half.two_slices:
+        return Choice(
+            "32",
+            "bf16 is not safe here: on processors the weight gradient of a 3D convolution over two "
+            "slices reads memory that was never written, so that runs differ and can end in NaN "
+            "(torch 2.13); a window of other depth avoids it",
+        )
     ratio = single.step_seconds / half.step_seconds
     if ratio < GAIN:
         return Choice("32", _slow("steps", ratio))
@@ -194,6 +203,7 @@ def try_both(
             labels.to(device),
             recipe,
         )
+        two_slices = device.type == "cpu" and meets_two_slices(network, images)
         step_seconds = _in_turns(pair.step, STEPS, device, clock)
         prediction_seconds = _in_turns(pair.predict, PREDICTIONS, device, clock)
     single, half = (
@@ -202,10 +212,36 @@ def try_both(
             losses=tuple(float(value) for value in pair.losses[precision]),
             prediction_seconds=prediction_seconds[precision],
             difference=float((pair.scores[precision] - pair.scores["32"]).abs().max()),
+            two_slices=two_slices,
         )
         for precision in BOTH
     )
     return single, half
+
+
+def meets_two_slices(network: torch.nn.Module, images: Tensor) -> bool:
+    """Tell whether a 3D convolution of the network meets two slices when it scores ``images``.
+
+    In bfloat16 on a processor with AVX512_BF16 its weight gradient then differs from call to call:
+    measured with torch 2.13 for kernels of 3, at a depth of 2 and any height and width, not at any
+    other depth, and not in 2D.
+    """
+    met: list[bool] = []
+
+    def look(layer: torch.nn.Conv3d, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        met.append(inputs[0].shape[2] == 2 and layer.kernel_size[0] > 1)
+
+    layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv3d)]
+    hooks = [layer.register_forward_hook(look) for layer in layers]
+    learns = network.training
+    try:
+        with torch.inference_mode():
+            network.eval()(images[:1].to(next(network.parameters()).device))
+    finally:
+        network.train(learns)
+        for hook in hooks:
+            hook.remove()
+    return any(met)
 
 
 class _Pair:
