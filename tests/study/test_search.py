@@ -47,10 +47,8 @@ def test_the_best_recipe_is_the_one_whose_point_reached_most(searched):
     assert f"{float(best['value']):.3f} on the select cases" in called.out
     # The value is that of the points in the bundle, chosen on the select cases.
     number = int(best["trial"]) - 1
-    record = json.loads(
-        (out / "trials" / f"{number:04d}" / "bundle" / "decisions.json").read_text()
-    )
-    assert record["foreground"]["found"]["value"] == pytest.approx(float(best["value"]))
+    point = load_decisions(out / "trials" / f"{number:04d}" / "bundle").points["foreground"]
+    assert point.value == pytest.approx(float(best["value"]))
 
 
 def test_the_first_trial_has_the_values_that_were_there(searched):
