@@ -9,6 +9,7 @@ import json
 import pytest
 
 from rareseg.errors import RunError
+from rareseg.prediction.bundle import load_decisions
 from rareseg.recipe import read_recipe
 from rareseg.run.folder import read_split
 from rareseg.study import job_queue, search
