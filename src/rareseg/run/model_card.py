@@ -11,6 +11,7 @@ from rareseg.data.fingerprint import Fingerprint
 from rareseg.errors import ScoreError
 from rareseg.evaluation.scorecard_reading import scorecard_from_json
 from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.model import Model
 from rareseg.report.card import CardContent, CardFigures, model_card
 from rareseg.report.content import Sentence
 from rareseg.run.folder import RunFolder, read_split
@@ -19,15 +20,17 @@ CARD = "MODEL_CARD.md"
 """The file in a bundle's folder, as the field names it."""
 
 
-def write_model_card(folder: RunFolder) -> Path:
+def write_model_card(folder: RunFolder, model: Model | None = None) -> Path:
     """Write ``MODEL_CARD.md`` into the bundle of a finished run, in place of what stands there.
+
+    ``model`` is the run's own, where it is loaded already.
 
     It is made from the run's records alone: bundle, fingerprint, split, and the newest
     scorecards of the test cases. Equal records give an equal card. Raises :class:`BundleError`,
     :class:`DataError` or :class:`RunError` where one of the first three cannot be read.
     """
     content = CardContent(
-        model=load_model(folder.bundle),
+        model=model or load_model(folder.bundle),
         decisions=load_decisions(folder.bundle),
         fingerprint=Fingerprint.from_json(folder.fingerprint),
         roles=read_split(folder.split),

@@ -143,7 +143,7 @@ class NetworkSource:
     def keep(self, decisions: Decisions) -> None:
         """Store decisions beside the model, and write its card anew."""
         decisions.save(self.folder.bundle)
-        write_model_card(self.folder)
+        write_model_card(self.folder, self.model)
 
     def regions(self, track: Track) -> tuple[str, ...]:
         """Return all regions: a model scores each."""
@@ -306,7 +306,7 @@ class NetworkSource:
         keep_tables(self.folder, "test", scored)
         content = replace(content, train_dice=self._train_dice(judged.fingerprint, track))
         write_scorecards(self.folder.test_scorecard, content, names=False)
-        write_model_card(self.folder)
+        write_model_card(self.folder, self.model)
         return content
 
     def _own_test_cases(self) -> JudgedCases:
