@@ -9,6 +9,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import rareseg
+import rareseg.prediction.networks
+import rareseg.training.losses  # both register sections of the recipe
 from rareseg.evaluation.measures import MEASURES
 from rareseg.recipe import FAMILIES, Recipe
 

@@ -13,6 +13,9 @@ import rareseg
 
 PACKAGE = Path(rareseg.__file__).parent
 HEAVY = ("torch", "monai", "numba")
+REGISTERS = ("rareseg.prediction.networks", "rareseg.training.losses")
+"""The packages of which every module may register a section of the recipe."""
+
 LARGEST_MODULE = 400
 PUBLIC = {
     "PatchLoader",
@@ -47,15 +50,20 @@ PUBLIC = {
 def heavy_after(code: str) -> list[str]:
     """Return which heavy packages a fresh interpreter has loaded after ``code``."""
     ask = f"\nimport json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    return printed_by(code + ask)
+
+
+def printed_by(code: str) -> list[str]:
+    """Return the list of names that a fresh interpreter prints, as JSON, in its last line."""
     done = subprocess.run(
-        [sys.executable, "-c", code + ask],
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         encoding="utf-8",
         check=True,
     )
-    loaded: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return loaded
+    names: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return names
 
 
 HELP = """
@@ -80,6 +88,29 @@ def test_help_loads_nothing_heavy(arguments):
 
 def test_the_heavy_names_are_seen_when_they_are_loaded():
     assert "torch" in heavy_after("import rareseg; rareseg.load_bundle")
+
+
+@pytest.mark.parametrize("package", REGISTERS)
+def test_importing_the_package_of_a_register_imports_every_module_of_it(package):
+    code = f"""
+import json, pkgutil, sys
+import {package} as package
+names = [found.name for found in pkgutil.iter_modules(package.__path__, "{package}.")]
+assert names
+print(json.dumps([name for name in names if name not in sys.modules]))
+"""
+    assert printed_by(code) == [], "add the module to the imports of the package's __init__.py"
+
+
+def test_the_page_of_settings_is_made_with_every_register_filled():
+    pytest.importorskip("sphinx")
+    conf = Path(__file__).parents[1] / "docs" / "conf.py"
+    code = f"""
+import json, runpy, sys
+runpy.run_path({str(conf)!r})
+print(json.dumps([name for name in {REGISTERS!r} if name not in sys.modules]))
+"""
+    assert printed_by(code) == []
 
 
 def test_the_public_names_are_exactly_these():

@@ -19,6 +19,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from rareseg.data.examine import ChannelFacts
+from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import (
     NetworkSpec,
@@ -29,11 +32,13 @@ from rareseg.prediction.networks import (
     first_weights,
     network,
     networks,
+    require_fitting_windows,
     stride,
 )
 from rareseg.prediction.networks import spec as records
 from rareseg.prediction.transfer import Transfer, begin_with
 from rareseg.recipe import NETWORK_SECTIONS, NetworkSection, make_recipe
+from rareseg.training.plan import plan_recipe
 
 CHANNELS, CLASSES = 2, 5
 
@@ -289,7 +294,44 @@ def check_first_weights(spec: NetworkSpec[Any]) -> None:
                 assert torch.equal(tensor, found.weights[name]), f"{spec.name}: {name} is not taken"
 
 
+def fingerprint(dimension: int) -> Fingerprint:
+    """Twelve small cases of one channel, each with a little of the one class."""
+    shape = (1, 96, 80) if dimension == 2 else (40, 48, 40)
+    cases = tuple(
+        CaseFacts(
+            id=f"case{number}",
+            group=None,
+            role=None,
+            shape=shape,
+            spacing=(1.0, 1.0, 1.0),
+            dimension=dimension,
+            channels=1,
+            dtype="uint8",
+            voxels=(shape[0] * shape[1] * shape[2] - 50, 50),
+            ignored=0,
+            intensities=(ChannelFacts(0.0, 50.0, 200.0, 60.0, 10.0),),
+            thumbnail_hash=f"{number:08x}",
+        )
+        for number in range(12)
+    )
+    classes = Classes(("background", "spot"), (0, 1), {"foreground": (1,)})
+    return Fingerprint(cases, classes, (), (), (), "0" * 64)
+
+
+def check_plan(spec: NetworkSpec[Any]) -> None:
+    """Named alone, it is planned for data of its dimensions, with windows that it takes."""
+    for dimension in dimensions(spec):
+        try:
+            recipe = plan_recipe(fingerprint(dimension), {"network": {"name": spec.name}}).recipe
+            require_fitting_windows(recipe)
+        except RecipeError as refusal:
+            raise AssertionError(f"{spec.name} is not planned in {dimension}D: {refusal}") from None
+        assert recipe.data.dimension == dimension
+        assert type(recipe.network) is spec.section
+
+
 CHECKS = (
+    check_plan,
     check_shape_and_stride,
     check_gradients,
     check_encoder,
@@ -439,6 +481,34 @@ def test_the_network_that_contributing_adds_keeps_it_too(check):
     code = compile(block, "CONTRIBUTING.md", "exec", dont_inherit=True)
     exec(code, {"__name__": "contributing"})
     check(networks()["hourglass"])
+
+
+class BareSection(NetworkSection):
+    """Without a norm."""
+
+    name: Literal["bare"] = "bare"
+    width: int = 8
+
+
+class LayerSection(BareSection):
+    """With a norm that is not one of the planner's."""
+
+    name: Literal["layer"] = "layer"  # type: ignore[assignment]
+    norm: Literal["layer", "none"] = "layer"
+
+
+@pytest.mark.usefixtures("_registers_that_forget")
+@pytest.mark.parametrize("section", [BareSection, LayerSection])
+def test_a_network_without_the_planner_s_norms_is_planned(section):
+    @network(section, stride=lambda s: 2, parts=lambda s: Parts(("0",), "0", s.width))
+    def odd(settings, /, *, dimension, channels, classes):
+        down = nn.Conv2d if dimension == 2 else nn.Conv3d
+        up = nn.ConvTranspose2d if dimension == 2 else nn.ConvTranspose3d
+        return nn.Sequential(
+            down(channels, settings.width, 2, stride=2), up(settings.width, classes, 2, stride=2)
+        )
+
+    check_plan(networks()[section.model_fields["name"].default])
 
 
 @pytest.mark.usefixtures("_registers_that_forget")

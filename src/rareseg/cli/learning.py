@@ -65,11 +65,11 @@ def plan(
     from rareseg.data.fingerprint import inspect_dataset
     from rareseg.errors import OutputError
     from rareseg.prediction.networks import require_fitting_windows
-    from rareseg.recipe import check_values, parse_settings, to_yaml
-    from rareseg.training.plan import plan_recipe
+    from rareseg.recipe import parse_settings, to_yaml
+    from rareseg.training.plan import check_overrides, plan_recipe
 
     overrides = parse_settings(settings or [])
-    check_values(overrides, source="--set")
+    check_overrides(overrides, source="--set")
     if out.exists():
         raise OutputError(f"{out} exists already; name another file with --out, or remove it.")
     fingerprint = inspect_dataset(data_options(data, group_from, missing_mask).open(), track=bar)

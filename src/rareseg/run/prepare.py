@@ -24,7 +24,6 @@ from rareseg.progress import Track, silent
 from rareseg.recipe import (
     Overrides,
     Recipe,
-    check_values,
     differences,
     make_recipe,
     merge,
@@ -44,7 +43,7 @@ from rareseg.run.folder import (
     write_folds,
     write_split,
 )
-from rareseg.training.plan import Plan, make_preprocessing, plan_recipe
+from rareseg.training.plan import Plan, check_overrides, make_preprocessing, plan_recipe
 
 Say = Callable[[str], None]
 """Takes one line of news."""
@@ -194,7 +193,7 @@ def prepare_run(
     begun with other settings, or a run of data that changed since.
     """
     overrides = wishes.overrides() if given is None else given.recipe.model_dump()
-    check_values(overrides, source=wishes.source)
+    check_overrides(overrides, source=wishes.source)
     dataset = data.open()
     folder = begin_run(out, data)
     if given is not None and not folder.fingerprint.is_file():

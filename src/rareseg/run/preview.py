@@ -22,7 +22,7 @@ from rareseg.data.records import IGNORE, Dataset
 from rareseg.data.store import Store
 from rareseg.errors import OutputError, ProblemsError, UsageError
 from rareseg.progress import Track, silent
-from rareseg.recipe import Recipe, check_values
+from rareseg.recipe import Recipe
 from rareseg.report.changes import describe_changes
 from rareseg.report.look import Look
 from rareseg.report.sheet import Panel, SheetRow, draw_sheet
@@ -31,7 +31,7 @@ from rareseg.run.prepare import Wishes
 from rareseg.sampling.augment import apply_plan, draw_plan, window_for
 from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.training.fit import seed_of
-from rareseg.training.plan import make_preprocessing, plan_recipe
+from rareseg.training.plan import check_overrides, make_preprocessing, plan_recipe
 
 VERSIONS = 4
 """Augmented versions beside each original."""
@@ -114,7 +114,7 @@ def preview(
             "0 are allowed."
         )
     overrides = wishes.overrides()
-    check_values(overrides, source=wishes.source)
+    check_overrides(overrides, source=wishes.source)
     _require_replaceable(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
     dataset = options.open()

@@ -5,7 +5,7 @@ A strategy says how much to draw from which pool, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -69,18 +69,7 @@ def table(cases: Cases) -> Sequence[Share]:
     Use it where the shares are known, as from another paper. Raises :class:`RecipeError` without a
     table, and for a name that is no class.
     """
-    shares, names = cases.settings.shares, cases.store.classes.names
-    if shares is None:
-        raise RecipeError(
-            "sampling.strategy is 'table', but sampling.shares is not set; give the share of each "
-            f"class, such as {{{names[0]}: 0.5, {names[-1]}: 0.5}}."
-        )
-    for name in shares:
-        if name not in names:
-            raise RecipeError(
-                f"sampling.shares names '{name}'{nearest(name, names)}, which is no class; "
-                f"allowed are {', '.join(names)}."
-            )
+    shares = require_shares(cases.settings, cases.store.classes.names)
     return [Share(pool, shares.get(pool.name, 0.0)) for pool in cases.once(pool_classes)]
 
 
@@ -175,6 +164,26 @@ def decoupled(settings: SamplingSection) -> Sequence[Phase]:
         Phase(strategy="balanced", until=settings.balanced_until),
         Phase(strategy="random", until=1.0),
     ]
+
+
+def require_shares(settings: SamplingSection, names: Sequence[str]) -> Mapping[str, float]:
+    """Return the shares that ``table`` reads, by class.
+
+    Raises :class:`RecipeError` where there are none, and for a name that is not in ``names``.
+    """
+    shares = settings.shares
+    if shares is None:
+        raise RecipeError(
+            "sampling.strategy is 'table', but sampling.shares is not set; give the share of each "
+            f"class, such as {{{names[0]}: 0.5, {names[-1]}: 0.5}}."
+        )
+    for name in shares:
+        if name not in names:
+            raise RecipeError(
+                f"sampling.shares names '{name}'{nearest(name, names)}, which is no class; "
+                f"allowed are {', '.join(names)}."
+            )
+    return shares
 
 
 def _in_proportion(pools: Sequence[Pool], power: float = 1.0) -> list[float]:

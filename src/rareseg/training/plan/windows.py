@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from typing import get_args
 
 from rareseg.data.fingerprint import Fingerprint
 from rareseg.prediction.networks import stride
-from rareseg.recipe import NetworkSection, make_recipe
+from rareseg.recipe import NETWORK_SECTIONS, NetworkSection, make_recipe
 from rareseg.training.plan.draft import Draft, resampled
 
 LARGEST_WINDOW_2D = 320
@@ -65,7 +66,8 @@ def plan_windows(draft: Draft, fingerprint: Fingerprint, dimension: int) -> None
     batch = draft.choose(
         "sampling.batch_size", batch, "small: many steps with a full decay beat few large ones"
     )
-    if "norm" not in draft.values["network"]:
+    network = draft.values["network"]
+    if "norm" not in network and _has_both_norms(network["name"]):
         _plan_norm(draft, int(batch), voxels)
     tile = [1024, 1024] if dimension == 2 else [128, 128, 128]
     draft.choose(
@@ -84,6 +86,12 @@ def _network_so_far(draft: Draft) -> NetworkSection:
     """Return the network's section as planned and set up to here."""
     planned, given = draft.values["network"], draft.overrides.get("network", {})
     return make_recipe({"network": {**planned, **given}}).network
+
+
+def _has_both_norms(name: object) -> bool:
+    """Say whether ``network.norm`` of the network called ``name`` can be batch and group."""
+    norm = NETWORK_SECTIONS.member(name).model_fields.get("norm")
+    return norm is not None and {"batch", "group"} <= set(get_args(norm.annotation))
 
 
 def _plan_norm(draft: Draft, batch: int, voxels: int) -> None:
