@@ -205,7 +205,7 @@ def serve():
         server.shutdown()
         thread.join()
         server.server_close()
-        room.decisions.close()
+        room.answers.close()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from sklearn.metrics import cohen_kappa_score
 from rareseg.evaluation.values import Undefined
 from rareseg.quality.suspects import Suspect
 from rareseg.review.agreement import cohen_kappa, fleiss_kappa, measure_agreement
-from rareseg.review.decisions import VERDICTS, Decision
+from rareseg.review.answers import VERDICTS, Answer
 
 ITEM = Suspect("i", "c", None, "r", "missed lesion", 0.5, ((0, 1), (0, 1), (0, 1)), 1, 0, "")
 
@@ -18,10 +18,8 @@ FLEISS_1971 = [
 ]  # fmt: skip
 
 
-def said(verdicts: dict[str, str]) -> dict[str, Decision]:
-    return {
-        name: Decision(1, ITEM, name, verdict, "", "", "") for name, verdict in verdicts.items()
-    }
+def said(verdicts: dict[str, str]) -> dict[str, Answer]:
+    return {name: Answer(1, ITEM, name, verdict, "", "", "") for name, verdict in verdicts.items()}
 
 
 @pytest.mark.parametrize("seed", range(5))

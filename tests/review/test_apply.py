@@ -16,8 +16,8 @@ from rareseg.data.formats import read_image
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.scores import region_scores
 from rareseg.quality.suspects import Suspect, load_suspects
+from rareseg.review.answers import Answers
 from rareseg.review.apply import apply_review, open_reviewed
-from rareseg.review.decisions import Decisions
 from rareseg.review.predictions import Predictions
 from rareseg.run.folder import open_run, read_split
 
@@ -37,9 +37,9 @@ def say(run):
     seen = Predictions(open_run(run), run / "review" / "predictions").digest
 
     def decide(item, verdict, *reviewers, seen=seen, note=""):
-        with Decisions(run / "review" / "decisions.sqlite") as decisions:
+        with Answers(run / "review" / "decisions.sqlite") as answers:
             for name in reviewers or ("Ada",):
-                decisions.record(item, reviewer=name, verdict=verdict, note=note, seen=seen)
+                answers.record(item, reviewer=name, verdict=verdict, note=note, seen=seen)
 
     return decide
 
@@ -243,8 +243,8 @@ def test_what_cannot_be_applied_is_said_and_leaves_nothing(run, say, tmp_path):
 
 def test_undone_decisions_are_none(run, say, tmp_path):
     say(load_suspects(run / "suspects.json")[0], "exclude case")
-    with Decisions(run / "review" / "decisions.sqlite") as decisions:
-        decisions.undo("Ada")
+    with Answers(run / "review" / "decisions.sqlite") as answers:
+        answers.undo("Ada")
     with pytest.raises(RunError, match="holds no decision"):
         apply_review(run, tmp_path / "new")
 
@@ -282,13 +282,13 @@ def test_volumes_voxel_by_voxel_with_their_geometry(volumes, tmp_path):
         return Suspect(f"{case} {region}", case, None, region, "wrong boundary", 0.5, box, 1, 1, "")
 
     everywhere = ((0, 6), (0, 20), (0, 24))
-    with Decisions(run / "review" / "decisions.sqlite") as decisions:
+    with Answers(run / "review" / "decisions.sqlite") as answers:
         for one, verdict in (
             (item("v0", "whole"), "accept prediction"),
             (item("v1", "core"), "ignore region"),
             (item("v7", "whole", everywhere), "accept prediction"),
         ):
-            decisions.record(one, reviewer="Ada", verdict=verdict, seen=predictions.digest)
+            answers.record(one, reviewer="Ada", verdict=verdict, seen=predictions.digest)
     apply_review(run, new)
 
     def on_the_grid(path):

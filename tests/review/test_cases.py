@@ -14,7 +14,7 @@ from rareseg.review.opening import open_room
 def room(run):
     opened = open_room(run)
     yield opened
-    opened.decisions.close()
+    opened.answers.close()
 
 
 def test_the_oldest_goes_when_there_is_no_room(room, monkeypatch):

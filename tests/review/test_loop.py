@@ -4,7 +4,7 @@ import csv
 import json
 
 from rareseg.quality.suspects import load_suspects
-from rareseg.review.decisions import Decisions
+from rareseg.review.answers import Answers
 from rareseg.review.predictions import Predictions
 from rareseg.run.folder import open_run, read_split
 
@@ -24,11 +24,11 @@ def test_review_train_and_compare_on_the_reviewed_and_on_the_first_truth(run, ca
     roles = read_split(run / "split.csv")
     tests = [s for s in suspects if roles[s.case_id] == "test"]
     ignored = next(s for s in tests if s.kind == "spurious label")
-    with Decisions(run / "review" / "decisions.sqlite") as decisions:
+    with Answers(run / "review" / "decisions.sqlite") as answers:
         for item in suspects:
             verdict = "accept prediction" if roles[item.case_id] == "train" else "accept label"
             verdict = "ignore region" if item == ignored else verdict
-            decisions.record(item, reviewer="Ada", verdict=verdict, seen=seen)
+            answers.record(item, reviewer="Ada", verdict=verdict, seen=seen)
 
     called = call("apply-review", run, "--out", tmp_path / "new", "--json")
     assert called.code == 0, called.err

@@ -71,9 +71,9 @@ def on_canvas(page, colour) -> int:
 
 def standing(client):
     return {
-        (item, name): (decision.verdict, decision.note)
-        for item, said in client.server.room.decisions.standing().items()
-        for name, decision in said.items()
+        (item, name): (answer.verdict, answer.note)
+        for item, said in client.server.room.answers.standing().items()
+        for name, answer in said.items()
     }
 
 
@@ -273,7 +273,7 @@ def test_without_the_token_the_browser_sees_nothing(client, chromium):
     answer = page.goto(client.server.link.partition("?")[0])
     assert answer.status == 403
     assert "rareseg review" in page.content()
-    assert load_suspects(client.server.room.decisions.path.parents[1] / "suspects.json")[
+    assert load_suspects(client.server.room.answers.path.parents[1] / "suspects.json")[
         0
     ].id not in (page.content())
     page.close()

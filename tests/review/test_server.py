@@ -58,7 +58,7 @@ def test_another_host_is_refused_even_with_the_token(client, host):
         "POST", "/api/decisions", body=body, Host=host, Content_Type="application/json"
     )
     assert sent[0] == 403
-    assert client.server.room.decisions.log() == []
+    assert client.server.room.answers.log() == []
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_decisions_need_the_header_the_origin_and_json(client):
     assert post(**json_type, Origin="null") == 403
     assert post(**json_type, Origin=f"http://{host}0") == 403
     assert client.ask("GET", "/api/decisions?" + "&".join(DECIDING))[0] == 404
-    assert client.server.room.decisions.log() == []
+    assert client.server.room.answers.log() == []
     assert post(**json_type, Origin=f"http://{host}") == 200
-    assert len(client.server.room.decisions.log()) == 1
+    assert len(client.server.room.answers.log()) == 1
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_what_is_no_decision_is_refused_in_a_sentence(client, body):
     answer = client.ask("POST", "/api/decisions", body=body, Content_Type="application/json")
     assert answer[0] == 400
     assert json.loads(answer[1])["error"].endswith(".")
-    assert client.server.room.decisions.log() == []
+    assert client.server.room.answers.log() == []
 
 
 @pytest.mark.parametrize("change", [{"verdict": "delete"}, {"reviewer": " "}, {"item": "nobody"}])
@@ -136,7 +136,7 @@ def test_an_impossible_decision_is_refused(client, change):
     status, answer = client.post("/api/decisions", {**DECIDING, "item": an_item(client), **change})
     assert status == 400
     assert answer["error"]
-    assert client.server.room.decisions.log() == []
+    assert client.server.room.answers.log() == []
 
 
 @pytest.mark.parametrize("length", ["", "-1", "abc", str(MOST_BYTES + 1), "²"])

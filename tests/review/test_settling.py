@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from rareseg.quality.suspects import Suspect
-from rareseg.review.decisions import VERDICTS, Decision
+from rareseg.review.answers import VERDICTS, Answer
 from rareseg.review.settling import settle
 
 ITEM = Suspect("i", "c", None, "r", "missed lesion", 0.5, ((0, 1), (0, 1), (0, 1)), 1, 0, "")
@@ -14,7 +14,7 @@ LABEL, PREDICTION, EXCLUDE, IGNORE, UNSURE = VERDICTS
 
 def settled(*verdicts, seen="now"):
     said = {
-        f"reviewer {k}": Decision(k, ITEM, f"reviewer {k}", verdict, "", seen, "")
+        f"reviewer {k}": Answer(k, ITEM, f"reviewer {k}", verdict, "", seen, "")
         for k, verdict in enumerate(verdicts)
     }
     (found,) = settle({"i": said}, "now")

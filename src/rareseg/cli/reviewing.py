@@ -35,7 +35,7 @@ def review(
     import threading
     import webbrowser
 
-    from rareseg.review.decisions import checked_name
+    from rareseg.review.answers import checked_name
     from rareseg.review.opening import open_room
     from rareseg.review.server import ReviewServer
 
@@ -48,9 +48,9 @@ def review(
             f"--port {port} cannot be used ({error.strerror or error}); name another, or 0 for a "
             "free one."
         ) from error
-    with server, room.decisions:
+    with server, room.answers:
         if as_json:
-            print_json({"link": server.link, "decisions": str(room.decisions.path), **room.about()})
+            print_json({"link": server.link, "decisions": str(room.answers.path), **room.about()})
         else:
             if room.items.notice:
                 print_line(room.items.notice)
@@ -63,7 +63,7 @@ def review(
             server.serve_forever()
         except KeyboardInterrupt:
             if not as_json:
-                print_line(f"Decisions are in {room.decisions.path}.")
+                print_line(f"Decisions are in {room.answers.path}.")
 
 
 @app.command(name="apply-review", epilog="Example: rareseg apply-review run --out reviewed")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rareseg.evaluation.values import Undefined, Value
-from rareseg.review.decisions import Standing
+from rareseg.review.answers import Standing
 
 
 @dataclass(frozen=True)

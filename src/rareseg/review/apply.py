@@ -25,8 +25,8 @@ from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.values import value_to_json
 from rareseg.progress import Track, silent
 from rareseg.review.agreement import measure_agreement
+from rareseg.review.answers import Answer, Answers
 from rareseg.review.correcting import choose_ignore_value, correct_labels, to_mask_values
-from rareseg.review.decisions import Decision, Decisions
 from rareseg.review.predictions import Predictions
 from rareseg.review.settling import RULE, Settled, settle
 from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about
@@ -110,8 +110,8 @@ def apply_review(
         raise RunError(f"{folder.root} was never reviewed; call `rareseg review {folder.root}`.")
     dataset = open_reviewed(folder)
     predictions = Predictions(folder, review_folder(folder) / "predictions", device=device)
-    with Decisions(path) as decisions:
-        standing = decisions.standing()
+    with Answers(path) as answers:
+        standing = answers.standing()
     settled = settle(standing, predictions.digest)
     if not settled:
         raise RunError(f"{path} holds no decision; call `rareseg review {folder.root}`.")
@@ -257,7 +257,7 @@ def _item_record(
     one: Settled, masks: _Masks, excluded: set[str], roles: Mapping[str, Role]
 ) -> dict[str, Any]:
     item = one.item
-    by = [_said(decision) for decision in one.decisions]
+    by = [_said(answer) for answer in one.answers]
     record: dict[str, Any] = {
         "case": item.case_id,
         "role": roles[item.case_id],
@@ -276,12 +276,12 @@ def _item_record(
     return {**record, "decisions": by}
 
 
-def _said(decision: Decision) -> dict[str, str]:
+def _said(answer: Answer) -> dict[str, str]:
     return {
-        "reviewer": decision.reviewer,
-        "verdict": decision.verdict,
-        "note": decision.note,
-        "at": decision.at,
+        "reviewer": answer.reviewer,
+        "verdict": answer.verdict,
+        "note": answer.note,
+        "at": answer.at,
     }
 
 

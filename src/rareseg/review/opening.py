@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from rareseg.review.answers import Answers
 from rareseg.review.apply import DECISIONS, open_reviewed, review_folder
 from rareseg.review.cases import Cases
-from rareseg.review.decisions import Decisions
 from rareseg.review.items import list_items
 from rareseg.review.predictions import Predictions
 from rareseg.review.room import Room
@@ -27,4 +27,4 @@ def open_room(run: Path | str, *, device: str | torch.device = "cpu") -> Room:
     predictions = Predictions(folder, place / "predictions", device=device)
     items = list_items(folder, predictions.classes)
     cases = Cases(dataset.cases, predictions, dataset.channel_names or ())
-    return Room(folder.root.resolve().name, items, cases, Decisions(place / DECISIONS))
+    return Room(folder.root.resolve().name, items, cases, Answers(place / DECISIONS))

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rareseg.review.decisions import Verdict
+from rareseg.review.answers import Verdict
 
 LOOK = ("rareseg.report", "page.css")
 """The reports' style sheet: the page has their colours, in the light and in the dark."""

@@ -13,8 +13,8 @@ from rareseg.errors import UsageError
 from rareseg.evaluation.values import value_to_json
 from rareseg.quality.suspects import Suspect
 from rareseg.review.agreement import measure_agreement
+from rareseg.review.answers import VERDICTS, Answer, Answers, Verdict, checked_name
 from rareseg.review.cases import Cases, LookedAt
-from rareseg.review.decisions import VERDICTS, Decision, Decisions, Verdict, checked_name
 from rareseg.review.items import Items
 from rareseg.review.planes import describe_case, frame_of, masks_of, pixels_of
 from rareseg.review.stakes import Bools
@@ -48,8 +48,8 @@ class Filter:
 class Room:
     """One review: its items, the cases that they lie in, and the decisions."""
 
-    def __init__(self, name: str, items: Items, cases: Cases, decisions: Decisions) -> None:
-        self.name, self.items, self.cases, self.decisions = name, items, cases, decisions
+    def __init__(self, name: str, items: Items, cases: Cases, answers: Answers) -> None:
+        self.name, self.items, self.cases, self.answers = name, items, cases, answers
         self._positions = {item.id: place for place, item in enumerate(items.items)}
         self.classes = cases.predictions.classes
         self.seen = cases.predictions.digest
@@ -72,7 +72,7 @@ class Room:
 
         ``around`` names an item whose page is wanted instead, or the page nearest to it.
         """
-        standing = self.decisions.standing()
+        standing = self.answers.standing()
         chosen = self._chosen(wanted, standing)
         if around in self._positions:
             place = self._positions[around]
@@ -95,7 +95,7 @@ class Room:
 
         The item itself need not be listed. With an unknown item: the first, or the last.
         """
-        chosen = self._chosen(wanted, self.decisions.standing())
+        chosen = self._chosen(wanted, self.answers.standing())
         at = self._positions.get(item, len(self._positions) if back else -1)
         if back:
             found = [other.id for other in chosen if self._positions[other.id] < at]
@@ -110,7 +110,7 @@ class Room:
         item = self._item(item_id)
         looked = self.cases.look(item.case_id)
         predictions = self.cases.predictions
-        said = self.decisions.standing().get(item.id, {})
+        said = self.answers.standing().get(item.id, {})
         mine = self._mine(said, reviewer)
         others = [_told(one) for name, one in sorted(said.items()) if name != reviewer]
         return {
@@ -155,22 +155,22 @@ class Room:
     def decide(self, item_id: str, reviewer: str, verdict: str, note: str) -> dict[str, Any]:
         """Store a decision; what is returned is on the disk."""
         reviewer = checked_name(reviewer)
-        decision = self.decisions.record(
+        answer = self.answers.record(
             self._item(item_id), reviewer=reviewer, verdict=verdict, note=note, seen=self.seen
         )
-        standing = self.decisions.standing()
-        return {"decision": _told(decision), "progress": self._progress(standing, reviewer)}
+        standing = self.answers.standing()
+        return {"decision": _told(answer), "progress": self._progress(standing, reviewer)}
 
     def undo(self, reviewer: str) -> dict[str, Any]:
         """Take the reviewer's last decision back; ``item`` is None where there is none."""
         reviewer = checked_name(reviewer)
-        item = self.decisions.undo(reviewer)
-        standing = self.decisions.standing()
+        item = self.answers.undo(reviewer)
+        standing = self.answers.standing()
         return {"item": item, "progress": self._progress(standing, reviewer)}
 
     def agreement(self) -> dict[str, Any]:
         """Return how far the reviewers agree."""
-        found = measure_agreement(self.decisions.standing())
+        found = measure_agreement(self.answers.standing())
         return {
             "reviewers": list(found.reviewers),
             "n_items": found.n_items,
@@ -192,13 +192,13 @@ class Room:
             raise UsageError(f"There is no item '{item_id}'; choose one of the list.")
         return self.items.items[self._positions[item_id]]
 
-    def _mine(self, said: Mapping[str, Decision], reviewer: str) -> Decision | None:
+    def _mine(self, said: Mapping[str, Answer], reviewer: str) -> Answer | None:
         """Return what the reviewer decided, unless it was on another prediction."""
         mine = said.get(reviewer)
         return None if mine is None or is_stale(mine, self.seen) else mine
 
     def _chosen(
-        self, wanted: Filter, standing: Mapping[str, Mapping[str, Decision]]
+        self, wanted: Filter, standing: Mapping[str, Mapping[str, Answer]]
     ) -> Sequence[Suspect]:
         items = self.items.items
         if wanted.kind:
@@ -217,7 +217,7 @@ class Room:
 
         return [item for item in items if is_shown(item)]
 
-    def _row(self, item: Suspect, said: Mapping[str, Decision], reviewer: str) -> dict[str, Any]:
+    def _row(self, item: Suspect, said: Mapping[str, Answer], reviewer: str) -> dict[str, Any]:
         mine = self._mine(said, reviewer)
         return {
             "id": item.id,
@@ -231,7 +231,7 @@ class Room:
         }
 
     def _progress(
-        self, standing: Mapping[str, Mapping[str, Decision]], reviewer: str
+        self, standing: Mapping[str, Mapping[str, Answer]], reviewer: str
     ) -> dict[str, int]:
         known = [said for name, said in standing.items() if name in self._positions]
         mine = [said for said in known if self._mine(said, reviewer) is not None]
@@ -242,19 +242,19 @@ class Room:
         }
 
 
-def is_stale(decision: Decision, seen: str) -> bool:
+def is_stale(answer: Answer, seen: str) -> bool:
     """Tell whether a decision speaks of a prediction that is another now."""
-    return decision.verdict in ON_A_PREDICTION and decision.seen != seen
+    return answer.verdict in ON_A_PREDICTION and answer.seen != seen
 
 
-def _differ(said: Mapping[str, Decision]) -> bool:
+def _differ(said: Mapping[str, Answer]) -> bool:
     return len({one.verdict for one in said.values()}) > 1
 
 
-def _told(decision: Decision) -> dict[str, Any]:
+def _told(answer: Answer) -> dict[str, Any]:
     return {
-        "reviewer": decision.reviewer,
-        "verdict": decision.verdict,
-        "note": decision.note,
-        "at": decision.at,
+        "reviewer": answer.reviewer,
+        "verdict": answer.verdict,
+        "note": answer.note,
+        "at": answer.at,
     }

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from rareseg.quality.suspects import Suspect
-from rareseg.review.decisions import Decision, Standing, Verdict
+from rareseg.review.answers import Answer, Standing, Verdict
 from rareseg.review.room import is_stale
 
 RULE = (
@@ -22,7 +22,7 @@ class Settled:
 
     item: Suspect
     verdict: Verdict | None
-    decisions: tuple[Decision, ...]
+    answers: tuple[Answer, ...]
     reason: str = ""
 
 
@@ -35,10 +35,10 @@ def settle(standing: Standing, seen: str) -> tuple[Settled, ...]:
     return tuple(sorted(settled, key=lambda one: (one.item.case_id, one.item.id)))
 
 
-def _settle_item(decisions: tuple[Decision, ...], seen: str) -> Settled:
-    item = max(decisions, key=lambda decision: decision.number).item
-    ordered = tuple(sorted(decisions, key=lambda decision: decision.number))
-    valid = [decision for decision in ordered if not is_stale(decision, seen)]
+def _settle_item(answers: tuple[Answer, ...], seen: str) -> Settled:
+    item = max(answers, key=lambda answer: answer.number).item
+    ordered = tuple(sorted(answers, key=lambda answer: answer.number))
+    valid = [answer for answer in ordered if not is_stale(answer, seen)]
     votes = Counter(one.verdict for one in valid if one.verdict != "unsure")
     if not valid:
         return Settled(item, None, ordered, "decided on another prediction than the present one")

@@ -49,7 +49,7 @@ ORDER BY id DESC LIMIT 1
 
 
 @dataclass(frozen=True)
-class Decision:
+class Answer:
     """What one reviewer said of one item.
 
     ``number`` counts up over all decisions. ``seen`` names the prediction that was looked at.
@@ -65,11 +65,11 @@ class Decision:
     at: str
 
 
-Standing = Mapping[str, Mapping[str, Decision]]
+Standing = Mapping[str, Mapping[str, Answer]]
 """By item, by reviewer: the decision that counts, which is the last that was not undone."""
 
 
-class Decisions:
+class Answers:
     """The decisions of one run; safe to use from several threads and processes.
 
     Raises :class:`RunError` where the file is no such database, :class:`WorkError` where a
@@ -80,7 +80,7 @@ class Decisions:
         self.path = path
         self._lock = Lock()
         self._read = 0  # the last line of the log that is taken in
-        self._stacks: dict[tuple[str, str], list[Decision]] = {}
+        self._stacks: dict[tuple[str, str], list[Answer]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(
@@ -103,7 +103,7 @@ class Decisions:
                 "begin anew."
             ) from error
 
-    def __enter__(self) -> Decisions:
+    def __enter__(self) -> Answers:
         return self
 
     def __exit__(
@@ -120,7 +120,7 @@ class Decisions:
 
     def record(
         self, item: Suspect, *, reviewer: str, verdict: str, note: str = "", seen: str = ""
-    ) -> Decision:
+    ) -> Answer:
         """Store a decision; where this returns it is on the disk.
 
         Raises :class:`UsageError` for a name that is empty or too long, an unknown verdict or a
@@ -138,7 +138,7 @@ class Decisions:
         about = json.dumps(asdict(item))
         with self._lock:
             number = self._append(item.id, reviewer, verdict, note, seen, about, at, None)
-        return Decision(number, item, reviewer, verdict, note, seen, at)
+        return Answer(number, item, reviewer, verdict, note, seen, at)
 
     def undo(self, reviewer: str) -> str | None:
         """Take the reviewer's last standing decision back; return its item's id, None if none."""
@@ -151,9 +151,9 @@ class Decisions:
             self._append(item, reviewer, None, "", "", about, _now(), number)
             return str(item)
 
-    def standing(self) -> dict[str, dict[str, Decision]]:
+    def standing(self) -> dict[str, dict[str, Answer]]:
         """Return the decisions that count, by item and reviewer."""
-        found: dict[str, dict[str, Decision]] = {}
+        found: dict[str, dict[str, Answer]] = {}
         with self._lock:
             self._take_in()
             for (item, reviewer), stack in self._stacks.items():
@@ -213,9 +213,9 @@ class Decisions:
             stack = self._stacks.setdefault((item, reviewer), [])
             if undoes is None:
                 suspect = _suspect(json.loads(about))
-                stack.append(Decision(number, suspect, reviewer, verdict, note, seen, at))
+                stack.append(Answer(number, suspect, reviewer, verdict, note, seen, at))
             else:
-                stack[:] = [decision for decision in stack if decision.number != undoes]
+                stack[:] = [answer for answer in stack if answer.number != undoes]
             self._read = number
 
 

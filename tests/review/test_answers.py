@@ -1,4 +1,4 @@
-"""Decisions: what counts, what stays in the log, and that a kill loses nothing confirmed."""
+"""Answers: what counts, what stays in the log, and that a kill loses nothing confirmed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import pytest
 
 from rareseg.errors import RunError, UsageError
 from rareseg.quality.suspects import Suspect, load_suspects
-from rareseg.review.decisions import LONGEST_NAME, LONGEST_NOTE, Decisions
+from rareseg.review.answers import LONGEST_NAME, LONGEST_NOTE, Answers
 from rareseg.review.server import TOKEN_HEADER
 
 BOX = ((0, 1), (2, 9), (3, 8))
@@ -25,69 +25,69 @@ ITEMS = [
 
 
 @pytest.fixture
-def decisions(tmp_path):
-    with Decisions(tmp_path / "review" / "decisions.sqlite") as opened:
+def answers(tmp_path):
+    with Answers(tmp_path / "review" / "decisions.sqlite") as opened:
         yield opened
 
 
-def verdicts(decisions):
+def verdicts(answers):
     return {
-        (item, name): decision.verdict
-        for item, said in decisions.standing().items()
-        for name, decision in said.items()
+        (item, name): answer.verdict
+        for item, said in answers.standing().items()
+        for name, answer in said.items()
     }
 
 
-def test_the_last_word_counts_and_the_first_stays_in_the_log(decisions):
-    decisions.record(ITEMS[0], reviewer="Ada", verdict="accept label")
-    decisions.record(ITEMS[0], reviewer="Ada", verdict="exclude case", note="blurred", seen="p")
-    assert verdicts(decisions) == {("i0", "Ada"): "exclude case"}
-    (decision,) = decisions.standing()["i0"].values()
-    assert (decision.item, decision.note, decision.seen) == (ITEMS[0], "blurred", "p")
-    assert [line["verdict"] for line in decisions.log()] == ["accept label", "exclude case"]
+def test_the_last_word_counts_and_the_first_stays_in_the_log(answers):
+    answers.record(ITEMS[0], reviewer="Ada", verdict="accept label")
+    answers.record(ITEMS[0], reviewer="Ada", verdict="exclude case", note="blurred", seen="p")
+    assert verdicts(answers) == {("i0", "Ada"): "exclude case"}
+    (answer,) = answers.standing()["i0"].values()
+    assert (answer.item, answer.note, answer.seen) == (ITEMS[0], "blurred", "p")
+    assert [line["verdict"] for line in answers.log()] == ["accept label", "exclude case"]
 
 
-def test_undoing_brings_back_what_was_said_before_and_is_a_line_of_its_own(decisions):
+def test_undoing_brings_back_what_was_said_before_and_is_a_line_of_its_own(answers):
     for item, verdict in ((0, "accept label"), (1, "unsure"), (0, "exclude case")):
-        decisions.record(ITEMS[item], reviewer="Ada", verdict=verdict)
-    decisions.record(ITEMS[2], reviewer="Bo", verdict="unsure")
-    assert decisions.undo("Ada") == "i0"
-    assert verdicts(decisions)["i0", "Ada"] == "accept label"
-    assert decisions.undo("Ada") == "i1"
-    assert ("i1", "Ada") not in verdicts(decisions)
-    assert decisions.undo("Ada") == "i0"
-    assert decisions.undo("Ada") is None
-    assert verdicts(decisions) == {("i2", "Bo"): "unsure"}
-    assert [line["undoes"] for line in decisions.log()] == [None] * 4 + [3, 2, 1]
+        answers.record(ITEMS[item], reviewer="Ada", verdict=verdict)
+    answers.record(ITEMS[2], reviewer="Bo", verdict="unsure")
+    assert answers.undo("Ada") == "i0"
+    assert verdicts(answers)["i0", "Ada"] == "accept label"
+    assert answers.undo("Ada") == "i1"
+    assert ("i1", "Ada") not in verdicts(answers)
+    assert answers.undo("Ada") == "i0"
+    assert answers.undo("Ada") is None
+    assert verdicts(answers) == {("i2", "Bo"): "unsure"}
+    assert [line["undoes"] for line in answers.log()] == [None] * 4 + [3, 2, 1]
 
 
-def test_two_processes_that_review_at_once_see_each_other(decisions):
-    with Decisions(decisions.path) as other:
-        decisions.record(ITEMS[0], reviewer="Ada", verdict="accept label")
+def test_two_processes_that_review_at_once_see_each_other(answers):
+    with Answers(answers.path) as other:
+        answers.record(ITEMS[0], reviewer="Ada", verdict="accept label")
         other.record(ITEMS[0], reviewer="Bo", verdict="unsure")
         expected = {("i0", "Ada"): "accept label", ("i0", "Bo"): "unsure"}
-        assert verdicts(decisions) == verdicts(other) == expected
+        assert verdicts(answers) == verdicts(other) == expected
         other.undo("Ada")
-        assert verdicts(decisions) == {("i0", "Bo"): "unsure"}
+        assert verdicts(answers) == {("i0", "Bo"): "unsure"}
 
 
-def test_many_threads_lose_no_decision(decisions):
+def test_many_threads_lose_no_decision(answers):
     def work(name):
         for _ in range(20):
-            decisions.record(ITEMS[0], reviewer=name, verdict="unsure")
+            answers.record(ITEMS[0], reviewer=name, verdict="unsure")
 
     threads = [threading.Thread(target=work, args=(f"r{k}",)) for k in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(decisions.log()) == 80
-    assert len(decisions.standing()["i0"]) == 4
+    assert len(answers.log()) == 80
+    assert len(answers.standing()["i0"]) == 4
 
 
-def test_a_commit_is_on_the_disk_when_it_returns(decisions):
-    assert decisions._base.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert decisions._base.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+def test_a_commit_is_on_the_disk_when_it_returns(answers):
+    assert answers._base.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert answers._base.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_a_commit_is_on_the_disk_when_it_returns(decisions):
         {"note": "x" * (LONGEST_NOTE + 1)},
     ],
 )
-def test_what_no_reviewer_says_is_refused_and_not_stored(decisions, words):
+def test_what_no_reviewer_says_is_refused_and_not_stored(answers, words):
     with pytest.raises(UsageError):
-        decisions.record(ITEMS[0], **{"reviewer": "Ada", "verdict": "unsure", **words})
-    assert decisions.log() == []
+        answers.record(ITEMS[0], **{"reviewer": "Ada", "verdict": "unsure", **words})
+    assert answers.log() == []
 
 
 def test_another_file_is_refused_and_left_alone(tmp_path):
@@ -111,18 +111,18 @@ def test_another_file_is_refused_and_left_alone(tmp_path):
     path.write_text("no database, but somebody's notes of many weeks" * 40)
     before = path.read_bytes()
     with pytest.raises(RunError, match="cannot be opened as a database of decisions"):
-        Decisions(path)
+        Answers(path)
     assert path.read_bytes() == before
 
 
-def test_a_later_version_is_refused(decisions):
-    decisions._base.execute("PRAGMA user_version = 9")
+def test_a_later_version_is_refused(answers):
+    answers._base.execute("PRAGMA user_version = 9")
     with pytest.raises(RunError, match="version 9"):
-        Decisions(decisions.path)
+        Answers(answers.path)
 
 
 CONFIRMED = 30
-"""Decisions that are answered before the server is killed."""
+"""Answers that are answered before the server is killed."""
 
 
 def test_a_killed_server_has_kept_every_decision_that_it_confirmed(run):
@@ -172,8 +172,8 @@ def test_a_killed_server_has_kept_every_decision_that_it_confirmed(run):
         server.stdout.close()
     assert len(confirmed) >= CONFIRMED
     path = run / "review" / "decisions.sqlite"
-    with Decisions(path) as decisions:
-        kept = {(line["reviewer"], line["item"], line["note"]) for line in decisions.log()}
+    with Answers(path) as answers:
+        kept = {(line["reviewer"], line["item"], line["note"]) for line in answers.log()}
     assert set(confirmed) <= kept
     assert len(kept) <= len(confirmed) + 4  # at most the one in flight of each
     base = sqlite3.connect(path)
