@@ -96,11 +96,6 @@ class TestPhotographs:
             assert image.array.shape == (3, 1, 6, 9)
             np.testing.assert_array_equal(image.array[0, 0] == 255, GREY % 3 == 1)
 
-    def test_one_bit_masks_are_zero_and_one(self, tmp_path):
-        PIL.Image.fromarray(GREY > 99).save(tmp_path / "a.png")
-        np.testing.assert_array_equal(read_mask(tmp_path / "a.png").array[0], GREY > 99)
-        assert read_image([tmp_path / "a.png"]).array.max() == 255
-
     def test_a_mask_is_written_in_the_smallest_type(self, tmp_path):
         for high, dtype in ((1, np.uint8), (300, np.uint16)):
             write_mask(tmp_path / "m.png", np.full((1, 2, 2), high, np.int64), Geometry())

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from rareseg.data.formats import read_image, read_mask, write_mask
-from rareseg.data.nifti import read_nifti
+from rareseg.data.formats.nifti import read_nifti
 from rareseg.errors import ReadError
 
 RNG = np.random.default_rng(0)

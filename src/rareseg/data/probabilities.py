@@ -24,20 +24,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats import (
-    MEDICAL_SUFFIXES,
-    NIFTI_SUFFIXES,
-    TIFF_SUFFIXES,
-    read_image,
-    suffix_of,
-)
-from rareseg.data.formats_photo import parse_npy
+from rareseg.data.formats import format_of, read_image, score_suffixes, suffix_of
+from rareseg.data.formats.npy import parse_npy
 from rareseg.data.geometry import CANONICAL, disagreement, from_canonical, to_canonical, upright
 from rareseg.data.records import Image
 from rareseg.errors import DataError, ReadError, nearest
-
-SUFFIXES = (".npz", ".png", ".npy", *NIFTI_SUFFIXES, *MEDICAL_SUFFIXES, *TIFF_SUFFIXES)
-"""What can hold probabilities, lower case."""
 
 KEYS = ("probabilities", "softmax")
 """The arrays that nnU-Net 2 and nnU-Net 1 write into their NPZ files."""
@@ -46,9 +37,6 @@ ROUNDING = 1e-3
 """How far a score may leave [0, 1] and still be called rounding, as of half-precision sums."""
 
 Numbers = NDArray[np.generic]
-
-_GREY = 0
-"""PNG's colour type of one channel."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +79,8 @@ def list_probabilities(
         )
     if not loose and not inside:
         raise DataError(
-            f"{folder} holds no probability file; allowed are {', '.join(SUFFIXES)}, one per case, "
-            "or one folder per region with such files."
+            f"{folder} holds no probability file; allowed are {', '.join(_suffixes())}, one per "
+            "case, or one folder per region with such files."
         )
     of_cases = sorted(set(inside) & set(known))
     if of_cases:
@@ -151,12 +139,17 @@ def read_probabilities(path: Path, image: Image) -> NDArray[np.float32]:
     return array
 
 
+def _suffixes() -> tuple[str, ...]:
+    """Return the suffixes of what can hold probabilities; NPZ holds no image."""
+    return (".npz", *score_suffixes())
+
+
 def _files_in(folder: Path) -> list[Path]:
     """Return the visible files that can hold probabilities; where there is NPZ, those alone."""
     found = [
         path
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.name[0] != "." and suffix_of(path) in SUFFIXES
+        if path.is_file() and path.name[0] != "." and suffix_of(path) in _suffixes()
     ]
     return [path for path in found if suffix_of(path) == ".npz"] or found
 
@@ -227,11 +220,12 @@ def _member(path: Path, stream: BinaryIO) -> BytesIO:
 
 def _from_image(path: Path, image: Image) -> Numbers:
     """Return (channel, z, y, x) of an image file."""
-    levels = _levels(path) if suffix_of(path) == ".png" else None
+    form = format_of(path)
+    levels = form.levels(path) if form and form.levels else None
     found = read_image((path,))
     array = found.array
     if levels is not None:
-        return array.astype(np.float32) / levels
+        return array.astype(np.float32) / np.float32(levels)
     _require_floats(path, array.dtype)
     in_world = image.geometry.origin is not None
     if found.geometry.origin is None:
@@ -255,19 +249,6 @@ def _as_read(array: Numbers, image: Image) -> Numbers:
     geometry = image.geometry
     turned = upright(array, geometry.exif)
     return to_canonical(turned, geometry.orientation or CANONICAL)
-
-
-def _levels(path: Path) -> np.float32:
-    """Return the largest value of a greyscale PNG of 8 or 16 bits."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    depth, colour = (head[24], head[25]) if len(head) == 26 else (8, _GREY)
-    if depth not in (8, 16) or colour != _GREY:
-        raise ReadError(
-            f"{path} has {depth} bits a sample and PNG's colour type {colour}; a score needs "
-            "greyscale of 8 or 16 bits."
-        )
-    return np.float32(2**depth - 1)
 
 
 def _require_floats(path: Path, dtype: np.dtype[np.generic]) -> None:

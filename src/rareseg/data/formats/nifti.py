@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.data.formats.medical import write_medical
+from rareseg.data.formats.register import Format
 from rareseg.data.geometry import Frame, place
 from rareseg.data.records import Image
 from rareseg.errors import ReadError
@@ -237,3 +239,16 @@ def _planar(direction: NDArray[np.float64]) -> NDArray[np.float64]:
     if abs(abs(float(np.linalg.det(direction[:2, :2]))) - 1.0) < REPAIRABLE:
         flat[:2, :2] = direction[:2, :2]
     return flat
+
+
+FORMATS = (
+    Format(
+        "NIfTI",
+        kind="volume",
+        suffixes=(".nii", ".nii.gz"),
+        reads=read_nifti,
+        writes=write_medical,
+        keeps="frame",
+        scores=True,
+    ),
+)

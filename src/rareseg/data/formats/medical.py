@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import SimpleITK as sitk  # noqa: N813 (the field's own name for it)
 from numpy.typing import NDArray
 
 from rareseg.data.files import atomic_write
+from rareseg.data.formats.register import Format
 from rareseg.data.geometry import Frame, file_spacing, from_canonical, place
 from rareseg.data.records import Geometry, Image
 from rareseg.errors import ReadError, WorkError
@@ -160,3 +162,12 @@ def _check_gaps(names: tuple[str, ...], folder: Path) -> None:
 def _reason(error: RuntimeError) -> str:
     """Return the last line of ITK's message without its source position."""
     return str(error).strip().splitlines()[-1].split("ERROR: ")[-1].strip(" .")
+
+
+_VOLUME = partial(Format, kind="volume", reads=read_medical, keeps="frame", scores=True)
+FORMATS = (
+    _VOLUME("NRRD", suffixes=(".nrrd",), writes=write_medical),
+    _VOLUME("NRRD header", suffixes=(".nhdr",), masks_as=".nrrd"),
+    _VOLUME("MetaImage", suffixes=(".mha",), writes=write_medical),
+    _VOLUME("MetaImage header", suffixes=(".mhd",), masks_as=".mha"),
+)

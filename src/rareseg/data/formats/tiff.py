@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+import struct
+import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from rareseg.data.files import atomic_write
-from rareseg.data.formats_medical import read_plain
+from rareseg.data.formats.medical import read_plain
+from rareseg.data.formats.photo import stretch_of
+from rareseg.data.formats.register import Format
 from rareseg.data.geometry import upright, with_exif
 from rareseg.data.records import Geometry, Image
 from rareseg.errors import ReadError
@@ -30,6 +36,12 @@ _MILLIMETRES = {
 _ALPHA = (1, 2)
 """TIFF's ExtraSamples values of associated and unassociated alpha."""
 
+_DAMAGE = (
+    *(OSError, ValueError, TypeError, IndexError, KeyError, RuntimeError, MemoryError),
+    *(struct.error, zlib.error, tifffile.TiffFileError, PIL.Image.DecompressionBombError),
+)
+"""What tifffile, its codecs and Pillow raise on files with flipped or missing bytes."""
+
 Spacing = tuple[float, float, float]
 
 
@@ -46,17 +58,20 @@ def read_tiff(path: Path, *, as_mask: bool = False) -> Image:
     try:
         with tifffile.TiffFile(path) as file:
             series, page = file.series[0], file.pages.first
-            exif = _orientation(page)
+            _require_all_strips(series, page)
+            exif, elsewhere = _orientation(page), False
             try:
                 array, axes = series.asarray(), series.axes
             except ValueError as error:
                 if "imagecodecs" not in str(error):
                     raise
                 array, axes, exif = *_decode_elsewhere(path, page), 1
+                elsewhere = True
             array = _channels_first(array, axes, path)
             array = _resolve(array, page, as_mask=as_mask)
+            array = _labels(array, page) if as_mask and elsewhere else array
             spacing = _spacing(file) if array.shape[1] > 1 else (1.0, 1.0, 1.0)
-    except (OSError, ValueError, IndexError, RuntimeError, tifffile.TiffFileError) as error:
+    except _DAMAGE as error:
         raise ReadError(
             f"{path} cannot be read as TIFF ({error}): it is truncated, damaged or compressed in "
             "an unusual way; save it again, uncompressed or with deflate."
@@ -64,6 +79,14 @@ def read_tiff(path: Path, *, as_mask: bool = False) -> Image:
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     geometry = Geometry(spacing=spacing, dimension=2 if array.shape[1] == 1 else 3)
     return Image(np.ascontiguousarray(upright(array, exif)), with_exif(geometry, exif))
+
+
+def _require_all_strips(series: tifffile.TiffPageSeries, page: tifffile.TiffPage) -> None:
+    """Raise ValueError where strips or tiles are missing, which tifffile would fill with zeros."""
+    needed = math.prod(page.chunked)
+    for part in series.pages:
+        if part is not None and len(part.dataoffsets) < needed:
+            raise ValueError(f"{len(part.dataoffsets)} of {needed} strips or tiles are there")
 
 
 def _orientation(page: tifffile.TiffPage) -> int:
@@ -77,11 +100,20 @@ def _decode_elsewhere(path: Path, page: tifffile.TiffPage) -> tuple[NDArray[np.g
     Pillow keeps palette indices and turns the pixels upright; SimpleITK keeps 16 bits.
     """
     if page.dtype == np.uint8 and len(page.parent.pages) == 1:
-        with PIL.Image.open(path) as picture:
+        with PIL.Image.open(path, formats=["TIFF"]) as picture:
             array: NDArray[np.generic] = np.asarray(picture)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            array = np.invert(array)  # Pillow has inverted it, and _resolve will
     else:
         array = read_plain(path)
     return array, "ZYXS"[4 - array.ndim :] if page.samplesperpixel > 1 else "ZYX"[3 - array.ndim :]
+
+
+def _labels(array: NDArray[Any], page: tifffile.TiffPage) -> NDArray[np.generic]:
+    """Return the labels of a mask that Pillow has read; it stretches grey of 2 and 4 bits."""
+    if page.bitspersample not in (2, 4) or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        return array
+    return np.asarray(array // stretch_of(page.bitspersample))
 
 
 def _channels_first(array: NDArray[np.generic], axes: str, path: Path) -> NDArray[np.generic]:
@@ -153,3 +185,18 @@ def write_tiff(path: Path, array: NDArray[np.generic], geometry: Geometry) -> No
                 resolution=(1 / x, 1 / y),
                 metadata={"axes": "ZYX", "spacing": z, "unit": "mm"},
             )
+
+
+FORMATS = (
+    Format(
+        "TIFF",
+        kind="TIFF",
+        suffixes=(".tif", ".tiff"),
+        reads=read_tiff,
+        reads_mask=partial(read_tiff, as_mask=True),
+        writes=write_tiff,
+        holds=("uint8", "uint16", "float32"),
+        keeps="spacing",
+        scores=True,
+    ),
+)
