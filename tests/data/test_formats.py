@@ -235,6 +235,10 @@ class TestMasksThatTeach:
     def test_jpeg_is_refused_whatever_its_name(self, tmp_path):
         PIL.Image.fromarray(GREY).save(tmp_path / "m.jpg")
         shutil.copy(tmp_path / "m.jpg", tmp_path / "disguised.png")
+        PIL.Image.fromarray(GREY).save(tmp_path / "m.tif", compression="jpeg")
+        assert read_image([tmp_path / "m.tif"]).array.shape == (1, 1, 6, 9)
+        with pytest.raises(ReadError, match=r"m\.tif is a mask stored as TIFF with JPEG"):
+            read_mask(tmp_path / "m.tif")
         for name in ("m.jpg", "disguised.png"):
             with pytest.raises(ReadError, match=rf"{name} is a mask stored as JPEG.*PNG"):
                 read_mask(tmp_path / name)

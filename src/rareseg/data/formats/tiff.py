@@ -36,6 +36,8 @@ _MILLIMETRES = {
 _ALPHA = (1, 2)
 """TIFF's ExtraSamples values of associated and unassociated alpha."""
 
+_LOSSY = (tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG)
+
 _DAMAGE = (
     *(OSError, ValueError, TypeError, IndexError, KeyError, RuntimeError, MemoryError),
     *(struct.error, zlib.error, tifffile.TiffFileError, PIL.Image.DecompressionBombError),
@@ -53,12 +55,18 @@ def read_tiff(path: Path, *, as_mask: bool = False) -> Image:
     their spacing from ImageJ's or OME's notes, photographs have 1.0 per pixel.
 
     Raises:
-        ReadError: truncated or damaged, several time points, or an unknown compression.
+        ReadError: truncated or damaged, several time points, an unknown compression, or a mask that
+            was compressed as JPEG.
     """
     try:
         with tifffile.TiffFile(path) as file:
             series, page = file.series[0], file.pages.first
             _require_all_strips(series, page)
+            if as_mask and page.compression in _LOSSY:
+                raise ReadError(
+                    f"{path} is a mask stored as TIFF with JPEG, whose lossy compression blurs "
+                    "label values; export the mask with deflate or LZW from the tool that drew it."
+                )
             exif, elsewhere = _orientation(page), False
             try:
                 array, axes = series.asarray(), series.axes
