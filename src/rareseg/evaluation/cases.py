@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import numpy as np
@@ -163,6 +164,10 @@ def measure_case(
     )
 
 
+NO_POINT = "no_point"
+"""The column that says why a region has no operating point; "" where it has one."""
+
+
 def case_record(result: CaseResult) -> dict[str, object]:
     """Return one line of cases.csv: a value that is undefined is "" and its reason stands last."""
     counts, lesions = result.counts, result.lesions
@@ -193,12 +198,18 @@ def case_record(result: CaseResult) -> dict[str, object]:
     }
 
 
-def write_cases_csv(path: Path, results: Sequence[CaseResult]) -> None:
+def write_cases_csv(
+    path: Path, results: Sequence[CaseResult], no_point: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Write one line per case and region, atomically; numbers as they are, nothing rounded.
 
-    Raises WorkError where the file cannot be written.
+    ``no_point`` leads from regions without an operating point to the reason, which stands last in
+    their lines. Raises WorkError where the file cannot be written.
     """
-    write_records(path, list(_columns()), [case_record(result) for result in results])
+    records = [
+        case_record(result) | {NO_POINT: no_point.get(result.region, "")} for result in results
+    ]
+    write_records(path, [*_columns(), NO_POINT], records)
 
 
 def write_records(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rareseg.data.files import atomic_write
 from rareseg.decision.guarantees import Certificate
-from rareseg.decision.operating_point import OperatingPoint
+from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.comparison import comparison_to_json
 from rareseg.evaluation.details import write_details_csv
 from rareseg.evaluation.scorecard import scorecard_to_json, write_cases_csv
@@ -49,7 +49,10 @@ def write_evaluation(
         content, verdicts=said, promises={name: " ".join(own) for name, own in promises.items()}
     )
     evaluation = Evaluation(content, out / "cases.csv", out / "scorecard.json", out / "report.html")
-    write_cases_csv(evaluation.cases_csv, content.results)
+    without = {
+        r: found.reason for r, found in content.points.items() if isinstance(found, Infeasible)
+    }
+    write_cases_csv(evaluation.cases_csv, content.results, without)
     write_details_csv(out / "details.csv", content.details)
     _write_json(evaluation.scorecard_json, content)
     write_report(evaluation.report, content)
