@@ -182,6 +182,9 @@ SETTINGS = {
     "training.learning_rate": 0.02,
     # One thread: on a busy machine more would wait for each other.
     "training.threads": 1,
+    # Which arithmetic is faster is measured, and two runs that are compared may measure otherwise.
+    "training.precision": 32,
+    "prediction.precision": 32,
 }
 
 

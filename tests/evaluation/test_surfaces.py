@@ -75,9 +75,9 @@ def test_distances_agree_with_monai(masks, spacing, tolerance):
     found = measure_surfaces(prediction, reference, spacing=spacing, tolerance_mm=tolerance)
     hausdorff, mean, dice = monai(prediction, reference, spacing, tolerance)
     if prediction.any() and reference.any():
-        assert found.hausdorff_95_mm == pytest.approx(hausdorff, rel=1e-5)
-        assert found.mean_mm == pytest.approx(mean, rel=1e-5)
-        assert found.surface_dice == pytest.approx(dice, rel=1e-5)
+        assert found.hausdorff_95_mm == pytest.approx(hausdorff, rel=1e-4)
+        assert found.mean_mm == pytest.approx(mean, rel=1e-4)
+        assert found.surface_dice == pytest.approx(dice, rel=1e-4)
     elif prediction.any() or reference.any():
         assert found.surface_dice == dice == 0.0
         assert not np.isfinite(hausdorff)

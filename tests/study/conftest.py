@@ -28,13 +28,6 @@ print(json.dumps(claimed))
 
 
 @pytest.fixture(scope="session")
-def settings(settings):
-    """As elsewhere, in float32: which arithmetic is faster can differ between two comparisons."""
-    plain = {"training__precision": 32, "prediction__precision": 32}
-    return lambda **other: settings(**(plain | other))
-
-
-@pytest.fixture(scope="session")
 def race():
     """Let processes begin, fill and empty one queue at once; return how often a job was claimed."""
 
