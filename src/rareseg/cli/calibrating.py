@@ -11,7 +11,7 @@ from rareseg.cli.app import app
 from rareseg.cli.option_groups import grouped
 from rareseg.cli.options import AsJson, Device, OptionalRun, OutsideOut, Region
 from rareseg.cli.output import bar, print_json, say_to
-from rareseg.cli.sources import ScoreOptions, decided_source
+from rareseg.cli.score_options import ScoreOptions, decided_source
 
 
 @app.command(epilog="Example: rareseg calibrate run --prevalence 0.02")

@@ -11,7 +11,7 @@ from rareseg.cli.decision_options import CutOptions, GoalOptions, LimitOptions, 
 from rareseg.cli.option_groups import grouped
 from rareseg.cli.options import AsJson, Device, OptionalRun, OutsideOut, Region, data_options
 from rareseg.cli.output import bar, decision_record, print_json, print_line, say_to
-from rareseg.cli.sources import ScoreOptions, decided_source
+from rareseg.cli.score_options import ScoreOptions, decided_source
 from rareseg.errors import UsageError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from rareseg.cli.options import (
     data_options,
 )
 from rareseg.cli.output import bar, print_json, print_line, say_to, show
-from rareseg.cli.sources import ScoreOptions
+from rareseg.cli.score_options import ScoreOptions
 from rareseg.errors import UsageError
 
 

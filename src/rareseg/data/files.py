@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never a part."""
+"""Write files so that a reader sees the old content or the new, never a part; tell them apart."""
 
 from __future__ import annotations
 
@@ -114,3 +114,9 @@ def _runs(temporary: Path) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def file_digest(file: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,7 +10,6 @@ Format 1 kept the decisions in ``bundle.json``; it is read, and no longer writte
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
-from rareseg.data.files import atomic_write
+from rareseg.data.files import atomic_write, file_digest
 from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
 from rareseg.decision.decisions import NAME as DECISIONS
@@ -60,7 +59,7 @@ def save_model(folder: Path, model: Model) -> Model:
     with atomic_write(path) as temporary:
         temporary.write_bytes(serialise(tensors))
     write_notices(folder, model.training)
-    saved = replace(model, digest=_digest(path))
+    saved = replace(model, digest=file_digest(path))
     content = {
         "format": FORMAT,
         "recipe": model.recipe.model_dump(mode="json"),
@@ -85,7 +84,7 @@ def load_model(folder: Path) -> Model:
     """Read a model; raises :class:`BundleError` where it is missing, incomplete or damaged."""
     content, weights = _read_description(folder), folder / WEIGHTS
     try:
-        if content["weights_sha256"] != _digest(weights):
+        if content["weights_sha256"] != file_digest(weights):
             raise BundleError(
                 f"{weights} is not the file that {DESCRIPTION} describes (its checksum differs); "
                 "copy the bundle again or train anew."
@@ -152,8 +151,3 @@ def _damaged(folder: Path, error: Exception) -> BundleError:
     return BundleError(
         f"{folder} is damaged ({type(error).__name__}: {error}); train anew or copy it again."
     )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,6 @@ from the other.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from rareseg.data.files import file_digest
 from rareseg.errors import BundleError, RecipeError
 from rareseg.prediction.bundle import load_model
 from rareseg.prediction.model import split_members
@@ -233,9 +233,3 @@ def _same(own: Tensor, other: Tensor | None) -> bool:
 
 def _shape(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "one number"
-
-
-def file_digest(file: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -65,18 +65,25 @@ _SELECTED = (
 )
 
 
+@dataclass(frozen=True)
+class NamedData:
+    """Data that the user names in place of the run's own, and how they were opened."""
+
+    options: DataOptions
+    dataset: Dataset
+
+
 @dataclass(frozen=True, eq=False)
 class NetworkSource:
     """The model of a finished run, as a :class:`~rareseg.run.sources.ScoreSource`.
 
-    ``data`` and ``dataset`` are cases that the user names, None where the run's own are meant.
+    ``named`` are the cases that the user names, None where the run's own are meant.
     """
 
     folder: RunFolder
     model: Model
     device: torch.device
-    data: DataOptions | None = None
-    dataset: Dataset | None = None
+    named: NamedData | None = None
 
     @classmethod
     def open(
@@ -98,8 +105,8 @@ class NetworkSource:
             return cls(folder, model, device)
         options = data if isinstance(data, DataOptions) else DataOptions(str(data))
         options = options.like(read_about(folder))
-        dataset = options.open()
-        return cls(folder, model.ignoring(dataset.ignore_value), device, options, dataset)
+        named = NamedData(options, options.open())
+        return cls(folder, model.ignoring(named.dataset.ignore_value), device, named)
 
     @property
     def classes(self) -> Classes:
@@ -204,12 +211,13 @@ class NetworkSource:
 
         Raises :class:`DataError` where the model has seen any of the cases that are named.
         """
-        if self.data is not None and self.dataset is not None:
-            self._refuse_seen(self.data, self.dataset, track)
-            digest = content_hash(self.dataset)
+        if self.named is not None:
+            self._refuse_seen(self.named, track)
+            dataset = self.named.dataset
+            digest = content_hash(dataset)
             why = _EVALUATED if digest in read_evaluated(self.folder) else ""
-            grouping = f"{self.dataset.root}: {self.data.grouping(self.dataset)}"
-            return CertifyCases(self.dataset.cases, "certify", digest, not why, why, grouping)
+            grouping = f"{dataset.root}: {self.named.options.grouping(dataset)}"
+            return CertifyCases(dataset.cases, "certify", digest, not why, why, grouping)
         digest = self.model.training.data
         if own := self.cases("certify"):
             return CertifyCases(own, "certify", digest, True)
@@ -233,15 +241,16 @@ class NetworkSource:
         Raises :class:`DataError` where the run has no test case, :class:`ProblemsError` for data
         with problems.
         """
-        if self.data is None or self.dataset is None or self._is_own(self.data, self.dataset):
+        if self.named is None or self._is_own(self.named):
             return self._own_test_cases()
-        fingerprint = inspect_dataset(self.dataset, track=track)
+        dataset = self.named.dataset
+        fingerprint = inspect_dataset(dataset, track=track)
         # Other data need not hold a positive, nor each class: alarms can be measured on them.
         problems = other_than(fingerprint.problems, {"no positive case", "absent class"})
         if problems:
             raise ProblemsError(problems)
-        title = f"{self.dataset.root.name} by the model of {self.folder.root.name}"
-        return JudgedCases(title, self.dataset.cases, None, fingerprint, {})
+        title = f"{dataset.root.name} by the model of {self.folder.root.name}"
+        return JudgedCases(title, dataset.cases, None, fingerprint, {})
 
     def unlabelled(self, images: Path, track: Track) -> Unlabelled:
         """Return the image scores of a file, a folder or a data set of images.
@@ -320,19 +329,20 @@ class NetworkSource:
         roles, name = read_split(self.folder.split), self.folder.root.name
         return JudgedCases(name, cases, "test", fingerprint, roles, own=True)
 
-    def _is_own(self, options: DataOptions, dataset: Dataset) -> bool:
+    def _is_own(self, named: NamedData) -> bool:
         """Tell whether data are those that the model was made from; a copy of them is."""
-        same_path = str(Path(options.path).resolve()) == read_about(self.folder)["path"]
-        return same_path or content_hash(dataset) == self.model.training.data
+        same_path = str(Path(named.options.path).resolve()) == read_about(self.folder)["path"]
+        return same_path or content_hash(named.dataset) == self.model.training.data
 
-    def _refuse_seen(self, options: DataOptions, dataset: Dataset, track: Track) -> None:
+    def _refuse_seen(self, named: NamedData, track: Track) -> None:
         """Raise where the model was made from any of the cases, or where they cannot be read."""
-        if self._is_own(options, dataset):
+        path = named.options.path
+        if self._is_own(named):
             raise DataError(
-                f"{options.path} is what the model was trained on; name cases that it has not "
+                f"{path} is what the model was trained on; name cases that it has not "
                 "seen, or train with --set split.certify=0.2 and leave --certify-on out."
             )
-        fingerprint = inspect_dataset(dataset, track=track)
+        fingerprint = inspect_dataset(named.dataset, track=track)
         # Images known to be empty serve for the false-alarm promise.
         problems = other_than(fingerprint.problems, {"no positive case"})
         if problems:
@@ -345,7 +355,7 @@ class NetworkSource:
                 together = mine.group is not None and mine.group == theirs.group
                 what = f"of the same group ('{mine.group}') as" if together else "the same image as"
                 raise DataError(
-                    f"Case '{theirs.id}' of {options.path} is {what} the run's "
+                    f"Case '{theirs.id}' of {path} is {what} the run's "
                     f"{role} case '{mine.id}'; cases that certify must be new to the model, so "
                     "leave it out."
                 )

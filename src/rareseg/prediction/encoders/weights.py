@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rareseg.data.files import file_digest
 from rareseg.errors import RecipeError
 from rareseg.prediction.encoders.encoder import Encoder, Weights
 from rareseg.prediction.encoders.registry import encoder_called
 from rareseg.prediction.transfer import (
     Transfer,
-    file_digest,
     fitting_weights,
     inherited,
     listed,
