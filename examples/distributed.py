@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch.nn.parallel import DistributedDataParallel
 
 import rareseg as rs
 from rareseg.sampling.batch import Batch
@@ -44,6 +43,18 @@ def patches_of(batch: Batch) -> list[Patch]:
     ]
 
 
+def average_gradients(network: torch.nn.Module) -> None:
+    """Give every rank the mean of all ranks' gradients.
+
+    DistributedDataParallel does this while the gradients are still computed. It is not used here
+    since it keeps the process group, and with it gloo's threads, alive until the interpreter ends,
+    and a thread that gives a finished tensor back at that moment aborts the process (torch 2.13).
+    """
+    for parameter in network.parameters():
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= RANKS
+
+
 def run(rank: int, folder: Path) -> None:
     """Be one of the processes."""
     torch.set_num_threads(1)
@@ -54,7 +65,6 @@ def run(rank: int, folder: Path) -> None:
     network = torch.nn.Sequential(
         torch.nn.Conv2d(1, 8, 7, padding=3), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 1)
     )
-    parallel = DistributedDataParallel(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     sampler = make_sampler(store, rank, RANKS)
     alone = make_sampler(store, 0, 1)
@@ -62,8 +72,9 @@ def run(rank: int, folder: Path) -> None:
         own: list[Patch] = []
         for batch in sampler:
             optimizer.zero_grad()
-            loss = F.cross_entropy(parallel(batch.images), batch.labels, ignore_index=255)
+            loss = F.cross_entropy(network(batch.images), batch.labels, ignore_index=255)
             loss.backward()
+            average_gradients(network)
             optimizer.step()
             own += patches_of(batch)
 
