@@ -27,10 +27,10 @@ import numpy as np
 from PIL import Image as Picture
 from scipy import ndimage
 
+from rareseg.data.builtin.lumps import LumpsSettings, write_lumps
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.dataset import open_dataset
 from rareseg.data.formats import read_image, read_mask
-from rareseg.data.lumps import LumpsSettings, write_lumps
-from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.quality.audit import Move, audit_dataset
 
 Key = str | frozenset[str]

@@ -35,7 +35,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from rareseg.recipe import AugmentationSection
-from rareseg.sampling.augment import augment, window_for
+from rareseg.sampling.augmentation.augment import augment, window_for
 
 TARGET = 5.0
 NAMES = ("mirror", "rotate", "scale", "brightness", "contrast", "gamma", "noise", "blur")

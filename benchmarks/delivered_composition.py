@@ -26,9 +26,9 @@ import torch.nn.functional as F
 import rareseg as rs
 from rareseg.data.records import IGNORE
 from rareseg.recipe import MiningSection
-from rareseg.sampling.composition import Composition
-from rareseg.sampling.mined import Mined
-from rareseg.sampling.strategy import strategies
+from rareseg.sampling.patches.composition import Composition
+from rareseg.sampling.pools.mined_pools import Mined
+from rareseg.sampling.strategies.strategy import strategies
 
 DATA = ("magnetic-tile", "brats2013")
 PATCH, BATCH, BATCHES, STEPS = (64, 64), 120, 50, 60

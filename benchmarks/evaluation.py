@@ -33,11 +33,9 @@ from scipy import ndimage
 from sklearn import metrics as sklearn_metrics
 
 from rareseg.data.components import label_components
-from rareseg.evaluation.bins import bin_edges
-from rareseg.evaluation.component_table import GRID, ComponentTable, components_of_case
-from rareseg.evaluation.confusion import confuse
-from rareseg.evaluation.lesions import match_lesions
-from rareseg.evaluation.metrics import (
+from rareseg.evaluation.metrics.confusion_matrix import confuse
+from rareseg.evaluation.metrics.objects import match_lesions
+from rareseg.evaluation.metrics.overlap import (
     accuracy,
     average_precision,
     best_dice,
@@ -52,9 +50,11 @@ from rareseg.evaluation.metrics import (
     roc_auc,
     specificity,
 )
-from rareseg.evaluation.point_grid import point_grid
-from rareseg.evaluation.scores import score_case
-from rareseg.evaluation.surfaces import measure_surfaces
+from rareseg.evaluation.metrics.point_grid import point_grid
+from rareseg.evaluation.metrics.surface_distance import measure_surfaces
+from rareseg.evaluation.tables.component_table import GRID, ComponentTable, components_of_case
+from rareseg.evaluation.tables.score_table import score_case
+from rareseg.evaluation.tables.threshold_bins import bin_edges
 
 SHAPE = (155, 240, 240)
 NAMES = ("background", "one", "two", "three", "four")

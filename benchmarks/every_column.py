@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rareseg as rs
-from rareseg.data.fingerprint import inspect_dataset
+from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.splits import make_split
-from rareseg.report.contest import claim_sentence, contest_lines
-from rareseg.run.folder import DataOptions
-from rareseg.run.prepare import Wishes
+from rareseg.report.pages.comparison_page import claim_sentence, contest_lines
+from rareseg.run.setup.prepare import Wishes
+from rareseg.run.setup.run_folder import DataOptions
 from rareseg.study.compare import Asked, compare
-from rareseg.study.rows import make_rows
+from rareseg.study.comparison_rows import make_rows
 from rareseg.study.shared_data import StudyOptions
 
 RIVALS = ("random", "balanced", "hard")

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.files import atomic_write
-from rareseg.data.fingerprint import Fingerprint, inspect_dataset
-from rareseg.data.manifest import write_manifest
+from rareseg.data.layouts.manifest import write_manifest
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.splits import make_folds
 

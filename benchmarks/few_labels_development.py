@@ -40,17 +40,17 @@ from rareseg.decision.operating_point import (
     default_point,
 )
 from rareseg.errors import RaresegError, WorkError
-from rareseg.evaluation.bins import bin_edges
-from rareseg.evaluation.metrics import counts_at, cumulative, occurring_bins
-from rareseg.evaluation.scores import CaseScores, ScoreTable
-from rareseg.evaluation.storage import load_table, save_table
-from rareseg.evaluation.values import is_defined
+from rareseg.evaluation.metrics.overlap import counts_at, cumulative, occurring_bins
+from rareseg.evaluation.statistics.undefined import is_defined
+from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
+from rareseg.evaluation.tables.score_table_io import load_table, save_table
+from rareseg.evaluation.tables.threshold_bins import bin_edges
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer
-from rareseg.run.folder import DataOptions, RunFolder
-from rareseg.run.network_source import cases_of
-from rareseg.run.prepare import Machine, Wishes
-from rareseg.run.scoring import score_all
+from rareseg.run.scores.case_scoring import score_all
+from rareseg.run.scores.network_source import cases_of
+from rareseg.run.setup.prepare import Machine, Wishes
+from rareseg.run.setup.run_folder import DataOptions, RunFolder
 from rareseg.run.train import learn
 from rareseg.run.tune import tune
 

@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from rareseg.data.formats import read_image
 from rareseg.data.records import IGNORE, Case, Classes
-from rareseg.report.pictures import Shot, take_picture
+from rareseg.report.figures.case_pictures import Shot, take_picture
 
 SIDE = 190
 """Pixels of the longer side of one picture."""

@@ -20,13 +20,13 @@ from few_labels_rows import Outcome
 from numpy.typing import NDArray
 
 import rareseg
-from rareseg.data.files import atomic_write
+from rareseg.data.atomic_files import atomic_write
 from rareseg.data.formats import read_mask
-from rareseg.data.preprocess import class_indices
 from rareseg.data.records import IGNORE, Case, Classes
-from rareseg.evaluation.metrics import Counts, counts_at
-from rareseg.evaluation.scores import CaseScores
-from rareseg.recipe.size import as_size
+from rareseg.data.store.preprocess import class_indices
+from rareseg.evaluation.metrics.overlap import Counts, counts_at
+from rareseg.evaluation.tables.score_table import CaseScores
+from rareseg.recipe.component_size import as_size
 
 FOREGROUND = "foreground"
 """The union of all classes as a region of its own, with a point of its own."""

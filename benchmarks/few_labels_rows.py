@@ -3,7 +3,7 @@
 A row is a record with a function. The function takes a `Task`, learns within its minutes or steps,
 predicts the tested cases, and returns an `Outcome`: masks in files, score tables, and the points
 at which the masks were cut. A tool that is not rareseg becomes a row by one more such function; its
-scores of whole images become a table with `rareseg.evaluation.scores.score_cases`.
+scores of whole images become a table with `rareseg.evaluation.tables.score_table.score_cases`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 from few_labels_data import DataSet
 
-from rareseg.data.files import atomic_write
+from rareseg.data.atomic_files import atomic_write
 from rareseg.errors import RecipeError, WorkError
-from rareseg.evaluation.scores import ScoreTable
-from rareseg.evaluation.storage import load_table
+from rareseg.evaluation.tables.score_table import ScoreTable
+from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.recipe import check_values, parse_settings
-from rareseg.run.folder import RunFolder
+from rareseg.run.setup.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

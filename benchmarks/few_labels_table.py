@@ -20,9 +20,14 @@ from few_labels_results import CHOSEN, FOREGROUND, HALF, UNGATED, UNION, read_js
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from rareseg.evaluation.crossed import compare_crossed
-from rareseg.evaluation.intervals import Estimate, count_groups, estimate_mean, estimate_share
-from rareseg.evaluation.values import is_defined
+from rareseg.evaluation.comparisons.paired_seeds import compare_crossed
+from rareseg.evaluation.statistics.intervals import (
+    Estimate,
+    count_groups,
+    estimate_mean,
+    estimate_share,
+)
+from rareseg.evaluation.statistics.undefined import is_defined
 
 Floats = NDArray[np.float64]
 

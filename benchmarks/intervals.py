@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from rareseg.decision.image_sample import ImageSample, mixture_p_value
-from rareseg.decision.prevalence import DRIFTED, estimate_prevalence
-from rareseg.evaluation.comparison import Headline
-from rareseg.evaluation.contest import hold_contest
-from rareseg.evaluation.jackknife import Scale, mean_interval
-from rareseg.evaluation.scores import CaseScores, ScoreTable, score_case
-from rareseg.evaluation.values import is_defined
+from rareseg.decision.calibration.image_sample import ImageSample, mixture_p_value
+from rareseg.decision.calibration.prevalence import DRIFTED, estimate_prevalence
+from rareseg.evaluation.comparisons.comparison_table import hold_contest
+from rareseg.evaluation.comparisons.paired_test import Headline
+from rareseg.evaluation.statistics.jackknife import Scale, mean_interval
+from rareseg.evaluation.statistics.undefined import is_defined
+from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable, score_case
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Floats]

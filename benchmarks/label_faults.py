@@ -36,9 +36,7 @@ from numpy.typing import NDArray
 from rich.progress import track as progress
 from sklearn.metrics import roc_auc_score
 
-from rareseg.data.components import label_components
-from rareseg.data.dataset import open_dataset
-from rareseg.data.faults import (
+from rareseg.data.builtin.label_faults import (
     Box,
     Fault,
     FaultKind,
@@ -47,18 +45,20 @@ from rareseg.data.faults import (
     plant_faults,
     save_faults,
 )
+from rareseg.data.builtin.lumps import LumpsSettings, write_lumps
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
+from rareseg.data.components import label_components
+from rareseg.data.dataset import open_dataset
 from rareseg.data.formats import read_mask
-from rareseg.data.lumps import LumpsSettings, write_lumps
 from rareseg.data.records import Classes
-from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.quality.suspects import judge, see_case
-from rareseg.run.folder import DataOptions, open_run, read_about
-from rareseg.run.prepare import Machine, Wishes
-from rareseg.run.scoring import score_each
+from rareseg.run.scores.case_scoring import score_each
+from rareseg.run.setup.prepare import Machine, Wishes
+from rareseg.run.setup.run_folder import DataOptions, open_run, read_about
 from rareseg.run.suspects import plan_scorers
 from rareseg.run.train import train
 

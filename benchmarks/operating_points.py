@@ -22,24 +22,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.operating_point.case_curves import (
+from rareseg.decision.default_point.case_curves import (
     CaseCurves,
     case_curves,
     group_shares,
     threshold_bins,
 )
-from rareseg.decision.operating_point.criteria import Grid
-from rareseg.decision.operating_point.group_sums import Sums, Surfaces, surfaces_of
-from rareseg.decision.operating_point.smoothed import (
+from rareseg.decision.default_point.group_sums import Sums, Surfaces, surfaces_of
+from rareseg.decision.default_point.smoothed_objective import (
     Cell,
     alarm_weight,
     find_default,
     find_speaking,
     largest,
 )
-from rareseg.decision.operating_point.smoothing import log_odds, smoothing_width
-from rareseg.evaluation.scores import CaseScores, score_case
-from rareseg.evaluation.storage import load_table
+from rareseg.decision.default_point.smoothing import log_odds, smoothing_width
+from rareseg.decision.point_search.criteria import Grid
+from rareseg.evaluation.tables.score_table import CaseScores, score_case
+from rareseg.evaluation.tables.score_table_io import load_table
 
 Floats = NDArray[np.float64]
 

@@ -30,7 +30,7 @@ from monai.transforms import (
 from monai.transforms.utils import map_binary_to_indices, map_classes_to_indices
 
 from rareseg.data.records import IGNORE
-from rareseg.data.store import Store
+from rareseg.data.store.store import Store
 
 Turn = Callable[[], int]
 """Make some patches and return how many."""

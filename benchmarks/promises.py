@@ -25,12 +25,12 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.group_losses import Path, is_eligible, losses_along
-from rareseg.decision.guarantees import Promise, make_promise
+from rareseg.decision.guarantees.group_losses import Path, is_eligible, losses_along
+from rareseg.decision.guarantees.guarantee import Promise, make_promise
+from rareseg.decision.guarantees.point_path import path_to
+from rareseg.decision.guarantees.risk_control import needed_groups, reach_of_sums
 from rareseg.decision.operating_point import Infeasible, choose_operating_point
-from rareseg.decision.paths import path_to
-from rareseg.decision.risk_control import needed_groups, reach_of_sums
-from rareseg.evaluation.scores import CaseScores, ScoreTable, score_case
+from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable, score_case
 
 ALPHA, CONFIDENCE = 0.1, 0.9
 SELECT_GROUPS = 40

@@ -30,7 +30,7 @@ import torch
 from peer_loaders import PEERS, Turn, Wish, arrays_of
 
 import rareseg as rs
-from rareseg.sampling.pool import Pool, pool_classes, pool_windows
+from rareseg.sampling.pools.pool import Pool, pool_classes, pool_windows
 
 OURS, COPY = "rareseg", "memcpy"
 NEEDS = {"TorchIO LabelSampler + Queue": "torchio", "nnU-Net's loader": "nnunetv2"}

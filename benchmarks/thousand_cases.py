@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
 
 TRAIN = (
     "split.train=0.4", "split.select=0.3", "split.test=0.3", "training.steps=60",

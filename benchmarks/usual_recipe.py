@@ -22,18 +22,18 @@ from monai.losses import DiceCELoss
 from monai.transforms import Compose, RandCropByPosNegLabeld, RandFlipd, SpatialPadd
 from rich.progress import track as progress
 
-from rareseg.data.store import open_store
+from rareseg.data.store.store import open_store
 from rareseg.decision.operating_point import default_point
-from rareseg.evaluation.scorecard import RegionScorecard, make_scorecard
-from rareseg.evaluation.values import is_defined
+from rareseg.evaluation.measures.scorecard import RegionScorecard, make_scorecard
+from rareseg.evaluation.statistics.undefined import is_defined
 from rareseg.prediction.bundle import load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
 from rareseg.prediction.scorer import ImageScorer, prepare_network
-from rareseg.run.folder import open_run, read_split
-from rareseg.run.network_source import cases_of
-from rareseg.run.scoring import score_all
-from rareseg.training.fit import learning_rate
+from rareseg.run.scores.case_scoring import score_all
+from rareseg.run.scores.network_source import cases_of
+from rareseg.run.setup.run_folder import open_run, read_split
+from rareseg.training.loop import learning_rate
 
 
 def train_as_usual(run: Path, model: Model, threads: int) -> Model:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import rareseg as rs
-from rareseg.run.folder import DataOptions
-from rareseg.run.prepare import Wishes
+from rareseg.run.setup.prepare import Wishes
+from rareseg.run.setup.run_folder import DataOptions
 from rareseg.study.compare import Asked, compare
-from rareseg.study.rows import make_rows
+from rareseg.study.comparison_rows import make_rows
 from rareseg.study.shared_data import StudyOptions
 
 STRATEGIES = ("random", "balanced", "negatives", "hard", "hard_negative", "decoupled")

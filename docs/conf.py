@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 import rareseg
 import rareseg.prediction.networks
 import rareseg.training.losses  # both register sections of the recipe
-from rareseg.evaluation.measures import MEASURES
+from rareseg.evaluation.measures.measure_table import MEASURES
 from rareseg.recipe import FAMILIES, Recipe
 
 project = "rareseg"

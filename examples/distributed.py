@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 import rareseg as rs
-from rareseg.sampling.batch import Batch
+from rareseg.sampling.patches.batch import Batch
 
 Patch = tuple[int, ...]
 RANKS, EPOCHS, STEPS = 2, 2, 10

@@ -29,9 +29,9 @@ from monai.transforms import (
 
 from rareseg.progress import silent
 from rareseg.run.evaluate import evaluate_source
-from rareseg.run.file_scores import ScoreFiles
-from rareseg.run.file_source import FileSource
-from rareseg.run.folder import DataOptions
+from rareseg.run.scores.file_scores import ScoreFiles
+from rareseg.run.scores.file_source import FileSource
+from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import tune_source
 
 AFFINE = np.diag([0.8, -0.8, 2.0, 1.0])

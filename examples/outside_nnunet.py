@@ -17,13 +17,13 @@ import SimpleITK as sitk  # noqa: N813 - the field's own name for it
 from scipy import ndimage
 
 from rareseg.data.records import Role
-from rareseg.decision.guarantees import make_promise
+from rareseg.decision.guarantees.guarantee import make_promise
 from rareseg.progress import silent
 from rareseg.run.certify import certify_source
 from rareseg.run.evaluate import evaluate_source
-from rareseg.run.file_scores import ScoreFiles
-from rareseg.run.file_source import FileSource
-from rareseg.run.folder import DataOptions
+from rareseg.run.scores.file_scores import ScoreFiles
+from rareseg.run.scores.file_source import FileSource
+from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import tune_source
 
 DATASET = {

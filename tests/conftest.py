@@ -19,7 +19,7 @@ from scipy import ndimage
 from sklearn import metrics
 
 from rareseg.cli import main
-from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from PIL import Image
 
 import rareseg as rs
 from rareseg.cli import app
-from rareseg.decision.operating_point.goals import LEVELS, make_goal
+from rareseg.decision.point_search.objectives import LEVELS, make_goal
 from rareseg.recipe import check_values, parse_settings
-from rareseg.report.content import as_priority
-from rareseg.study.rows import make_rows
-from rareseg.study.space import make_space
+from rareseg.report.report_content import as_priority
+from rareseg.study.comparison_rows import make_rows
+from rareseg.study.search_space import make_space
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

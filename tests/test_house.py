@@ -17,6 +17,9 @@ REGISTERS = ("rareseg.prediction.networks", "rareseg.training.losses")
 """The packages of which every module may register a section of the recipe."""
 
 LARGEST_MODULE = 400
+LARGEST_ROOM = 17
+"""With its `__init__.py`."""
+
 PUBLIC = {
     "PatchLoader",
     "PatchSampler",
@@ -151,6 +154,50 @@ def test_type_checkers_see_the_same_names():
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
 def test_a_module_fits_into_one_sitting(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LARGEST_MODULE
+
+
+def drawn_modules() -> list[str]:
+    """Read the drawing of docs/architecture.md: the paths of its modules below the package."""
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawing = page.split("src/rareseg/\n")[1].split("```")[0]
+    found, folder = [], []
+    for line in drawing.splitlines():
+        head, listed = line[:26], line[26:]
+        name = head.strip().rstrip("/")
+        depth = (len(head) - len(head.lstrip())) // 2
+        if head.strip() in ("progress", "errors"):
+            found.append(f"{name}.py")
+            continue
+        if name:
+            folder = [*folder[: depth - 1], *(() if name == "." else (name,))]
+        if not listed.startswith("#"):
+            names = [part.strip() for part in listed.split("·") if part.strip()]
+            found += ["/".join([*folder, f"{module}.py"]) for module in names]
+    return found
+
+
+def test_the_drawing_of_the_house_names_every_module_once():
+    there = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if path.stem not in ("__init__", "__main__")
+    ]
+    assert sorted(drawn_modules()) == sorted(there)
+
+
+def test_a_room_holds_about_a_dozen_modules():
+    rooms = {path.parent for path in PACKAGE.rglob("*.py")}
+    crowded = {
+        room.relative_to(PACKAGE).as_posix(): len(list(room.glob("*.py")))
+        for room in rooms
+        if len(list(room.glob("*.py"))) > LARGEST_ROOM
+    }
+    assert crowded == {}
+
+
+def test_no_two_modules_have_one_name():
+    names = [path.stem for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
 
 
 def test_imports_inside_functions_stand_in_the_command_line_alone():

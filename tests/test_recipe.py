@@ -21,7 +21,7 @@ from rareseg.recipe import (
     read_recipe,
     to_yaml,
 )
-from rareseg.run.prepare import read_reasons
+from rareseg.run.setup.prepare import read_reasons
 
 
 def refusal(values, **options) -> str:

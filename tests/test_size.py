@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rareseg.errors import RecipeError, UsageError
 from rareseg.recipe import make_recipe, to_yaml
-from rareseg.recipe.size import ANY_SIZE, Size, as_size, as_sizes, unit_of
+from rareseg.recipe.component_size import ANY_SIZE, Size, as_size, as_sizes, unit_of
 
 ISO, FINE = (1.0, 1.0, 1.0), (0.4, 0.4, 0.4)
 

@@ -9,16 +9,19 @@ import rareseg
 from rareseg.data.formats import read_mask  # noqa: F401
 from rareseg.data.records import Classes  # noqa: F401
 from rareseg.decision.operating_point import point as points
-from rareseg.decision.operating_point.goals import make_goal  # noqa: F401
 from rareseg.decision.operating_point.point import default_point  # noqa: F401
-from rareseg.evaluation import comparison, component_table, contest, intervals, scorecard
-from rareseg.evaluation.cases import measure_case  # noqa: F401
-from rareseg.evaluation.comparison import Headline  # noqa: F401
-from rareseg.evaluation.froc import candidate_froc  # noqa: F401
-from rareseg.evaluation.lesions import match_lesions  # noqa: F401
-from rareseg.evaluation.metrics import average_precision, pooled_curve, roc_auc  # noqa: F401
-from rareseg.evaluation.surfaces import measure_surfaces  # noqa: F401
-from rareseg.evaluation.values import Undefined, is_defined  # noqa: F401
+from rareseg.decision.point_search.objectives import make_goal  # noqa: F401
+from rareseg.evaluation.comparisons import comparison_table, paired_test
+from rareseg.evaluation.comparisons.paired_test import Headline  # noqa: F401
+from rareseg.evaluation.measures import scorecard
+from rareseg.evaluation.measures.case_result import measure_case  # noqa: F401
+from rareseg.evaluation.metrics.froc import candidate_froc  # noqa: F401
+from rareseg.evaluation.metrics.objects import match_lesions  # noqa: F401
+from rareseg.evaluation.metrics.overlap import average_precision, pooled_curve, roc_auc  # noqa: F401
+from rareseg.evaluation.metrics.surface_distance import measure_surfaces  # noqa: F401
+from rareseg.evaluation.statistics import intervals
+from rareseg.evaluation.statistics.undefined import Undefined, is_defined  # noqa: F401
+from rareseg.evaluation.tables import component_table
 from rareseg.recipe import LOSS_SECTIONS
 from rareseg.training.losses import losses, make_loss  # noqa: F401
 from rareseg.training.plan import make_preprocessing, plan_recipe  # noqa: F401
@@ -47,12 +50,12 @@ def estimate_mean(values, groups, *, none, generator=None, resamples=None):
 
 def compare_paired(first, second, groups, *, measure, resamples=None):
     """Return the paired comparison; nothing is drawn but signs."""
-    return comparison.compare_paired(first, second, groups, measure=measure)
+    return paired_test.compare_paired(first, second, groups, measure=measure)
 
 
 def hold_contest(runs, *, seed=0):
     """Return the columns of a comparison; nothing is drawn."""
-    return contest.hold_contest(runs)
+    return comparison_table.hold_contest(runs)
 
 
 class Positives:

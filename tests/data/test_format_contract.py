@@ -22,22 +22,22 @@ import SimpleITK as sitk
 from rareseg.data.formats import (
     Format,
     format_of,
+    format_registry,
     formats,
     is_image,
     mask_suffix,
     read_image,
     read_mask,
-    register,
     stem_of,
     suffix_of,
     write_mask,
     write_probabilities,
 )
+from rareseg.data.formats.format_registry import _BY_SUFFIX
 from rareseg.data.formats.npy import read_npy
-from rareseg.data.formats.register import _BY_SUFFIX
 from rareseg.data.geometry import disagreement
-from rareseg.data.probabilities import list_probabilities, read_probabilities
 from rareseg.data.records import Geometry, Image
+from rareseg.data.score_files.probability_files import list_probabilities, read_probabilities
 from rareseg.errors import OutputError, RaresegError, ReadError
 
 Check = Callable[[Format, str, Path], None]
@@ -269,7 +269,7 @@ def test_every_format_keeps_the_contract(form, suffix, check, tmp_path):
 def entered():
     """Register formats that are gone after the test."""
     before = dict(_BY_SUFFIX)
-    yield register
+    yield format_registry
     for suffix in set(_BY_SUFFIX) - set(before):
         del _BY_SUFFIX[suffix]
     assert before == _BY_SUFFIX

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 
 from rareseg.data.formats import read_image
-from rareseg.data.probabilities import read_probabilities
+from rareseg.data.score_files.probability_files import read_probabilities
 
 
 @pytest.fixture

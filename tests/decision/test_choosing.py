@@ -24,12 +24,12 @@ from rareseg.decision.operating_point import (
     usual_sizes,
 )
 from rareseg.errors import UsageError
-from rareseg.evaluation.bins import bin_edges, bin_of
-from rareseg.evaluation.component_table import ComponentTable, components_of_case
-from rareseg.evaluation.lesions import match_lesions
-from rareseg.evaluation.metrics import count_masks
-from rareseg.evaluation.scores import ScoreTable, score_case
-from rareseg.recipe.size import ANY_SIZE, Size
+from rareseg.evaluation.metrics.objects import match_lesions
+from rareseg.evaluation.metrics.overlap import count_masks
+from rareseg.evaluation.tables.component_table import ComponentTable, components_of_case
+from rareseg.evaluation.tables.score_table import ScoreTable, score_case
+from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
+from rareseg.recipe.component_size import ANY_SIZE, Size
 
 GRID = tuple(bin_of(x) for x in (0.125, 0.25, 0.5, 0.75))
 THRESHOLDS = tuple(float(bin_edges()[at]) for at in GRID)

@@ -11,6 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from rareseg.decision.default_point.case_curves import case_curves, threshold_bins
+from rareseg.decision.default_point.group_sums import gates_between, surfaces_of
+from rareseg.decision.default_point.point_evidence import folds_of, judge_without, shown_at
+from rareseg.decision.default_point.smoothed_objective import (
+    alarm_weight,
+    find_default,
+    find_few_alarms,
+    find_speaking,
+)
+from rareseg.decision.default_point.smoothing import log_odds
 from rareseg.decision.operating_point import (
     Goal,
     Infeasible,
@@ -20,23 +30,13 @@ from rareseg.decision.operating_point import (
     choose_operating_point,
     make_goal,
 )
-from rareseg.decision.operating_point.case_curves import case_curves, threshold_bins
-from rareseg.decision.operating_point.criteria import Grid
-from rareseg.decision.operating_point.evidence import folds_of, judge_without, shown_at
-from rareseg.decision.operating_point.group_sums import gates_between, surfaces_of
-from rareseg.decision.operating_point.smoothed import (
-    alarm_weight,
-    find_default,
-    find_few_alarms,
-    find_speaking,
-)
-from rareseg.decision.operating_point.smoothing import log_odds
-from rareseg.evaluation.bins import bin_edges, bin_of
-from rareseg.evaluation.component_table import components_of_cases
-from rareseg.evaluation.intervals import estimate_mean
-from rareseg.evaluation.scores import ScoreTable, score_case, score_cases
-from rareseg.evaluation.values import Undefined
-from rareseg.recipe.size import ANY_SIZE, Size
+from rareseg.decision.point_search.criteria import Grid
+from rareseg.evaluation.statistics.intervals import estimate_mean
+from rareseg.evaluation.statistics.undefined import Undefined
+from rareseg.evaluation.tables.component_table import components_of_cases
+from rareseg.evaluation.tables.score_table import ScoreTable, score_case, score_cases
+from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
+from rareseg.recipe.component_size import ANY_SIZE, Size
 
 NONE = np.zeros(1, np.int64)
 

@@ -17,10 +17,10 @@ from rareseg.decision.operating_point import (
     default_point,
 )
 from rareseg.errors import ScoreError, UsageError
-from rareseg.evaluation.bins import bin_edges, bin_of
-from rareseg.evaluation.metrics import count_masks, counts_at, dice
-from rareseg.evaluation.scores import ScoreTable, score_case
-from rareseg.evaluation.values import Undefined
+from rareseg.evaluation.metrics.overlap import count_masks, counts_at, dice
+from rareseg.evaluation.statistics.undefined import Undefined
+from rareseg.evaluation.tables.score_table import ScoreTable, score_case
+from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
 
 SIXTEENTHS = st.integers(0, 16).map(lambda n: n / 16)
 

@@ -8,17 +8,17 @@ from functools import cache
 import numpy as np
 import pytest
 
-from rareseg.decision.group_losses import losses_along
-from rareseg.decision.guarantees import make_promise
+from rareseg.decision.calibration.prevalence import calls_at, estimate_prevalence
+from rareseg.decision.guarantees.group_losses import losses_along
+from rareseg.decision.guarantees.guarantee import make_promise
+from rareseg.decision.guarantees.guarantee_search import Witnesses, keep_promise
+from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.operating_point import OperatingPoint, apply_point
-from rareseg.decision.paths import path_to
-from rareseg.decision.prevalence import calls_at, estimate_prevalence
-from rareseg.decision.promises import Witnesses, keep_promise
 from rareseg.errors import ScoreError
-from rareseg.evaluation.component_table import ComponentTable, components_of_case
-from rareseg.evaluation.image_score import image_score
-from rareseg.evaluation.metrics import count_masks
-from rareseg.evaluation.scores import ScoreTable, score_case
+from rareseg.evaluation.metrics.overlap import count_masks
+from rareseg.evaluation.tables.component_table import ComponentTable, components_of_case
+from rareseg.evaluation.tables.image_score import image_score
+from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 
 LOW_GATE = OperatingPoint("r", threshold=0.5, gate=0.25)
 """Without a presence its gate silences nothing that its threshold does not."""

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from rareseg.decision.presence import FEWEST_GROUPS, PresenceScaling, fit_presence_scaling
+from rareseg.decision.calibration.presence_scaling import (
+    FEWEST_GROUPS,
+    PresenceScaling,
+    fit_presence_scaling,
+)
 from rareseg.errors import ScoreError
-from rareseg.evaluation.scores import ScoreTable, score_case
+from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 
 
 def table_of(said, positive, groups=None):

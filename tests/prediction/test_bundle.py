@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
+from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import NEVER_TUNED
 from rareseg.decision.operating_point import Choice, Frontier, Infeasible, OperatingPoint
 from rareseg.errors import BundleError, RaresegError
@@ -20,7 +20,7 @@ from rareseg.prediction.networks import build_network
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights_origin import Attribution, WeightsOrigin
 from rareseg.recipe import make_recipe
-from rareseg.sampling.composition import Composition
+from rareseg.sampling.patches.composition import Composition
 
 RECIPE = make_recipe(
     {

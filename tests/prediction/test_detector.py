@@ -11,8 +11,8 @@ import torch
 from scipy import ndimage
 
 import rareseg
-from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes, Geometry, Image
+from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import Choice, Frontier, OperatingPoint
 from rareseg.errors import BundleError, DataError

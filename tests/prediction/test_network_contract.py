@@ -19,8 +19,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from rareseg.data.examine import ChannelFacts
-from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.checks.case_checks import ChannelFacts
+from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import (
@@ -35,8 +35,8 @@ from rareseg.prediction.networks import (
     require_fitting_windows,
     stride,
 )
-from rareseg.prediction.networks import spec as records
-from rareseg.prediction.transfer import Transfer, begin_with
+from rareseg.prediction.networks import network_spec as records
+from rareseg.prediction.weight_transfer import Transfer, begin_with
 from rareseg.recipe import NETWORK_SECTIONS, NetworkSection, make_recipe
 from rareseg.training.plan import plan_recipe
 

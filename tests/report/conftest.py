@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rareseg.data.examine import ChannelFacts
-from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.checks.case_checks import ChannelFacts
+from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.records import Classes, Geometry, Role
 from rareseg.decision.operating_point import (
     OperatingPoint,
@@ -20,30 +20,35 @@ from rareseg.decision.operating_point import (
     choose_operating_point,
     default_point,
 )
-from rareseg.evaluation.cases import CaseResult, measure_case
-from rareseg.evaluation.component_table import (
+from rareseg.evaluation.measures.case_result import CaseResult, measure_case
+from rareseg.evaluation.measures.mask_measures import detail_case
+from rareseg.evaluation.measures.scorecard import make_scorecard
+from rareseg.evaluation.metrics.confusion_matrix import confuse
+from rareseg.evaluation.tables.area_openings import levels_of, open_levels
+from rareseg.evaluation.tables.component_table import (
     ComponentTable,
     components_of_regions,
     grid_with,
 )
-from rareseg.evaluation.confusion import confuse
-from rareseg.evaluation.details import detail_case
-from rareseg.evaluation.openings import levels_of, open_levels
-from rareseg.evaluation.scorecard import make_scorecard
-from rareseg.evaluation.scores import ScoreTable, region_references, region_scores, score_regions
+from rareseg.evaluation.tables.score_table import (
+    ScoreTable,
+    region_references,
+    region_scores,
+    score_regions,
+)
 from rareseg.prediction.scorer import class_map
 from rareseg.recipe import Recipe
-from rareseg.report.content import (
+from rareseg.report.figures.case_pictures import choose_shots, take_picture
+from rareseg.report.pages.threshold_explorer import offered_cuts
+from rareseg.report.report_content import (
     History,
     ReportContent,
     data_facts,
     find_leakage,
     role_counts,
 )
-from rareseg.report.explorer import offered_cuts
-from rareseg.report.pictures import choose_shots, take_picture
-from rareseg.report.verdict import judge
-from rareseg.sampling.composition import Composition
+from rareseg.report.wording.verdict import judge
+from rareseg.sampling.patches.composition import Composition
 
 SPACING = (1.0, 1.0, 1.0)
 TWO_CLASSES = Classes(

@@ -20,26 +20,26 @@ import pytest
 
 from rareseg.data.records import Geometry
 from rareseg.decision.operating_point import OperatingPoint
-from rareseg.evaluation.cases import measure_case, write_cases_csv
-from rareseg.evaluation.comparison import (
+from rareseg.evaluation.comparisons.comparison_table import contest_record, hold_contest
+from rareseg.evaluation.comparisons.paired_test import (
     Headline,
     compare_headlines,
     comparison_to_json,
     headline,
     read_headlines,
 )
-from rareseg.evaluation.contest import contest_record, hold_contest
-from rareseg.evaluation.details import detail_case, write_details_csv
-from rareseg.evaluation.measure import Measure
-from rareseg.evaluation.measures import CASE_MEASURES, DETAIL_MEASURES, MEASURES
-from rareseg.evaluation.scorecard import make_scorecard, scorecard_to_json
-from rareseg.evaluation.scorecard_reading import scorecard_from_json
-from rareseg.evaluation.scores import ScoreTable
-from rareseg.evaluation.values import Undefined, is_defined
-from rareseg.report.content import ReportContent
-from rareseg.report.contest import ContestContent, contest_lines, write_contest
-from rareseg.report.page import write_report
-from rareseg.report.summary import short_scorecard
+from rareseg.evaluation.measures.case_result import measure_case, write_cases_csv
+from rareseg.evaluation.measures.mask_measures import detail_case, write_details_csv
+from rareseg.evaluation.measures.measure import Measure
+from rareseg.evaluation.measures.measure_table import CASE_MEASURES, DETAIL_MEASURES, MEASURES
+from rareseg.evaluation.measures.scorecard import make_scorecard, scorecard_to_json
+from rareseg.evaluation.measures.scorecard_reading import scorecard_from_json
+from rareseg.evaluation.statistics.undefined import Undefined, is_defined
+from rareseg.evaluation.tables.score_table import ScoreTable
+from rareseg.report.pages.comparison_page import ContestContent, contest_lines, write_contest
+from rareseg.report.pages.report_page import write_report
+from rareseg.report.report_content import ReportContent
+from rareseg.report.wording.terminal_summary import short_scorecard
 
 DRAWN = {
     # case:    (group, reference, prediction)
@@ -585,7 +585,9 @@ def test_one_more_measure_moves_no_interval_of_another(monkeypatch):
     other: Measure = replace(
         CASE_MEASURES[0], name="first", title="First", compute=lambda case: 0.0
     )
-    monkeypatch.setattr("rareseg.evaluation.measures.CASE_MEASURES", (other, *CASE_MEASURES))
+    monkeypatch.setattr(
+        "rareseg.evaluation.measures.measure_table.CASE_MEASURES", (other, *CASE_MEASURES)
+    )
     together = {line.measure: line for line in compare_headlines(before, after, region="row")}
     assert set(together) == {"first", *alone}
     for name, line in alone.items():

@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from rareseg.data.records import IGNORE
 from rareseg.quality.suspects import Suspect, save_suspects
-from rareseg.review.opening import open_room
 from rareseg.review.server import TOKEN_HEADER, ReviewServer
+from rareseg.review.open_review import open_room
 
 
 def erase_and_invent(masks: Path) -> list[Suspect]:

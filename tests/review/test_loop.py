@@ -5,8 +5,8 @@ import json
 
 from rareseg.quality.suspects import load_suspects
 from rareseg.review.answers import Answers
-from rareseg.review.predictions import Predictions
-from rareseg.run.folder import open_run, read_split
+from rareseg.review.case_predictions import Predictions
+from rareseg.run.setup.run_folder import open_run, read_split
 
 
 def cases_of(folder):

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from rareseg.quality.suspects import load_suspects
-from rareseg.review.opening import open_room
+from rareseg.review.open_review import open_room
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect

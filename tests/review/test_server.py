@@ -9,9 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from rareseg.quality.suspects import load_suspects, save_suspects
-from rareseg.review.opening import open_room
-from rareseg.review.room import PAGE
+from rareseg.review.page_api import PAGE
 from rareseg.review.server import ADDRESS, MOST_BYTES, TOKEN_HEADER, ReviewServer
+from rareseg.review.open_review import open_room
 
 PATHS = ["/", "/api/items", "/api/item?id=x", "/api/plane?item=x", "/api/agreement", "/nothing"]
 DECIDING = {"item": "", "reviewer": "Ada", "verdict": "accept label"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ import torch
 
 import rareseg.run.train
 from rareseg.cli import main
-from rareseg.training import fit
+from rareseg.training import loop
 
 assert rareseg.run.train, "imported before the processes divide, to be imported once"
 
@@ -48,7 +48,7 @@ def arrange(moment: str, number: int) -> None:
 
         torch.optim.AdamW.step = step
     elif moment == "write":
-        fit.SAVE_SECONDS = 0.0
+        loop.SAVE_SECONDS = 0.0
         whole_write = Path.write_bytes
 
         def write_bytes(self, content):

@@ -8,9 +8,9 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from rareseg.data.specks import SpecksSettings, write_specks
-from rareseg.evaluation.metrics import counts_at
-from rareseg.evaluation.storage import load_table
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
+from rareseg.evaluation.metrics.overlap import counts_at
+from rareseg.evaluation.tables.score_table_io import load_table
 
 REGIONS = {"whole": (1, 2, 4), "core": (2, 4), "active": (4,)}
 IGNORED = 7

@@ -10,20 +10,20 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.data.specks import SpecksSettings, write_specks
-from rareseg.decision.guarantees import Certificate, make_promise
-from rareseg.decision.prevalence import estimate_prevalence
-from rareseg.decision.promises import Kept
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
+from rareseg.decision.calibration.prevalence import estimate_prevalence
+from rareseg.decision.guarantees.guarantee import Certificate, make_promise
+from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.errors import BundleError, DataError, OutputError, UsageError
-from rareseg.evaluation.scores import ScoreTable
-from rareseg.evaluation.storage import load_table, save_table
-from rareseg.evaluation.values import Undefined, format_value
+from rareseg.evaluation.statistics.undefined import Undefined, format_value
+from rareseg.evaluation.tables.score_table import ScoreTable
+from rareseg.evaluation.tables.score_table_io import load_table, save_table
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.recipe import make_recipe, merge
-from rareseg.recipe.losses import RecordedLossSection
+from rareseg.recipe.loss_sections import RecordedLossSection
 from rareseg.run.calibrate import calibrate
-from rareseg.run.network_source import NetworkSource
 from rareseg.run.predict import predict
+from rareseg.run.scores.network_source import NetworkSource
 from rareseg.training.losses import losses
 
 

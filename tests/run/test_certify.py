@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.guarantees import Certificate, Estimate, make_promise
+from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_promise
+from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
-from rareseg.decision.promises import Kept
 from rareseg.errors import DataError, UsageError
 from rareseg.prediction.bundle import load_decisions, load_model
-from rareseg.recipe.size import Size
+from rareseg.recipe.component_size import Size
 from rareseg.run.certify import certify, declared
 from rareseg.run.evaluate import evaluate
-from rareseg.run.folder import DataOptions
-from rareseg.run.network_source import NetworkSource
-from rareseg.run.statements import describe_promise, statement_lines
+from rareseg.run.outputs.guarantee_text import describe_promise, statement_lines
+from rareseg.run.scores.network_source import NetworkSource
+from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule, tune_source
 
 EASY = SpecksSettings(size=64, contrast=8.0, foreground_share=0.06, distractors=1)

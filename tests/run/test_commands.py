@@ -9,9 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.errors import RaresegError
-from rareseg.run.prepare import Wishes
+from rareseg.run.setup.prepare import Wishes
 
 
 def contents(folder):

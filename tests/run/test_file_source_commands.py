@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from rareseg.run.folder import read_split
+from rareseg.run.setup.run_folder import read_split
 
 
 @pytest.fixture(scope="module")

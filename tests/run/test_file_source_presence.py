@@ -10,23 +10,23 @@ import PIL.Image
 import pytest
 
 from rareseg.data.formats import read_image
-from rareseg.data.presences import NAME, write_presences
+from rareseg.data.score_files.image_score_files import NAME, write_presences
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.guarantees import make_promise
+from rareseg.decision.guarantees.guarantee import make_promise
 from rareseg.decision.operating_point import choose_operating_point
 from rareseg.errors import DataError, ScoreError
-from rareseg.evaluation.scores import score_cases, score_regions
-from rareseg.evaluation.storage import load_table
+from rareseg.evaluation.tables.score_table import score_cases, score_regions
+from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.prediction.bundle import load_model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import silent
 from rareseg.run.certify import certify_source
 from rareseg.run.evaluate import evaluate_source
-from rareseg.run.file_scores import ScoreFiles
-from rareseg.run.file_source import AboutScores, FileSource
-from rareseg.run.folder import DataOptions
 from rareseg.run.predict import predict
-from rareseg.run.prepare import nobody
+from rareseg.run.scores.file_scores import ScoreFiles
+from rareseg.run.scores.file_source import AboutScores, FileSource
+from rareseg.run.setup.prepare import nobody
+from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import tune_source
 
 SIDE = 24

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from rareseg.data.formats import read_image
-from rareseg.decision.guarantees import Estimate, make_promise
-from rareseg.decision.promises import Kept
-from rareseg.evaluation.scores import score_regions
-from rareseg.evaluation.storage import load_table
+from rareseg.decision.guarantees.guarantee import Estimate, make_promise
+from rareseg.decision.guarantees.guarantee_search import Kept
+from rareseg.evaluation.tables.score_table import score_regions
+from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import split_members
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.run.certify import certify
-from rareseg.run.folder import open_run, read_folds, read_split
-from rareseg.run.network_source import cases_of
-from rareseg.run.scoring import read_labels
+from rareseg.run.scores.case_scoring import read_labels
+from rareseg.run.scores.network_source import cases_of
+from rareseg.run.setup.run_folder import open_run, read_folds, read_split
 
 
 @pytest.fixture(scope="module")

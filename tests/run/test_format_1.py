@@ -13,12 +13,12 @@ import pytest
 
 import rareseg
 from rareseg.decision.decisions import NAME
-from rareseg.decision.guarantees import Certificate
+from rareseg.decision.guarantees.guarantee import Certificate
 from rareseg.decision.operating_point import Choice, Frontier, Infeasible, OperatingPoint
 from rareseg.errors import BundleError
 from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.run.outputs.guarantee_text import statement_lines
 from rareseg.run.predict import predict
-from rareseg.run.statements import statement_lines
 
 MADE = Path(__file__).with_name("format_1")
 """Trained (150 steps), tuned, certified, calibrated and predicted by commit 083f664."""

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rareseg.data.specks import SpecksSettings, write_specks
-from rareseg.decision.guarantees import make_promise
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
+from rareseg.decision.guarantees.guarantee import make_promise
 from rareseg.errors import UsageError
 from rareseg.run.certify import certify
 from rareseg.run.evaluate import evaluate
-from rareseg.run.folder import DataOptions, RunFolder, read_about
+from rareseg.run.setup.run_folder import DataOptions, RunFolder, read_about
 
 PATTERN = r"(p\d+)_"
 SETTINGS = SpecksSettings(

@@ -7,9 +7,9 @@ import PIL.Image
 import pytest
 import SimpleITK as sitk
 
-from rareseg.report.sheet import COLOURS
-from rareseg.run.prepare import Wishes
+from rareseg.report.figures.patch_sheet import COLOURS
 from rareseg.run.preview import VERSIONS, preview
+from rareseg.run.setup.prepare import Wishes
 
 SMALL = ("--set", "sampling.patch_size=[32, 32]", "--patches", "3")
 STILL = [

@@ -10,16 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rareseg.data.faults import FaultSettings, plant_faults
+from rareseg.data.builtin.label_faults import FaultSettings, plant_faults
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.formats import read_image
-from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.errors import ReadError, RunError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.quality.suspects import load_suspects, see_case
-from rareseg.run.folder import open_run, read_folds, read_split
-from rareseg.run.network_source import cases_of
-from rareseg.run.scoring import read_labels
+from rareseg.run.scores.case_scoring import read_labels
+from rareseg.run.scores.network_source import cases_of
+from rareseg.run.setup.run_folder import open_run, read_folds, read_split
 from rareseg.run.suspects import ENSEMBLE, find_suspects
 
 FAULTS = FaultSettings(missed=0.12, spurious=0.2, shifted=0.12, shift=(0.5, 0.6), seed=3)

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from rareseg.data.records import IGNORE
-from rareseg.data.store import Store
+from rareseg.data.store.store import Store
 from rareseg.recipe import MiningSection
-from rareseg.sampling import registry
-from rareseg.sampling.patches import Places, locate
+from rareseg.sampling.patches.places import Places, locate
 from rareseg.sampling.sampler import Batch, PatchSampler
-from rareseg.sampling.strategy import strategies
+from rareseg.sampling.strategies import strategy_registry
+from rareseg.sampling.strategies.strategy import strategies
 
 EPOCH, STEPS, PATCH = 4, 12, (5, 7)
 NEEDS: dict[str, dict[str, object]] = {
@@ -59,7 +59,7 @@ def _example_of_contributing() -> Iterator[None]:
     (block,) = re.findall(r"```python\n(.*?)```", chapter, re.DOTALL)
     with pytest.MonkeyPatch.context() as patch:
         for register in ("_strategies", "_chains", "_mining"):
-            patch.setattr(registry, register, getattr(registry, register).copy())
+            patch.setattr(strategy_registry, register, getattr(strategy_registry, register).copy())
         exec(compile(block, "CONTRIBUTING.md", "exec", dont_inherit=True), {"__name__": "mine"})
         yield
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from rareseg.data.records import IGNORE
-from rareseg.data.store import Store
+from rareseg.data.store.store import Store
 from rareseg.errors import RunError, UsageError
 from rareseg.recipe import SamplingSection
-from rareseg.sampling.patches import Places
+from rareseg.sampling.patches.places import Places
 from rareseg.sampling.sampler import Batch, PatchSampler
 
 

@@ -11,7 +11,7 @@ import pytest
 
 CLAIM_ALL = """
 import json, sys
-from rareseg.study.database import StudyDatabase
+from rareseg.study.study_database import StudyDatabase
 from rareseg.study.job_queue import JobQueue
 
 url, count = sys.argv[1], int(sys.argv[2])

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 import optuna
 import pytest
 
-from rareseg.data import files
+from rareseg.data import atomic_files
 from rareseg.errors import WorkError
-from rareseg.run.folder import read_split
+from rareseg.run.setup.run_folder import read_split
 from rareseg.study import compare
 
 ROWS = ("--strategies", "random,balanced", "--row", "focal:loss.name=focal")
@@ -255,18 +255,18 @@ def test_a_disk_that_fills_in_mid_cell_costs_that_cell_alone(
 
     def filling(cell, *arguments, **options):
         if cell.row == "balanced" and next(full, False):
-            monkeypatch.setattr(files, "naming", no_room)
+            monkeypatch.setattr(atomic_files, "naming", no_room)
         try:
             return run_cell(cell, *arguments, **options)
         finally:
-            monkeypatch.setattr(files, "naming", naming)
+            monkeypatch.setattr(atomic_files, "naming", naming)
 
     @contextmanager
     def no_room(path):
         raise WorkError(f"{path} could not be written (No space left on device); make room.")
         yield
 
-    naming = files.naming
+    naming = atomic_files.naming
     monkeypatch.setattr(compare, "run_cell", filling)
     arguments = (
         "compare", specks, "--out", tmp_path / "out", "--strategies", "random,balanced,hard",

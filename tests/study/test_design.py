@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.fingerprint import inspect_dataset
 from rareseg.errors import RecipeError, UsageError
+from rareseg.study.comparison_rows import make_rows
 from rareseg.study.design import data_hash, make_design
-from rareseg.study.rows import make_rows
 
 
 @pytest.fixture(scope="module")

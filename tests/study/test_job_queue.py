@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from rareseg.study import job_queue
-from rareseg.study.database import StudyDatabase
 from rareseg.study.job_queue import JobQueue, JobRow, State
+from rareseg.study.study_database import StudyDatabase
 
 KEYS = ("c", "a", "b")
 
@@ -113,7 +113,7 @@ def test_a_result_with_nan_is_refused_as_postgresql_would(url):
 CLAIM_AND_SLEEP = """
 import sys, time
 from rareseg.study import job_queue
-from rareseg.study.database import StudyDatabase
+from rareseg.study.study_database import StudyDatabase
 job_queue.HEARTBEAT = 0.2
 queue = job_queue.JobQueue(StudyDatabase(sys.argv[1], "table"))
 job = queue.claim()

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from rareseg.study.database import StudyDatabase
 from rareseg.study.job_queue import JobQueue, JobRow, State
+from rareseg.study.study_database import StudyDatabase
 
 WORKER = """
 import sys

@@ -16,7 +16,7 @@ def work(beat):
         time.sleep(0.05)
 
 if __name__ == "__main__":
-    from rareseg.run.folder import DataOptions
+    from rareseg.run.setup.run_folder import DataOptions
     from rareseg.study.shared_data import StudyOptions, helpers
     with helpers(StudyOptions(DataOptions("."), parallel=2), work, sys.argv[1]):
         time.sleep(600)

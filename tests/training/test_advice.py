@@ -6,9 +6,9 @@ from importlib.resources import files
 
 import pytest
 
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
+from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.fingerprint import inspect_dataset
-from rareseg.data.specks import SpecksSettings, write_specks
 from rareseg.training.advice import (
     Likeness,
     advise,

@@ -16,11 +16,11 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from rareseg.data.records import IGNORE, Classes
 from rareseg.recipe import AugmentationSection, make_recipe
-from rareseg.sampling.augment import apply_plan, augment
-from rareseg.sampling.augment_plan import draw_plan
-from rareseg.sampling.composition import Tally
+from rareseg.sampling.augmentation.augment import apply_plan, augment
+from rareseg.sampling.augmentation.augmentation_plan import draw_plan
+from rareseg.sampling.patches.composition import Tally
 from rareseg.training.losses import losses, make_loss, training_loss
-from rareseg.training.presence import WithPresence
+from rareseg.training.presence_losses import WithPresence
 
 ELSEWHERE = torch.device("meta")
 CLASSES = Classes(

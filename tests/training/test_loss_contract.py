@@ -19,18 +19,18 @@ from torch import Tensor
 from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RecipeError
 from rareseg.recipe import LOSS_SECTIONS, LossSection, WeightedLossSection, make_recipe
-from rareseg.recipe.losses import FocalSection
+from rareseg.recipe.loss_sections import FocalSection
 from rareseg.training.losses import (
     LossSpec,
     cross_entropy,
     focal,
     loss,
+    loss_spec,
     losses,
     make_loss,
-    spec,
     training_loss,
 )
-from rareseg.training.presence import PresenceOdds
+from rareseg.training.presence_losses import PresenceOdds
 
 SpecOf = LossSpec[Any]
 Check = Callable[[SpecOf], None]
@@ -334,7 +334,7 @@ def test_contract(name: str, check: Check) -> None:
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is registered within a test is forgotten after it."""
-    monkeypatch.setattr(spec, "_SPECS", dict(spec._SPECS))
+    monkeypatch.setattr(loss_spec, "_SPECS", dict(loss_spec._SPECS))
     monkeypatch.setattr(LOSS_SECTIONS, "_members", dict(LOSS_SECTIONS._members))
 
 

@@ -8,7 +8,7 @@ from monai.losses import FocalLoss
 from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RecipeError
 from rareseg.recipe import LossSection, make_recipe
-from rareseg.recipe.losses import RecordedLossSection
+from rareseg.recipe.loss_sections import RecordedLossSection
 from rareseg.training.losses import frequency_weights, make_loss
 
 CLASSES = 4

@@ -13,15 +13,15 @@ import torch
 from lightning_fabric import Fabric
 from torch.optim.swa_utils import AveragedModel
 
-from rareseg.data.arrays import store_from_arrays
+from rareseg.data.store.array_store import store_from_arrays
 from rareseg.prediction.networks import build_network, deepest, encoder
 from rareseg.recipe import Recipe, TrainingSection, make_recipe
 from rareseg.sampling.sampler import PatchSampler
-from rareseg.training.checked import Checked
-from rareseg.training.fit import Fitted, fit
+from rareseg.training.loop import Fitted, fit
 from rareseg.training.losses import Loss, make_loss
 from rareseg.training.optimiser import learning_rate, parameter_groups, running_average
-from rareseg.training.presence import WithPresence
+from rareseg.training.presence_losses import WithPresence
+from rareseg.training.validation import Checked
 
 
 class TestLearningRate:

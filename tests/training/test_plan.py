@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from rareseg.data.examine import ChannelFacts
-from rareseg.data.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.checks.case_checks import ChannelFacts
+from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import require_fitting_windows, stride

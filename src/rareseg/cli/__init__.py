@@ -10,17 +10,17 @@ import logging
 import os
 import sys
 
-import rareseg.cli.learning  # isort: skip
-import rareseg.cli.auditing  # isort: skip
-import rareseg.cli.deciding  # isort: skip
-import rareseg.cli.calibrating  # isort: skip
-import rareseg.cli.scoring  # isort: skip
-import rareseg.cli.comparing  # isort: skip
-import rareseg.cli.annotators  # isort: skip
-import rareseg.cli.suspecting  # isort: skip
-import rareseg.cli.reviewing  # noqa: F401 - importing registers the commands
+import rareseg.cli.train_commands  # isort: skip
+import rareseg.cli.audit_command  # isort: skip
+import rareseg.cli.tune_command  # isort: skip
+import rareseg.cli.calibrate_command  # isort: skip
+import rareseg.cli.evaluate_commands  # isort: skip
+import rareseg.cli.compare_commands  # isort: skip
+import rareseg.cli.annotator_commands  # isort: skip
+import rareseg.cli.suspects_command  # isort: skip
+import rareseg.cli.review_commands  # noqa: F401 - importing registers the commands
 from rareseg.cli.app import app
-from rareseg.cli.output import complain
+from rareseg.cli.terminal import complain
 from rareseg.errors import RaresegError
 
 __all__ = ["app", "main"]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rareseg.cli.output import print_line
+from rareseg.cli.terminal import print_line
 
 app = typer.Typer(
     name="rareseg",

@@ -15,7 +15,7 @@ PROMISES = "Promises, for cases yet to come"
 BY_HAND = "By hand, as the report's sliders say it"
 
 if TYPE_CHECKING:
-    from rareseg.decision.guarantees import Promise
+    from rareseg.decision.guarantees.guarantee import Promise
     from rareseg.decision.operating_point import Goal
     from rareseg.run.tune import Rule
 
@@ -200,7 +200,7 @@ class PromiseOptions:
 
     def promise(self, level: str | None) -> Promise | None:
         """Return the one promise that is asked for, if any; UsageError for what contradicts."""
-        from rareseg.decision.guarantees import CONFIDENCE, make_promise
+        from rareseg.decision.guarantees.guarantee import CONFIDENCE, make_promise
 
         if self.in_expectation and self.confidence is not None:
             raise UsageError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rareseg.cli.options import (
+from rareseg.cli.shared_options import (
     GroupFrom,
     MissingMask,
     Probabilities,
@@ -14,14 +14,14 @@ from rareseg.cli.options import (
     SplitFile,
     data_options,
 )
-from rareseg.cli.output import bar
+from rareseg.cli.terminal import bar
 from rareseg.errors import UsageError
 
 if TYPE_CHECKING:
     from rareseg.data.records import Role
-    from rareseg.run.file_scores import ScoreFiles
-    from rareseg.run.folder import DataOptions
-    from rareseg.run.sources import ScoreSource
+    from rareseg.run.scores.file_scores import ScoreFiles
+    from rareseg.run.scores.score_source import ScoreSource
+    from rareseg.run.setup.run_folder import DataOptions
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ScoreOptions:
 
         Raises UsageError where both or none are given.
         """
-        from rareseg.run.file_scores import ScoreFiles
+        from rareseg.run.scores.file_scores import ScoreFiles
 
         folder = masks or self.probabilities
         if folder is None and self.references is None and self.split is None:
@@ -74,8 +74,8 @@ def decided_source(
     certifies: bool = False,
 ) -> ScoreSource:
     """Return what is decided about: a run's model, or the files of another tool."""
-    from rareseg.run.file_source import FileSource
-    from rareseg.run.network_source import NetworkSource
+    from rareseg.run.scores.file_source import FileSource
+    from rareseg.run.scores.network_source import NetworkSource
 
     if files is None:
         assert run is not None, "ScoreOptions.files refuses neither"

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from rareseg.data.declared import read_dataset_json
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of
-from rareseg.data.layouts import (
+from rareseg.data.layouts.dataset_json import read_dataset_json
+from rareseg.data.layouts.folder_layouts import (
     Listing,
     group_channels,
     images_in,

@@ -120,9 +120,9 @@ class Dataset:
 
     ``labels`` (name to mask value, background excluded) and ``regions`` (name to mask values) are
     what a ``dataset.json`` declared, or ``None`` where nothing was declared and the classes are to
-    be read from the masks. ``problems`` are faults of the folder itself (an image without a mask,
-    a duplicate id), one sentence each; :func:`rareseg.data.fingerprint.inspect_dataset` adds those
-    of the files' contents.
+    be read from the masks. ``problems`` are faults of the folder itself (an image without a mask, a
+    duplicate id), one sentence each; :func:`rareseg.data.checks.fingerprint.inspect_dataset` adds
+    those of the files' contents.
     """
 
     root: Path

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.fingerprint import Fingerprint
+from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.records import ROLES, Role
 from rareseg.errors import DataError, UsageError
 

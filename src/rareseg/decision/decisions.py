@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.files import atomic_write
-from rareseg.decision.calibration import Calibration
-from rareseg.decision.guarantees import Certificate, Statement, statement_from_dict
+from rareseg.data.atomic_files import atomic_write
+from rareseg.decision.calibration.calibration import Calibration
+from rareseg.decision.guarantees.guarantee import Certificate, Statement, statement_from_dict
+from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.decision.operating_point import (
     Choice,
     Frontier,
@@ -23,7 +24,6 @@ from rareseg.decision.operating_point import (
     OperatingPoint,
     default_point,
 )
-from rareseg.decision.promises import Kept
 from rareseg.errors import BundleError, ScoreError
 
 NAME = "decisions.json"

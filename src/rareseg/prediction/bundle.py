@@ -20,15 +20,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
-from rareseg.data.files import atomic_write, file_digest
-from rareseg.data.preprocess import Preprocessing
+from rareseg.data.atomic_files import atomic_write, file_digest
 from rareseg.data.records import Classes
+from rareseg.data.store.preprocess import Preprocessing
+from rareseg.decision.calibration.presence_scaling import PresenceScaling
 from rareseg.decision.decisions import NAME as DECISIONS
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.format_1 import decisions_of_format_1
-from rareseg.decision.presence import PresenceScaling
+from rareseg.decision.decisions_format_1 import decisions_of_format_1
 from rareseg.errors import BundleError, ScoreError
-from rareseg.prediction.cascade import Cascade
+from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.model import Model
 from rareseg.prediction.notices import write_notices
 from rareseg.prediction.training_facts import TrainingFacts

@@ -16,7 +16,7 @@ from torch import Tensor
 from rareseg.data.records import Classes, Image
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import OperatingPoint
-from rareseg.evaluation.scores import region_scores
+from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer

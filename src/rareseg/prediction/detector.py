@@ -18,8 +18,8 @@ from rareseg.data.records import Geometry, Image
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import apply_point
 from rareseg.errors import DataError
-from rareseg.evaluation.image_score import image_score
-from rareseg.evaluation.scores import region_scores
+from rareseg.evaluation.tables.image_score import image_score
+from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import DESCRIPTION, load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer, label_map

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from rareseg.data.preprocess import Preprocessing
 from rareseg.data.records import Classes
-from rareseg.decision.presence import PresenceScaling
-from rareseg.prediction.cascade import Cascade
+from rareseg.data.store.preprocess import Preprocessing
+from rareseg.decision.calibration.presence_scaling import PresenceScaling
+from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import Recipe
 

@@ -10,7 +10,7 @@ import textwrap
 from importlib.resources import files
 from pathlib import Path
 
-from rareseg.data.files import atomic_write
+from rareseg.data.atomic_files import atomic_write
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights_origin import Attribution, attributions_of
 

@@ -19,14 +19,14 @@ from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rareseg.data.preprocess import network_input
 from rareseg.data.records import IGNORE, Classes, Image
-from rareseg.data.resampling import resample
-from rareseg.decision.presence import PresenceScaling
+from rareseg.data.store.preprocess import network_input
+from rareseg.data.store.resampling import resample
+from rareseg.decision.calibration.presence_scaling import PresenceScaling
 from rareseg.errors import DataError
 from rareseg.prediction.model import Model, split_members
 from rareseg.prediction.networks import stride
-from rareseg.prediction.presence import Windows, load_network
+from rareseg.prediction.presence_head import Windows, load_network
 from rareseg.recipe import Recipe
 
 

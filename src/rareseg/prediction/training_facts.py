@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rareseg.prediction.weights_origin import WeightsOrigin
-from rareseg.sampling.composition import Composition
+from rareseg.sampling.patches.composition import Composition
 
 _EARLIER_NAMES = {"select_score": "validation_score"}
 """Names that a bundle of format 1 has for fields."""

@@ -15,14 +15,19 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationError, model_val
 
 from rareseg.errors import RecipeError, nearest
 from rareseg.recipe.family import Family
-from rareseg.recipe.losses import (
+from rareseg.recipe.loss_sections import (
     LOSS_SECTIONS,
     DiceCrossEntropySection,
     LossSection,
     RecordedLossSection,
     WeightedLossSection,
 )
-from rareseg.recipe.networks import NETWORK_SECTIONS, NO_WEIGHTS, HalfUNetSection, NetworkSection
+from rareseg.recipe.network_sections import (
+    NETWORK_SECTIONS,
+    NO_WEIGHTS,
+    HalfUNetSection,
+    NetworkSection,
+)
 from rareseg.recipe.section import Section
 from rareseg.recipe.sections import (
     AugmentationSection,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from rareseg.errors import UsageError
+from rareseg.recipe.component_size import ANY_SIZE, Size, as_size
 from rareseg.recipe.section import (
     NonNegativeFloat,
     NonNegativeInt,
@@ -15,7 +16,6 @@ from rareseg.recipe.section import (
     Probability,
     Section,
 )
-from rareseg.recipe.size import ANY_SIZE, Size, as_size
 
 Precision = Annotated[
     Literal["auto", "32", "bf16"],

@@ -21,8 +21,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from rareseg.errors import RaresegError, UsageError
-from rareseg.review.page import Page, render_page
-from rareseg.review.room import Filter, Room
+from rareseg.review.page_api import Filter, Room
+from rareseg.review.review_page import Page, render_page
 
 ADDRESS = "127.0.0.1"
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from rareseg.data.files import remove_leftovers
-from rareseg.data.manifest import check_manifest_place, write_manifest
+from rareseg.data.atomic_files import remove_leftovers
+from rareseg.data.layouts.manifest import check_manifest_place, write_manifest
 from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
 from rareseg.quality.audit import Audit, Sight, audit_dataset, check_allowed, read_case
-from rareseg.report.audit import write_audit
-from rareseg.report.audit_scenes import Scene, Snapshot, scenes_wanted, take_snapshot
-from rareseg.run.folder import DataOptions, require_free
+from rareseg.report.figures.audit_pictures import Scene, Snapshot, scenes_wanted, take_snapshot
+from rareseg.report.pages.audit_page import write_audit
+from rareseg.run.setup.run_folder import DataOptions, require_free
 
 
 @dataclass(frozen=True, eq=False)

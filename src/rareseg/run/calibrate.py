@@ -11,25 +11,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from rareseg.data.files import atomic_write
-from rareseg.decision.calibration import Calibration
-from rareseg.decision.calibration import calibrate as calibrate_scores
-from rareseg.decision.decisions import RegionDecision
-from rareseg.decision.operating_point import OperatingPoint
-from rareseg.decision.prevalence import (
+from rareseg.data.atomic_files import atomic_write
+from rareseg.decision.calibration.calibration import Calibration
+from rareseg.decision.calibration.calibration import calibrate as calibrate_scores
+from rareseg.decision.calibration.prevalence import (
     Call,
     PredictiveValues,
     calls_at,
     estimate_prevalence,
     predictive_values,
 )
+from rareseg.decision.decisions import RegionDecision
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import UsageError
-from rareseg.evaluation.scores import ScoreTable
-from rareseg.evaluation.values import Undefined, Value, format_value, is_defined, value_to_json
+from rareseg.evaluation.statistics.undefined import (
+    Undefined,
+    Value,
+    format_value,
+    is_defined,
+    value_to_json,
+)
+from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.progress import Track, silent
-from rareseg.run.network_source import NetworkSource
-from rareseg.run.prepare import Say, nobody
-from rareseg.run.sources import ScoreSource, Unlabelled, asked_regions
+from rareseg.run.scores.network_source import NetworkSource
+from rareseg.run.scores.score_source import ScoreSource, Unlabelled, asked_regions
+from rareseg.run.setup.prepare import Say, nobody
 
 JOINT = 0.975
 """Confidence of each of two intervals that hold together with 95 % (Bonferroni)."""
@@ -106,15 +112,15 @@ def calibrate_source(
     """Fit what the scores of every region, or of one, mean; store it with the decisions.
 
     On the select cases, or in folds the out-of-fold scores, as
-    :func:`rareseg.decision.calibration.calibrate` does. The prior that the sampler delivered is a
-    candidate where the loss is a proper scoring rule. Masks, operating points and certificates stay
-    as they are, since the order of scores does.
+    :func:`rareseg.decision.calibration.calibration.calibrate` does. The prior that the sampler
+    delivered is a candidate where the loss is a proper scoring rule. Masks, operating points and
+    certificates stay as they are, since the order of scores does.
 
     ``prevalence`` is the share of positive images where the model will work; or it is estimated
     from the ``unlabelled`` images (a file, a folder or a data set), as
-    :func:`rareseg.decision.prevalence.estimate_prevalence` does, or it is told why it cannot be.
-    With either the scores are fitted for that prevalence, and predictive values are told of the
-    point in use, on the test cases where they were scored, else on the select cases. Writes
+    :func:`rareseg.decision.calibration.prevalence.estimate_prevalence` does, or it is told why it
+    cannot be. With either the scores are fitted for that prevalence, and predictive values are told
+    of the point in use, on the test cases where they were scored, else on the select cases. Writes
     ``calibration.json``.
 
     Raises :class:`UsageError` for an unknown region, for a prevalence outside [0, 1] or beside

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 
 from rareseg.data.formats import read_mask
-from rareseg.data.preprocess import class_indices
 from rareseg.data.records import IGNORE, Case, Classes
+from rareseg.data.store.preprocess import class_indices
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.group_losses import needs_components
-from rareseg.decision.guarantees import Promise
+from rareseg.decision.guarantees.group_losses import needs_components
+from rareseg.decision.guarantees.guarantee import Promise
+from rareseg.decision.guarantees.guarantee_search import Kept, Witnesses, keep_promise, refuse_count
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
-from rareseg.decision.promises import Kept, Witnesses, keep_promise, refuse_count
-from rareseg.evaluation.intervals import count_groups
+from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.progress import Track, silent
-from rareseg.run.folder import DataOptions
-from rareseg.run.network_source import NetworkSource
-from rareseg.run.prepare import Say, nobody
-from rareseg.run.sources import CertifyCases, ScoreSource, asked_regions
-from rareseg.run.statements import describe_ended, describe_promise
+from rareseg.run.outputs.guarantee_text import describe_ended, describe_promise
+from rareseg.run.scores.network_source import NetworkSource
+from rareseg.run.scores.score_source import CertifyCases, ScoreSource, asked_regions
+from rareseg.run.setup.prepare import Say, nobody
+from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule
 
 Promised = Mapping[str, Kept | Infeasible]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rareseg.data.specks import SpecksSettings, write_specks
+from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.progress import Track, silent
-from rareseg.report.page import write_report
+from rareseg.report.pages.report_page import write_report
 from rareseg.run.evaluate import HALF, Evaluation
-from rareseg.run.folder import claim
-from rareseg.run.prepare import Say, Wishes, nobody
+from rareseg.run.setup.prepare import Say, Wishes, nobody
+from rareseg.run.setup.run_folder import claim
 from rareseg.run.train import train
 
 SPECKS = SpecksSettings(images=280, contrast=1.8, seed=7)

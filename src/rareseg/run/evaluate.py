@@ -8,24 +8,24 @@ from pathlib import Path
 import torch
 
 from rareseg.decision.decisions import Decisions
-from rareseg.evaluation.scorecard import make_scorecard
+from rareseg.evaluation.measures.scorecard import make_scorecard
 from rareseg.progress import Track, silent
-from rareseg.report.content import (
+from rareseg.report.figures.case_pictures import choose_shots
+from rareseg.report.pages.threshold_explorer import all_cuts
+from rareseg.report.report_content import (
     ReportContent,
     data_facts,
     find_leakage,
     role_counts,
 )
-from rareseg.report.explorer import all_cuts
-from rareseg.report.pictures import choose_shots
-from rareseg.run.asked import Asked
-from rareseg.run.evaluation_files import Evaluation, write_evaluation
-from rareseg.run.folder import DataOptions, require_free
-from rareseg.run.network_source import NetworkSource
-from rareseg.run.pictures import draw_pictures
-from rareseg.run.scoring import Scored
-from rareseg.run.sources import JudgedCases, ScoreSource
-from rareseg.run.statements import statement_lines
+from rareseg.run.outputs.evaluation_files import Evaluation, write_evaluation
+from rareseg.run.outputs.guarantee_text import statement_lines
+from rareseg.run.report_pictures import draw_pictures
+from rareseg.run.scores.case_scoring import Scored
+from rareseg.run.scores.network_source import NetworkSource
+from rareseg.run.scores.score_source import JudgedCases, ScoreSource
+from rareseg.run.setup.evaluation_options import Asked
+from rareseg.run.setup.run_folder import DataOptions, require_free
 
 CHOSEN = "at the chosen point"
 HALF = "at 0.5"

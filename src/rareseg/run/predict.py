@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from rareseg.data.dataset import open_images
 from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
-from rareseg.data.presences import NAME as PRESENCES
-from rareseg.data.presences import PresenceFile
 from rareseg.data.records import Case, Image
-from rareseg.decision.calibration import Calibration
+from rareseg.data.score_files.image_score_files import NAME as PRESENCES
+from rareseg.data.score_files.image_score_files import PresenceFile
+from rareseg.decision.calibration.calibration import Calibration
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import Infeasible
 from rareseg.errors import DataError, OutputError, ReadError, UsageError
@@ -22,9 +22,9 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.detector import Detector
 from rareseg.prediction.model import Model
 from rareseg.progress import Track, silent
-from rareseg.run.folder import claim, find_bundle
-from rareseg.run.prepare import Say, nobody
-from rareseg.run.statements import statement_lines
+from rareseg.run.outputs.guarantee_text import statement_lines
+from rareseg.run.setup.prepare import Say, nobody
+from rareseg.run.setup.run_folder import claim, find_bundle
 from rareseg.run.tune import describe
 
 

@@ -15,22 +15,22 @@ import PIL.PngImagePlugin
 import torch
 from torch import Tensor
 
-from rareseg.data.build import build_store
-from rareseg.data.files import atomic_write
-from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import IGNORE, Dataset
-from rareseg.data.store import Store
+from rareseg.data.store.build import build_store
+from rareseg.data.store.store import Store
 from rareseg.errors import OutputError, ProblemsError, UsageError
 from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe
-from rareseg.report.changes import describe_changes
-from rareseg.report.look import Look
-from rareseg.report.sheet import Panel, SheetRow, draw_sheet
-from rareseg.run.folder import DataOptions
-from rareseg.run.prepare import Wishes
-from rareseg.sampling.augment import apply_plan, draw_plan, window_for
+from rareseg.report.figures.display_window import Look
+from rareseg.report.figures.patch_sheet import Panel, SheetRow, draw_sheet
+from rareseg.report.wording.augmentation_text import describe_changes
+from rareseg.run.setup.prepare import Wishes
+from rareseg.run.setup.run_folder import DataOptions
+from rareseg.sampling.augmentation.augment import apply_plan, draw_plan, window_for
 from rareseg.sampling.sampler import Batch, PatchSampler
-from rareseg.training.fit import seed_of
+from rareseg.training.loop import seed_of
 from rareseg.training.plan import check_overrides, make_preprocessing, plan_recipe
 
 VERSIONS = 4

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rareseg.data.files import atomic_write, naming
-from rareseg.data.fingerprint import content_hash
+from rareseg.data.atomic_files import atomic_write, naming
+from rareseg.data.checks.fingerprint import content_hash
 from rareseg.data.formats import read_mask
-from rareseg.data.preprocess import class_indices
 from rareseg.data.records import Case, Classes, Dataset, Role
-from rareseg.data.store import open_store
+from rareseg.data.store.preprocess import class_indices
+from rareseg.data.store.store import open_store
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import DataError, ReadError, RunError
 from rareseg.prediction.bundle import load_decisions, load_model
@@ -31,10 +31,17 @@ from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track, silent
 from rareseg.quality.suspects import Aside, Sighting, Suspect, judge, save_suspects, see_case
-from rareseg.run.folder import DataOptions, RunFolder, open_run, read_about, read_folds, read_split
-from rareseg.run.prepare import Say, nobody
-from rareseg.run.scoring import ScoredCase, score_each
-from rareseg.training.mining import RECORD, read_record
+from rareseg.run.scores.case_scoring import ScoredCase, score_each
+from rareseg.run.setup.prepare import Say, nobody
+from rareseg.run.setup.run_folder import (
+    DataOptions,
+    RunFolder,
+    open_run,
+    read_about,
+    read_folds,
+    read_split,
+)
+from rareseg.training.mining_round import RECORD, read_record
 
 VERSION = 1
 """Raised whenever sightings of the old kind could be misread."""

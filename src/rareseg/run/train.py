@@ -15,14 +15,15 @@ from rareseg.prediction.model import Model, join_members
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track, silent
 from rareseg.recipe import make_recipe, merge
-from rareseg.run.cascade import learn_cascade
 from rareseg.run.evaluate import Evaluation, evaluate_run
-from rareseg.run.folder import DataOptions, RunFolder
-from rareseg.run.learner import Learner
-from rareseg.run.memory import full_memory_named
-from rareseg.run.network_source import TRAIN_SAMPLE, NetworkSource
-from rareseg.run.precision import with_precision
-from rareseg.run.prepare import (
+from rareseg.run.jobs.cascade_training import learn_cascade
+from rareseg.run.jobs.presence_fit import keep_scaled, scale_on_select
+from rareseg.run.jobs.training_job import Learner
+from rareseg.run.scores.case_scoring import Scored, merge_scored, score_all
+from rareseg.run.scores.network_source import TRAIN_SAMPLE, NetworkSource
+from rareseg.run.setup.out_of_memory import full_memory_named
+from rareseg.run.setup.precision import with_precision
+from rareseg.run.setup.prepare import (
     Given,
     Machine,
     PreparedRun,
@@ -32,12 +33,11 @@ from rareseg.run.prepare import (
     prepare_run,
     write_recipe,
 )
-from rareseg.run.presence import keep_scaled, scale_on_select
-from rareseg.run.scoring import Scored, merge_scored, score_all
+from rareseg.run.setup.run_folder import DataOptions, RunFolder
 from rareseg.run.tune import tune_source
 from rareseg.sampling.sampler import MOST_ROUNDS
 from rareseg.training.budget import parse_duration, plan_steps
-from rareseg.training.fit import Heard, measure_step
+from rareseg.training.loop import Heard, measure_step
 from rareseg.training.plan import Plan
 
 
@@ -56,7 +56,7 @@ def train(
 
     Called again on the same ``out`` it goes on where it stopped, and ends with the same weights as
     an uninterrupted run on the same machine. Raises what
-    :func:`rareseg.run.prepare.prepare_run` raises.
+    :func:`rareseg.run.setup.prepare.prepare_run` raises.
     """
     machine = machine or Machine()
     fabric = machine.fabric("32")

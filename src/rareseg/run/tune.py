@@ -22,16 +22,16 @@ from rareseg.decision.operating_point import (
     fixed_point,
     usual_sizes,
 )
-from rareseg.evaluation.component_table import ComponentTable
-from rareseg.evaluation.scores import ScoreTable
-from rareseg.evaluation.values import Value, format_value, is_defined
+from rareseg.evaluation.statistics.undefined import Value, format_value, is_defined
+from rareseg.evaluation.tables.component_table import ComponentTable
+from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.progress import Track, silent
 from rareseg.recipe import DecisionSection
-from rareseg.recipe.size import ANY_SIZE, Given, Size, as_sizes
-from rareseg.report.evidence import evidence_lines
-from rareseg.run.network_source import NetworkSource
-from rareseg.run.prepare import Say, nobody
-from rareseg.run.sources import ScoreSource, asked_regions
+from rareseg.recipe.component_size import ANY_SIZE, Given, Size, as_sizes
+from rareseg.report.wording.default_point_text import evidence_lines
+from rareseg.run.scores.network_source import NetworkSource
+from rareseg.run.scores.score_source import ScoreSource, asked_regions
+from rareseg.run.setup.prepare import Say, nobody
 
 Chosen = Mapping[str, OperatingPoint | Infeasible]
 """What was found for each region: a point, or why there is none."""

@@ -1,35 +1,35 @@
-"""Asking for memory before it is needed, from compiled code."""
+"""Work done ahead of its use, in a thread."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
-from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
-from numba import types
-from numba.extending import intrinsic
-
-LINE = 64
-"""Bytes that arrive together; more on some machines, which then get a few hints too many."""
+T = TypeVar("T")
 
 
-@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
-def prefetch(typing: Any, array: Any, index: Any) -> Any:
-    """Hint that ``array[index]`` will soon be read; no index is wrong, also none outside.
+def made_ahead(make: Callable[[int], T], numbers: Iterable[int], ahead: int) -> Iterator[T]:
+    """Yield ``make(number)`` in order, up to ``ahead`` of them made in one thread before they are
+    asked for; 0: none.
 
-    Rows of a patch lie a few hundred bytes apart, too far for the processor to foresee.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
-        whole = ir.IntType(32)
-        hint = builder.module.declare_intrinsic(
-            "llvm.prefetch",
-            [address.type],
-            ir.FunctionType(ir.VoidType(), [address.type, whole, whole, whole]),
-        )
-        # To be read, wanted in all caches, and data rather than instructions.
-        builder.call(hint, [address, whole(0), whole(3), whole(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, index), generate
+    The thread ends with the iterator, wherever that is left.
+    """  # noqa: D205 - one sentence, longer than a line
+    if ahead == 0:
+        yield from map(make, numbers)
+        return
+    executor = ThreadPoolExecutor(1, thread_name_prefix="patch-sampler")
+    waiting: deque[Future[T]] = deque()
+    left = iter(numbers)
+    try:
+        while True:
+            for number in left:
+                waiting.append(executor.submit(make, number))
+                if len(waiting) == ahead:
+                    break
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from rareseg.data.store import Store
+from rareseg.data.store.store import Store
 from rareseg.errors import RunError, UsageError
 from rareseg.recipe import MiningSection, Phase, SamplingSection, make_recipe
-from rareseg.sampling.ahead import made_ahead
-from rareseg.sampling.batch import Batch as Batch
-from rareseg.sampling.batch import Cutter
-from rareseg.sampling.composition import Composition
-from rareseg.sampling.ledger import Ledger
-from rareseg.sampling.mined import Mined, nothing_mined, restore_mined
-from rareseg.sampling.mining import Predict, mine
-from rareseg.sampling.patches import Places, draw_places
-from rareseg.sampling.pool import Weighting
-from rareseg.sampling.program import Program
-from rareseg.sampling.strategy import Cases, Mixture, find_phases, mines
-from rareseg.sampling.windows import Border, as_zyx
+from rareseg.sampling.mining.hard_examples import Predict, mine
+from rareseg.sampling.patches.batch import Batch as Batch
+from rareseg.sampling.patches.batch import Cutter
+from rareseg.sampling.patches.composition import Composition
+from rareseg.sampling.patches.places import Places, draw_places
+from rareseg.sampling.patches.run_composition import Ledger
+from rareseg.sampling.pools.mined_pools import Mined, nothing_mined, restore_mined
+from rareseg.sampling.pools.pool import Weighting
+from rareseg.sampling.pools.windows import Border, as_zyx
+from rareseg.sampling.prefetch import made_ahead
+from rareseg.sampling.strategies.phases import Program
+from rareseg.sampling.strategies.strategy import Cases, Mixture, find_phases, mines
 
 FEWEST_BETWEEN_ROUNDS = 20
 """Steps between two rounds of mining at least, where the recipe does not say how many."""
@@ -266,8 +266,8 @@ class PatchSampler:
         :data:`Predict`); ``weights`` names those that it computes with, for the record. Several
         ranks must draw from the same pools: mine in one, and :meth:`use` what it found in all.
 
-        Raises :class:`UsageError` within an epoch, and what :func:`rareseg.sampling.mining.mine`
-        raises.
+        Raises :class:`UsageError` within an epoch, and what
+        :func:`rareseg.sampling.mining.hard_examples.mine` raises.
         """
         self._require_boundary()
         mined = mine(

@@ -14,26 +14,29 @@ from typing import Any
 
 import numpy as np
 
-from rareseg.data.files import atomic_write
-from rareseg.data.fingerprint import Fingerprint
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.formats import read_image
 from rareseg.errors import RaresegError, RunError, UsageError, nearest
-from rareseg.evaluation.claim import Claim, claim_record, hold_claim
-from rareseg.evaluation.contest import Column, Runs, contest_record, hold_contest
-from rareseg.evaluation.scores import region_references
+from rareseg.evaluation.comparisons.comparison_table import (
+    Column,
+    Runs,
+    contest_record,
+    hold_contest,
+)
+from rareseg.evaluation.comparisons.non_inferiority import Claim, claim_record, hold_claim
+from rareseg.evaluation.tables.score_table import region_references
 from rareseg.progress import Track, silent
-from rareseg.report.content import CasePicture
-from rareseg.report.contest import ContestContent, PictureRow, write_contest
-from rareseg.report.pictures import Shot, take_picture
-from rareseg.report.wording import count
-from rareseg.run.learner import evenly
-from rareseg.run.prepare import Say, nobody
-from rareseg.run.scoring import read_labels
-from rareseg.study.cell import CHOSEN, HALF, CellResult, Mask, run_cell
-from rareseg.study.database import reached
+from rareseg.report.figures.case_pictures import Shot, take_picture
+from rareseg.report.pages.comparison_page import ContestContent, PictureRow, write_contest
+from rareseg.report.report_content import CasePicture
+from rareseg.report.wording.numbers import count
+from rareseg.run.jobs.training_job import evenly
+from rareseg.run.scores.case_scoring import read_labels
+from rareseg.run.setup.prepare import Say, nobody
+from rareseg.study.comparison_rows import Row
 from rareseg.study.design import Cell, Design, make_design
 from rareseg.study.job_queue import Claimed, JobQueue, State
-from rareseg.study.rows import Row
 from rareseg.study.shared_data import (
     Purpose,
     SharedData,
@@ -42,6 +45,8 @@ from rareseg.study.shared_data import (
     find_data,
     helpers,
 )
+from rareseg.study.study_database import reached
+from rareseg.study.study_run import CHOSEN, HALF, CellResult, Mask, run_cell
 
 PURPOSE = Purpose("compare.json", "a comparison")
 POLL = 5.0

@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
-from rareseg.data.fingerprint import Fingerprint
+from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.records import Role
 from rareseg.data.splits import make_folds, make_split
 from rareseg.errors import UsageError
 from rareseg.prediction.networks import require_fitting_windows
 from rareseg.recipe import Overrides, Recipe, differences, make_recipe, merge
-from rareseg.study.rows import Row
+from rareseg.study.comparison_rows import Row
 from rareseg.training.plan import plan_recipe
 
 Roles = Mapping[str, Role]

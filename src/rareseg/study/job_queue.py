@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from rareseg.study.database import StudyDatabase, Table
+from rareseg.study.study_database import StudyDatabase, Table
 
 HEARTBEAT = 15
 """Seconds between two heartbeats of a worker."""

@@ -15,17 +15,17 @@ from typing import Any
 
 import torch
 
-from rareseg.data.build import build_store
-from rareseg.data.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Dataset, Role
+from rareseg.data.store.build import build_store
 from rareseg.errors import ProblemsError, UsageError
 from rareseg.progress import Track
 from rareseg.recipe import Overrides, Recipe, merge
-from rareseg.run.folder import DataOptions, claim, require_free
-from rareseg.run.memory import full_memory_named
-from rareseg.run.prepare import Machine, Wishes
-from rareseg.study.database import StudyDatabase
+from rareseg.run.setup.out_of_memory import full_memory_named
+from rareseg.run.setup.prepare import Machine, Wishes
+from rareseg.run.setup.run_folder import DataOptions, claim, require_free
 from rareseg.study.design import Design
+from rareseg.study.study_database import StudyDatabase
 from rareseg.training.arithmetic import settle_precision
 from rareseg.training.plan import make_preprocessing, plan_recipe
 

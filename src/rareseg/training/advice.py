@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from rareseg.data.fingerprint import Fingerprint
+from rareseg.data.checks.fingerprint import Fingerprint
 
 SOURCE = "docs/sampling-study.md"
 

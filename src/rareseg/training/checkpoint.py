@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rareseg.data.files import atomic_write
+from rareseg.data.atomic_files import atomic_write
 from rareseg.errors import RunError
 
 State = dict[str, Any]

@@ -7,8 +7,8 @@ import PIL.Image
 import pytest
 from scipy import ndimage
 
+from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.fingerprint import inspect_dataset
 from rareseg.data.look_alikes import propose_groups
 from rareseg.data.look_alikes.copies import MOST_OF_ONE, find_copies
 from rareseg.data.look_alikes.groups import clusters

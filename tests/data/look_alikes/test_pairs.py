@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.fingerprint import inspect_dataset
 from rareseg.data.look_alikes import LookAlike, propose_groups
 from rareseg.data.records import Case
 

@@ -16,9 +16,9 @@ from rareseg.errors import RecipeError
 from rareseg.prediction.bundle import load_model
 from rareseg.prediction.encoders import efficientnet_lite as lite
 from rareseg.prediction.encoders.efficientnet_lite import EfficientNetLite
-from rareseg.prediction.encoders.registry import encoder_called
+from rareseg.prediction.encoders.encoder_registry import encoder_called
 from rareseg.prediction.networks import first_weights, stride
-from rareseg.prediction.transfer import begin_with
+from rareseg.prediction.weight_transfer import begin_with
 from rareseg.recipe import make_recipe
 
 pytestmark = [pytest.mark.extras, pytest.mark.usefixtures("timm")]
@@ -256,7 +256,7 @@ def test_beside_a_torchvision_of_another_torch_the_sentence_is_said():
         "import importlib\n"
         "try:\n    importlib.import_module('torchvision')\n"
         "except RuntimeError:\n"
-        "    from rareseg.prediction.encoders.registry import encoder_called\n"
+        "    from rareseg.prediction.encoders.encoder_registry import encoder_called\n"
         "    encoder_called('convnext_atto')\n"
         "else:\n    print('fits')\n"
     )

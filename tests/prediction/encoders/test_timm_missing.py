@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from rareseg.errors import RecipeError
-from rareseg.prediction.encoders.registry import encoder_called
+from rareseg.prediction.encoders.encoder_registry import encoder_called
 from rareseg.prediction.networks import stride
 from rareseg.recipe import make_recipe
 

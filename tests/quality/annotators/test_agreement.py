@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 
 from rareseg.data.records import Case, Classes, Geometry
 from rareseg.errors import UsageError
-from rareseg.evaluation.values import Undefined, is_defined
+from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 from rareseg.quality.annotators.agreement import AgreementSettings, measure_case
 from rareseg.quality.annotators.annotations import Reviews, surroundings
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import fleiss_kappa as their_kappa
 
-from rareseg.evaluation.jackknife import jackknife_interval
-from rareseg.evaluation.values import Undefined
+from rareseg.evaluation.statistics.jackknife import jackknife_interval
+from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.quality.annotators.fleiss import Votes, estimate_kappa, fleiss_kappa, kappa_sums
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from rareseg.data.examine import ChannelFacts
-from rareseg.data.fingerprint import CaseFacts
+from rareseg.data.checks.case_checks import ChannelFacts
+from rareseg.data.checks.fingerprint import CaseFacts
 from rareseg.quality.audit.outliers import Feature, far_out, find_outliers
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 (the field's own name for it)
 from numpy.typing import NDArray
 
-from rareseg.data.files import atomic_write
-from rareseg.data.formats.register import Format
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.formats.format_registry import Format
 from rareseg.data.geometry import Frame, file_spacing, from_canonical, place
 from rareseg.data.records import Geometry, Image
 from rareseg.errors import ReadError, WorkError

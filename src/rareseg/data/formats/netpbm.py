@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats.register import Format
+from rareseg.data.formats.format_registry import Format
 from rareseg.data.records import Geometry, Image
 from rareseg.errors import ReadError
 

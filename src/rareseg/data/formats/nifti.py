@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.data.formats.format_registry import Format
 from rareseg.data.formats.medical import write_medical
-from rareseg.data.formats.register import Format
 from rareseg.data.geometry import Frame, place
 from rareseg.data.records import Image
 from rareseg.errors import ReadError

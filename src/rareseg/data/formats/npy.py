@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.files import atomic_write
-from rareseg.data.formats.register import Format
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.formats.format_registry import Format
 from rareseg.data.records import Geometry, Image
 from rareseg.errors import ReadError
 

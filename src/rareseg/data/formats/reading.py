@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rareseg.data.formats.format_registry import IMAGE_SUFFIXES, format_of, suffix_of
 from rareseg.data.formats.medical import is_dicom_folder, read_dicom
-from rareseg.data.formats.register import IMAGE_SUFFIXES, format_of, suffix_of
 from rareseg.data.geometry import disagreement
 from rareseg.data.records import Image, Mask
 from rareseg.errors import ReadError

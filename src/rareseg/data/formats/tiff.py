@@ -15,10 +15,10 @@ import PIL.Image
 import tifffile
 from numpy.typing import NDArray
 
-from rareseg.data.files import atomic_write
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.formats.format_registry import Format
 from rareseg.data.formats.medical import read_plain
 from rareseg.data.formats.photo import stretch_of
-from rareseg.data.formats.register import Format
 from rareseg.data.geometry import upright, with_exif
 from rareseg.data.records import Geometry, Image
 from rareseg.errors import ReadError

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats.register import format_of, formats
+from rareseg.data.formats.format_registry import format_of, formats
 from rareseg.data.records import Geometry
 from rareseg.errors import OutputError
 

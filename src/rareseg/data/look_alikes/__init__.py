@@ -1,14 +1,14 @@
 """Cases that show almost the same, and the groups that keep them on one side of a split.
 
-:func:`rareseg.data.fingerprint.inspect_dataset` looks for them once; whoever needs the pairs reads
-``Fingerprint.look_alikes``.
+:func:`rareseg.data.checks.fingerprint.inspect_dataset` looks for them once; whoever needs the pairs
+reads ``Fingerprint.look_alikes``.
 """
 
 from rareseg.data.look_alikes.groups import propose_groups
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike, across_groups
 from rareseg.data.look_alikes.pairs import Seen, find_look_alikes
-from rareseg.data.look_alikes.portraits import Portrait, portray
 from rareseg.data.look_alikes.registration import Placement
+from rareseg.data.look_alikes.thumbnails import Portrait, portray
 
 __all__ = [
     "IDENTICAL",

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from rareseg.data.look_alikes.portraits import F32, Portrait, Symmetry, reorder, symmetries
+from rareseg.data.look_alikes.thumbnails import F32, Portrait, Symmetry, reorder, symmetries
 
 NEIGHBOURS = 16
 """How many of the closest (case, symmetry) are looked at, for every case."""

@@ -3,7 +3,7 @@
 Two cases are look-alikes where fine structure, freed of exposure, contrast and gamma, correlates
 after the two have been laid on each other: shifted, mirrored, turned by quarter turns, rescaled
 or resampled, cropped a little. What is compared is in
-:mod:`~rareseg.data.look_alikes.portraits`, which pairs are in
+:mod:`~rareseg.data.look_alikes.thumbnails`, which pairs are in
 :mod:`~rareseg.data.look_alikes.candidates`, how in
 :mod:`~rareseg.data.look_alikes.registration`, and which are copies of one thing in
 :mod:`~rareseg.data.look_alikes.copies`.
@@ -23,8 +23,8 @@ from rareseg.data.look_alikes.candidates import Candidate, Spectra
 from rareseg.data.look_alikes.copies import find_copies
 from rareseg.data.look_alikes.groups import Sets, clusters
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike
-from rareseg.data.look_alikes.portraits import Portrait, Symmetry
 from rareseg.data.look_alikes.registration import Fit, Placement, lay
+from rareseg.data.look_alikes.thumbnails import Portrait, Symmetry
 from rareseg.progress import Track, silent
 
 ALIKE = {2: 0.72, 3: 0.75}

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from rareseg.data.look_alikes.portraits import F32, GRID, SHORTEST, Portrait, Symmetry, resize
-from rareseg.data.look_alikes.portraits import transform as apply_symmetry
+from rareseg.data.look_alikes.thumbnails import F32, GRID, SHORTEST, Portrait, Symmetry, resize
+from rareseg.data.look_alikes.thumbnails import transform as apply_symmetry
 
 LEAST_OVERLAP = 0.5
 """How much of the smaller picture has to lie on the other."""

@@ -4,22 +4,31 @@
 package where a score is compared with a threshold.
 """
 
-from rareseg.decision.operating_point.choose import (
-    SILENCE_MARGIN,
-    Choice,
-    choose_operating_point,
-    choose_with_frontier,
-)
-from rareseg.decision.operating_point.evidence import (
+from rareseg.decision.default_point.point_evidence import (
     FEW_ALARMS,
     FEWEST_GROUPS,
     TELLING_AUC,
     PointEvidence,
     Reached,
 )
+from rareseg.decision.operating_point.choose import (
+    SILENCE_MARGIN,
+    Choice,
+    choose_operating_point,
+    choose_with_frontier,
+)
 from rareseg.decision.operating_point.fixed import BY_HAND, fixed_point
 from rareseg.decision.operating_point.frontier import Frontier, FrontierPoint
-from rareseg.decision.operating_point.goals import (
+from rareseg.decision.operating_point.point import (
+    Infeasible,
+    OperatingPoint,
+    apply_point,
+    default_point,
+)
+from rareseg.decision.point_search.component_sizes import usual_sizes
+from rareseg.decision.point_search.grid_search import gates_of
+from rareseg.decision.point_search.image_costs import ImageCosts
+from rareseg.decision.point_search.objectives import (
     LEVELS,
     LIMITS,
     OBJECTIVES,
@@ -27,15 +36,6 @@ from rareseg.decision.operating_point.goals import (
     Limit,
     make_goal,
 )
-from rareseg.decision.operating_point.image_costs import ImageCosts
-from rareseg.decision.operating_point.point import (
-    Infeasible,
-    OperatingPoint,
-    apply_point,
-    default_point,
-)
-from rareseg.decision.operating_point.search import gates_of
-from rareseg.decision.operating_point.sizes import usual_sizes
 
 __all__ = [
     "BY_HAND",

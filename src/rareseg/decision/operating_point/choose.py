@@ -9,9 +9,15 @@ from typing import TypeAlias
 import numpy as np
 
 from rareseg.data.records import Role
-from rareseg.decision.operating_point.candidates import candidates_near
-from rareseg.decision.operating_point.case_curves import group_shares
-from rareseg.decision.operating_point.criteria import (
+from rareseg.decision.default_point.case_curves import group_shares
+from rareseg.decision.default_point.choose_default import choose_default
+from rareseg.decision.default_point.point_evidence import PointEvidence
+from rareseg.decision.default_point.smoothed_objective import alarm_weight
+from rareseg.decision.operating_point.frontier import Frontier, frontier_of
+from rareseg.decision.operating_point.point import Infeasible, OperatingPoint
+from rareseg.decision.point_search.candidate_grid import candidates_near
+from rareseg.decision.point_search.component_sizes import fitting_sizes, usual_sizes
+from rareseg.decision.point_search.criteria import (
     CLEAN,
     DICE,
     SPECIFICITY,
@@ -24,14 +30,7 @@ from rareseg.decision.operating_point.criteria import (
     limit_measure,
     terms_of,
 )
-from rareseg.decision.operating_point.default import choose_default
-from rareseg.decision.operating_point.evidence import PointEvidence
-from rareseg.decision.operating_point.frontier import Frontier, frontier_of
-from rareseg.decision.operating_point.goals import Goal, Limit
-from rareseg.decision.operating_point.image_costs import ImageCosts, image_costs, why_refused
-from rareseg.decision.operating_point.least_cost import find_least_cost
-from rareseg.decision.operating_point.point import Infeasible, OperatingPoint
-from rareseg.decision.operating_point.search import (
+from rareseg.decision.point_search.grid_search import (
     TIE,
     Best,
     Problem,
@@ -39,17 +38,18 @@ from rareseg.decision.operating_point.search import (
     keeps,
     over_gates,
 )
-from rareseg.decision.operating_point.sizes import fitting_sizes, usual_sizes
-from rareseg.decision.operating_point.smoothed import alarm_weight
+from rareseg.decision.point_search.image_costs import ImageCosts, image_costs, why_refused
+from rareseg.decision.point_search.least_cost import find_least_cost
+from rareseg.decision.point_search.objectives import Goal, Limit
 from rareseg.errors import UsageError
-from rareseg.evaluation.bins import N_BINS, bin_edges, bin_of
-from rareseg.evaluation.component_table import ComponentTable
-from rareseg.evaluation.intervals import count_groups, group_numbers
-from rareseg.evaluation.metrics import occurring_bins
-from rareseg.evaluation.one_bin import OneBin, find_one_bin
-from rareseg.evaluation.scores import CaseScores, ScoreTable
-from rareseg.evaluation.values import Undefined, Value
-from rareseg.recipe.size import ANY_SIZE, Given, Size, as_sizes
+from rareseg.evaluation.metrics.overlap import occurring_bins
+from rareseg.evaluation.statistics.intervals import count_groups, group_numbers
+from rareseg.evaluation.statistics.undefined import Undefined, Value
+from rareseg.evaluation.tables.component_table import ComponentTable
+from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
+from rareseg.evaluation.tables.single_bin import OneBin, find_one_bin
+from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges, bin_of
+from rareseg.recipe.component_size import ANY_SIZE, Given, Size, as_sizes
 
 Table: TypeAlias = ScoreTable | ComponentTable
 
@@ -99,7 +99,7 @@ def choose_operating_point(
 
     For "cost" the point of most dice within one standard error (over groups) of the least cost is
     taken; by images it is refused where the images that it flags may be positive no more often than
-    all are (:func:`~rareseg.decision.operating_point.image_costs.why_refused`). The other
+    all are (:func:`~rareseg.decision.point_search.image_costs.why_refused`). The other
     objectives are maximised as they stand, each case weighing the same. Where they do not beat
     predicting nothing (F-beta and Youden's J by :data:`SILENCE_MARGIN`), the threshold lies above
     all scores that occur and there is no gate.
@@ -325,7 +325,7 @@ def _require_possible(goal: Goal, table: Table, smallest: Sequence[Given] | None
         what = goal.name if goal.needs_components else "A smallest component"
         raise UsageError(
             f"{what[0].upper()}{what[1:]} is counted in components, which score tables do not see; "
-            "give a component table (rareseg.evaluation.component_table)."
+            "give a component table (rareseg.evaluation.tables.component_table)."
         )
 
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from rareseg.decision.operating_point.choose import only_role
-from rareseg.decision.operating_point.criteria import (
+from rareseg.decision.operating_point.point import OperatingPoint
+from rareseg.decision.point_search.component_sizes import fitting_sizes
+from rareseg.decision.point_search.criteria import (
     CLEAN,
     DICE,
     Criterion,
@@ -16,15 +18,13 @@ from rareseg.decision.operating_point.criteria import (
     silent_tally,
     tally,
 )
-from rareseg.decision.operating_point.point import OperatingPoint
-from rareseg.decision.operating_point.sizes import fitting_sizes
 from rareseg.errors import UsageError
-from rareseg.evaluation.bins import bin_edges, bin_of
-from rareseg.evaluation.component_table import ComponentTable
-from rareseg.evaluation.intervals import count_groups
-from rareseg.evaluation.scores import ScoreTable
-from rareseg.evaluation.values import Undefined, Value, ratio
-from rareseg.recipe.size import ANY_SIZE, Given, Size
+from rareseg.evaluation.statistics.intervals import count_groups
+from rareseg.evaluation.statistics.undefined import Undefined, Value, ratio
+from rareseg.evaluation.tables.component_table import ComponentTable
+from rareseg.evaluation.tables.score_table import ScoreTable
+from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
+from rareseg.recipe.component_size import ANY_SIZE, Given, Size
 
 BY_HAND = "set by hand"
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.operating_point.candidates import Candidates
-from rareseg.decision.operating_point.criteria import (
+from rareseg.decision.operating_point.point import OperatingPoint
+from rareseg.decision.point_search.candidate_grid import Candidates
+from rareseg.decision.point_search.criteria import (
     ALARMS,
     DICE,
     FALSE_PER_CASE,
@@ -19,13 +20,12 @@ from rareseg.decision.operating_point.criteria import (
     precision,
     recall,
 )
-from rareseg.decision.operating_point.point import OperatingPoint
-from rareseg.decision.operating_point.search import Problem
-from rareseg.evaluation.bins import bin_edges, bin_of
-from rareseg.evaluation.component_table import ComponentTable
-from rareseg.evaluation.scores import ScoreTable
-from rareseg.evaluation.values import Undefined, Value, value_from_json, value_to_json
-from rareseg.recipe.size import ANY_SIZE, Size, as_size
+from rareseg.decision.point_search.grid_search import Problem
+from rareseg.evaluation.statistics.undefined import Undefined, Value, value_from_json, value_to_json
+from rareseg.evaluation.tables.component_table import ComponentTable
+from rareseg.evaluation.tables.score_table import ScoreTable
+from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
+from rareseg.recipe.component_size import ANY_SIZE, Size, as_size
 
 _POINTS = 9
 """How many points a frontier shows, beside those that are named."""

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from rareseg.data.components import remove_small
 from rareseg.data.records import Role
-from rareseg.decision.operating_point.evidence import PointEvidence
+from rareseg.decision.default_point.point_evidence import PointEvidence
 from rareseg.errors import ScoreError, UsageError
-from rareseg.evaluation.image_score import as_presence, image_score
-from rareseg.evaluation.values import Undefined, Value, value_from_json, value_to_json
-from rareseg.recipe.size import ANY_SIZE, Size, as_size
+from rareseg.evaluation.statistics.undefined import Undefined, Value, value_from_json, value_to_json
+from rareseg.evaluation.tables.image_score import as_presence, image_score
+from rareseg.recipe.component_size import ANY_SIZE, Size, as_size
 
 _NOT_CHOSEN = Undefined("not chosen from scores")
 
@@ -32,12 +32,12 @@ class OperatingPoint:
 
     A voxel is on where its score is at or above ``threshold``; components smaller than
     ``smallest_component`` are removed (a number of voxels or a text may be given, as
-    :func:`~rareseg.recipe.size.as_size` reads it); nothing is on where the case's image score
-    (:func:`~rareseg.evaluation.image_score.image_score`) is below ``gate``. ``objective`` says what
-    was maximised and ``value`` what it reached; ``mean_dice`` (over ``n_positive`` cases) and
-    ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the cases that it was chosen
-    on, of role ``role``; they flatter. ``evidence``, of a default point, says what it reaches on
-    groups that were left out of the choice.
+    :func:`~rareseg.recipe.component_size.as_size` reads it); nothing is on where the case's image
+    score (:func:`~rareseg.evaluation.tables.image_score.image_score`) is below ``gate``.
+    ``objective`` says what was maximised and ``value`` what it reached; ``mean_dice`` (over
+    ``n_positive`` cases) and ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the
+    cases that it was chosen on, of role ``role``; they flatter. ``evidence``, of a default point,
+    says what it reaches on groups that were left out of the choice.
 
     Every threshold within ``plateau`` gives the same value there. ``edge_of_grid`` says that the
     threshold, or a plateau of equal values, touches the lowest or the highest score that occurs.

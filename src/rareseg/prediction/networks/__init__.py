@@ -1,6 +1,6 @@
 """Networks: one section of the recipe in, one torch module out.
 
-Each network is a :class:`~rareseg.prediction.networks.spec.NetworkSpec`, registered by
+Each network is a :class:`~rareseg.prediction.networks.network_spec.NetworkSpec`, registered by
 ``@network``; importing this package registers those that come with rareseg. May import
 ``prediction.encoders``, ``prediction.transfer`` and the recipe.
 """
@@ -12,7 +12,7 @@ from rareseg.prediction.networks import (  # noqa: F401 - registers the networks
     residual_unet,
     segresnet,
 )
-from rareseg.prediction.networks.spec import (
+from rareseg.prediction.networks.network_spec import (
     Builder,
     NetworkSpec,
     Parts,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from monai.networks.nets import BasicUNet
 
+from rareseg.prediction.networks.network_spec import Parts, network
 from rareseg.prediction.networks.norms import monai_norm
-from rareseg.prediction.networks.spec import Parts, network
-from rareseg.recipe.networks import BasicUNetSection
+from rareseg.recipe.network_sections import BasicUNetSection
 
 
 @network(

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from rareseg.errors import RecipeError
 from rareseg.prediction.encoders.encoder import PyramidShape
-from rareseg.prediction.encoders.registry import encoder_called
-from rareseg.prediction.encoders.weights import encoder_weights
+from rareseg.prediction.encoders.encoder_registry import encoder_called
+from rareseg.prediction.encoders.encoder_weights import encoder_weights
+from rareseg.prediction.networks.network_spec import Parts, network
 from rareseg.prediction.networks.norms import monai_norm
-from rareseg.prediction.networks.spec import Parts, network
-from rareseg.recipe.networks import EncoderUNetSection
+from rareseg.recipe.network_sections import EncoderUNetSection
 
 
 def _parts(settings: EncoderUNetSection) -> Parts:

@@ -6,9 +6,9 @@ import torch
 from monai.networks.nets import DynUNet
 from torch import Tensor
 
+from rareseg.prediction.networks.network_spec import Parts, network
 from rareseg.prediction.networks.norms import monai_norm
-from rareseg.prediction.networks.spec import Parts, network
-from rareseg.recipe.networks import DynUNetSection, HalfUNetSection
+from rareseg.recipe.network_sections import DynUNetSection, HalfUNetSection
 
 
 def _core(

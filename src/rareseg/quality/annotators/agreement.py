@@ -18,9 +18,9 @@ from scipy import ndimage
 from rareseg.data.components import component_sizes, label_components
 from rareseg.data.records import Classes
 from rareseg.errors import UsageError
-from rareseg.evaluation.cases import size_of_voxel
-from rareseg.evaluation.surfaces import measure_surfaces
-from rareseg.evaluation.values import Undefined, Value, mean_of_defined, ratio
+from rareseg.evaluation.measures.case_result import size_of_voxel
+from rareseg.evaluation.metrics.surface_distance import measure_surfaces
+from rareseg.evaluation.statistics.undefined import Undefined, Value, mean_of_defined, ratio
 from rareseg.quality.annotators.annotations import Bools, Reviews, surroundings
 from rareseg.quality.annotators.fleiss import (
     NOTHING_DRAWN,

@@ -11,15 +11,15 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.classes import resolve_classes
+from rareseg.data.checks.case_checks import count_values, find_misfit
+from rareseg.data.checks.problems import Findings
+from rareseg.data.checks.read_classes import resolve_classes
 from rareseg.data.components import bounding_box
-from rareseg.data.examine import count_values, find_misfit
 from rareseg.data.formats import read_image, read_mask
-from rareseg.data.preprocess import class_indices
-from rareseg.data.problems import Findings
 from rareseg.data.records import IGNORE, Case, Classes, Dataset, Geometry
+from rareseg.data.store.preprocess import class_indices
 from rareseg.errors import DataError, ProblemsError, ReadError
-from rareseg.evaluation.tables import Spacing
+from rareseg.evaluation.tables.region_rows import Spacing
 from rareseg.progress import Track, silent
 
 Bools = NDArray[np.bool_]

@@ -10,9 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rareseg.evaluation.intervals import Estimate, count_groups, group_numbers, independence
-from rareseg.evaluation.jackknife import TOO_FEW, jackknife_interval, method_name
-from rareseg.evaluation.values import Undefined, Value, is_defined
+from rareseg.evaluation.statistics.intervals import (
+    Estimate,
+    count_groups,
+    group_numbers,
+    independence,
+)
+from rareseg.evaluation.statistics.jackknife import TOO_FEW, jackknife_interval, method_name
+from rareseg.evaluation.statistics.undefined import Undefined, Value, is_defined
 
 NOTHING_DRAWN = "nobody drew anything"
 NO_PAIR = "no voxel that two annotators looked at"

@@ -4,6 +4,7 @@
 is a list of findings.
 """
 
+from rareseg.quality.audit.case_features import read_case
 from rareseg.quality.audit.finding import (
     KINDS,
     SEVERITIES,
@@ -15,9 +16,8 @@ from rareseg.quality.audit.finding import (
     check_allowed,
     in_order,
 )
-from rareseg.quality.audit.looking import read_case
-from rareseg.quality.audit.negatives import Coverage
-from rareseg.quality.audit.whole import Audit, RegionFacts, audit_dataset
+from rareseg.quality.audit.negative_cases import Coverage
+from rareseg.quality.audit.run_audit import Audit, RegionFacts, audit_dataset
 
 __all__ = [
     "KINDS",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.fingerprint import CaseFacts
+from rareseg.data.checks.fingerprint import CaseFacts
+from rareseg.quality.audit.case_features import Looked
 from rareseg.quality.audit.finding import Finding, Sight, counted, some
-from rareseg.quality.audit.looking import Looked
 
 Floats = NDArray[np.float64]
 

@@ -4,9 +4,9 @@
 what all cases say.
 """
 
-from rareseg.quality.suspects.judging import judge
-from rareseg.quality.suspects.places import Aside, Sighting
-from rareseg.quality.suspects.sightings import see_case
+from rareseg.quality.suspects.component_evidence import see_case
+from rareseg.quality.suspects.find_suspects import judge
+from rareseg.quality.suspects.place import Aside, Sighting
 from rareseg.quality.suspects.suspect import KINDS, Box, Suspect, load_suspects, save_suspects
 
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.evaluation.tables import Spacing
+from rareseg.evaluation.tables.region_rows import Spacing
 
 Bools = NDArray[np.bool_]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rareseg.data.files import atomic_write
+from rareseg.data.atomic_files import atomic_write
 from rareseg.errors import RunError
 
 Kind = Literal["missed lesion", "spurious label", "wrong boundary", "wrong class", "worst case"]

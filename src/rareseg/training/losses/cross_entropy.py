@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.recipe.losses import CrossEntropySection, WeightedLossSection
-from rareseg.training.losses.spec import Loss, loss
+from rareseg.recipe.loss_sections import CrossEntropySection, WeightedLossSection
+from rareseg.training.losses.loss_spec import Loss, loss
 
 
 @loss(CrossEntropySection, proper=True)

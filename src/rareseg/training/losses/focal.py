@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.recipe.losses import FocalSection
+from rareseg.recipe.loss_sections import FocalSection
 from rareseg.training.losses.cross_entropy import voxel_cross_entropy
-from rareseg.training.losses.spec import Loss, loss
+from rareseg.training.losses.loss_spec import Loss, loss
 
 
 @loss(FocalSection, proper=False)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.recipe.losses import DiceHardCrossEntropySection
+from rareseg.recipe.loss_sections import DiceHardCrossEntropySection
 from rareseg.training.losses.cross_entropy import voxel_cross_entropy
+from rareseg.training.losses.loss_spec import Loss, loss
 from rareseg.training.losses.overlap import with_dice
-from rareseg.training.losses.spec import Loss, loss
 
 
 @loss(DiceHardCrossEntropySection, proper=False)

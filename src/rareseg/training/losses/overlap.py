@@ -8,9 +8,9 @@ from monai.losses import DiceLoss, TverskyLoss
 from torch import Tensor
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.recipe.losses import DiceCrossEntropySection, OverlapLossSection, TverskySection
+from rareseg.recipe.loss_sections import DiceCrossEntropySection, OverlapLossSection, TverskySection
 from rareseg.training.losses.cross_entropy import mean_cross_entropy
-from rareseg.training.losses.spec import Loss, loss
+from rareseg.training.losses.loss_spec import Loss, loss
 
 
 @loss(DiceCrossEntropySection, proper=False)

@@ -8,17 +8,17 @@ sampling, the losses, the data and the recipe.
 
 from __future__ import annotations
 
-from rareseg.data.fingerprint import Fingerprint
+from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.records import Classes
 from rareseg.recipe import Overrides, Recipe, SamplingSection, check_values, make_recipe
-from rareseg.sampling.catalogue import require_shares
-from rareseg.sampling.strategy import find_phases
+from rareseg.sampling.strategies.builtin import require_shares
+from rareseg.sampling.strategies.strategy import find_phases
 from rareseg.training.losses import make_loss
-from rareseg.training.plan.draft import Draft, Plan
-from rareseg.training.plan.grid import make_preprocessing, plan_dimension, plan_grid
-from rareseg.training.plan.learning import plan_learning, plan_mining, plan_strategy
-from rareseg.training.plan.network import plan_network
-from rareseg.training.plan.windows import plan_windows
+from rareseg.training.plan.plan_grid import make_preprocessing, plan_dimension, plan_grid
+from rareseg.training.plan.plan_learning import plan_learning, plan_mining, plan_strategy
+from rareseg.training.plan.plan_network import plan_network
+from rareseg.training.plan.plan_windows import plan_windows
+from rareseg.training.plan.recipe_draft import Draft, Plan
 
 __all__ = ["Plan", "check_overrides", "make_preprocessing", "plan_recipe"]
 

@@ -1,0 +1,213 @@
+"""Commands that compare ways of training."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rareseg.cli.app import app
+from rareseg.cli.shared_options import (
+    Accelerator,
+    AsJson,
+    Data,
+    GroupFrom,
+    MissingMask,
+    Out,
+    Parallel,
+    RecipeFile,
+    Settings,
+    Steps,
+    Storage,
+    StudyName,
+    data_options,
+)
+from rareseg.cli.terminal import bar, print_json, print_line, say_to
+
+
+@app.command(
+    epilog="Example: rareseg compare data/ --strategies random,balanced,hard --seeds 3 --out table"
+)
+def compare(
+    data: Data,
+    out: Out,
+    strategies: Annotated[
+        str,
+        typer.Option(
+            "--strategies", metavar="NAME,NAME", help="Sampling strategies, one row each."
+        ),
+    ] = "",
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--row",
+            metavar="NAME:KEY=VALUE,...",
+            help="Any other row, such as 'more:sampling.positive_share=0.8'.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of each row.")] = 1,
+    folds: Annotated[
+        int, typer.Option("--folds", min=1, help="1: the split; more: each fold is tested once.")
+    ] = 1,
+    candidate: Annotated[
+        str,
+        typer.Option("--candidate", help="A row: may it replace all others, in every column?"),
+    ] = "",
+    margin: Annotated[
+        float, typer.Option("--margin", help="By how much the candidate may be worse.")
+    ] = 0.01,
+    steps: Steps = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    parallel: Parallel = 1,
+    storage: Storage = None,
+    name: StudyName = "",
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = None,
+    accelerator: Accelerator = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train rows that differ in one thing on the same cases and steps; again: go on.
+
+    The first row is what the others are held against, with paired intervals over groups and seeds.
+    Start the same command on several machines with one --storage, and they share the work.
+    """
+    import json
+
+    from rareseg.report.pages.comparison_page import claim_sentence, contest_lines
+    from rareseg.run.setup.prepare import Machine, Wishes
+    from rareseg.study.compare import Asked
+    from rareseg.study.compare import compare as compare_rows
+    from rareseg.study.comparison_rows import make_rows
+    from rareseg.study.shared_data import StudyOptions
+
+    options = StudyOptions(
+        data=data_options(data, group_from, missing_mask),
+        wishes=Wishes(recipe, _with_steps(settings, steps)),
+        storage=storage,
+        name=name,
+        parallel=parallel,
+        machine=Machine(accelerator),
+    )
+    names = [part.strip() for part in strategies.split(",") if part.strip()]
+    compared = compare_rows(
+        Asked(
+            options,
+            rows=make_rows(names, rows or []),
+            seeds=seeds,
+            folds=folds,
+            candidate=candidate,
+            margin=margin,
+        ),
+        out,
+        track=bar,
+        say=say_to(as_json),
+    )
+    if as_json:
+        record = json.loads(compared.table_json.read_text(encoding="utf-8"))
+        print_json({**record, "page": str(compared.page)})
+    else:
+        for line in contest_lines(compared.columns):
+            print_line(line)
+        for claim in compared.claims:
+            print_line(claim_sentence(claim))
+        print_line(f"Page: {compared.page.resolve()}")
+    if compared.errors:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: rareseg search data/ --range training.learning_rate=1e-4..1e-2:log --out found"
+)
+def search(
+    data: Data,
+    out: Out,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", metavar="KEY=LOW..HIGH[:log]", help="A number to vary."),
+    ] = None,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--choice", metavar="KEY=A|B", help="A value to choose."),
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Recipes to try.")] = 30,
+    steps: Steps = None,
+    maximize: Annotated[
+        str, typer.Option("--maximize", help="dice, f-beta, youden, or cost, as `tune` takes it.")
+    ] = "dice",
+    beta: Annotated[float, typer.Option("--beta", min=0.0, help="Of f-beta.")] = 1.0,
+    cost_false_positive: Annotated[
+        float, typer.Option("--cost-false-positive", min=0.0, help="Of cost.")
+    ] = 1.0,
+    cost_false_negative: Annotated[
+        float, typer.Option("--cost-false-negative", min=0.0, help="Of cost.")
+    ] = 1.0,
+    level: Annotated[
+        str, typer.Option("--level", help="voxel, lesion or image: of youden and cost.")
+    ] = "voxel",
+    region: Annotated[
+        str | None, typer.Option("--region", help="One region; the mean over all if not given.")
+    ] = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    parallel: Parallel = 1,
+    storage: Storage = None,
+    name: StudyName = "",
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = None,
+    accelerator: Accelerator = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Search a recipe whose operating point reaches most on the select cases; again: go on.
+
+    Without --range and --choice: strategy, share of positives, loss, learning rate, weight decay
+    and dropout. The test cases are not looked at: train with --recipe best.yaml to see more.
+    """
+    from rareseg.decision.operating_point import Goal
+    from rareseg.run.setup.prepare import Machine, Wishes
+    from rareseg.study.recipe_search import Wanted
+    from rareseg.study.recipe_search import search as search_recipe
+    from rareseg.study.search_space import make_space
+    from rareseg.study.shared_data import StudyOptions
+
+    options = StudyOptions(
+        data=data_options(data, group_from, missing_mask),
+        wishes=Wishes(recipe, _with_steps(settings, steps)),
+        storage=storage,
+        name=name,
+        parallel=parallel,
+        machine=Machine(accelerator),
+    )
+    found = search_recipe(
+        Wanted(
+            options,
+            space=make_space(ranges or [], choices or []),
+            goal=Goal(
+                maximize,  # type: ignore[arg-type]
+                beta=beta,
+                cost_false_positive=cost_false_positive,
+                cost_false_negative=cost_false_negative,
+                level=level,  # type: ignore[arg-type]
+            ),
+            trials=trials,
+            region=region,
+        ),
+        out,
+        track=bar,
+        say=say_to(as_json),
+    )
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_line(
+        f"The best of {found.n_recorded} trainings ({found.n_given_up} more were given up, "
+        f"{found.n_failed} failed) reaches {found.value:.3f} on the select cases:"
+    )
+    for key, value in found.values.items():
+        print_line(f"  {key}: {value}")
+    print_line(f"All trials: {found.trials_csv}")
+    print_line(f"What it is worth on cases that chose nothing: train with --recipe {found.recipe}")
+
+
+def _with_steps(settings: list[str] | None, steps: int | None) -> list[str]:
+    return [*(settings or []), *([] if steps is None else [f"training.steps={steps}"])]

@@ -1,0 +1,122 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rareseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from rareseg.data.dataset import MissingMask as MissingMaskName
+    from rareseg.run.setup.run_folder import DataOptions
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="images/ + masks/, a manifest.csv, an nnU-Net raw or a Decathlon folder.",
+        show_default=False,
+    ),
+]
+Run = Annotated[
+    Path, typer.Argument(help="The folder that `train --out` wrote.", show_default=False)
+]
+RunOrBundle = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="The folder that `train --out` wrote, or its bundle/ alone.",
+        show_default=False,
+    ),
+]
+OUTSIDE = "The scores of another tool"
+
+OptionalRun = Annotated[
+    Path | None,
+    typer.Argument(help="The folder that `train --out` wrote.", show_default=False),
+]
+OptionalData = Annotated[
+    Path | None, typer.Argument(help="Data with masks, as `train` takes it.", show_default=False)
+]
+Probabilities = Annotated[
+    Path | None,
+    typer.Option(
+        "--probabilities",
+        help="Folder with a file for each case, in place of a run.",
+        rich_help_panel=OUTSIDE,
+    ),
+]
+References = Annotated[
+    Path | None,
+    typer.Option(
+        "--references", help="The data with masks that they belong to.", rich_help_panel=OUTSIDE
+    ),
+]
+SplitFile = Annotated[
+    Path | None, typer.Option("--split", help="A CSV with id and role.", rich_help_panel=OUTSIDE)
+]
+OutsideOut = Annotated[
+    Path | None, typer.Option("--out", help="Where to write.", rich_help_panel=OUTSIDE)
+]
+Region = Annotated[
+    str | None, typer.Option("--region", help="One region alone; all where not given.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder to write to.", show_default=False)]
+GroupFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--group-from",
+        metavar="REGEX",
+        help="Reads the group (patient, tile) from each name: the first (…) of the pattern. With "
+        "a run, the run's own pattern where not given; '' for none.",
+    ),
+]
+MissingMask = Annotated[
+    str | None,
+    typer.Option(
+        "--missing-mask",
+        help="What an image without a mask is: 'error', or 'negative' (it holds nothing). With a "
+        "run, as in the run where not given.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of words.")]
+Device = Annotated[
+    str, typer.Option("--device", help="Where to compute, such as cpu, cuda or cuda:1.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set a value.")
+]
+
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="A recipe file, complete or partial.")
+]
+Accelerator = Annotated[str, typer.Option("--accelerator", help="auto, cpu, cuda or mps.")]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Steps of each training; planned if not given.")
+]
+Parallel = Annotated[
+    int, typer.Option("--parallel", min=1, help="Trainings at a time on this machine.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="A database that several machines share."),
+]
+StudyName = Annotated[
+    str, typer.Option("--name", help="What it is called in that database; as --out if empty.")
+]
+
+
+def data_options(data: Path, group_from: str | None, missing_mask: str | None) -> DataOptions:
+    """Return how the data is to be opened; raise UsageError for an unknown word."""
+    from rareseg.run.setup.run_folder import DataOptions
+
+    allowed: dict[str | None, MissingMaskName | None] = {
+        None: None,
+        "error": "error",
+        "negative": "negative",
+    }
+    if missing_mask not in allowed:
+        raise UsageError(f"--missing-mask is {missing_mask!r}; allowed are error and negative.")
+    return DataOptions(str(data), group_from, allowed[missing_mask])

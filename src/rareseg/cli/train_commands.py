@@ -1,0 +1,167 @@
+"""From data to a model: demo, inspect, plan, preview, train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rareseg.cli.app import app
+from rareseg.cli.shared_options import (
+    Accelerator,
+    AsJson,
+    Data,
+    GroupFrom,
+    MissingMask,
+    Out,
+    RecipeFile,
+    Settings,
+    data_options,
+)
+from rareseg.cli.terminal import bar, print_json, print_line, say_to, show, show_fingerprint
+from rareseg.errors import ProblemsError
+
+
+@app.command(epilog="Example: rareseg demo --out demo")
+def demo(
+    out: Out = Path("demo"),
+    as_json: AsJson = False,
+) -> None:
+    """Built-in data → model → operating point → report, in minutes on a laptop."""
+    from rareseg.run.demo import run_demo
+
+    result = run_demo(out, track=bar, say=say_to(as_json))
+    show(result.evaluation, as_json, before=result.lines)
+
+
+@app.command(epilog="Example: rareseg inspect data/ --group-from '(patient\\d+)'")
+def inspect(
+    data: Data,
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in there: classes, skew, empty masks, groups, and everything that is broken."""
+    from rareseg.data.checks.fingerprint import inspect_dataset
+
+    fingerprint = inspect_dataset(data_options(data, group_from, missing_mask).open(), track=bar)
+    show_fingerprint(fingerprint, as_json)
+    if fingerprint.problems:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: rareseg plan data/ --out recipe.yaml")
+def plan(
+    data: Data,
+    out: Out = Path("recipe.yaml"),
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a recipe for the data, every choice with its reason."""
+    from rareseg.data.atomic_files import atomic_write
+    from rareseg.data.checks.fingerprint import inspect_dataset
+    from rareseg.errors import OutputError
+    from rareseg.prediction.networks import require_fitting_windows
+    from rareseg.recipe import parse_settings, to_yaml
+    from rareseg.training.plan import check_overrides, plan_recipe
+
+    overrides = parse_settings(settings or [])
+    check_overrides(overrides, source="--set")
+    if out.exists():
+        raise OutputError(f"{out} exists already; name another file with --out, or remove it.")
+    fingerprint = inspect_dataset(data_options(data, group_from, missing_mask).open(), track=bar)
+    if fingerprint.problems:
+        raise ProblemsError(fingerprint.problems)
+    made = plan_recipe(fingerprint, overrides)
+    require_fitting_windows(made.recipe)
+    with atomic_write(out) as temporary:
+        temporary.write_text(to_yaml(made.recipe, made.reasons), encoding="utf-8")
+    if as_json:
+        values = made.recipe.model_dump(mode="json")
+        print_json({"file": str(out), "recipe": values, "reasons": dict(made.reasons)})
+    else:
+        print_line(f"The recipe and its reasons are in {out}; train with --recipe {out}.")
+
+
+@app.command(
+    epilog="Example: rareseg preview data/ --out preview.png --set augmentation.elastic=0.3"
+)
+def preview(
+    data: Data,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.png", help="The picture.", show_default=False)
+    ],
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    patches: Annotated[int, typer.Option("--patches", help="Originals to show.")] = 6,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed shows others.")] = 0,
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show patches before and after augmentation, with the outlines of their masks."""
+    from rareseg.run.preview import VERSIONS
+    from rareseg.run.preview import preview as draw_preview
+    from rareseg.run.setup.prepare import Wishes
+
+    made = draw_preview(
+        data_options(data, group_from, missing_mask),
+        out,
+        wishes=Wishes(recipe, settings or []),
+        patches=patches,
+        seed=seed,
+        track=bar,
+    )
+    if as_json:
+        print_json(made.to_dict())
+        return
+    print_line(f"{out} shows {patches} patches, {made.shown}, each beside {VERSIONS} versions.")
+    print_line(
+        f"Foreground {made.before.foreground:.2%} of the voxels before and "
+        f"{made.after.foreground:.2%} after augmentation; ignored {made.before.ignored:.2%} and "
+        f"{made.after.ignored:.2%}."
+    )
+
+
+@app.command(epilog="Example: rareseg train data/ --out run --budget 20min")
+def train(
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the run; 'NAME-run' beside you where not given."),
+    ] = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="Time for everything, such as 20min or 2h.")
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, help="Cross-validation: choose points on all cases."),
+    ] = None,
+    group_from: GroupFrom = None,
+    missing_mask: MissingMask = None,
+    accelerator: Accelerator = "auto",
+    devices: Annotated[int, typer.Option("--devices", min=1, help="Devices on each node.")] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train, choose operating points and score the test cases; again on the same run: resume."""
+    from rareseg.run.setup.prepare import Machine, Wishes
+    from rareseg.run.train import train as train_run
+
+    out = out or Path(f"{data.resolve().name}-run")
+    chosen_folds = [] if folds is None else [f"split.folds={folds}"]
+    evaluation = train_run(
+        data_options(data, group_from, missing_mask),
+        out,
+        wishes=Wishes(recipe, [*(settings or []), *chosen_folds], budget),
+        machine=Machine(accelerator, devices, nodes),
+        track=bar,
+        say=say_to(as_json),
+    )
+    if evaluation is not None:
+        show(evaluation, as_json)

@@ -1,0 +1,293 @@
+"""What a data set holds, and everything that is wrong with it, found in one pass over the files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.checks.case_checks import ChannelFacts, Examined, examine, first_file
+from rareseg.data.checks.problems import Findings, Problem
+from rareseg.data.checks.read_classes import resolve_classes
+from rareseg.data.look_alikes import LookAlike, Seen, across_groups, find_look_alikes
+from rareseg.data.records import Case, Classes, Dataset, Role
+from rareseg.errors import DataError
+from rareseg.progress import Track, silent
+
+PROCESSES_FROM = 2000
+"""From this many cases on, processes read in parallel; below it, threads."""
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What one case holds.
+
+    ``shape`` and ``spacing`` (mm) are (z, y, x); ``dimension`` is 2 for photographs, 3 for
+    volumes; ``dtype`` is numpy's name of the stored number type. ``voxels[k]`` counts class index
+    k, ``ignored`` the voxels that count nowhere. ``intensities`` has one entry per channel.
+    ``thickness`` is that of what is drawn on a photograph (see
+    :func:`rareseg.data.checks.case_checks.thickness`), in pixels.
+    """
+
+    id: str
+    group: str | None
+    role: Role | None
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    dimension: int
+    channels: int
+    dtype: str
+    voxels: tuple[int, ...]
+    ignored: int
+    intensities: tuple[ChannelFacts, ...]
+    thumbnail_hash: str
+    thickness: float | None = None
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether any foreground class occurs."""
+        return any(self.voxels[1:])
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a data set holds.
+
+    ``cases`` are those that could be read. ``problems`` stop a training, ``warnings`` do not.
+    ``look_alikes`` are all pairs of cases that look almost alike, also within a group, the most
+    alike first. ``content_hash`` changes when a file does.
+    """
+
+    cases: tuple[CaseFacts, ...]
+    classes: Classes
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    look_alikes: tuple[LookAlike, ...]
+    content_hash: str
+
+    @property
+    def look_alikes_across_groups(self) -> tuple[LookAlike, ...]:
+        """The pairs that no known group unites."""
+        return across_groups(self.look_alikes, {case.id: case.group for case in self.cases})
+
+    @property
+    def copies_across_groups(self) -> tuple[LookAlike, ...]:
+        """Those of them that show one thing: where a split tears them apart, it leaks."""
+        return tuple(pair for pair in self.look_alikes_across_groups if pair.copy)
+
+    def to_json(self, path: Path) -> None:
+        """Write the record, atomically."""
+        content = asdict(replace(self, look_alikes=()))
+        content |= {
+            "classes": self.classes.to_dict(),
+            "look_alikes": [pair.to_list() for pair in self.look_alikes],
+        }
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, path: Path) -> Fingerprint:
+        """Read what :meth:`to_json` wrote; raises DataError for anything else.
+
+        Earlier versions wrote ``near_duplicates``, of which how they lie is not known.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            pairs = content["look_alikes" if "look_alikes" in content else "near_duplicates"]
+            return cls(
+                cases=tuple(_case_from(entry) for entry in content["cases"]),
+                classes=Classes.from_dict(content["classes"]),
+                problems=tuple(map(Problem.read, content["problems"])),
+                warnings=tuple(map(Problem.read, content["warnings"])),
+                look_alikes=tuple(map(LookAlike.from_list, pairs)),
+                content_hash=content["content_hash"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is no fingerprint of a data set ({error}); inspect the data again."
+            ) from error
+
+
+def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) -> Fingerprint:
+    """Read every file once, in parallel, and report what is there and all that is wrong.
+
+    Never raises for the data's sake: an empty or broken data set gives problems. What is kept per
+    case is a few numbers and a picture of at most 96² bytes (volumes: 40³), so that 50,000
+    photographs fit into memory. Of an id that occurs twice, which is a problem, the first case is
+    held against others.
+    """
+    cases = dataset.cases
+    findings = Findings([Problem("data", text) for text in dataset.problems])
+    # Decoding and decompressing release the interpreter's lock; processes take seconds to start.
+    prefer = "threads" if len(cases) < PROCESSES_FROM else "processes"
+    parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator")
+    results = parallel(delayed(examine)(case) for case in cases)
+    read: list[tuple[Case, Examined]] = []
+    steps = track(results, "Inspecting", len(cases))
+    for case, (examined, problems) in zip(cases, steps, strict=True):
+        findings.problems += [Problem("data", text, case.id) for text in problems]
+        if examined is not None:
+            read.append((case, examined))
+    masks = {str(case.mask): tuple(found.values) for case, found in read if case.mask}
+    classes = resolve_classes(dataset, masks, findings)
+    facts = tuple(_facts(case, examined, classes) for case, examined in read)
+    _check_together(dataset, read, facts, findings)
+    _check_groups(facts, findings)
+    seen = {
+        case.id: Seen(case.id, case.group, examined.digest, examined.portrait)
+        for case, examined in reversed(read)
+    }
+    pairs = find_look_alikes(list(seen.values()), jobs=jobs, track=track)
+    fingerprint = Fingerprint(
+        cases=facts,
+        classes=classes,
+        problems=tuple(dict.fromkeys(findings.problems)),
+        warnings=tuple(findings.warnings),
+        look_alikes=pairs,
+        content_hash=content_hash(dataset),
+    )
+    return replace(fingerprint, warnings=(*fingerprint.warnings, *_look_alikes(fingerprint)))
+
+
+def content_hash(dataset: Dataset) -> str:
+    """Return a hash (64 hexadecimal digits) of paths, sizes, times and what is declared.
+
+    Paths count relative to the data set's root, so that a moved folder keeps its hash.
+    """
+    digest = hashlib.sha256()
+    declared = [dataset.labels, dataset.regions, dataset.ignore_value]
+    digest.update(json.dumps(declared, sort_keys=True).encode())
+    for case in dataset.cases:
+        drawn = [(name, mask is None) for name, mask in case.annotations]
+        about = [case.id, case.group, case.role, case.mask is None, *([drawn] if drawn else [])]
+        digest.update(json.dumps(about).encode())
+        masks = [mask for mask in (case.mask, *dict(case.annotations).values()) if mask]
+        for path in (*case.images, *masks):
+            for file in sorted(path.iterdir()) if path.is_dir() else (path,):
+                within = file.is_relative_to(dataset.root)
+                name = file.relative_to(dataset.root) if within else file.absolute()
+                stat = file.stat() if file.exists() else None
+                stamp = (stat.st_size, stat.st_mtime_ns) if stat else None
+                digest.update(json.dumps([name.as_posix(), stamp]).encode())
+    return digest.hexdigest()
+
+
+def _facts(case: Case, examined: Examined, classes: Classes) -> CaseFacts:
+    counts = examined.values
+    ignored = 0 if classes.ignore_value is None else counts.get(classes.ignore_value, 0)
+    return CaseFacts(
+        id=case.id,
+        group=case.group,
+        role=case.role,
+        shape=examined.shape,
+        spacing=examined.geometry.spacing,
+        dimension=examined.geometry.dimension,
+        channels=len(examined.intensities),
+        dtype=examined.dtype,
+        voxels=tuple(counts.get(value, 0) for value in classes.values),
+        ignored=ignored,
+        intensities=examined.intensities,
+        thumbnail_hash=examined.thumbnail_hash,
+        thickness=examined.thickness,
+    )
+
+
+def _check_together(
+    dataset: Dataset,
+    read: Sequence[tuple[Case, Examined]],
+    facts: Sequence[CaseFacts],
+    findings: Findings,
+) -> None:
+    """Find what only shows when all cases are seen side by side."""
+    if facts and not any(fact.is_positive for fact in facts):
+        findings.problem(
+            f"{dataset.root} has no positive case: each of {len(facts)} holds only background; add "
+            "images that show what is to be found, with their masks.",
+            kind="no positive case",
+        )
+    odd = _odd_ones(
+        read,
+        lambda found: _channels(len(found.intensities)),
+        "convert all images to the same number of channels",
+    ) + _odd_ones(
+        read,
+        lambda found: "one slice (2D)" if found.geometry.dimension == 2 else "a volume (3D)",
+        "keep photographs and volumes in data sets of their own",
+    )
+    for text in odd:
+        findings.problem(text)
+    turned = [case for case, found in read if found.turned]
+    if turned:
+        findings.warn(
+            f"{first_file(turned[0])} and {len(turned) - 1} more photographs are turned by an EXIF "
+            "note that their masks lack; the masks are taken to lie on the picture as a viewer "
+            "shows it."
+        )
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
+
+
+def _odd_ones(
+    read: Sequence[tuple[Case, Examined]], kind: Callable[[Examined], str], remedy: str
+) -> list[str]:
+    """Return one sentence for each kind that is not the commonest."""
+    counts = Counter(kind(found) for _, found in read)
+    usual = counts.most_common(1)[0][0] if counts else ""
+    problems = []
+    for odd, count in counts.items():
+        if odd != usual:
+            first = next(case for case, found in read if kind(found) == odd)
+            more = f" (as {count - 1} more have)" if count > 1 else ""
+            problems.append(
+                f"{first_file(first)} has {odd}{more} where {counts[usual]} cases have {usual}; "
+                f"{remedy}."
+            )
+    return problems
+
+
+def _check_groups(facts: Sequence[CaseFacts], findings: Findings) -> None:
+    """Warn of cases without a group."""
+    alone = sum(fact.group is None for fact in facts)
+    if alone:
+        findings.warn(
+            f"No group (patient, object) is known for {alone} of {len(facts)} cases: each counts "
+            "as independent; if several show the same thing, give groups with --group-from or a "
+            "manifest's group column.",
+            kind="no groups",
+        )
+
+
+def _look_alikes(fingerprint: Fingerprint) -> list[Problem]:
+    """Return warnings of look-alikes that no group unites."""
+    copies = fingerprint.copies_across_groups
+    n_of_a_kind = len(fingerprint.look_alikes_across_groups) - len(copies)
+    warnings = []
+    if copies:
+        noun = "pair of images looks" if len(copies) == 1 else "pairs of images look"
+        warnings.append(
+            f"{len(copies)} {noun} almost alike without belonging to one group (most of all "
+            f"{copies[0].a} and {copies[0].b}, similarity {copies[0].similarity:.3f}): if they "
+            "show the same thing, group them, or the test set leaks."
+        )
+    if n_of_a_kind:
+        noun = "pair of images looks" if n_of_a_kind == 1 else "pairs of images look"
+        warnings.append(
+            f"{n_of_a_kind} {noun} alike as different things of one kind do, and count as "
+            "different; if they show one thing, group them."
+        )
+    return [Problem("look-alikes", text) for text in warnings]
+
+
+def _case_from(entry: dict[str, Any]) -> CaseFacts:
+    shapes = {key: tuple(entry[key]) for key in ("shape", "spacing", "voxels")}
+    channels = tuple(ChannelFacts(**channel) for channel in entry["intensities"])
+    return CaseFacts(**{**entry, **shapes, "intensities": channels})

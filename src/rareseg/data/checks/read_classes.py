@@ -1,0 +1,119 @@
+"""What the labels mean: declared names where there are any, otherwise read from the masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rareseg.data.checks.problems import Findings
+from rareseg.data.records import Classes, Dataset
+
+FOREGROUND = "foreground"
+MOST_CLASSES = 32
+"""More undeclared mask values than this are taken for blurred edges or numbered instances."""
+
+
+def resolve_classes(
+    dataset: Dataset, values: Mapping[str, Sequence[int]], findings: Findings
+) -> Classes:
+    """Return the classes of a data set whose masks hold ``values`` (mask file to its values).
+
+    Declared names win. Otherwise one value other than 0 is "foreground", several are
+    "class_VALUE". Declared regions are kept; without any, each class is one; and with more than
+    one class there is always "foreground", their union. Regions stand largest first.
+    """
+    seen = sorted({value for held in values.values() for value in held} - {0})
+    if dataset.labels is not None:
+        labels = dict(sorted(dataset.labels.items(), key=lambda item: item[1]))
+        _check_declared(dataset, labels, values, findings)
+    else:
+        _check_undeclared(seen, values, findings)
+        one = len(seen) <= 1
+        labels = {FOREGROUND: seen[0] if seen else 1} if one else {f"class_{v}": v for v in seen}
+        labels = dict(list(labels.items())[:254])
+    index = {value: k for k, value in enumerate(labels.values(), start=1)}
+    if dataset.regions:
+        regions = {
+            name: tuple(sorted(index[value] for value in members if value in index))
+            for name, members in dataset.regions.items()
+        }
+    else:
+        regions = {name: (index[value],) for name, value in labels.items()}
+    union = tuple(range(1, len(labels) + 1))
+    if len(labels) > 1 and union not in regions.values():
+        if FOREGROUND in regions:
+            findings.problem(
+                f"{dataset.root / 'dataset.json'} calls a part of the classes '{FOREGROUND}', "
+                "which is the name of the union of all; rename that label or region."
+            )
+        regions[FOREGROUND] = union
+    ordered = sorted(regions.items(), key=lambda item: -len(item[1]))
+    return Classes(
+        names=("background", *labels),
+        values=(0, *labels.values()),
+        regions=dict(ordered),
+        ignore_value=dataset.ignore_value,
+    )
+
+
+def _check_declared(
+    dataset: Dataset,
+    labels: Mapping[str, int],
+    values: Mapping[str, Sequence[int]],
+    findings: Findings,
+) -> None:
+    allowed = {0, *labels.values()} | (
+        {dataset.ignore_value} if dataset.ignore_value is not None else set()
+    )
+    for file, held in values.items():
+        outside = sorted(set(held) - allowed)
+        if outside:
+            findings.problem(
+                f"{file} holds the label values {_few(outside)}, where {_few(sorted(allowed))} are "
+                "declared; correct the mask or declare them in dataset.json."
+            )
+    seen = {value for held in values.values() for value in held}
+    for name, value in labels.items():
+        if values and value not in seen:
+            findings.problem(
+                f"{dataset.root} declares the class '{name}' (value {value}), which no mask holds; "
+                "remove it from dataset.json or add cases that hold it.",
+                kind="absent class",
+                where=name,
+            )
+
+
+def _check_undeclared(
+    seen: Sequence[int], values: Mapping[str, Sequence[int]], findings: Findings
+) -> None:
+    if len(seen) > MOST_CLASSES:
+        file = max(values, key=lambda name: len(values[name]))
+        findings.problem(
+            f"{file} and others hold {len(seen)} different label values, which look like blurred "
+            "edges or numbered objects; write one value per class, or declare the classes in a "
+            "dataset.json."
+        )
+        return
+    for value in seen:
+        if value < 0:
+            file = next(name for name, held in values.items() if value in held)
+            findings.problem(
+                f"{file} holds the label value {value}; label values start at 0 (to leave voxels "
+                "out, declare the value as 'ignore' in a dataset.json)."
+            )
+    if list(seen) == [1, 255] and not any({1, 255} <= set(held) for held in values.values()):
+        ones = [name for name, held in values.items() if 1 in held]
+        full = [name for name, held in values.items() if 255 in held]
+        findings.problem(
+            f"{ones[0]} marks the foreground as 1 (as {len(ones)} masks do) and {full[0]} as 255 "
+            f"(as {len(full)} do); use one value, or declare both in a dataset.json."
+        )
+    elif len(seen) > 1 and 255 in seen:
+        findings.warn(
+            "The mask value 255 is taken for a class of its own; if it marks voxels to leave out, "
+            'declare "ignore": 255 among the labels of a dataset.json.'
+        )
+
+
+def _few(values: Sequence[int]) -> str:
+    shown = ", ".join(str(value) for value in values[:8])
+    return shown + (f" and {len(values) - 8} more" if len(values) > 8 else "")

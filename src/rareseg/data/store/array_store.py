@@ -1,0 +1,112 @@
+"""A store of data that are Python objects: arrays in place of files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.records import Classes, Geometry, Image
+from rareseg.data.store.preprocess import Preprocessing, class_indices
+from rareseg.data.store.store import Store, open_store
+from rareseg.data.store.store_writing import Labels, Source, is_current, store_key, write_store
+from rareseg.errors import DataError
+from rareseg.progress import Track, silent
+
+
+def store_from_arrays(
+    folder: Path | str,
+    images: Mapping[str, NDArray[Any]],
+    labels: Mapping[str, NDArray[Any]],
+    *,
+    classes: Classes | None = None,
+    groups: Mapping[str, str] | None = None,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    preprocessing: Preprocessing | None = None,
+    jobs: int = 1,
+    track: Track = silent,
+) -> Store:
+    """Write arrays into a store at ``folder``: the way in for data that are Python objects.
+
+    ``images`` maps an id to (C, Z, Y, X), ``labels`` the same ids to (Z, Y, X) mask values; a
+    photograph has Z = 1. ``classes`` ``None`` takes the values 0…highest as the classes,
+    ``spacing`` (z, y, x) in mm is that of all cases. Otherwise as :func:`build_store`.
+
+    Raises :class:`DataError` where an image has no labels, the reverse, or shapes disagree.
+    """
+    folder = Path(folder)
+    groups = groups or {}
+    _check_arrays(images, labels)
+    if classes is None:
+        classes = _plain_classes(max(int(mask.max()) for mask in labels.values()))
+    digest = hashlib.sha256(repr((classes, groups, spacing)).encode())
+    for case_id, image in images.items():
+        for array in (image, labels[case_id]):
+            digest.update(f"{case_id} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    key = store_key(digest.hexdigest(), preprocessing)
+    if is_current(folder, key):
+        return open_store(folder)
+    flat = all(image.shape[1] == 1 for image in images.values())
+    sources = [
+        Source(
+            id=case_id,
+            group=groups.get(case_id),
+            shape=image.shape[1:],
+            spacing=spacing,
+            dtype=str(image.dtype),
+            channels=image.shape[0],
+            load=partial(
+                _take_case,
+                Image(image, Geometry(spacing=spacing, dimension=2 if flat else 3)),
+                labels[case_id],
+                classes,
+            ),
+        )
+        for case_id, image in images.items()
+    ]
+    return write_store(
+        folder,
+        sources,
+        classes=classes,
+        preprocessing=preprocessing or Preprocessing(dimension=2 if flat else 3),
+        key=key,
+        jobs=jobs,
+        track=track,
+    )
+
+
+def _take_case(image: Image, mask: NDArray[np.integer], classes: Classes) -> tuple[Image, Labels]:
+    """Take one case that is given as arrays."""
+    return image, class_indices(mask, classes.values, classes.ignore_value)
+
+
+def _check_arrays(images: Mapping[str, NDArray[Any]], labels: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse ids that stand on one side only and shapes that disagree."""
+    alone = sorted(images.keys() ^ labels.keys())
+    if alone:
+        raise DataError(f"'{alone[0]}' has an image or labels, but not both.")
+    for case_id, image in images.items():
+        if image.ndim != 4 or image.shape[1:] != labels[case_id].shape:
+            raise DataError(
+                f"Case '{case_id}': the image has shape {image.shape} and the labels "
+                f"{labels[case_id].shape}; expected (C, Z, Y, X) and (Z, Y, X)."
+            )
+
+
+def _plain_classes(highest: int) -> Classes:
+    """Return the classes of the values 0…highest; with several, their union is a region."""
+    plain = ("foreground",) if highest <= 1 else tuple(f"class_{i}" for i in range(1, highest + 1))
+    regions: dict[str, tuple[int, ...]] = {
+        name: (index,) for index, name in enumerate(plain, start=1)
+    }
+    if len(plain) > 1:
+        regions = {"foreground": tuple(range(1, len(plain) + 1)), **regions}
+    return Classes(
+        names=("background", *plain), values=tuple(range(len(plain) + 1)), regions=regions
+    )

@@ -1,0 +1,85 @@
+"""Build the store of a data set, and again only when its files or settings changed."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.formats import read_image, read_mask
+from rareseg.data.records import Case, Classes, Dataset, Image
+from rareseg.data.store.preprocess import Preprocessing, class_indices
+from rareseg.data.store.store import Store, open_store
+from rareseg.data.store.store_writing import Labels, Source, is_current, store_key, write_store
+from rareseg.errors import ProblemsError, StoreError
+from rareseg.progress import Track, silent
+
+
+def build_store(
+    dataset: Dataset,
+    folder: Path | str,
+    *,
+    preprocessing: Preprocessing | None = None,
+    fingerprint: Fingerprint | None = None,
+    jobs: int = -1,
+    track: Track = silent,
+) -> Store:
+    """Write every case of a data set into a store at ``folder``, or open the one that is there.
+
+    A store that was made from the same files (by path, size and time), with the same preprocessing
+    and the same declared classes, is opened as it is; a store of anything else is replaced, and any
+    other content is refused. ``preprocessing`` ``None`` normalises each case and channel to mean 0
+    and deviation 1 on its own grid; ``fingerprint`` ``None`` inspects the data set first.
+
+    Raises :class:`ProblemsError` for a data set with problems, :class:`StoreError` where a file
+    changed after the fingerprint was taken, :class:`OutputError` where the folder holds something
+    else, and :class:`WorkError` for a full disk.
+    """
+    folder = Path(folder)
+    key = store_key(content_hash(dataset), preprocessing)
+    if is_current(folder, key):
+        return open_store(folder)
+    if fingerprint is None:
+        fingerprint = inspect_dataset(dataset, jobs=jobs, track=track)
+    if fingerprint.problems:
+        raise ProblemsError(fingerprint.problems)
+    if fingerprint.content_hash != content_hash(dataset):
+        raise StoreError(
+            f"The files of {dataset.root} changed since they were inspected; inspect them again."
+        )
+    facts = {fact.id: fact for fact in fingerprint.cases}
+    if preprocessing is None:
+        flat = any(fact.dimension == 2 for fact in fingerprint.cases)
+        preprocessing = Preprocessing(dimension=2 if flat else 3)
+    sources = [
+        Source(
+            id=case.id,
+            group=case.group,
+            shape=facts[case.id].shape,
+            spacing=facts[case.id].spacing,
+            dtype=facts[case.id].dtype,
+            channels=facts[case.id].channels,
+            load=partial(_read_case, case, fingerprint.classes),
+        )
+        for case in dataset.cases
+    ]
+    return write_store(
+        folder,
+        sources,
+        classes=fingerprint.classes,
+        preprocessing=preprocessing,
+        key=key,
+        jobs=jobs,
+        track=track,
+    )
+
+
+def _read_case(case: Case, classes: Classes) -> tuple[Image, Labels]:
+    """Read one case's files; no mask means that nothing is there."""
+    image = read_image(case.images)
+    if case.mask is None:
+        return image, np.zeros(image.array.shape[1:], np.uint8)
+    mask = read_mask(case.mask).array
+    return image, class_indices(mask, classes.values, classes.ignore_value)

@@ -1,0 +1,68 @@
+"""The same images under other labels: a store beside a store, which shares its images."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.atomic_files import atomic_folder
+from rareseg.data.records import Classes
+from rareseg.data.store.store import CaseTable, Store, about_store, open_store, read_about
+from rareseg.data.store.store_writing import is_current
+from rareseg.progress import Track, silent
+
+Relabelled = Callable[[int], NDArray[np.uint8]]
+"""Takes a row of the store and returns its new class indices (Z, Y, X)."""
+
+
+def relabel(
+    store: Store,
+    folder: Path,
+    labels: Relabelled,
+    *,
+    classes: Classes,
+    key: str,
+    track: Track = silent,
+    doing: str = "labelling anew",
+) -> Store:
+    """Write the cases of ``store`` with other labels to ``folder``, or open what is there.
+
+    ``key`` names what the labels were made from: a store of the same key is opened as it is. Images
+    are linked, not copied, where the disk can. Raises :class:`~rareseg.errors.OutputError` where
+    the folder holds something else, :class:`~rareseg.errors.WorkError` for a full disk.
+    """
+    if is_current(folder, key):
+        return open_store(folder)
+    about = read_about(store.folder)
+    whole = open_store(store.folder).cases
+    with atomic_folder(folder) as temporary:
+        _link(store.folder / "images.bin", temporary / "images.bin")
+        with (temporary / "labels.bin").open("wb") as file:
+            file.truncate(about["label_voxels"])
+            for row in track(range(len(store)), doing, len(store)):
+                file.seek(int(store.cases.label_offset[row]))
+                file.write(np.ascontiguousarray(labels(row), np.uint8).data)
+        np.savez(
+            temporary / "cases.npz",
+            allow_pickle=False,
+            **{name: getattr(whole, name) for name in CaseTable.NUMBERS},
+        )
+        content = about_store(whole, classes, store.preprocessing, key) | {
+            name: about[name] for name in ("dtype", "image_voxels", "label_voxels")
+        }
+        (temporary / "store.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return open_store(folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,167 @@
+"""Make what a network says of whole images a probability: a slope and a bias on its log-odds.
+
+It learned on windows, half of which hold something, and is asked for the largest of many windows:
+what it says of whole images is too high. Platt's scaling (1999) of its log-odds, fitted on whole
+validation images, mends that. It is monotone: images keep their order by presence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit
+
+from rareseg.decision.calibration.platt_scaling import log_odds
+from rareseg.errors import ScoreError
+from rareseg.evaluation.statistics.intervals import group_numbers
+from rareseg.evaluation.tables.region_rows import CaseTable
+from rareseg.evaluation.tables.score_table import ScoreTable
+
+Floats = NDArray[np.float64]
+
+FEWEST_GROUPS = 5
+"""With fewer positive, or fewer negative, groups nothing is fitted."""
+
+_SPREAD_OF_SLOPE, _SPREAD_OF_BIAS = 1.0, 2.0
+"""Standard deviations of the normal priors about slope 1 and bias 0, which a few groups hardly
+move and many do."""
+
+
+@dataclass(frozen=True)
+class PresenceScaling:
+    """How what a network says of a region in an image becomes its presence, and what that rests on.
+
+    q = σ(slope · logit(said) + bias), with slope ≥ 0, fitted on ``n_positive`` and ``n_negative``
+    groups that have such an image. ``reason`` says why nothing was fitted, "" where something was.
+    """
+
+    slope: float = 1.0
+    bias: float = 0.0
+    n_positive: int = 0
+    n_negative: int = 0
+    reason: str = "not fitted"
+
+    def apply(self, said: float) -> float:
+        """Return the presence in [0, 1], rounded to float32, of what was said, in [0, 1]."""
+        if self.slope == 1.0 and self.bias == 0.0:
+            return float(np.float32(said))
+        return float(np.float32(expit(self.slope * float(log_odds(said)) + self.bias)))
+
+    def sentence(self, region: str) -> str:
+        """Return the scaling in words."""
+        if self.reason:
+            return f"{region}: the presence is used as the network tells it: {self.reason}."
+        return (
+            f"{region}: the presence is scaled by what {self.n_positive} positive and "
+            f"{self.n_negative} negative groups show (slope {self.slope:.3g}, bias "
+            f"{self.bias:.3g})."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> PresenceScaling:
+        """Return what :meth:`to_dict` wrote; ScoreError where it is damaged."""
+        if set(record) != {field.name for field in fields(cls)}:
+            raise ScoreError("A presence scaling lacks or has unknown fields; train anew.")
+        try:
+            numbers = {name: float(record[name]) for name in ("slope", "bias")}
+        except (TypeError, ValueError) as error:
+            raise ScoreError(f"A presence scaling is damaged ({error}); train anew.") from error
+        if not (0.0 <= numbers["slope"] < math.inf and math.isfinite(numbers["bias"])):
+            raise ScoreError(
+                f"A presence scaling has slope {numbers['slope']} and bias {numbers['bias']}; the "
+                "first must not be negative, both must be finite. Train anew."
+            )
+        return cls(**{**record, **numbers})
+
+
+def fit_presence_scaling(table: ScoreTable, *, region: str) -> PresenceScaling:
+    """Return the scaling of a region's presence, from whole cases that nothing was learned from.
+
+    The rows' presence is what the network said, unscaled. The slope a ≥ 0 and bias b minimise
+
+        Σᵢ wᵢ · (−yᵢ·log σ(a·xᵢ + b) − (1 − yᵢ)·log σ(−a·xᵢ − b)) + (a − 1)²/2 + b²/8
+
+    over cases i with log-odds xᵢ: a loss in nats per group (wᵢ shares 1 among a group's positive,
+    and among its negative, cases) with Platt's targets, (n₊+1)/(n₊+2) and 1/(n₋+2) for n groups
+    (1999, section 2.2), and normal priors about doing nothing. Below five positive or five negative
+    groups nothing is done; a group can be both. Cases without a voxel that counts are left out.
+
+    Raises UsageError where the region is not in the table, ScoreError where a row has no presence.
+    """
+    rows = [row for row in table.select(region=region).rows if row.n_voxels > 0]
+    said = [row.presence for row in rows if row.presence is not None]
+    if len(said) < len(rows):
+        raise ScoreError(
+            f"Region '{region}' has no presence in this table, so that there is none to scale."
+        )
+    positive = np.array([row.n_inside > 0 for row in rows], np.bool_)
+    numbers = group_numbers([row.group for row in rows])
+    n_positive, n_negative = (len(set(numbers[own].tolist())) for own in (positive, ~positive))
+    for n, kind in ((n_positive, "positive"), (n_negative, "negative")):
+        if n < FEWEST_GROUPS:
+            return PresenceScaling(
+                n_positive=n_positive,
+                n_negative=n_negative,
+                reason=f"{n} {kind} group{'' if n == 1 else 's'} of {FEWEST_GROUPS} that it takes",
+            )
+    targets = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
+    slope, bias = _fit(log_odds(said), targets, _weights(numbers, positive))
+    return PresenceScaling(slope, bias, n_positive, n_negative, "")
+
+
+T = TypeVar("T", bound=CaseTable[Any])
+
+
+def scale_presence(table: T, scalings: Mapping[str, PresenceScaling]) -> T:
+    """Return the table with the presence of each region scaled; rows without one stay as they are.
+
+    Regions without a scaling keep what the network said.
+    """
+    return replace(
+        table,
+        rows=tuple(
+            row
+            if row.presence is None or row.region not in scalings
+            else replace(row, presence=scalings[row.region].apply(row.presence))
+            for row in table.rows
+        ),
+    )
+
+
+def _weights(numbers: NDArray[np.int64], positive: NDArray[np.bool_]) -> Floats:
+    """Return a weight for each case, which add up to 1 over a group's cases of one kind."""
+    weights = np.zeros(len(numbers))
+    for own in (positive, ~positive):
+        sizes = np.bincount(numbers[own], minlength=int(numbers.max()) + 1)
+        weights[own] = 1.0 / sizes[numbers[own]]
+    return weights
+
+
+def _fit(odds: Floats, targets: Floats, weights: Floats) -> tuple[float, float]:
+    """Return (slope, bias) of the least loss."""
+
+    def loss(at: Floats) -> tuple[float, Floats]:
+        slope, bias = at
+        z = slope * odds + bias
+        costs = -(targets * log_expit(z) + (1.0 - targets) * log_expit(-z))
+        pull = weights * (expit(z) - targets)
+        away = np.array([(slope - 1.0) / _SPREAD_OF_SLOPE**2, bias / _SPREAD_OF_BIAS**2])
+        prior = 0.5 * ((slope - 1.0) * away[0] + bias * away[1])
+        gradient = np.array([(pull * odds).sum(), pull.sum()]) + away
+        return float((weights * costs).sum() + prior), gradient
+
+    # Convex, in two numbers.
+    found = minimize(
+        loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.0, None), (None, None)]
+    )
+    return float(found.x[0]), float(found.x[1])

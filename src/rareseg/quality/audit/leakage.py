@@ -1,0 +1,285 @@
+"""What pairs of look-alikes mean: leaks across the split, across groups, and masks that differ."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
+from rareseg.data.look_alikes import IDENTICAL, LookAlike
+from rareseg.data.records import Role
+from rareseg.data.splits import make_split
+from rareseg.errors import DataError
+from rareseg.quality.audit.case_features import Looked
+from rareseg.quality.audit.finding import Finding, Sight, counted, some
+from rareseg.quality.audit.mask_agreement import compare_masks
+from rareseg.recipe.sections import SplitSection
+
+
+@dataclass(frozen=True)
+class Twins:
+    """A pair of look-alikes with what is known of both.
+
+    ``how`` says how they correspond, "identical" where every pixel is equal; ``copy`` whether they
+    show one thing or two things of one kind, where every pair looks alike. ``roles`` are
+    declared, or, where ``planned``, those that a training with the recipe's own split would give
+    (``None``: no split could be planned). ``masks`` says how the masks compare: "same", "differ",
+    or "not compared"; ``difference`` in words.
+    """
+
+    a: str
+    b: str
+    similarity: float
+    how: str
+    identical: bool
+    copy: bool
+    groups: tuple[str | None, str | None]
+    roles: tuple[Role | None, Role | None]
+    planned: bool
+    masks: str
+    difference: str
+
+    @property
+    def crosses_groups(self) -> bool:
+        """Whether no known group unites the two."""
+        return self.groups[0] is None or self.groups[0] != self.groups[1]
+
+    @property
+    def crosses_splits(self) -> bool:
+        """Whether the two play different roles, declared or planned."""
+        return None not in self.roles and self.roles[0] != self.roles[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {
+            **asdict(self),
+            "crosses_groups": self.crosses_groups,
+            "crosses_splits": self.crosses_splits,
+        }
+
+
+def plan_roles(fingerprint: Fingerprint) -> dict[str, Role]:
+    """Return the role of every case: declared ones, and the recipe's split for all others.
+
+    Where no split is possible, declared roles alone.
+    """
+    declared = {fact.id: fact.role for fact in fingerprint.cases if fact.role is not None}
+    usual = SplitSection()
+    shares: dict[Role, float] = {
+        "train": usual.train,
+        "select": usual.select,
+        "certify": usual.certify,
+        "test": usual.test,
+    }
+    try:
+        return make_split(fingerprint, shares=shares, seed=usual.seed)
+    except DataError:
+        return declared
+
+
+def know_twins(
+    pairs: Sequence[LookAlike],
+    facts: Sequence[CaseFacts],
+    looked: Mapping[str, Looked],
+    roles: Mapping[str, Role],
+    names: tuple[str, ...],
+) -> tuple[Twins, ...]:
+    """Join what is known of both cases of every pair; ``names`` are those of the classes.
+
+    The order of ``pairs`` is kept. Masks are compared where the two are copies of one thing and
+    both cases have a miniature.
+    """
+    fact_of = {fact.id: fact for fact in facts}
+    twins = []
+    for pair in pairs:
+        first, second = fact_of[pair.a], fact_of[pair.b]
+        masks, difference = _compare(pair, looked, names)
+        twins.append(
+            Twins(
+                a=pair.a,
+                b=pair.b,
+                similarity=pair.similarity,
+                how=pair.how,
+                identical=pair.how == IDENTICAL,
+                copy=pair.copy,
+                groups=(first.group, second.group),
+                roles=(roles.get(pair.a), roles.get(pair.b)),
+                planned=first.role is None or second.role is None,
+                masks=masks,
+                difference=difference,
+            )
+        )
+    return tuple(twins)
+
+
+def _compare(
+    pair: LookAlike, looked: Mapping[str, Looked], names: tuple[str, ...]
+) -> tuple[str, str]:
+    a, b = looked.get(pair.a), looked.get(pair.b)
+    if a is None or b is None or not pair.copy:
+        return "not compared", ""
+    if pair.how == IDENTICAL:
+        same = a.drawn == b.drawn
+        return ("same", "") if same else ("differ", "labelled differently")
+    if a.miniature is None or b.miniature is None or pair.placement is None:
+        return "not compared", ""
+    compared = compare_masks(a.miniature, b.miniature, pair.placement, names)
+    return ("differ", compared.words) if compared.differ else ("same", "")
+
+
+def leak_findings(twins: Sequence[Twins], facts: Sequence[CaseFacts]) -> list[Finding]:
+    """Return what the pairs and the declared groups and roles mean for training."""
+    findings = [*_shared_groups(facts), *_of_one_kind(twins)]
+    twins = [twin for twin in twins if twin.copy]
+    grouped = "group what shows the same thing (--write-manifest FILE proposes groups)"
+    leaks = [t for t in twins if t.crosses_splits and not t.planned]
+    if leaks:
+        findings.append(
+            Finding(
+                "leak-across-splits",
+                f"{counted(len(leaks), 'pair')} of look-alikes "
+                f"{'lies' if len(leaks) == 1 else 'lie'} on both sides of the declared split "
+                f"({_pair(leaks[0])}): what is measured there was learned before; give both one "
+                "role.",
+                _sights(leaks),
+            )
+        )
+    same = [t for t in twins if t.identical and t.crosses_groups and t not in leaks]
+    same = [t for t in same if t.planned]
+    if same:
+        findings.append(
+            Finding(
+                "identical-images",
+                f"{counted(len(same), 'pair')} of images "
+                f"{'is' if len(same) == 1 else 'are'} equal in every pixel and in no common group "
+                f"({_pair(same[0])}), so that a split may put one on either side; remove one, or "
+                f"{grouped}.",
+                _sights(same),
+            )
+        )
+    clear = {id(t) for t in (*leaks, *same)}
+    across = [t for t in twins if t.crosses_groups and t.planned and id(t) not in clear]
+    if across:
+        torn = sum(twin.crosses_splits for twin in across)
+        told = f", {torn:,} of them on both sides of the split that training would make" * bool(
+            torn
+        )
+        findings.append(
+            Finding(
+                "look-alikes-across-groups",
+                f"{counted(len(across), 'pair')} of images "
+                f"{'looks' if len(across) == 1 else 'look'} almost alike without a common "
+                f"group{told} ({_pair(across[0])}): if they show the same thing, tests flatter; "
+                f"{grouped}.",
+                _sights(sorted(across, key=lambda twin: not twin.crosses_splits)),
+            )
+        )
+    contradicting = [t for t in twins if t.identical and t.masks == "differ"]
+    if contradicting:
+        findings.append(
+            Finding(
+                "contradicting-masks",
+                f"{counted(len(contradicting), 'pair')} of images "
+                f"{'is' if len(contradicting) == 1 else 'are'} equal in every pixel and labelled "
+                f"differently ({_pair(contradicting[0])}): one of the masks is wrong; keep the "
+                "other.",
+                _sights(contradicting),
+            )
+        )
+    differing = [t for t in twins if not t.identical and t.masks == "differ"]
+    if differing:
+        compared = sum(t.masks != "not compared" for t in twins)
+        findings.append(
+            Finding(
+                "differing-masks",
+                f"{counted(len(differing), 'pair')} of look-alikes, of {compared:,} compared, "
+                f"{'has' if len(differing) == 1 else 'have'} masks that differ "
+                f"({_pair(differing[0])}: {differing[0].difference}): see which is right, and draw "
+                "the other again.",
+                _sights(differing),
+            )
+        )
+    return findings
+
+
+def _of_one_kind(twins: Sequence[Twins]) -> list[Finding]:
+    found = [twin for twin in twins if not twin.copy and twin.crosses_groups]
+    if not found:
+        return []
+    return [
+        Finding(
+            "look-alikes-of-one-kind",
+            f"{counted(len(found), 'pair')} of images {'looks' if len(found) == 1 else 'look'} "
+            f"alike as different things of one kind do ({_pair(found[0])}), and "
+            f"{'counts' if len(found) == 1 else 'count'} as different; if they show one thing, "
+            "group them.",
+            _sights(found),
+        )
+    ]
+
+
+def _shared_groups(facts: Sequence[CaseFacts]) -> list[Finding]:
+    roles: defaultdict[str, dict[Role, list[str]]] = defaultdict(dict)
+    for fact in facts:
+        if fact.group is not None and fact.role is not None:
+            roles[fact.group].setdefault(fact.role, []).append(fact.id)
+    torn = {group: found for group, found in roles.items() if len(found) > 1}
+    if not torn:
+        return []
+    group, found = next(iter(torn.items()))
+    return [
+        Finding(
+            "group-in-two-splits",
+            f"{counted(len(torn), 'group')} {'is' if len(torn) == 1 else 'are'} declared in more "
+            f"than one role (such as {group} in {' and '.join(found)}), which leaks from one into "
+            "the other; give all cases of a group one role.",
+            tuple(
+                Sight(names[0], f"group {group}: {role}")
+                for group, found in torn.items()
+                for role, names in found.items()
+            ),
+            tuple(f"{group}: {', '.join(found)}" for group, found in torn.items()),
+        )
+    ]
+
+
+def group_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
+    """Return notes of cases without a group, and of too few cases to rely on."""
+    findings = []
+    alone = [fact.id for fact in facts if fact.group is None]
+    if alone:
+        findings.append(
+            Finding(
+                "ungrouped-cases",
+                f"{len(alone):,} of {counted(len(facts), 'case')} "
+                f"{'has' if len(alone) == 1 else 'have'} no known group and "
+                f"{'counts' if len(alone) == 1 else 'count'} as independent ({some(alone)}); if "
+                "several show one patient or object, name it with --group-from or a manifest's "
+                "group column.",
+            )
+        )
+    positive = sum(fact.is_positive for fact in facts)
+    if facts and 0 < positive < 20:
+        findings.append(
+            Finding(
+                "few-cases",
+                f"{counted(positive, 'positive case')} of {len(facts):,}: numbers that rest on "
+                "fewer than 20 say little, however they come out; add cases.",
+            )
+        )
+    return findings
+
+
+def _pair(twin: Twins) -> str:
+    return f"{twin.a} and {twin.b}"
+
+
+def _sights(twins: Sequence[Twins]) -> tuple[Sight, ...]:
+    return tuple(Sight(twin.a, _note(twin), other=twin.b) for twin in twins)
+
+
+def _note(twin: Twins) -> str:
+    alike = "identical" if twin.identical else f"similarity {twin.similarity:.3f}, {twin.how}"
+    return f"{alike}; {twin.difference}" if twin.difference else alike

@@ -1,0 +1,82 @@
+"""What a model that has not seen a case says of each component of its label, and the reverse.
+
+What is said of a component is in :mod:`~rareseg.quality.suspects.region_view`, what is said of the
+classes within it in :mod:`~rareseg.quality.suspects.class_names`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.components import label_components
+from rareseg.data.records import IGNORE, Classes
+from rareseg.decision.operating_point import OperatingPoint, apply_point, default_point
+from rareseg.errors import ScoreError
+from rareseg.evaluation.tables.region_rows import Spacing
+from rareseg.evaluation.tables.score_table import region_references, region_scores
+from rareseg.quality.suspects.class_names import see_names
+from rareseg.quality.suspects.other_evidence import Witnesses
+from rareseg.quality.suspects.place import Aside, Sighting, blank_sighting
+from rareseg.quality.suspects.region_view import RegionView
+
+
+def see_case(
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+    classes: Classes,
+    points: Mapping[str, OperatingPoint],
+    *,
+    case_id: str,
+    scorer: str,
+    group: str | None = None,
+    spacing: Spacing = (1.0, 1.0, 1.0),
+    annotations: Sequence[NDArray[np.uint8]] = (),
+    aside: Sequence[Aside] = (),
+) -> tuple[Sighting, ...]:
+    """Return a sighting of every drawn and every predicted component of every region.
+
+    ``probabilities`` is (class, Z, Y, X) float32, ``labels`` and each of the ``annotations``
+    (Z, Y, X) uint8 class indices with IGNORE. A region is cut at its point's threshold, less
+    components below the point's size; without a gate, which judges the whole image; at 0.5 where
+    it has no point. Ignored voxels belong to no component, and a predicted one of which most is
+    ignored is left out. An empty case gives none. Raises ScoreError where shapes differ.
+    """
+    if probabilities.shape[1:] != labels.shape or any(a.shape != labels.shape for a in annotations):
+        shapes = sorted({probabilities.shape[1:], labels.shape, *(a.shape for a in annotations)})
+        raise ScoreError(
+            f"Case '{case_id}' has probabilities, labels and annotations of shapes "
+            f"{', '.join(map(str, shapes))}; all must be on the case's original grid."
+        )
+    scores = region_scores(probabilities, classes)
+    references = region_references(labels, classes)
+    points = {
+        region: replace(points.get(region, default_point(region)), gate=0.0)
+        for region in classes.regions
+    }
+    masks = {
+        region: apply_point(scores[region], points[region], spacing=spacing)
+        for region in classes.regions
+    }
+    shown = np.logical_or.reduce(list(masks.values()))
+    witnesses = Witnesses(tuple(annotations), tuple(aside))
+    blank = blank_sighting(case_id, group, scorer)
+    found = list(see_names(probabilities, labels, shown, classes, blank, witnesses))
+    for region, members in classes.regions.items():
+        view = RegionView(
+            probabilities=probabilities,
+            labels=labels,
+            classes=classes,
+            members=members,
+            scores=scores[region],
+            cut=points[region].threshold,
+            drawn=label_components(references[region] == 1),
+            predicted=label_components(masks[region]),
+            foreground=shown & (labels != 0) & (labels != IGNORE),
+            spacing=spacing,
+        )
+        found += view.look(replace(blank, region=region, cut=view.cut), witnesses)
+    return tuple(found)

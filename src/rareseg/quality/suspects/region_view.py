@@ -1,0 +1,166 @@
+"""One region of one case, looked at component by component, drawn and predicted.
+
+Everything is measured on the component and its near surroundings, never on the image, so that
+neither its size nor that of the lesion changes what is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from rareseg.data.components import component_sizes
+from rareseg.data.records import IGNORE, Classes
+from rareseg.evaluation.tables.region_rows import Spacing
+from rareseg.quality.suspects.other_evidence import Witnesses
+from rareseg.quality.suspects.outlines import Moved, band_reach, measure_moved
+from rareseg.quality.suspects.place import MOST, SEEN, Bools, Place, Side, Sighting, locate
+
+SURER = 0.75
+"""The quantile of a component's scores that stands for it: the median of its surer half, which an
+edge that every network blurs does not lower, however large its share of a small lesion is."""
+
+AROUND = 6.0
+"""How far the ground around a lesion is looked at, in voxels of the finest axis."""
+
+Components = tuple[NDArray[np.uint32], int]
+"""Components numbered from 1 on, and how many there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class RegionView:
+    """One region of one case: its classes, scores, cut and components.
+
+    ``foreground`` is where label and prediction both hold some region.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    classes: Classes
+    members: tuple[int, ...]
+    scores: NDArray[np.float32]
+    cut: float
+    drawn: Components
+    predicted: Components
+    foreground: Bools
+    spacing: Spacing
+
+    @property
+    def others(self) -> list[int]:
+        """The classes of foreground that the region does not hold."""
+        return [k for k in range(1, self.classes.count) if k not in self.members]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the case is one slice."""
+        return len(self.labels) == 1
+
+    @property
+    def finest(self) -> float:
+        """The spacing of the finest axis that counts."""
+        return min(self.spacing[1:] if self.is_flat else self.spacing)
+
+    def look(self, about: Sighting, witnesses: Witnesses) -> Iterator[Sighting]:
+        """Yield a sighting of every component, the drawn ones first."""
+        names = {self.classes.names[index] for index in self.members}
+        for sighting, box, on in chain(self._look_at_drawn(about), self._look_at_predicted(about)):
+            drawn = sighting.side == "drawn"
+            yield replace(
+                sighting,
+                drawn_by=witnesses.count(box, on, self.members),
+                aside=witnesses.set_aside(
+                    box, on, true=names if drawn else None, predicted=None if drawn else names
+                ),
+            )
+
+    def _look_at_drawn(self, about: Sighting) -> Iterator[tuple[Sighting, Place, Bools]]:
+        drawn, count = self.drawn
+        sizes = component_sizes(drawn, count)
+        for index, box in enumerate(ndimage.find_objects(drawn, count), start=1):
+            on = drawn[box] == index
+            sighting = self._common(about, box, on, np.asarray(self.predicted[0][box] > 0))
+            sighting = replace(sighting, ground=self._ground(box))
+            if sighting.met >= SEEN:
+                reach_mm = band_reach(int(sizes[index - 1]), self.spacing, flat=self.is_flat)
+                moved = self._moved(index, box, reach_mm)
+                sighting = replace(
+                    sighting,
+                    moved=moved.share,
+                    among=moved.among,
+                    reach=reach_mm / self.finest,
+                )
+            yield sighting, box, on
+
+    def _look_at_predicted(self, about: Sighting) -> Iterator[tuple[Sighting, Place, Bools]]:
+        predicted, count = self.predicted
+        counted = self.labels != IGNORE
+        for index, box in enumerate(ndimage.find_objects(predicted, count), start=1):
+            whole = predicted[box] == index
+            on = whole & counted[box]
+            if on.sum() >= MOST * whole.sum():
+                met = np.asarray(self.drawn[0][box] > 0)
+                yield self._common(replace(about, side="predicted"), box, on, met), box, on
+
+    def _common(self, about: Sighting, box: Place, on: Bools, met: Bools) -> Sighting:
+        """Return what is said alike of drawn and of predicted components."""
+        return replace(
+            locate(about, box, on, self.labels.shape),
+            met=float(met[on].mean()),
+            # Of float32 scores one is taken as it stands, so that the cut is met exactly.
+            score=float(np.quantile(self.scores[box][on], SURER, method="higher")),
+            other=self._other_class(box, on, about.side),
+        )
+
+    def _other_class(self, box: Place, on: Bools, side: Side) -> str | None:
+        """Return the class that the other side has over most of a component, if it is another."""
+        if not self.others:
+            return None
+        if side == "predicted":
+            share = np.bincount(self.labels[box][on], minlength=IGNORE + 1)[self.others] / on.sum()
+            return self._name(share) if share.sum() >= MOST else None
+        here = self.probabilities[(slice(None), *box)][:, on]
+        rest = here[self.others].sum(axis=0)
+        wins = (rest > self.scores[box][on]) & (rest > here[0])
+        return self._name(here[self.others].mean(axis=1)) if wins.mean() >= MOST else None
+
+    def _name(self, shares: NDArray[np.floating[Any]]) -> str:
+        return self.classes.names[self.others[int(shares.argmax())]]
+
+    def _moved(self, index: int, box: Place, reach_mm: float) -> Moved:
+        """Return how the outline of a drawn component lies to what was predicted over it."""
+        wide = self._grown(box, reach_mm)
+        here = self.drawn[0][wide]
+        lesion = here == index
+        theirs = self.predicted[0][wide]
+        touching = np.unique(theirs[lesion & (theirs > 0)])
+        return measure_moved(
+            lesion,
+            self.scores[wide],
+            np.isin(theirs, touching),
+            np.asarray((self.labels[wide] != IGNORE) & ((here == 0) | lesion)),
+            self.foreground[wide],
+            cut=self.cut,
+            reach_mm=reach_mm,
+            spacing=self.spacing,
+        )
+
+    def _ground(self, box: Place) -> float | None:
+        """Return the median score of what is neither drawn nor predicted around a box."""
+        wide = self._grown(box, AROUND * self.finest)
+        empty = (self.labels[wide] == 0) & (self.predicted[0][wide] == 0)
+        return float(np.median(self.scores[wide][empty])) if empty.any() else None
+
+    def _grown(self, box: Place, reach_mm: float) -> Place:
+        return tuple(
+            slice(
+                max(0, side.start - int(np.ceil(reach_mm / step))),
+                side.stop + int(np.ceil(reach_mm / step)),
+            )
+            for side, step in zip(box, self.spacing, strict=True)
+        )

@@ -1,0 +1,114 @@
+"""The cases that are being looked at: image, label and prediction, read when they are asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rareseg.data.formats import read_image
+from rareseg.data.records import Case, Image
+from rareseg.review.affected_voxels import Stakes
+from rareseg.review.case_predictions import Predictions
+from rareseg.run.scores.case_scoring import read_labels
+
+MOST_BYTES = 512 * 2**20
+"""What is kept in memory of cases that were looked at; the last one is, whatever its size."""
+
+
+@dataclass(frozen=True, eq=False)
+class LookedAt:
+    """One case in memory: ``image``, and class indices (z, y, x) ``labels`` and ``predicted``.
+
+    ``ranges`` (channel, 2) float64 are the smallest and the largest finite value of each channel,
+    ``windows`` what a viewer begins with. ``stakes`` says what a verdict on an item is about.
+    """
+
+    case: Case
+    image: Image
+    labels: NDArray[np.uint8]
+    predicted: NDArray[np.uint8]
+    ranges: NDArray[np.float64]
+    windows: NDArray[np.float64]
+    stakes: Stakes
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it holds."""
+        # Beside label and prediction lie the components of both, of four bytes a voxel.
+        return int(self.image.array.nbytes + 10 * self.labels.nbytes)
+
+
+class Cases:
+    """Cases by id, read and predicted on demand; the last few stay in memory."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        predictions: Predictions,
+        channel_names: Sequence[str] = (),
+    ) -> None:
+        self._cases = {case.id: case for case in cases}
+        self.channel_names = tuple(channel_names)
+        self.predictions = predictions
+        self._held: OrderedDict[str, LookedAt] = OrderedDict()
+        self._reading: dict[str, Lock] = {}
+        self._lock = Lock()
+
+    def look(self, case_id: str) -> LookedAt:
+        """Return a case; raises what reading and predicting it raise.
+
+        Who asks for a case that is held does not wait while another one is read.
+        """
+        with self._lock:
+            reading = self._reading.setdefault(case_id, Lock())
+        with reading:
+            looked = self._held.get(case_id)
+            if looked is None:
+                looked = read_case(self._cases[case_id], self.predictions)
+            with self._lock:
+                self._held[case_id] = looked
+                self._held.move_to_end(case_id)
+                while len(self._held) > 1 and self.nbytes > MOST_BYTES:
+                    self._held.popitem(last=False)
+            return looked
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that are held."""
+        return sum(case.nbytes for case in self._held.values())
+
+
+def read_case(case: Case, predictions: Predictions) -> LookedAt:
+    """Read and predict one case."""
+    image = read_image(case.images)
+    labels = read_labels(case, predictions.classes, image)
+    predicted = predictions.of(case.id, image)
+    ranges, windows = zip(*map(_range_and_window, image.array), strict=True)
+    stakes = Stakes(labels, predicted, predictions.classes)
+    return LookedAt(case, image, labels, predicted, np.array(ranges), np.array(windows), stakes)
+
+
+def _range_and_window(
+    channel: NDArray[Any],
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return (smallest, largest) and the percentiles 0.5 and 99.5 of the finite values."""
+    if channel.dtype == np.uint8:
+        low, high = (float(v) for v in np.percentile(channel[..., ::4], (0.5, 99.5)))
+        # An 8-bit picture with contrast is shown as it is, as reports show it.
+        return (0.0, 255.0), (0.0, 255.0) if high - low >= 64 else (low, max(high, low + 1.0))
+    values = np.asarray(channel, np.float64 if channel.dtype.itemsize > 2 else np.float32).ravel()
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return (0.0, 1.0), (0.0, 1.0)
+    low, high = float(values.min()), float(values.max())
+    high = max(high, low + 1e-6)
+    first, last = (
+        float(v) for v in np.percentile(values[:: max(1, values.size // 10**6)], (0.5, 99.5))
+    )
+    return (low, high), (first, last) if last > first else (low, high)

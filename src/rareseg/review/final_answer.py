@@ -1,0 +1,50 @@
+"""From what several reviewers said of an item to the one thing that is done, or to nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from rareseg.quality.suspects import Suspect
+from rareseg.review.answers import Answer, Standing, Verdict
+from rareseg.review.page_api import is_stale
+
+RULE = (
+    "Done is what more than half of the reviewers of an item said, those who were unsure not "
+    "counted; without such a majority nothing is changed. Verdicts on a prediction count for the "
+    "prediction that was looked at alone."
+)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """An item and what is done about it: ``verdict``, or None for the ``reason`` given."""
+
+    item: Suspect
+    verdict: Verdict | None
+    answers: tuple[Answer, ...]
+    reason: str = ""
+
+
+def settle(standing: Standing, seen: str) -> tuple[Settled, ...]:
+    """Return what is done about every item that anyone decided on, ordered by case and item.
+
+    ``seen`` names the prediction in force (:class:`rareseg.review.case_predictions.Predictions`).
+    """
+    settled = [_settle_item(tuple(said.values()), seen) for said in standing.values() if said]
+    return tuple(sorted(settled, key=lambda one: (one.item.case_id, one.item.id)))
+
+
+def _settle_item(answers: tuple[Answer, ...], seen: str) -> Settled:
+    item = max(answers, key=lambda answer: answer.number).item
+    ordered = tuple(sorted(answers, key=lambda answer: answer.number))
+    valid = [answer for answer in ordered if not is_stale(answer, seen)]
+    votes = Counter(one.verdict for one in valid if one.verdict != "unsure")
+    if not valid:
+        return Settled(item, None, ordered, "decided on another prediction than the present one")
+    if not votes:
+        return Settled(item, None, ordered, "nobody was sure")
+    verdict, most = votes.most_common(1)[0]
+    if 2 * most <= votes.total():
+        return Settled(item, None, ordered, "no majority")
+    return Settled(item, verdict, ordered)

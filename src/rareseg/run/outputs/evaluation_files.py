@@ -1,0 +1,103 @@
+"""Write what an evaluation found: tables, scorecards, and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rareseg.data.atomic_files import atomic_write
+from rareseg.decision.guarantees.guarantee import Certificate
+from rareseg.decision.operating_point import Infeasible, OperatingPoint
+from rareseg.evaluation.comparisons.paired_test import comparison_to_json
+from rareseg.evaluation.measures.mask_measures import write_details_csv
+from rareseg.evaluation.measures.scorecard import scorecard_to_json, write_cases_csv
+from rareseg.report.pages.report_page import write_report
+from rareseg.report.report_content import ReportContent, Sentence
+from rareseg.report.wording.terminal_summary import short_scorecard
+from rareseg.report.wording.verdict import judge
+
+Promises = Mapping[str, tuple[str, ...]]
+"""What is promised of the points in use, line by line, by region."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found and where it lies."""
+
+    content: ReportContent
+    cases_csv: Path
+    scorecard_json: Path
+    report: Path
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """The scorecard in words, a handful of lines."""
+        return tuple(short_scorecard(self.content))
+
+
+def write_evaluation(
+    out: Path, content: ReportContent, promises: Promises, remarks: Sequence[Sentence] = ()
+) -> Evaluation:
+    """Judge, and write the tables, the scorecards and the page.
+
+    ``promises`` are lines about the points by region, ``remarks`` sentences under the verdict.
+    """
+    said = (*judge(content), *promise_sentences(promises), *remarks)
+    content = replace(
+        content, verdicts=said, promises={name: " ".join(own) for name, own in promises.items()}
+    )
+    evaluation = Evaluation(content, out / "cases.csv", out / "scorecard.json", out / "report.html")
+    without = {
+        r: found.reason for r, found in content.points.items() if isinstance(found, Infeasible)
+    }
+    write_cases_csv(evaluation.cases_csv, content.results, without)
+    write_details_csv(out / "details.csv", content.details)
+    _write_json(evaluation.scorecard_json, content)
+    write_report(evaluation.report, content)
+    return evaluation
+
+
+def write_scorecards(path: Path, content: ReportContent, *, names: bool) -> None:
+    """Judge, and write the scorecards alone; without ``names`` the verdicts name no case."""
+    _write_json(path, replace(content, verdicts=judge(content, names=names)))
+
+
+def promise_sentences(promises: Promises) -> tuple[Sentence, ...]:
+    """Return lines about promises as the report's sentences."""
+    return tuple(
+        Sentence(
+            "good" if line.startswith(Certificate.word) else "warning",
+            line[:1].upper() + line[1:],
+            "A certificate rests on cases that nothing else has seen and holds for the arithmetic "
+            "that scored them; an estimate rests on cases that had a say in the choice.",
+        )
+        for lines in promises.values()
+        for line in lines
+    )
+
+
+def _write_json(path: Path, content: ReportContent) -> None:
+    """Write every scorecard, the operating points and the sentences."""
+    record = {
+        "headline": content.main_label,
+        "scorecards": {label: scorecard_to_json(card) for label, card in content.scorecards},
+        "points": {
+            region: point.to_dict()
+            if isinstance(point, OperatingPoint)
+            else {"infeasible": point.reason}
+            for region, point in content.points.items()
+        },
+        "against": {
+            "name": content.against,
+            "regions": {
+                region: [comparison_to_json(line) for line in lines]
+                for region, lines in content.comparisons.items()
+            },
+        },
+        "verdicts": [vars(sentence) for sentence in content.verdicts],
+    }
+    with atomic_write(path) as temporary:
+        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")

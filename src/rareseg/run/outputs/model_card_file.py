@@ -1,0 +1,65 @@
+"""Write the model card of a run's bundle from what the run recorded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.checks.fingerprint import Fingerprint
+from rareseg.errors import ScoreError
+from rareseg.evaluation.measures.scorecard_reading import scorecard_from_json
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.model import Model
+from rareseg.report.model_card import CardContent, CardFigures, model_card
+from rareseg.report.report_content import Sentence
+from rareseg.run.setup.run_folder import RunFolder, read_split
+
+CARD = "MODEL_CARD.md"
+"""The file in a bundle's folder, as the field names it."""
+
+
+def write_model_card(folder: RunFolder, model: Model | None = None) -> Path:
+    """Write ``MODEL_CARD.md`` into the bundle of a finished run, in place of what stands there.
+
+    ``model`` is the run's own, where it is loaded already.
+
+    It is made from the run's records alone: bundle, fingerprint, split, and the newest
+    scorecards of the test cases. Equal records give an equal card. Raises :class:`BundleError`,
+    :class:`DataError` or :class:`RunError` where one of the first three cannot be read.
+    """
+    content = CardContent(
+        model=model or load_model(folder.bundle),
+        decisions=load_decisions(folder.bundle),
+        fingerprint=Fingerprint.from_json(folder.fingerprint),
+        roles=read_split(folder.split),
+        in_folds=folder.folds.is_file(),
+        figures=_figures(folder),
+    )
+    card = folder.bundle / CARD
+    with atomic_write(card) as temporary:
+        temporary.write_text(model_card(content), encoding="utf-8")
+    return card
+
+
+def _figures(folder: RunFolder) -> CardFigures | None:
+    """Return the newest figures of the test cases; None where there are none of this version.
+
+    Runs of earlier versions have those that training ended with, whose verdicts may name cases.
+    """
+    newest, first = folder.test_scorecard, folder.root / "scorecard.json"
+    path = newest if newest.is_file() else first
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        scorecards = tuple(
+            (label, scorecard_from_json(card)) for label, card in record["scorecards"].items()
+        )
+    except ScoreError:
+        return None
+    said = record["verdicts"] if path == newest else ()
+    return CardFigures(
+        scorecards, record["headline"], tuple(Sentence(**sentence) for sentence in said)
+    )

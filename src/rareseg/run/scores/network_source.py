@@ -1,0 +1,402 @@
+"""The scores of a run's model, which it gives to cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.checks.problems import other_than
+from rareseg.data.dataset import open_images
+from rareseg.data.formats import read_image
+from rareseg.data.records import Case, Classes, Dataset, Role
+from rareseg.decision.decisions import Decisions
+from rareseg.errors import DataError, ProblemsError, ReadError
+from rareseg.evaluation.statistics.undefined import is_defined
+from rareseg.evaluation.tables.component_table import GRID
+from rareseg.evaluation.tables.image_score import image_score
+from rareseg.evaluation.tables.score_table import region_scores
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.model import Model
+from rareseg.prediction.scorer import ImageScorer
+from rareseg.progress import Track
+from rareseg.recipe import DecisionSection
+from rareseg.report.report_content import ReportContent, Sentence
+from rareseg.run.outputs.evaluation_files import write_scorecards
+from rareseg.run.outputs.model_card_file import write_model_card
+from rareseg.run.outputs.training_content import with_training
+from rareseg.run.scores.case_scoring import (
+    Points,
+    Scored,
+    ScoredCase,
+    grid_of,
+    score_all,
+    score_each,
+)
+from rareseg.run.scores.score_source import (
+    CertifyCases,
+    JudgedCases,
+    Tables,
+    Unlabelled,
+    keep_tables,
+    read_tables,
+)
+from rareseg.run.setup.run_folder import (
+    DataOptions,
+    RunFolder,
+    note_evaluated,
+    open_run,
+    read_about,
+    read_evaluated,
+    read_split,
+)
+from rareseg.run.setup.shared_cases import shared_cases
+from rareseg.training.losses import losses
+
+TRAIN_SAMPLE = 24
+"""How many training cases are scored beside the test cases, to see overfitting."""
+
+_EVALUATED = "an evaluation has shown before how the model does on these cases"
+_OUT_OF_FOLD = (
+    "each was scored by one fold's network, not by the mean of all that is used, and chose the "
+    "point (keep some for split.certify, or name unseen ones with --certify-on)"
+)
+_SELECTED = (
+    "the select cases chose checkpoint and point (keep some for split.certify, or name unseen ones "
+    "with --certify-on)"
+)
+
+
+@dataclass(frozen=True)
+class NamedData:
+    """Data that the user names in place of the run's own, and how they were opened."""
+
+    options: DataOptions
+    dataset: Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkSource:
+    """The model of a finished run, as a :class:`~rareseg.run.scores.score_source.ScoreSource`.
+
+    ``named`` are the cases that the user names, None where the run's own are meant.
+    """
+
+    folder: RunFolder
+    model: Model
+    device: torch.device
+    named: NamedData | None = None
+
+    @classmethod
+    def open(
+        cls,
+        run: Path | str,
+        data: DataOptions | Path | str | None = None,
+        *,
+        device: str | torch.device = "cpu",
+    ) -> NetworkSource:
+        """Return the model of the run at ``run``, and the cases that it is to certify or judge.
+
+        Groups and missing masks of ``data`` are read as in the run where it does not say otherwise.
+        Raises :class:`RunError` for a folder that is no finished run, :class:`BundleError` where
+        its model is damaged, and as :func:`~rareseg.data.dataset.open_dataset` does.
+        """
+        folder = open_run(Path(run))
+        model, device = load_model(folder.bundle), torch.device(device)
+        if data is None:
+            return cls(folder, model, device)
+        options = data if isinstance(data, DataOptions) else DataOptions(str(data))
+        options = options.like(read_about(folder))
+        named = NamedData(options, options.open())
+        return cls(folder, model.ignoring(named.dataset.ignore_value), device, named)
+
+    @property
+    def classes(self) -> Classes:
+        """The classes and regions."""
+        return self.model.classes
+
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """Weights, precision, windows, mirrors, and the device that computes."""
+        return self.model.arithmetic(self.device.type)
+
+    @property
+    def decision(self) -> DecisionSection:
+        """The recipe's own."""
+        return self.model.recipe.decision
+
+    @property
+    def remarks(self) -> tuple[Sentence, ...]:
+        """Nothing: the run knows how its model came about."""
+        return ()
+
+    @cached_property
+    def scorer(self) -> ImageScorer:
+        """The networks, built once where anything must be scored."""
+        return ImageScorer(self.model, device=self.device)
+
+    @property
+    def chosen_on(self) -> Role:
+        """The role of the cases that points are chosen on."""
+        return "out-of-fold" if self.folder.folds.is_file() else "select"
+
+    @property
+    def root(self) -> Path:
+        """The run's folder."""
+        return self.folder.root
+
+    def decisions(self) -> Decisions:
+        """Return what lies beside the model."""
+        return load_decisions(self.folder.bundle)
+
+    def keep(self, decisions: Decisions) -> None:
+        """Store decisions beside the model, and write its card anew."""
+        decisions.save(self.folder.bundle)
+        write_model_card(self.folder, self.model)
+
+    def regions(self, track: Track) -> tuple[str, ...]:
+        """Return all regions: a model scores each."""
+        return tuple(self.model.classes.regions)
+
+    def kept_tables(self, role: Role) -> Tables | None:
+        """Return the tables of a role's cases, None where they were not found yet."""
+        return read_tables(self.folder, self.chosen_on if role == "select" else role)
+
+    def tables(self, track: Track) -> Tables:
+        """Return the tables of the select cases, or the out-of-fold ones that training wrote."""
+        known, role = self.kept_tables("select"), self.chosen_on
+        if known is not None:
+            return known
+        if role == "out-of-fold":
+            raise DataError(
+                f"{self.folder.scores(role)} is missing, and only training can write it; copy the "
+                "run again."
+            )
+        cases = self.cases("select")
+        scored = self.score(cases, role=role, track=track, doing="scoring select cases")
+        return keep_tables(self.folder, role, scored)
+
+    def cases(self, role: Role) -> tuple[Case, ...]:
+        """Return the run's own cases that play ``role``."""
+        return cases_of(self.folder, role)
+
+    def score(
+        self,
+        cases: Sequence[Case],
+        *,
+        role: Role | None,
+        points: Sequence[Points] = (),
+        track: Track,
+        doing: str,
+    ) -> Scored:
+        """Score cases with the model."""
+        return score_all(
+            self.scorer,
+            cases,
+            role=role,
+            points=points,
+            closely=True,
+            grid=grid_of(points[0]) if points else GRID,
+            track=track,
+            doing=doing,
+        )
+
+    def each(
+        self, cases: Sequence[Case], *, track: Track, doing: str
+    ) -> Iterator[tuple[ScoredCase, Classes]]:
+        """Yield cases with the scores of all classes."""
+        for scored in score_each(self.scorer, cases, track=track, doing=doing):
+            yield scored, self.scorer.model.classes
+
+    def certify_cases(self, track: Track) -> CertifyCases:
+        """Return the cases that the user names; else the run's own of role certify, or select.
+
+        Raises :class:`DataError` where the model has seen any of the cases that are named.
+        """
+        if self.named is not None:
+            self._refuse_seen(self.named, track)
+            dataset = self.named.dataset
+            digest = content_hash(dataset)
+            why = _EVALUATED if digest in read_evaluated(self.folder) else ""
+            grouping = f"{dataset.root}: {self.named.options.grouping(dataset)}"
+            return CertifyCases(dataset.cases, "certify", digest, not why, why, grouping)
+        digest = self.model.training.data
+        if own := self.cases("certify"):
+            return CertifyCases(own, "certify", digest, True)
+        if self.chosen_on == "out-of-fold":
+            learned = self.cases("train")
+            return CertifyCases(learned, "out-of-fold", digest, False, _OUT_OF_FOLD)
+        return CertifyCases(self.cases("select"), "select", digest, False, _SELECTED)
+
+    def certify_tables(self, witnesses: CertifyCases, track: Track) -> Tables:
+        """Return the tables of those cases: new ones are scored by the model as it stands."""
+        if witnesses.role != "certify":
+            return self.tables(track)
+        scored = self.score(
+            witnesses.cases, role="certify", track=track, doing="scoring certify cases"
+        )
+        return keep_tables(self.folder, "certify", scored)
+
+    def judged_cases(self, track: Track) -> JudgedCases:
+        """Return all cases that the user names, but of the run's own data its test cases.
+
+        Raises :class:`DataError` where the run has no test case, :class:`ProblemsError` for data
+        with problems.
+        """
+        if self.named is None or self._is_own(self.named):
+            return self._own_test_cases()
+        dataset = self.named.dataset
+        fingerprint = inspect_dataset(dataset, track=track)
+        # Other data need not hold a positive, nor each class: alarms can be measured on them.
+        problems = other_than(fingerprint.problems, {"no positive case", "absent class"})
+        if problems:
+            raise ProblemsError(problems)
+        title = f"{dataset.root.name} by the model of {self.folder.root.name}"
+        return JudgedCases(title, dataset.cases, None, fingerprint, {})
+
+    def unlabelled(self, images: Path, track: Track) -> Unlabelled:
+        """Return the image scores of a file, a folder or a data set of images.
+
+        Raises :class:`DataError`, naming the image, where the model cannot take it.
+        """
+        cases = open_images(images, channels=self.model.training.files_per_case)
+        found: dict[str, list[float]] = {region: [] for region in self.classes.regions}
+        for case in track(cases, "scoring unlabelled images", len(cases)):
+            try:
+                said = self.scorer.score(read_image(case.images))
+            except ReadError:
+                raise
+            except DataError as error:
+                raise DataError(f"case '{case.id}': {error}") from error
+            for region, score in region_scores(said.probabilities, self.classes).items():
+                top = float(score.max(initial=0.0))
+                found[region].append(image_score(top, said.presence_of(region)))
+        scores = {region: tuple(own) for region, own in found.items()}
+        return Unlabelled(scores, tuple(case.group for case in cases))
+
+    def sampled_prior(self, region: str) -> tuple[float | None, str]:
+        """Return the region's share of the voxels that the sampler delivered.
+
+        None under a loss that is no proper scoring rule, and where it is not known.
+        """
+        loss, delivered = self.model.recipe.loss, self.model.training.delivered
+        averaged = ""
+        if self.model.members > 1:
+            averaged = (
+                "; fitted on scores of single networks, while the model averages "
+                f"{self.model.members}, which are somewhat less sure"
+            )
+        spec = losses().get(loss.name)
+        if spec is None or not spec.proper:
+            why = f"; the sampler's prior cannot be undone under the loss {loss.name}"
+            return None, why + averaged
+        if delivered is None:
+            return None, f"; what the sampler delivered is not known{averaged}"
+        # Class weights act as if the classes had been shown so much more often.
+        weights = getattr(loss, "class_weights", None) or (1.0,) * len(delivered.prior)
+        weighted = [share * own for share, own in zip(delivered.prior, weights, strict=True)]
+        inside, total = sum(weighted[k] for k in self.classes.regions[region]), sum(weighted)
+        if not 0.0 < inside < total:
+            return None, f"; training was shown the region everywhere or nowhere{averaged}"
+        return inside / total, averaged
+
+    def describe(self, content: ReportContent, judged: JudgedCases) -> ReportContent:
+        """Return the content with the recipe and the record of the training."""
+        return with_training(content, self.folder, self.model)
+
+    def keep_evaluation(
+        self, content: ReportContent, judged: JudgedCases, scored: Scored, track: Track
+    ) -> ReportContent:
+        """Store what the test cases showed; of other data note that they were seen.
+
+        The dice on a sample of training cases is added, which shows overfitting.
+        """
+        if not judged.own:
+            note_evaluated(self.folder, judged.fingerprint.content_hash)
+            return content
+        keep_tables(self.folder, "test", scored)
+        content = replace(content, train_dice=self._train_dice(judged.fingerprint, track))
+        write_scorecards(self.folder.test_scorecard, content, names=False)
+        write_model_card(self.folder, self.model)
+        return content
+
+    def _own_test_cases(self) -> JudgedCases:
+        cases = self.cases("test")
+        if not cases:
+            raise DataError(
+                f"{self.folder.root} has no test cases (split.test is 0); name other data: "
+                "`rareseg evaluate RUN DATA --out DIR`."
+            )
+        fingerprint = Fingerprint.from_json(self.folder.fingerprint)
+        roles, name = read_split(self.folder.split), self.folder.root.name
+        return JudgedCases(name, cases, "test", fingerprint, roles, own=True)
+
+    def _is_own(self, named: NamedData) -> bool:
+        """Tell whether data are those that the model was made from; a copy of them is."""
+        same_path = str(Path(named.options.path).resolve()) == read_about(self.folder)["path"]
+        return same_path or content_hash(named.dataset) == self.model.training.data
+
+    def _refuse_seen(self, named: NamedData, track: Track) -> None:
+        """Raise where the model was made from any of the cases, or where they cannot be read."""
+        path = named.options.path
+        if self._is_own(named):
+            raise DataError(
+                f"{path} is what the model was trained on; name cases that it has not "
+                "seen, or train with --set split.certify=0.2 and leave --certify-on out."
+            )
+        fingerprint = inspect_dataset(named.dataset, track=track)
+        # Images known to be empty serve for the false-alarm promise.
+        problems = other_than(fingerprint.problems, {"no positive case"})
+        if problems:
+            raise ProblemsError(problems)
+        roles = read_split(self.folder.split)
+        known = Fingerprint.from_json(self.folder.fingerprint)
+        for mine, theirs in shared_cases(known, fingerprint):
+            role = roles.get(mine.id)
+            if role in ("train", "select"):
+                together = mine.group is not None and mine.group == theirs.group
+                what = f"of the same group ('{mine.group}') as" if together else "the same image as"
+                raise DataError(
+                    f"Case '{theirs.id}' of {path} is {what} the run's "
+                    f"{role} case '{mine.id}'; cases that certify must be new to the model, so "
+                    "leave it out."
+                )
+
+    def _train_dice(self, fingerprint: Fingerprint, track: Track) -> dict[str, float]:
+        """Return the mean dice at the points in use on a sample of positive training cases."""
+        positive = {fact.id for fact in fingerprint.cases if fact.is_positive}
+        pool = [case for case in self.cases("train") if case.id in positive]
+        sample = pool[:: max(1, len(pool) // TRAIN_SAMPLE)][:TRAIN_SAMPLE]
+        points = self.decisions().points_in_use
+        scored = score_all(
+            self.scorer,
+            sample,
+            role="train",
+            points=(points,),
+            track=track,
+            doing="scoring a sample of training cases",
+        )
+        means = {}
+        for region in points:
+            values = [
+                value
+                for result in scored.results[0]
+                if result.region == region
+                and result.stratum == "positive"
+                and is_defined(value := result.metric("dice"))
+            ]
+            if values:
+                means[region] = sum(values) / len(values)
+        return means
+
+
+def cases_of(folder: RunFolder, role: Role) -> tuple[Case, ...]:
+    """Return the cases of a run's own data that play ``role``."""
+    roles = read_split(folder.split)
+    dataset = DataOptions(**read_about(folder)).open()
+    return tuple(case for case in dataset.cases if roles.get(case.id) == role)

@@ -1,0 +1,375 @@
+"""From a call to a run that is ready to learn: data inspected, recipe planned, split, store built.
+
+Every stage leaves its result in the run's folder and takes it from there the next time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.records import Case, Dataset, Role
+from rareseg.data.splits import make_folds, make_split
+from rareseg.data.store.build import build_store
+from rareseg.data.store.store import Store
+from rareseg.errors import ProblemsError, RecipeError, RunError, UsageError
+from rareseg.prediction.networks import require_fitting_windows
+from rareseg.progress import Track, silent
+from rareseg.recipe import (
+    Overrides,
+    Recipe,
+    differences,
+    make_recipe,
+    merge,
+    parse_settings,
+    read_overrides,
+    read_recipe,
+    to_yaml,
+)
+from rareseg.recipe.component_size import unit_of
+from rareseg.run.setup.initial_weights import require_unseen
+from rareseg.run.setup.run_folder import (
+    DataOptions,
+    RunFolder,
+    begin_run,
+    read_folds,
+    read_split,
+    write_folds,
+    write_split,
+)
+from rareseg.training.plan import Plan, check_overrides, make_preprocessing, plan_recipe
+
+Say = Callable[[str], None]
+"""Takes one line of news."""
+
+
+def nobody(line: str) -> None:
+    """Take a line of news and tell nobody."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks of a run beside the data.
+
+    ``recipe`` is a recipe file, complete or partial; ``settings`` are ``section.key=value`` and win
+    over it; ``budget`` is a duration such as ``"20min"`` for the whole call.
+    """
+
+    recipe: Path | None = None
+    settings: Sequence[str] = ()
+    budget: str | None = None
+
+    def overrides(self) -> dict[str, dict[str, object]]:
+        """Return what is set, as nested values; a budget leaves the steps of a file aside.
+
+        Raises :class:`UsageError` where steps are set beside a budget.
+        """
+        from_file = {} if self.recipe is None else read_overrides(self.recipe)
+        set_here = parse_settings(self.settings)
+        if self.budget is not None:
+            if "steps" in set_here.get("training", {}):
+                raise UsageError(
+                    f"--budget {self.budget} and --set training.steps both say how long to train; "
+                    "leave one of them out."
+                )
+            from_file.get("training", {}).pop("steps", None)
+        return merge(from_file, set_here)
+
+    @property
+    def source(self) -> str:
+        """Where the values come from, for sentences about them."""
+        places = [str(self.recipe)] if self.recipe else []
+        return " and ".join([*places, *(["--set"] if self.settings else [])]) or "recipe"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to compute: ``accelerator`` as Lightning Fabric names it, devices and nodes."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+
+    def fabric(self, precision: str) -> Fabric:
+        """Return the Fabric for ``precision`` (``"32"`` or ``"bf16"``), not launched yet."""
+        return Fabric(
+            accelerator=self.accelerator,
+            devices=self.devices,
+            num_nodes=self.nodes,
+            strategy="ddp" if self.devices * self.nodes > 1 else "auto",
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+        )
+
+
+@dataclass(frozen=True)
+class Given:
+    """What several runs have in common or were given by others, in place of finding it anew.
+
+    ``store`` is the folder of a store that all share; it is written where it does not stand.
+    """
+
+    fingerprint: Fingerprint
+    recipe: Recipe
+    roles: Mapping[str, Role]
+    store: Path
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one network learns from and is validated on, and where its state and log lie.
+
+    ``unseen`` are the cases of its fold, which only this network has not seen; none without folds.
+    ``recipe`` is another than the run's.
+    """
+
+    train: Store
+    validate: Store
+    folder: Path
+    unseen: tuple[Case, ...]
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that is ready to learn."""
+
+    folder: RunFolder
+    dataset: Dataset
+    fingerprint: Fingerprint
+    plan: Plan
+    roles: dict[str, Role]
+    folds: dict[str, int]
+    store: Store
+
+    @property
+    def recipe(self) -> Recipe:
+        """The complete recipe."""
+        return self.plan.recipe
+
+    def cases(self, role: Role) -> list[Case]:
+        """Return the cases that play ``role``."""
+        return [case for case in self.dataset.cases if self.roles[case.id] == role]
+
+    def part(self, role: Role) -> Store:
+        """Return the store of the cases that play ``role``."""
+        return self.store.subset(case.id for case in self.cases(role))
+
+    def lessons(self) -> tuple[Lesson, ...]:
+        """Return what is to be learnt: one lesson, or one for each fold."""
+        if not self.folds:
+            return (Lesson(self.part("train"), self.part("select"), self.folder.training, ()),)
+        return tuple(
+            Lesson(
+                self.store.subset(case for case, own in self.folds.items() if own != fold),
+                self.store.subset(case for case, own in self.folds.items() if own == fold),
+                self.folder.training / f"fold_{fold}",
+                tuple(c for c in self.dataset.cases if self.folds.get(c.id) == fold),
+            )
+            for fold in sorted(set(self.folds.values()))
+        )
+
+
+def prepare_run(
+    data: DataOptions,
+    out: Path,
+    wishes: Wishes,
+    *,
+    given: Given | None = None,
+    track: Track = silent,
+    say: Say = nobody,
+) -> PreparedRun:
+    """Bring a run to the point where it can learn, or take up the one that stands at ``out``.
+
+    What is ``given`` is not found anew; wishes beside it are not looked at.
+
+    Raises :class:`ProblemsError` for data with problems, :class:`RecipeError` for impossible
+    wishes, :class:`OutputError` and :class:`RunError` where ``out`` holds something else, a run
+    begun with other settings, or a run of data that changed since.
+    """
+    overrides = wishes.overrides() if given is None else given.recipe.model_dump()
+    check_overrides(overrides, source=wishes.source)
+    dataset = data.open()
+    folder = begin_run(out, data)
+    if given is not None and not folder.fingerprint.is_file():
+        given.fingerprint.to_json(folder.fingerprint)
+    fingerprint = _inspect(dataset, folder, track)
+    plan = _plan(fingerprint, folder, overrides)
+    roles = _split(dataset, fingerprint, plan.recipe, folder, given)
+    folds = _folds(fingerprint, roles, plan.recipe, folder)
+    if not folder.recipe.is_file():
+        require_unseen(plan.recipe, fingerprint, roles)
+    store = build_store(
+        dataset,
+        folder.store if given is None else given.store,
+        preprocessing=make_preprocessing(plan.recipe, fingerprint),
+        fingerprint=fingerprint,
+        track=track,
+    )
+    counts = {role: sum(1 for r in roles.values() if r == role) for role in set(roles.values())}
+    say(
+        ", ".join(
+            f"{counts[role]} cases {role}"
+            for role in ("train", "select", "certify", "test")
+            if role in counts
+        )
+    )
+    if folds:
+        say(f"{plan.recipe.split.folds} folds of the train cases, one network each")
+    return PreparedRun(folder, dataset, fingerprint, plan, roles, folds, store)
+
+
+def write_recipe(folder: RunFolder, plan: Plan) -> None:
+    """Write the recipe with its reasons."""
+    with atomic_write(folder.recipe) as temporary:
+        temporary.write_text(to_yaml(plan.recipe, plan.reasons), encoding="utf-8")
+
+
+def require_no_problems(dataset: Dataset, fingerprint: Fingerprint) -> None:
+    """Raise :class:`ProblemsError` where training on these data would go wrong."""
+    if fingerprint.problems:
+        raise ProblemsError(fingerprint.problems)
+
+
+def _without_settled(overrides: Overrides) -> Overrides:
+    """Leave out what was left to the machine, which settled it when the run began."""
+    left: dict[str, dict[str, object]] = {
+        "training": {"threads": 0, "precision": "auto"},
+        "prediction": {"precision": "auto"},
+    }
+    return {
+        section: {k: v for k, v in values.items() if v != left.get(section, {}).get(k)}
+        for section, values in overrides.items()
+    }
+
+
+def _inspect(dataset: Dataset, folder: RunFolder, track: Track) -> Fingerprint:
+    known = content_hash(dataset)
+    if folder.fingerprint.is_file():
+        fingerprint = Fingerprint.from_json(folder.fingerprint)
+        if fingerprint.content_hash == known:
+            return fingerprint
+        if folder.recipe.is_file():
+            raise RunError(
+                f"the files of {dataset.root} have changed since {folder.root} was begun; "
+                "choose another --out for the new data."
+            )
+    fingerprint = inspect_dataset(dataset, track=track)
+    require_no_problems(dataset, fingerprint)
+    fingerprint.to_json(folder.fingerprint)
+    return fingerprint
+
+
+def _plan(fingerprint: Fingerprint, folder: RunFolder, overrides: Overrides) -> Plan:
+    """Take the recipe that the run was begun with, or plan one and fix what the machine decides.
+
+    The precisions alone are left to :func:`rareseg.run.setup.precision.with_precision`.
+    """
+    if folder.recipe.is_file():
+        begun = _settled_before(read_recipe(folder.recipe))
+        asked = merge(begun.model_dump(), _without_settled(overrides))
+        changed = differences(begun, make_recipe(asked))
+        if changed:
+            raise RunError(
+                f"{folder.root} was begun with another recipe ({'; '.join(changed[:3])}); "
+                "choose another --out, or call it without these settings to go on."
+            )
+        return Plan(begun, read_reasons(folder.recipe))
+    plan = plan_recipe(fingerprint, overrides)
+    require_fitting_windows(plan.recipe)
+    flat = all(case.dimension == 2 for case in fingerprint.cases)
+    # Refused here, and not after hours of training.
+    unit = unit_of((case.spacing for case in fingerprint.cases), flat=flat)
+    plan.recipe.decision.smallest_component.fitting(unit)
+    training = plan.recipe.training
+    reasons = dict(plan.reasons)
+    settled: dict[str, object] = {}
+    if plan.recipe.split.folds:
+        if overrides.get("training", {}).get("validations", 1) != 1:
+            raise RecipeError(
+                "training.validations must be 1 with split.folds: a checkpoint that is chosen on "
+                "the fold held out has seen it. Leave it out."
+            )
+        settled["validations"] = 1
+        reasons["training.validations"] = (
+            "each fold keeps its last weights, so that nothing was chosen on the cases held out"
+        )
+    if training.threads == 0:
+        settled["threads"] = os.cpu_count() or 1
+        reasons["training.threads"] = "the cores of the machine on which the run began"
+    recipe = make_recipe(merge(plan.recipe.model_dump(), {"training": settled}))
+    return Plan(recipe, reasons)
+
+
+def _settled_before(begun: Recipe) -> Recipe:
+    """Return the recipe of a run begun when prediction had no precision of its own."""
+    if begun.prediction.precision != "auto":
+        return begun
+    settled = {"prediction": {"precision": begun.training.precision}}
+    return make_recipe(merge(begun.model_dump(), settled))
+
+
+def read_reasons(path: Path) -> dict[str, str]:
+    """Read the comment above each value of a recipe file."""
+    reasons: dict[str, str] = {}
+    section, note = "", ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text.startswith("#"):
+            note = text.lstrip("# ")
+        elif text.endswith(":") and not line.startswith(" "):
+            section = text[:-1]
+        elif ":" in text:
+            if note:
+                reasons[f"{section}.{text.split(':')[0]}"] = note
+            note = ""
+    return reasons
+
+
+def _split(
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    recipe: Recipe,
+    folder: RunFolder,
+    given: Given | None,
+) -> dict[str, Role]:
+    if folder.split.is_file() and folder.recipe.is_file():
+        return read_split(folder.split)
+    groups = {case.id: case.group for case in dataset.cases}
+    if given is not None:
+        write_split(folder.split, given.roles, groups)
+        return dict(given.roles)
+    settings = recipe.split
+    shares: dict[Role, float] = {
+        "train": settings.train,
+        "select": settings.select,
+        "certify": settings.certify,
+        "test": settings.test,
+    }
+    if settings.folds:
+        # Every case that is not kept for a verdict is learnt from, and scored out of its fold.
+        shares["train"], shares["select"] = settings.train + settings.select, 0.0
+    declared = {case.id: case.role for case in dataset.cases if case.role is not None}
+    if settings.folds:
+        declared = {case: "train" if role == "select" else role for case, role in declared.items()}
+    roles = make_split(fingerprint, shares=shares, seed=settings.seed, declared=declared)
+    write_split(folder.split, roles, groups)
+    return roles
+
+
+def _folds(
+    fingerprint: Fingerprint, roles: dict[str, Role], recipe: Recipe, folder: RunFolder
+) -> dict[str, int]:
+    if not recipe.split.folds:
+        return {}
+    if folder.folds.is_file() and folder.recipe.is_file():
+        return read_folds(folder.folds)
+    learnt = {case for case, role in roles.items() if role == "train"}
+    folds = make_folds(fingerprint, count=recipe.split.folds, seed=recipe.split.seed, ids=learnt)
+    write_folds(folder.folds, folds)
+    return folds

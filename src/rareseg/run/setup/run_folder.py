@@ -1,0 +1,284 @@
+"""The folder of one run: where everything lies, and whether it may be written to."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from rareseg.data.atomic_files import atomic_write, remove_leftovers
+from rareseg.data.dataset import MissingMask, open_dataset
+from rareseg.data.records import ROLES, Dataset, Role
+from rareseg.errors import OutputError, RunError
+from rareseg.evaluation.statistics.intervals import count_groups
+from rareseg.report.wording.numbers import count
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How a data set is opened: what ``open_dataset`` is told beside the path.
+
+    ``group_from`` and ``missing_mask`` are None where nothing was said: then a data set that is
+    used with a run is opened as the run's own (:meth:`like`). An empty pattern is a wish too:
+    groups are those that the data declare.
+    """
+
+    path: str
+    group_from: str | None = None
+    missing_mask: MissingMask | None = None
+
+    def open(self) -> Dataset:
+        """Open the data set."""
+        return open_dataset(
+            Path(self.path),
+            group_from=self.group_from or None,
+            missing_mask=self.missing_mask or "error",
+        )
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Return the options as they hold, as plain JSON values."""
+        return {
+            "path": str(Path(self.path).resolve()),
+            "group_from": self.group_from or None,
+            "missing_mask": self.missing_mask or "error",
+        }
+
+    def like(self, earlier: Mapping[str, Any]) -> DataOptions:
+        """Return the options with what was not said taken from ``earlier``, as `to_dict` wrote."""
+        return replace(
+            self,
+            group_from=earlier["group_from"] if self.group_from is None else self.group_from,
+            missing_mask=self.missing_mask or earlier["missing_mask"],
+        )
+
+    def grouping(self, dataset: Dataset) -> str:
+        """Say in how many groups the cases are, and by what."""
+        groups = count_groups([case.group for case in dataset.cases])
+        cases = count(len(dataset.cases), "case")
+        if all(case.group is None for case in dataset.cases):
+            return f"{cases}, each taken as independent: no group is known (--group-from)"
+        by = f", by --group-from {self.group_from!r}" if self.group_from else ""
+        return f"{cases} in {count(groups, 'group')}{by}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The places inside ``RUN``."""
+
+    root: Path
+
+    @property
+    def about(self) -> Path:
+        """The file that makes a folder a run: which data, opened how."""
+        return self.root / "run.json"
+
+    @property
+    def recipe(self) -> Path:
+        """Everything the run was told, with reasons."""
+        return self.root / "recipe.yaml"
+
+    @property
+    def split(self) -> Path:
+        """The role of every case."""
+        return self.root / "split.csv"
+
+    @property
+    def folds(self) -> Path:
+        """The fold of every case that is learnt from, in cross-validation."""
+        return self.root / "folds.csv"
+
+    @property
+    def fingerprint(self) -> Path:
+        """What inspection found."""
+        return self.root / "fingerprint.json"
+
+    @property
+    def store(self) -> Path:
+        """The memory-mapped cases."""
+        return self.root / "store"
+
+    @property
+    def training(self) -> Path:
+        """Checkpoints and logs."""
+        return self.root / "training"
+
+    def stage(self, number: int) -> Path:
+        """Checkpoints and logs of one of two stages, 1 or 2."""
+        return self.training / f"stage_{number}"
+
+    @property
+    def bundle(self) -> Path:
+        """The model that is used and handed on."""
+        return self.root / "bundle"
+
+    def scores(self, role: Role) -> Path:
+        """The score table of one role's cases."""
+        return self.root / "scores" / f"{role}.npz"
+
+    @property
+    def test_scorecard(self) -> Path:
+        """The newest scorecards of the run's own test cases, wherever a report was written."""
+        return self.root / "scores" / "test_scorecard.json"
+
+    @property
+    def evaluated(self) -> Path:
+        """The digests of other data whose labels an evaluation has shown."""
+        return self.root / "evaluated.json"
+
+    def components(self, role: Role) -> Path:
+        """The component table of one role's cases."""
+        return self.root / "scores" / f"{role}_components.npz"
+
+
+def begin_run(root: Path, data: DataOptions) -> RunFolder:
+    """Return the folder of a new run, or of the run of the same data that stands there.
+
+    A run without a recipe has not begun to learn, and may yet be told of other data. Raises
+    :class:`OutputError` where ``root`` holds anything else, and :class:`RunError` where the run
+    there was begun with other data.
+    """
+    folder = RunFolder(root)
+    remove_leftovers(root)
+    about = data.to_dict()
+    if folder.about.is_file():
+        known = read_about(folder)
+        changed = [key for key, value in about.items() if known[key] != value]
+        if not changed:
+            return folder
+        if folder.recipe.is_file():
+            key = changed[0]
+            raise RunError(
+                f"{root} was begun with {key} {known[key]!r}, not {about[key]!r}; "
+                "choose another --out, or call it as it was begun."
+            )
+    else:
+        require_free(root)
+    with atomic_write(folder.about) as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def open_run(root: Path) -> RunFolder:
+    """Return the folder of a finished run; raises :class:`RunError` where there is none."""
+    folder = RunFolder(root)
+    if not folder.about.is_file():
+        raise RunError(
+            f"{root} is no run: run.json is missing; name a folder that `rareseg train --out` "
+            "wrote."
+        )
+    if not (folder.bundle / "bundle.json").is_file():
+        raise RunError(
+            f"{root} holds an unfinished run; call `rareseg train` on it again to finish it."
+        )
+    return folder
+
+
+def find_bundle(root: Path) -> Path:
+    """Return the bundle of the finished run at ``root``; ``root`` itself where it is a bundle.
+
+    Raises :class:`RunError` where there is neither.
+    """
+    if (root / "bundle.json").is_file():
+        return root
+    return open_run(root).bundle
+
+
+def read_about(folder: RunFolder) -> dict[str, Any]:
+    """Read ``run.json``; raises :class:`RunError` where it is damaged."""
+    try:
+        about: dict[str, Any] = json.loads(folder.about.read_text(encoding="utf-8"))
+        DataOptions(**about)
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{folder.about} is damaged ({error}); choose another --out.") from error
+    return about
+
+
+def note_evaluated(folder: RunFolder, digest: str) -> None:
+    """Note that an evaluation has shown how the model does on these data."""
+    known = read_evaluated(folder)
+    if digest not in known:
+        with atomic_write(folder.evaluated) as temporary:
+            temporary.write_text(json.dumps([*known, digest], indent=1) + "\n", encoding="utf-8")
+
+
+def read_evaluated(folder: RunFolder) -> tuple[str, ...]:
+    """Return the digests of all data that were evaluated; RunError where the file is damaged."""
+    if not folder.evaluated.is_file():
+        return ()
+    try:
+        return tuple(map(str, json.loads(folder.evaluated.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{folder.evaluated} is damaged ({error}); copy the run again.") from error
+
+
+def require_free(root: Path) -> None:
+    """Raise :class:`OutputError` unless ``root`` is absent or an empty folder."""
+    if root.is_dir() and not any(root.iterdir()):
+        return
+    if root.exists():
+        held = "a file" if root.is_file() else f"{sum(1 for _ in root.iterdir())} entries"
+        raise OutputError(
+            f"{root} exists and holds {held} that are not of this run; nothing was changed. "
+            "Choose another --out or empty it first."
+        )
+
+
+def claim(out: Path, name: str, content: Mapping[str, Any], what: str) -> None:
+    """Note in ``out/name`` what the folder is for, or see that it was made for the same.
+
+    Raises :class:`OutputError` where ``out`` holds anything else, or ``what`` of another content.
+    """
+    remove_leftovers(out)
+    note = out / name
+    text = json.dumps(content, indent=1) + "\n"
+    if not note.is_file():
+        require_free(out)
+        with atomic_write(note) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    elif note.read_text(encoding="utf-8") != text:
+        raise OutputError(f"{out} holds {what}; remove it or choose another --out.")
+
+
+def write_split(path: Path, roles: Mapping[str, Role], groups: Mapping[str, str | None]) -> None:
+    """Write ``id, group, role`` for every case."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "group", "role"))
+        writer.writerows((case, groups[case] or "", role) for case, role in roles.items())
+
+
+def write_folds(path: Path, folds: Mapping[str, int]) -> None:
+    """Write ``id, fold`` for every case that has one, folds numbered from 0."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "fold"))
+        writer.writerows(folds.items())
+
+
+def read_folds(path: Path) -> dict[str, int]:
+    """Read what :func:`write_folds` wrote; raises :class:`RunError` where it is damaged."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["id"]: int(row["fold"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} cannot be read as folds ({error}); train into another --out."
+        ) from error
+
+
+def read_split(path: Path) -> dict[str, Role]:
+    """Read what :func:`write_split` wrote; raises :class:`RunError` where it is damaged."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            roles = {row["id"]: row["role"] for row in csv.DictReader(file)}
+    except (OSError, KeyError) as error:
+        raise RunError(f"{path} cannot be read as a split ({error}).") from error
+    if not roles:
+        raise RunError(f"{path} names no case; copy the run again, or train into another --out.")
+    strange = sorted(set(roles.values()) - set(ROLES))
+    if strange:
+        raise RunError(f"{path} holds the role {strange[0]!r}; allowed are {', '.join(ROLES)}.")
+    return cast(dict[str, Role], roles)

@@ -1,0 +1,85 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rareseg.data.atomic_files import atomic_folder, atomic_write, remove_leftovers
+from rareseg.errors import WorkError
+
+KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from rareseg.data.atomic_files import atomic_folder, atomic_write
+root = Path(sys.argv[1])
+with atomic_write(root / "a" / "file.txt") as one, atomic_folder(root / "b") as other:
+    one.write_text("half")
+    (other / "part").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_stood_is_kept_where_the_writer_fails(tmp_path: Path) -> None:
+    path = tmp_path / "kept.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_text("new")
+            raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        fail()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").touch()
+    with atomic_folder(target) as temporary:
+        (temporary / "new").touch()
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(WorkError, match=r"below\.txt could not be written"),
+        atomic_write(tmp_path / "file" / "below.txt"),
+    ):
+        pass
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED_WRITER, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    left = sorted(tmp_path.rglob(".writing-*"))
+    assert len(left) == 2
+    assert sorted(remove_leftovers(tmp_path)) == left
+    assert [p for p in tmp_path.rglob("*") if p.name != "a"] == []
+
+
+def test_what_is_being_written_now_is_left_alone(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "mine.txt") as temporary:
+        temporary.write_text("whole")
+        assert remove_leftovers(tmp_path) == []
+    assert (tmp_path / "mine.txt").read_text() == "whole"
+
+
+def test_a_replaced_folder_is_removed_only_where_its_successor_stands(tmp_path: Path) -> None:
+    retired = tmp_path / ".retired-x"
+    (retired / "store").mkdir(parents=True)
+    assert remove_leftovers(tmp_path) == []
+    (tmp_path / "store").mkdir()
+    assert remove_leftovers(tmp_path) == [retired]
+
+
+def test_names_of_others_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".writing-elsewhere").touch()
+    assert remove_leftovers(tmp_path) == []
+    assert remove_leftovers(tmp_path / "absent") == []
+    assert [p.name for p in tmp_path.iterdir()] == [".writing-elsewhere"]

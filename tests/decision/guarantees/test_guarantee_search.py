@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from rareseg.data.records import IGNORE
+from rareseg.decision.guarantees.group_losses import losses_along
+from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_promise
+from rareseg.decision.guarantees.guarantee_search import Witnesses, keep_promise, refuse_count
+from rareseg.decision.guarantees.point_path import path_to
+from rareseg.decision.operating_point import (
+    Infeasible,
+    OperatingPoint,
+    apply_point,
+    choose_operating_point,
+)
+from rareseg.errors import ScoreError, UsageError
+from rareseg.evaluation.metrics.objects import match_lesions
+from rareseg.evaluation.metrics.overlap import count_masks
+from rareseg.evaluation.tables.component_table import ComponentTable, components_of_case
+from rareseg.evaluation.tables.score_table import ScoreTable, score_case
+from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
+from rareseg.recipe.component_size import as_size
+
+PROMISES = [
+    make_promise("false negative rate", 0.3, confidence=None),
+    make_promise("false negative rate", 0.3, confidence=0.8),
+    make_promise("false negative rate", 0.3, confidence=0.8, level="image", within="any"),
+    make_promise("false alarm rate", 0.3, confidence=None),
+    make_promise("false alarm rate", 0.3, confidence=0.8),
+    make_promise("false alarm rate", 0.3, confidence=0.8, level="voxel"),
+    make_promise("false discovery proportion", 0.3, confidence=0.8),
+]
+LESION_PROMISES = [
+    make_promise("false negative rate", 0.3, level="lesion", confidence=None),
+    make_promise("false discovery proportion", 0.3, confidence=0.8, level="lesion"),
+]
+
+
+class Cases(dict):
+    """Drawn cases, alike only where they are the same, so that their tables are made once."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other
+
+
+@cache
+def draw(n, *, seed, prevalence=0.5, overlap=1.5, group_size=1):
+    """Images of 6 × 6 with a square or none, some of their voxels ignored."""
+    rng = np.random.default_rng(seed)
+    cases = Cases()
+    for i in range(n):
+        reference = np.zeros((6, 6), np.uint8)
+        if rng.random() < prevalence:
+            reference[1:4, 1:4] = 1
+        odds = rng.normal(-3, 1, (6, 6)) + (reference == 1) * (3 + rng.normal(0, overlap))
+        if rng.random() < prevalence / 2:
+            reference[5, 4:] = 1
+        reference[0, : rng.integers(0, 3)] = IGNORE
+        scores = (1 / (1 + np.exp(-odds))).astype(np.float32)
+        cases[f"{seed}-{i:03}"] = (scores, reference, f"g{seed}-{i // group_size}")
+    return cases
+
+
+@cache
+def table_of(cases, grouped=True):
+    return ScoreTable(
+        tuple(
+            score_case(s, r, case_id=name, region="r", group=group if grouped else None)
+            for name, (s, r, group) in cases.items()
+        )
+    )
+
+
+@cache
+def components_of(cases):
+    return ComponentTable(
+        tuple(
+            components_of_case(s, r, case_id=name, region="r", group=group)
+            for name, (s, r, group) in cases.items()
+        )
+    )
+
+
+def loss_of(promise, scores, reference, point):
+    """The definition, from the mask itself; None for a case that the promise is not about."""
+    mask = apply_point(scores, point)
+    counts, lesions = count_masks(mask, reference), match_lesions(reference, mask)
+    positive = counts.tp + counts.fn > 0
+    if not promise.is_about(positive=positive):
+        return None
+    if promise.kind == "false negative rate":
+        if promise.level == "lesion":
+            return 1 - lesions.n_found / len(lesions.sizes)
+        return counts.tp == 0 if promise.level == "image" else counts.fn / (counts.tp + counts.fn)
+    if promise.kind == "false alarm rate":
+        return counts.fp > 0 if promise.level == "image" else counts.fp / counts.total
+    if promise.level == "lesion":
+        n = len(lesions.predicted_sizes)
+        return len(lesions.false_positive_sizes) / n if n else 0.0
+    return counts.fp / (counts.tp + counts.fp) if counts.tp + counts.fp else 0.0
+
+
+def check_losses(promise, start, path, table, cases):
+    """Compare the losses along a path with those of the masks, at some of its points."""
+    found = losses_along(table.rows, path, promise)
+    for k in range(0, len(path), max(1, len(path) // 7)):
+        cut = replace(
+            start,
+            threshold=path.threshold(k),
+            gate=float(path.gates[k]),
+            smallest_component=path.smallest_component,
+        )
+        by_group = {}
+        for scores, reference, group in cases.values():
+            loss = loss_of(promise, scores, reference, cut)
+            if loss is not None:
+                by_group.setdefault(group, []).append(float(loss))
+        rule = max if promise.within == "any" else np.mean
+        assert found.losses[:, k] == pytest.approx([rule(v) for v in by_group.values()])
+        assert found.n_cases == sum(map(len, by_group.values()))
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+@pytest.mark.parametrize("gate", [0.0, 0.25])
+def test_losses_from_the_table_are_those_of_the_masks(promise, gate):
+    select, cases = draw(20, seed=1), draw(18, seed=2, group_size=3)
+    start = OperatingPoint(region="r", threshold=0.25, gate=gate)
+    path = path_to(start, table_of(select), promise)
+    check_losses(promise, start, path, table_of(cases), cases)
+
+
+@pytest.mark.parametrize("promise", [*PROMISES, *LESION_PROMISES])
+@pytest.mark.parametrize(("gate", "smallest"), [(0.0, 0), (0.25, 2), (0.0, 3)])
+def test_losses_from_components_are_those_of_the_masks(promise, gate, smallest):
+    select, cases = draw(20, seed=1), draw(18, seed=2, group_size=3)
+    start = OperatingPoint("r", threshold=0.25, gate=gate, smallest_component=smallest)
+    path = path_to(start, components_of(select), promise)
+    assert path.grid is not None
+    table = components_of(cases)
+    check_losses(promise, start, path, table, cases)
+    if promise.monotone:
+        assert np.all(np.diff(losses_along(table.rows, path, promise).losses, axis=1) >= 0)
+
+
+def test_a_promise_about_lesions_with_a_smallest_component():
+    promise = make_promise("false negative rate", 0.4, level="lesion", confidence=None)
+    select = components_of(draw(40, seed=4, overlap=0.3))
+    witnesses = Witnesses(components_of(draw(40, seed=5, overlap=0.3)), "certify", "d", {}, True)
+    # A threshold between two of the grid is moved to the lower one, which misses less.
+    start = OperatingPoint(
+        "r", threshold=float(bin_edges()[bin_of(0.25) + 7]), smallest_component=2
+    )
+    kept = keep_promise(promise, start, select=select, witnesses=witnesses)
+    assert kept.point.threshold == 0.25
+    assert kept.point.smallest_component == as_size(2)
+    assert kept.statement.value < 0.4
+    path = path_to(OperatingPoint("r", threshold=0.25), table_of(draw(9, seed=4)), PROMISES[0])
+    with pytest.raises(ScoreError, match="cannot be followed in a component table"):
+        losses_along(select.rows, path, promise)
+
+
+@pytest.mark.parametrize("promise", [p for p in PROMISES if p.monotone])
+def test_along_a_path_losses_only_grow_and_it_ends_at_the_point(promise):
+    start = OperatingPoint(region="r", threshold=0.25, gate=0.375)
+    path = path_to(start, table_of(draw(30, seed=1)), promise)
+    losses = losses_along(table_of(draw(30, seed=2)).rows, path, promise).losses
+    assert len(path) > 2
+    assert np.all(np.diff(losses, axis=1) >= 0)
+    if promise.level == "voxel":
+        assert losses[:, 0].sum() < losses[:, -1].sum()
+    if promise.kind == "false alarm rate":
+        assert (path.threshold(len(path) - 1), path.gates[-1]) == (0.25, 0.375)
+    assert path.best(len(path)) == len(path) - 1
+
+
+def test_a_path_of_false_discoveries_grows_in_loss_and_worth_on_its_own_cases():
+    promise = make_promise("false discovery proportion", 0.2, confidence=0.9)
+    select = table_of(draw(40, seed=3))
+    start = choose_operating_point(select, region="r")
+    path = path_to(start, select, promise)
+    mean = losses_along(select.rows, path, promise).losses.mean(axis=0)
+    assert np.all(np.diff(mean) >= 0)
+    assert np.isinf(path.worth).sum() == 1
+    other = np.isfinite(path.worth)
+    assert np.all(np.diff(path.worth[other]) >= -1e-12)
+    here = int(np.argmax(path.worth))
+    assert (path.threshold(here), path.gates[here]) == (start.threshold, start.gate)
+
+
+def test_a_gate_that_alone_breaks_the_promise_is_left_out():
+    promise = make_promise("false negative rate", 0.1, confidence=None)
+    select = table_of(draw(30, seed=1))
+    shut = path_to(OperatingPoint(region="r", threshold=0.5, gate=0.99), select, promise)
+    assert not shut.gates.any()
+    open_ = path_to(OperatingPoint(region="r", threshold=0.5, gate=1e-4), select, promise)
+    assert np.all(open_.gates == 1e-4)
+
+
+def keep(promise, *, n=60, unseen=True, grouped=True, seed=5, point=None, **drawing):
+    select = table_of(draw(40, seed=4, **drawing))
+    start = point or choose_operating_point(select, region="r")
+    witnesses = Witnesses(
+        table_of(draw(n, seed=seed, **drawing), grouped), "certify", "d1", {"weights": "w"}, unseen
+    )
+    return keep_promise(promise, start, select=select, witnesses=witnesses), start
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_a_promise_that_holds_at_the_chosen_point_leaves_it_alone(promise):
+    generous = replace(promise, alpha=0.9)
+    kept, start = keep(generous, overlap=0.2)
+    assert kept.point == start
+    statement = kept.statement
+    assert isinstance(statement, Certificate)
+    assert (statement.threshold, statement.gate) == (start.threshold, start.gate)
+    assert statement.value <= 0.9
+    assert not statement.assumes_independent_images
+
+
+def test_a_point_that_finds_nothing_is_never_certified():
+    """What is on in positive images is on beside the object: no alarm is no find."""
+
+    def table(n):
+        rng = np.random.default_rng(n)
+        rows = []
+        for k in range(n):
+            positive = k % 2
+            scores = rng.uniform(0.0, 0.3, (4, 4)) + (0.0 if positive else 0.5)
+            scores[0, 0] = 0.95 if positive else 0.6
+            labels = np.zeros((4, 4), np.uint8)
+            labels[1:3, 1:3] = positive
+            rows.append(
+                score_case(
+                    scores.astype(np.float32), labels, case_id=str(k), region="r", group=str(k)
+                )
+            )
+        return ScoreTable(tuple(rows))
+
+    select, cases = table(40), table(80)
+    promise = make_promise("false alarm rate", 0.2, confidence=0.8)
+    witnesses = Witnesses(cases, "certify", "d1", {"weights": "w"}, unseen=True)
+    start = OperatingPoint("r", threshold=0.5)
+    found = keep_promise(promise, start, select=select, witnesses=witnesses)
+    assert isinstance(found, Infeasible)
+    assert "no positive select case is found" in found.reason
+
+
+def test_promises_made_together_share_the_confidence():
+    alone = make_promise("false alarm rate", 0.2)
+    three = replace(alone, together=3)
+    assert (alone.confidence, alone.own_confidence) == (0.95, 0.95)
+    assert three.own_confidence == pytest.approx(1 - 0.05 / 3)
+    assert "95 % confidence together with all 3 promises" in three.sentence
+    assert refuse_count(alone, "r", 0).needed_groups < refuse_count(three, "r", 0).needed_groups
+    kept, _ = keep(three, n=90)
+    assert kept.statement.promise.together == 3
+    assert "3 regions together" in kept.point.objective or kept.point.objective == "dice"
+    expected = replace(make_promise("false negative rate", 0.2, confidence=None), together=3)
+    assert expected.own_confidence is None
+    assert "together" not in expected.sentence
+
+
+def test_a_harder_promise_moves_the_point_and_says_so():
+    promise = make_promise("false negative rate", 0.1, confidence=None)
+    kept, start = keep(promise, overlap=2.0, point=OperatingPoint("r", threshold=0.75))
+    assert kept.point.threshold < start.threshold
+    assert "then false negative rate ≤ 10 %" in kept.point.objective
+    assert OperatingPoint.from_dict(kept.point.to_dict()) == kept.point
+    n = kept.statement.n_groups
+    assert (n * kept.statement.value + 1) / (n + 1) <= 0.1
+    alarm = make_promise("false alarm rate", 0.2, confidence=0.8)
+    low = OperatingPoint("r", threshold=0.0625)
+    kept, start = keep(alarm, point=low)
+    assert kept.point.threshold == start.threshold
+    assert kept.point.gate > 0
+    assert kept.point.share_clean > 0.8
+
+
+def test_what_an_estimate_rests_on():
+    promise = make_promise("false alarm rate", 0.3, confidence=0.8)
+    kept, _ = keep(promise, unseen=False, grouped=False)
+    assert type(kept.statement) is Estimate
+    assert "no certificate" in kept.statement.method
+    assert "assumes independent images" in kept.statement.sentence
+
+
+@pytest.mark.parametrize("prevalence", [0.0, 1.0])
+def test_cases_of_one_kind_only(prevalence):
+    select = table_of(draw(40, seed=4, overlap=0.3))
+    start = choose_operating_point(select, region="r")
+    table = table_of(draw(40, seed=5, overlap=0.3, prevalence=prevalence))
+    witnesses = Witnesses(table, "certify", "d1", {}, True)
+    missed = keep_promise(PROMISES[0], start, select=select, witnesses=witnesses)
+    alarmed = keep_promise(PROMISES[4], start, select=select, witnesses=witnesses)
+    refused = missed if prevalence == 0.0 else alarmed
+    assert isinstance(refused, Infeasible)
+    assert "there are none; they can promise nothing" in refused.reason
+    assert not isinstance(alarmed if prevalence == 0.0 else missed, Infeasible)
+
+
+def test_too_few_groups_are_told_how_many_it_takes_and_what_they_can_promise():
+    promise = make_promise("false alarm rate", 0.05, confidence=0.95)
+    refused = refuse_count(promise, "r", 46)
+    assert refused.needed_groups == 59
+    assert refused.best_reachable == pytest.approx(1 - 0.05 ** (1 / 46))
+    for part in ("at least 59 groups with negative images", "there are 46", "6.4 %"):
+        assert part in refused.reason
+    assert refuse_count(promise, "r", 59) is None
+    # 40 images of 20 groups are 20.
+    table = table_of(draw(40, seed=5, prevalence=0.0, group_size=2))
+    start = OperatingPoint("r", threshold=0.5)
+    witnesses = Witnesses(table, "certify", "d1", {}, True)
+    few = keep_promise(promise, start, select=table, witnesses=witnesses)
+    assert "there are 20" in few.reason
+
+
+def test_a_promise_that_even_the_safest_point_breaks_is_infeasible():
+    select = table_of(draw(40, seed=4))
+    saturated = ScoreTable(
+        tuple(
+            score_case(
+                np.ones((2, 2), np.float32), np.zeros((2, 2), bool), case_id=f"{i}", region="r"
+            )
+            for i in range(60)
+        )
+    )
+    promise = make_promise("false alarm rate", 0.05, confidence=0.95)
+    start = choose_operating_point(select, region="r")
+    witnesses = Witnesses(saturated, "certify", "d1", {}, True)
+    refused = keep_promise(promise, start, select=select, witnesses=witnesses)
+    assert refused.needed_groups is None
+    assert refused.best_reachable == 1.0
+    assert "100 %" in refused.reason
+    assert "more groups would not help" in refused.reason
+
+
+def test_what_histograms_cannot_see_is_refused():
+    select = table_of(draw(20, seed=4))
+    witnesses = Witnesses(select, "certify", "d1", {}, True)
+    sized = OperatingPoint("r", threshold=0.5, smallest_component=3)
+    with pytest.raises(UsageError, match="do not see components"):
+        keep_promise(PROMISES[3], sized, select=select, witnesses=witnesses)
+    lesions = make_promise("false negative rate", 0.3, level="lesion", confidence=None)
+    point = OperatingPoint("r", threshold=0.5)
+    with pytest.raises(UsageError, match="do not see components"):
+        keep_promise(lesions, point, select=select, witnesses=witnesses)
