@@ -25,8 +25,8 @@ from pathlib import Path
 import rareseg as rs
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.splits import make_split
-from rareseg.report.pages.comparison_page import claim_sentence, contest_lines
-from rareseg.run.setup.prepare import Wishes
+from rareseg.report.pages.comparison_page import comparison_lines, non_inferiority_sentence
+from rareseg.run.setup.prepare import TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.study.compare import Asked, compare
 from rareseg.study.comparison_rows import make_rows
@@ -211,7 +211,7 @@ def main() -> None:
         first_seed = (f"training.seed={FRESH * given.round if drawn else FRESH}",)
         options = StudyOptions(
             DataOptions(str(paths[confirms])),
-            wishes=Wishes(
+            training_options=TrainingOptions(
                 settings=(
                     *setting.shared,
                     *shares(name, given.stage),
@@ -229,7 +229,10 @@ def main() -> None:
         )
         table = f"{given.stage}{_round(given.round) if drawn else ''}-table"
         found = compare(asked, given.out / name / table, say=print)
-        for line in (*contest_lines(found.columns), *map(claim_sentence, found.claims)):
+        for line in (
+            *comparison_lines(found.columns),
+            *map(non_inferiority_sentence, found.claims),
+        ):
             print(line)
 
 

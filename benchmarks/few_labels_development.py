@@ -49,7 +49,7 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.run.scores.case_scoring import score_all
 from rareseg.run.scores.network_source import cases_of
-from rareseg.run.setup.prepare import Machine, Wishes
+from rareseg.run.setup.prepare import Machine, TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions, RunFolder
 from rareseg.run.train import learn
 from rareseg.run.tune import tune
@@ -256,7 +256,7 @@ def _work(data: str, out: str, budget: str, role: str, *settings: str) -> None:
         DataOptions(data),
         Path(out),
         fabric,
-        wishes=Wishes(settings=settings, budget=budget or None),
+        training_options=TrainingOptions(settings=settings, budget=budget or None),
         machine=machine,
         say=print,
     )

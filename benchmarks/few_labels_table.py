@@ -20,7 +20,7 @@ from few_labels_results import CHOSEN, FOREGROUND, HALF, UNGATED, UNION, read_js
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from rareseg.evaluation.comparisons.paired_seeds import compare_crossed
+from rareseg.evaluation.comparisons.paired_seeds import compare_over_seeds
 from rareseg.evaluation.statistics.intervals import (
     Estimate,
     count_groups,
@@ -354,7 +354,7 @@ def difference_lines(found: Mapping[str, BySeed]) -> Iterator[str]:
         groups = {f.id: f.object for by_case in one for f in by_case.values()}
         cells = [
             number(
-                compare_crossed(
+                compare_over_seeds(
                     [_values(by_case, name) for by_case in one],
                     [_values(by_case, name) for by_case in two],
                     groups,

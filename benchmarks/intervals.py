@@ -25,7 +25,7 @@ from scipy.special import expit
 
 from rareseg.decision.calibration.image_sample import ImageSample, mixture_p_value
 from rareseg.decision.calibration.prevalence import DRIFTED, estimate_prevalence
-from rareseg.evaluation.comparisons.comparison_table import hold_contest
+from rareseg.evaluation.comparisons.comparison_table import tabulate_runs
 from rareseg.evaluation.comparisons.paired_test import Headline
 from rareseg.evaluation.statistics.jackknife import Scale, mean_interval
 from rareseg.evaluation.statistics.undefined import is_defined
@@ -124,13 +124,13 @@ def winners(trials: int) -> Iterator[str]:
             for noise in (0.0, 0.02, 0.04):
                 rng = np.random.default_rng(0)
                 equal = [
-                    any(c.winner for c in hold_contest(rows(rng, groups, noise, seeds, 0.0)))
+                    any(c.winner for c in tabulate_runs(rows(rng, groups, noise, seeds, 0.0)))
                     for _ in range(trials)
                 ]
                 won = [
                     c.winner == "b"
                     for _ in range(trials // 4)
-                    for c in hold_contest(rows(rng, groups, noise, seeds, 0.05))
+                    for c in tabulate_runs(rows(rng, groups, noise, seeds, 0.05))
                 ]
                 yield (
                     f"| {groups} | {seeds} | {noise:g} | {np.mean(equal):.1%} | "

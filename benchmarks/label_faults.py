@@ -57,7 +57,7 @@ from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.quality.suspects import judge, see_case
 from rareseg.run.scores.case_scoring import score_each
-from rareseg.run.setup.prepare import Machine, Wishes
+from rareseg.run.setup.prepare import Machine, TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions, open_run, read_about
 from rareseg.run.suspects import plan_scorers
 from rareseg.run.train import train
@@ -199,10 +199,10 @@ def ours(
     views: Sequence[View], classes: Classes, points: Mapping[str, OperatingPoint]
 ) -> list[Named]:
     """Return the suspects."""
-    sightings = [
-        sighting
+    all_evidence = [
+        evidence
         for view in views
-        for sighting in see_case(
+        for evidence in see_case(
             view.probabilities,
             view.labels,
             classes,
@@ -211,7 +211,7 @@ def ours(
             scorer=view.scorer,
         )
     ]
-    suspects = judge(sightings, classes)
+    suspects = judge(all_evidence, classes)
     return [Named(s.case_id, s.kind, s.box, s.score) for s in suspects]
 
 
@@ -320,8 +320,16 @@ def main() -> None:
     for world in options.worlds.split(","):
         folder = options.out / world
         spoiled = make_world(world, folder, options.contrast)
-        wishes = Wishes(settings=(*SETTINGS, f"training.steps={options.steps or STEPS[world]}"))
-        train(spoiled, folder / "run", wishes=wishes, machine=Machine("cpu"), say=print)
+        training_options = TrainingOptions(
+            settings=(*SETTINGS, f"training.steps={options.steps or STEPS[world]}")
+        )
+        train(
+            spoiled,
+            folder / "run",
+            training_options=training_options,
+            machine=Machine("cpu"),
+            say=print,
+        )
         views, model = views_of(folder / "run", load_faults(spoiled / "faults.json"))
         points = load_decisions(open_run(folder / "run").bundle).points
         few = [v for v in views if v.faults][: FEW - FEW // 3]

@@ -33,7 +33,7 @@ from rareseg.decision.default_point.smoothed_objective import (
     Cell,
     alarm_weight,
     find_default,
-    find_speaking,
+    find_non_silent,
     largest,
 )
 from rareseg.decision.default_point.smoothing import log_odds, smoothing_width
@@ -166,7 +166,7 @@ class Rule:
         smooth, plain = (sums.value(weight, smooth=kind) for kind in (True, False))
         if self.plain_without_gate:
             smooth[-1] = plain[-1]
-        return find_speaking(surfaces, sums, smooth, plain, None)
+        return find_non_silent(surfaces, sums, smooth, plain, None)
 
 
 def default_width(curves: CaseCurves) -> float:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import rareseg as rs
-from rareseg.run.setup.prepare import Wishes
+from rareseg.run.setup.prepare import TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.study.compare import Asked, compare
 from rareseg.study.comparison_rows import make_rows
@@ -102,7 +102,7 @@ def judged(world: World, out: Path, *, steps: int, seeds: int, parallel: int) ->
             rs.write_specks(data, world.settings)
         options = StudyOptions(
             DataOptions(str(data)),
-            wishes=Wishes(settings=(*SHARED, f"training.steps={steps}")),
+            training_options=TrainingOptions(settings=(*SHARED, f"training.steps={steps}")),
             parallel=parallel,
         )
         asked = Asked(options, make_rows(STRATEGIES, []), seeds=seeds)

@@ -18,7 +18,7 @@ from rareseg.decision.default_point.smoothed_objective import (
     alarm_weight,
     find_default,
     find_few_alarms,
-    find_speaking,
+    find_non_silent,
 )
 from rareseg.decision.default_point.smoothing import log_odds
 from rareseg.decision.operating_point import (
@@ -183,7 +183,7 @@ class TestFinding:
         silent[0, -1, 0] = 1.0  # the highest threshold, at which nothing is on
         assert sums.dice[0, -1, 0] == 0.0
         plain = sums.value(1.0, smooth=False)
-        cell = find_speaking(surfaces, sums, silent, plain, None)
+        cell = find_non_silent(surfaces, sums, silent, plain, None)
         assert plain[cell.index] == pytest.approx(plain.max())
 
     def test_nothing_is_offered_where_only_silence_is_allowed(self):
@@ -328,7 +328,7 @@ class TestEvidence:
         assert point.value == 1.0
         assert point.evidence.few_alarms == Undefined("no negative case")
         assert point.evidence.chosen.alarms == Undefined("no negative case")
-        assert not point.evidence.does_not_tell
+        assert not point.evidence.is_uninformative
 
     def test_few_groups_are_said_to_be_too_few(self):
         four = table_of([two_voxels(0.8, positive=True)] * 4)
@@ -366,7 +366,7 @@ class TestEvidence:
         table = table_of(cases)
         point = default_of(table)
         evidence = point.evidence
-        assert evidence.does_not_tell
+        assert evidence.is_uninformative
         assert evidence.auc < evidence.auc_high < 0.6
         assert (point.threshold, point.gate) == (0.5, 0.0)
         assert evidence.chosen == evidence.half
@@ -376,7 +376,7 @@ class TestEvidence:
         # Limits are kept all the same, and with too few cases nothing is claimed.
         asked = default_of(table, maximize=make_goal(false_alarm_rate=0.3))
         assert asked.share_clean >= 0.7
-        assert not default_of(table_of(cases[:8])).evidence.does_not_tell
+        assert not default_of(table_of(cases[:8])).evidence.is_uninformative
 
     def test_where_one_half_would_be_silent_it_is_not_taken(self):
         rng = np.random.default_rng(9)
@@ -385,7 +385,7 @@ class TestEvidence:
             top = 0.2 * rng.random() + (0.0 if i % 2 else 0.05)
             cases.append(two_voxels(top + 0.01, positive=bool(i % 2)))
         point = default_of(table_of(cases))
-        assert point.evidence.does_not_tell
+        assert point.evidence.is_uninformative
         assert point.mean_dice > 0
 
     def test_evidence_survives_json_and_older_points_are_read(self):

@@ -11,7 +11,7 @@ import pytest
 from rareseg.decision.calibration.prevalence import calls_at, estimate_prevalence
 from rareseg.decision.guarantees.group_losses import losses_along
 from rareseg.decision.guarantees.guarantee import make_promise
-from rareseg.decision.guarantees.guarantee_search import Witnesses, keep_promise
+from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_promise
 from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.errors import ScoreError
@@ -110,9 +110,9 @@ def test_a_promise_that_the_threshold_breaks_is_kept_by_a_gate_below_it():
     select, own = draw(80, seed=1), draw(160, seed=2)
 
     def kept(told):
-        witnesses = Witnesses(scores_of(own, told=told), "certify", "d", {}, True)
+        certify_set = CertifySet(scores_of(own, told=told), "certify", "d", {}, True)
         return keep_promise(
-            promise, start, select=scores_of(select, told=told), witnesses=witnesses
+            promise, start, select=scores_of(select, told=told), certify_set=certify_set
         )
 
     gated = kept(told=True)
@@ -129,9 +129,9 @@ def test_a_promise_that_the_threshold_breaks_is_kept_by_a_gate_below_it():
 
 def test_a_promise_is_not_kept_by_cases_of_another_image_score():
     promise = make_promise("false alarm rate", 0.3, confidence=0.8)
-    witnesses = Witnesses(scores_of(draw(40, seed=2), told=False), "certify", "d", {}, True)
+    certify_set = CertifySet(scores_of(draw(40, seed=2), told=False), "certify", "d", {}, True)
     with pytest.raises(ScoreError, match="of the select and the certify cases: some image scores"):
-        keep_promise(promise, LOW_GATE, select=scores_of(draw(40, seed=1)), witnesses=witnesses)
+        keep_promise(promise, LOW_GATE, select=scores_of(draw(40, seed=1)), certify_set=certify_set)
 
 
 def test_calls_and_prevalence_read_the_image_score():

@@ -20,7 +20,7 @@ import pytest
 
 from rareseg.data.records import Geometry
 from rareseg.decision.operating_point import OperatingPoint
-from rareseg.evaluation.comparisons.comparison_table import contest_record, hold_contest
+from rareseg.evaluation.comparisons.comparison_table import comparison_record, tabulate_runs
 from rareseg.evaluation.comparisons.paired_test import (
     Headline,
     compare_headlines,
@@ -36,7 +36,11 @@ from rareseg.evaluation.measures.scorecard import make_scorecard, scorecard_to_j
 from rareseg.evaluation.measures.scorecard_reading import scorecard_from_json
 from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 from rareseg.evaluation.tables.score_table import ScoreTable
-from rareseg.report.pages.comparison_page import ContestContent, contest_lines, write_contest
+from rareseg.report.pages.comparison_page import (
+    ComparisonContent,
+    comparison_lines,
+    write_comparison_page,
+)
 from rareseg.report.pages.report_page import write_report
 from rareseg.report.report_content import ReportContent
 from rareseg.report.wording.terminal_summary import short_scorecard
@@ -281,7 +285,7 @@ def columns():
             plain.append(Headline(line.case_id, line.region, line.group, values))
         return {"0.5": [plain]}
 
-    return hold_contest({"perfect": lines(perfect=True), "drawn": lines(perfect=False)})
+    return tabulate_runs({"perfect": lines(perfect=True), "drawn": lines(perfect=False)})
 
 
 class Tables(HTMLParser):
@@ -345,8 +349,8 @@ def report(look, content):
 @pytest.fixture(scope="module")
 def contest_page(look, columns):
     return look(
-        write_contest,
-        ContestContent(
+        write_comparison_page,
+        ComparisonContent(
             "by hand", columns, (), {"perfect": (), "drawn": ()}, {"perfect": 1}, 1, 1, 0.0
         ),
     )
@@ -505,7 +509,7 @@ def test_in_a_comparison(measure, content, report):
 @of_cases
 def test_in_the_comparison_of_ways_of_training(measure, columns, contest_page):
     hand = HAND[measure.name]
-    record = {(line["measure"], line["row"]): line for line in contest_record(columns)}
+    record = {(line["measure"], line["row"]): line for line in comparison_record(columns)}
     head, *rows = table(contest_page, "contest")
     if not hand.contest:
         assert (measure.words, "drawn") not in record
@@ -516,7 +520,7 @@ def test_in_the_comparison_of_ways_of_training(measure, columns, contest_page):
     assert record[hand.comparison, "perfect"]["value"] == pytest.approx(hand.perfect)
     assert record[hand.comparison, "perfect"]["best"]
     told = {row[0]: row[head.index(hand.contest)] for row in rows}
-    printed = columns_of(contest_lines(columns)[1:4])
+    printed = columns_of(comparison_lines(columns)[1:4])
     for way, value in (("perfect", hand.perfect), ("drawn", now)):
         assert_reads(told[way], value)
     for line, value in zip(printed, (hand.perfect, now), strict=True):

@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from rareseg.data.records import IGNORE
 from rareseg.quality.suspects import Suspect, save_suspects
+from rareseg.review.open_review import open_page_api
 from rareseg.review.server import TOKEN_HEADER, ReviewServer
-from rareseg.review.open_review import open_room
 
 
 def erase_and_invent(masks: Path) -> list[Suspect]:
@@ -193,21 +193,21 @@ def serve():
     """Serve a room in this process, for as long as the test runs."""
     running = []
 
-    def begin(room, **options) -> Client:
-        server = ReviewServer(room, **options)
+    def begin(api, **options) -> Client:
+        server = ReviewServer(api, **options)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        running.append((server, thread, room))
+        running.append((server, thread, api))
         return Client(server)
 
     yield begin
-    for server, thread, room in running:
+    for server, thread, api in running:
         server.shutdown()
         thread.join()
         server.server_close()
-        room.answers.close()
+        api.answers.close()
 
 
 @pytest.fixture
 def client(run, serve) -> Client:
-    return serve(open_room(run))
+    return serve(open_page_api(run))

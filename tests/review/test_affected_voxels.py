@@ -6,7 +6,7 @@ import pytest
 from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RunError
 from rareseg.quality.suspects import Suspect
-from rareseg.review.affected_voxels import Stakes
+from rareseg.review.affected_voxels import AffectedVoxels
 
 CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"whole": (1, 2), "b": (2,)})
 
@@ -38,7 +38,7 @@ def test_a_prediction_that_reaches_beyond_the_label_is_whole_and_a_neighbour_is_
         ".........",
     )
     # the frame of the drawn lesion, into which the neighbour does not reach
-    assert shown(Stakes(labels, predicted, CLASSES).of(item(((0, 1), (1, 3), (2, 4))))) == [
+    assert shown(AffectedVoxels(labels, predicted, CLASSES).of(item(((0, 1), (1, 3), (2, 4))))) == [
         ".###.....",
         ".###.....",
         ".###.....",
@@ -46,26 +46,28 @@ def test_a_prediction_that_reaches_beyond_the_label_is_whole_and_a_neighbour_is_
     ]
     # a frame into which the neighbour reaches with less than half of itself
     wide = item(((0, 1), (0, 4), (0, 7)))
-    assert not Stakes(labels, predicted, CLASSES).of(wide)[0, :, 5:].any()
+    assert not AffectedVoxels(labels, predicted, CLASSES).of(wide)[0, :, 5:].any()
 
 
 def test_a_frame_around_a_part_of_a_lesion_is_about_that_part():
     labels = drawing("1111111111")
     predicted = drawing("2222222222")
     part = item(((0, 1), (0, 1), (2, 5)))
-    assert shown(Stakes(labels, predicted, CLASSES).of(part)) == ["..###....."]
+    assert shown(AffectedVoxels(labels, predicted, CLASSES).of(part)) == ["..###....."]
 
 
 def test_what_was_ignored_is_never_at_stake():
     labels = drawing(".11..")
     labels[0, 0, 3] = IGNORE
     predicted = drawing("..22.")
-    assert shown(Stakes(labels, predicted, CLASSES).of(item(((0, 1), (0, 1), (0, 5))))) == [".##.."]
+    assert shown(AffectedVoxels(labels, predicted, CLASSES).of(item(((0, 1), (0, 1), (0, 5))))) == [
+        ".##.."
+    ]
 
 
 def test_nothing_drawn_and_nothing_predicted_is_nothing_at_stake():
     nothing = np.zeros((2, 3, 4), np.uint8)
-    assert not Stakes(nothing, nothing, CLASSES).of(item(((0, 2), (0, 3), (0, 4)))).any()
+    assert not AffectedVoxels(nothing, nothing, CLASSES).of(item(((0, 2), (0, 3), (0, 4)))).any()
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -75,15 +77,15 @@ def test_the_rule_with_sets_of_voxels(seed, shape, region, at_stake):
     rng = np.random.default_rng(seed)
     labels = rng.choice([0] * 12 + [1, 2, IGNORE], shape).astype(np.uint8)
     predicted = rng.choice([0] * 12 + [1, 2], shape).astype(np.uint8)
-    stakes = Stakes(labels, predicted, CLASSES)
+    affected = AffectedVoxels(labels, predicted, CLASSES)
     for _ in range(4):
         low = [int(rng.integers(0, side)) for side in shape]
         box = tuple((a, int(rng.integers(a, n)) + 1) for a, n in zip(low, shape, strict=True))
         expected = at_stake(labels, predicted, CLASSES.regions[region], box)
-        assert np.array_equal(stakes.of(item(box, region)), expected)
+        assert np.array_equal(affected.of(item(box, region)), expected)
 
 
 def test_a_place_outside_of_the_case_is_refused():
     nothing = np.zeros((1, 4, 4), np.uint8)
     with pytest.raises(RunError, match="outside of its case"):
-        Stakes(nothing, nothing, CLASSES).of(item(((0, 1), (0, 5), (0, 4))))
+        AffectedVoxels(nothing, nothing, CLASSES).of(item(((0, 1), (0, 5), (0, 4))))

@@ -7,19 +7,19 @@ from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RunError
 from rareseg.quality.suspects import Suspect
 from rareseg.review.corrections import choose_ignore_value, correct_labels, to_mask_values
-from rareseg.review.final_answer import Settled
+from rareseg.review.final_answer import FinalAnswer
 
 CLASSES = Classes(("background", "a", "b"), (0, 7, 300), {"whole": (1, 2), "b": (2,)})
 
 
-def settled(verdict, box, *, region="whole", name="i"):
+def final(verdict, box, *, region="whole", name="i"):
     item = Suspect(name, "c", None, region, "missed lesion", 0.5, box, 1, 0, "")
-    return Settled(item, verdict, ())
+    return FinalAnswer(item, verdict, ())
 
 
 def one_by_one(labels, predicted, verdicts, at_stake):
     """The rule again, voxel by voxel: the smallest place that a voxel is at stake in decides."""
-    stakes = [
+    affected = [
         at_stake(labels, predicted, CLASSES.regions[one.item.region], one.item.box)
         for one in verdicts
     ]
@@ -28,7 +28,7 @@ def one_by_one(labels, predicted, verdicts, at_stake):
     caution = {"accept prediction": 0, "accept label": 1, "ignore region": 2}
     for place in np.ndindex(labels.shape):
         candidates = []
-        for one, stake in zip(verdicts, stakes, strict=True):
+        for one, stake in zip(verdicts, affected, strict=True):
             if stake[place]:
                 volume = np.prod([b - a for a, b in one.item.box])
                 candidates.append((-volume, caution[one.verdict], one.item.id, one.verdict))
@@ -52,7 +52,7 @@ def test_every_voxel_is_what_the_rule_says(shape, seed, at_stake):
         box = tuple((a, int(rng.integers(a, n)) + 1) for a, n in zip(low, shape, strict=True))
         verdict = rng.choice(["accept prediction", "accept label", "ignore region"])
         region = str(rng.choice(["whole", "b"]))
-        verdicts.append(settled(str(verdict), box, region=region, name=f"i{number}"))
+        verdicts.append(final(str(verdict), box, region=region, name=f"i{number}"))
     expected, changed = one_by_one(labels, predicted, verdicts, at_stake)
     found = correct_labels(labels, predicted, verdicts, CLASSES)
     assert np.array_equal(found.labels, expected)
@@ -64,7 +64,7 @@ def test_every_voxel_is_what_the_rule_says(shape, seed, at_stake):
 def test_what_was_given_is_not_changed():
     labels, predicted = np.zeros((1, 4, 4), np.uint8), np.ones((1, 4, 4), np.uint8)
     correct_labels(
-        labels, predicted, [settled("accept prediction", ((0, 1), (0, 4), (0, 4)))], CLASSES
+        labels, predicted, [final("accept prediction", ((0, 1), (0, 4), (0, 4)))], CLASSES
     )
     assert not labels.any()
 
@@ -73,7 +73,7 @@ def test_a_place_outside_of_the_case_is_refused():
     nothing = np.zeros((1, 4, 4), np.uint8)
     with pytest.raises(RunError, match="outside of its case"):
         correct_labels(
-            nothing, nothing, [settled("ignore region", ((0, 1), (0, 5), (0, 4)))], CLASSES
+            nothing, nothing, [final("ignore region", ((0, 1), (0, 5), (0, 4)))], CLASSES
         )
 
 

@@ -6,18 +6,18 @@ import pytest
 
 from rareseg.quality.suspects import Suspect
 from rareseg.review.answers import VERDICTS, Answer
-from rareseg.review.final_answer import settle
+from rareseg.review.final_answer import final_answers
 
 ITEM = Suspect("i", "c", None, "r", "missed lesion", 0.5, ((0, 1), (0, 1), (0, 1)), 1, 0, "")
 LABEL, PREDICTION, EXCLUDE, IGNORE, UNSURE = VERDICTS
 
 
-def settled(*verdicts, seen="now"):
+def final(*verdicts, seen="now"):
     said = {
         f"reviewer {k}": Answer(k, ITEM, f"reviewer {k}", verdict, "", seen, "")
         for k, verdict in enumerate(verdicts)
     }
-    (found,) = settle({"i": said}, "now")
+    (found,) = final_answers({"i": said}, "now")
     return found.verdict, found.reason
 
 
@@ -37,7 +37,7 @@ def settled(*verdicts, seen="now"):
 )
 def test_the_rule(said, done):
     for order in itertools.permutations(said):
-        assert settled(*order) == done
+        assert final(*order) == done
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -49,9 +49,9 @@ def test_what_was_said_of_another_prediction_counts_only_where_it_is_about_none(
         if verdict == UNSURE
         else (verdict, "")
     )
-    assert settled(verdict, seen="earlier") == expected
+    assert final(verdict, seen="earlier") == expected
 
 
 def test_nothing_said_is_nothing_settled():
-    assert settle({}, "now") == ()
-    assert settle({"i": {}}, "now") == ()
+    assert final_answers({}, "now") == ()
+    assert final_answers({"i": {}}, "now") == ()

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from rareseg.quality.suspects import load_suspects
-from rareseg.review.open_review import open_room
+from rareseg.review.open_review import open_page_api
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
@@ -72,13 +72,13 @@ def on_canvas(page, colour) -> int:
 def standing(client):
     return {
         (item, name): (answer.verdict, answer.note)
-        for item, said in client.server.room.answers.standing().items()
+        for item, said in client.server.api.answers.standing().items()
         for name, answer in said.items()
     }
 
 
 def test_decided_with_the_keyboard_alone_and_still_there_after_a_reload(client, tab):
-    ids = [item.id for item in client.server.room.items.items]
+    ids = [item.id for item in client.server.api.items.items]
     page = tab(client.server.link)
     name_oneself(page, "Ada")
     is_at(page, 1)
@@ -147,11 +147,11 @@ def test_a_second_reviewer_beside_the_first(client, tab):
 
 def test_outlines_are_where_label_and_prediction_lie_and_can_be_hidden(client, tab):
     yellow, blue = (240, 228, 66), (86, 180, 233)
-    room = client.server.room
+    api = client.server.api
     both = next(
         place
-        for place, item in enumerate(room.items.items)
-        if (looked := room.cases.look(item.case_id)).labels.any() and looked.predicted.any()
+        for place, item in enumerate(api.items.items)
+        if (viewed := api.cases.look(item.case_id)).labels.any() and viewed.predicted.any()
     )
     page = tab(client.server.link)
     name_oneself(page, "Ada")
@@ -229,7 +229,7 @@ def test_everything_can_be_reached_with_the_tab_key(client, tab):
 
 def test_slices_and_channels_of_a_volume_by_keys(volumes, serve, tab, tmp_path):
     run = shutil.copytree(volumes / "run", tmp_path / "run", ignore=shutil.ignore_patterns("store"))
-    client = serve(open_room(run))
+    client = serve(open_page_api(run))
     page = tab(client.server.link)
     name_oneself(page, "Ada")
     begun = int(page.locator("#slice-value").inner_text().split()[0])
@@ -273,14 +273,14 @@ def test_without_the_token_the_browser_sees_nothing(client, chromium):
     answer = page.goto(client.server.link.partition("?")[0])
     assert answer.status == 403
     assert "rareseg review" in page.content()
-    assert load_suspects(client.server.room.answers.path.parents[1] / "suspects.json")[
-        0
-    ].id not in (page.content())
+    assert load_suspects(client.server.api.answers.path.parents[1] / "suspects.json")[0].id not in (
+        page.content()
+    )
     page.close()
 
 
 def test_a_lost_server_is_told_and_nothing_is_said_to_be_saved(run, serve, chromium):
-    client = serve(open_room(run))
+    client = serve(open_page_api(run))
     page = chromium.new_page()
     page.goto(client.server.link)
     name_oneself(page, "Ada")

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from rareseg.quality.suspects import load_suspects, save_suspects
+from rareseg.review.open_review import open_page_api
 from rareseg.review.page_api import PAGE
 from rareseg.review.server import ADDRESS, MOST_BYTES, TOKEN_HEADER, ReviewServer
-from rareseg.review.open_review import open_room
 
 PATHS = ["/", "/api/items", "/api/item?id=x", "/api/plane?item=x", "/api/agreement", "/nothing"]
 DECIDING = {"item": "", "reviewer": "Ada", "verdict": "accept label"}
@@ -58,7 +58,7 @@ def test_another_host_is_refused_even_with_the_token(client, host):
         "POST", "/api/decisions", body=body, Host=host, Content_Type="application/json"
     )
     assert sent[0] == 403
-    assert client.server.room.answers.log() == []
+    assert client.server.api.answers.log() == []
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_decisions_need_the_header_the_origin_and_json(client):
     assert post(**json_type, Origin="null") == 403
     assert post(**json_type, Origin=f"http://{host}0") == 403
     assert client.ask("GET", "/api/decisions?" + "&".join(DECIDING))[0] == 404
-    assert client.server.room.answers.log() == []
+    assert client.server.api.answers.log() == []
     assert post(**json_type, Origin=f"http://{host}") == 200
-    assert len(client.server.room.answers.log()) == 1
+    assert len(client.server.api.answers.log()) == 1
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_what_is_no_decision_is_refused_in_a_sentence(client, body):
     answer = client.ask("POST", "/api/decisions", body=body, Content_Type="application/json")
     assert answer[0] == 400
     assert json.loads(answer[1])["error"].endswith(".")
-    assert client.server.room.answers.log() == []
+    assert client.server.api.answers.log() == []
 
 
 @pytest.mark.parametrize("change", [{"verdict": "delete"}, {"reviewer": " "}, {"item": "nobody"}])
@@ -136,7 +136,7 @@ def test_an_impossible_decision_is_refused(client, change):
     status, answer = client.post("/api/decisions", {**DECIDING, "item": an_item(client), **change})
     assert status == 400
     assert answer["error"]
-    assert client.server.room.answers.log() == []
+    assert client.server.api.answers.log() == []
 
 
 @pytest.mark.parametrize("length", ["", "-1", "abc", str(MOST_BYTES + 1), "²"])
@@ -180,8 +180,8 @@ def test_the_page_may_load_nothing_and_names_nobody_else(client):
 
 
 def test_each_server_has_a_token_of_its_own_that_nobody_guesses(client):
-    room = client.server.room
-    with ReviewServer(room) as one, ReviewServer(room) as other:
+    api = client.server.api
+    with ReviewServer(api) as one, ReviewServer(api) as other:
         assert one.token != other.token
         assert len(one.token) >= 43  # 256 bits
 
@@ -191,7 +191,7 @@ def test_names_and_reasons_are_text_on_the_page(run, serve):
     evil = "</script><script>alert(1)</script>"
     (run / "suspects.json").unlink()
     save_suspects(run / "suspects.json", [replace(suspects[0], reason=evil)])
-    client = serve(open_room(run), reviewer=evil[:40])
+    client = serve(open_page_api(run), reviewer=evil[:40])
     page = client.ask("GET", "/")[1].decode()
     assert "<script>alert" not in page
 
@@ -244,9 +244,9 @@ def test_ten_thousand_suspects_are_sent_a_page_at_a_time_and_no_case_is_read(run
     first = load_suspects(run / "suspects.json")[0]
     many = [replace(first, id=f"s{k}", score=1 - k / 1e4) for k in range(10_000)]
     save_suspects(run / "suspects.json", many)
-    client = serve(open_room(run))
-    room = client.server.room
-    total = len(room.items.items)
+    client = serve(open_page_api(run))
+    api = client.server.api
+    total = len(api.items.items)
     assert total >= 10_000
     page = client.ask("GET", "/")[1]
     assert len(page) < 100_000  # the page itself holds no item
@@ -268,17 +268,17 @@ def test_ten_thousand_suspects_are_sent_a_page_at_a_time_and_no_case_is_read(run
     client.post("/api/decisions", {**DECIDING, "item": "s7777"})
     asked = "/api/neighbour?reviewer=Ada&shown=undecided&item=s7776"
     assert client.get(asked)["id"] == "s7778"
-    assert room.cases.nbytes == 0
+    assert api.cases.nbytes == 0
     client.get("/api/item?id=s7777&reviewer=Ada")
-    assert room.cases.nbytes > 0
+    assert api.cases.nbytes > 0
 
 
 def test_a_case_that_cannot_be_read_is_an_error_in_a_sentence(run, serve, monkeypatch):
-    room = open_room(run)
-    client = serve(room)
-    item = room.items.items[0]
-    case = room.cases._cases[item.case_id]
-    room.cases._cases[item.case_id] = replace(case, images=(run / "gone.png",))
+    api = open_page_api(run)
+    client = serve(api)
+    item = api.items.items[0]
+    case = api.cases._cases[item.case_id]
+    api.cases._cases[item.case_id] = replace(case, images=(run / "gone.png",))
     status, body, _ = client.ask("GET", f"/api/item?id={item.id}")
     assert status == 500
     assert "gone.png does not exist" in json.loads(body)["error"]

@@ -5,8 +5,8 @@ import pytest
 
 from rareseg.data.records import IGNORE, Case, Classes, Geometry, Image
 from rareseg.quality.suspects import Suspect
-from rareseg.review.affected_voxels import Stakes
-from rareseg.review.case_reader import LookedAt, _range_and_window
+from rareseg.review.affected_voxels import AffectedVoxels
+from rareseg.review.case_reader import ViewedCase, _range_and_window
 from rareseg.review.slices import (
     AT_STAKE,
     COLOUR,
@@ -26,17 +26,17 @@ RNG = np.random.default_rng(2)
 CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"whole": (1, 2), "b": (2,)})
 
 
-def looked_at(array: np.ndarray, labels=None, predicted=None) -> LookedAt:
+def looked_at(array: np.ndarray, labels=None, predicted=None) -> ViewedCase:
     nothing = np.zeros(array.shape[1:], np.uint8)
     ranges, windows = zip(*map(_range_and_window, array), strict=True)
-    return LookedAt(
+    return ViewedCase(
         Case("c", (), None),
         Image(array, Geometry()),
         nothing if labels is None else labels,
         nothing if predicted is None else predicted,
         np.array(ranges),
         np.array(windows),
-        Stakes(
+        AffectedVoxels(
             nothing if labels is None else labels,
             nothing if predicted is None else predicted,
             CLASSES,
@@ -65,9 +65,9 @@ def test_a_colour_photograph_comes_as_it_is():
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float32])
 def test_deep_values_come_back_to_a_65535th_of_the_range(dtype):
     array = (1000 * RNG.normal(size=(2, 4, 6, 5)) + 2000).clip(0, 9000).astype(dtype)
-    looked = looked_at(array)
-    sent = np.frombuffer(pixels_of(looked, whole(array), plane=3, channel=1), "<u2").reshape(6, 5)
-    low, high = looked.ranges[1]
+    viewed = looked_at(array)
+    sent = np.frombuffer(pixels_of(viewed, whole(array), plane=3, channel=1), "<u2").reshape(6, 5)
+    low, high = viewed.ranges[1]
     assert (low, high) == (array[1].min(), array[1].max())
     back = low + sent * (high - low) / 65535
     assert np.abs(back - array[1, 3]).max() <= 0.51 * (high - low) / 65535
@@ -82,9 +82,9 @@ def test_what_is_no_number_is_black():
 def test_masks_say_what_is_drawn_predicted_and_ignored_of_the_region():
     labels = RNG.choice([0, 1, 2, IGNORE], (3, 6, 5)).astype(np.uint8)
     predicted = RNG.choice([0, 1, 2], (3, 6, 5)).astype(np.uint8)
-    looked = looked_at(np.zeros((1, 3, 6, 5), np.uint8), labels, predicted)
+    viewed = looked_at(np.zeros((1, 3, 6, 5), np.uint8), labels, predicted)
     stake = RNG.random((3, 6, 5)) < 0.5
-    sent = masks_of(looked, Frame(1, 2, 4, 3, 1), stake, plane=1, region="b", classes=CLASSES)
+    sent = masks_of(viewed, Frame(1, 2, 4, 3, 1), stake, plane=1, region="b", classes=CLASSES)
     bits = np.frombuffer(sent, np.uint8).reshape(4, 3)
     cut = np.s_[1, 1:5, 2:5]
     assert np.array_equal((bits & DRAWN) > 0, labels[cut] == 2)
@@ -96,10 +96,10 @@ def test_masks_say_what_is_drawn_predicted_and_ignored_of_the_region():
 def test_where_pixels_are_left_out_no_speck_is_lost():
     labels = np.zeros((1, 10, 11), np.uint8)
     labels[0, 5, 7] = 1
-    looked = looked_at(np.zeros((1, 1, 10, 11), np.uint8), labels)
+    viewed = looked_at(np.zeros((1, 1, 10, 11), np.uint8), labels)
     nothing = np.zeros(labels.shape, bool)
     frame = Frame(0, 0, 4, 4, 3)
-    sent = masks_of(looked, frame, nothing, plane=0, region="whole", classes=CLASSES)
+    sent = masks_of(viewed, frame, nothing, plane=0, region="whole", classes=CLASSES)
     bits = np.frombuffer(sent, np.uint8).reshape(4, 4)
     assert np.argwhere(bits & DRAWN).tolist() == [[1, 2]]
 
@@ -136,20 +136,20 @@ def test_a_worst_case_opens_where_most_is_wrong_and_a_suspect_where_it_lies():
     predicted[3, :2] = 2
     labels[4, 0] = IGNORE
     predicted[4, 0] = 2
-    looked = looked_at(np.zeros((1, 5, 8, 8), np.uint8), labels, predicted)
+    viewed = looked_at(np.zeros((1, 5, 8, 8), np.uint8), labels, predicted)
     box = ((0, 5), (0, 8), (0, 8))
-    assert plane_of(looked, item(box, kind="worst case", plane=2), CLASSES) == 3
-    assert plane_of(looked, item(box, plane=2), CLASSES) == 2
+    assert plane_of(viewed, item(box, kind="worst case", plane=2), CLASSES) == 3
+    assert plane_of(viewed, item(box, plane=2), CLASSES) == 2
 
 
 def test_the_classes_at_stake_are_counted():
     labels, predicted = np.zeros((2, 1, 6, 6), np.uint8)
     labels[0, :2, :3] = 1
     predicted[0, 1:4, 2:5] = 2
-    looked = looked_at(np.zeros((3, 1, 6, 6), np.uint8), labels, predicted)
+    viewed = looked_at(np.zeros((3, 1, 6, 6), np.uint8), labels, predicted)
     place = item(((0, 1), (0, 3), (0, 4)))
-    stake = looked.stakes.of(place)
-    about = describe_case(looked, place, stake, CLASSES, ("red",))
+    stake = viewed.affected.of(place)
+    about = describe_case(viewed, place, stake, CLASSES, ("red",))
     assert about["drawn"] == {"a": 6}
     assert about["predicted"] == {"b": 9}
     assert about["changes"] == 14

@@ -11,7 +11,7 @@ import pytest
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.errors import RaresegError
-from rareseg.run.setup.prepare import Wishes
+from rareseg.run.setup.prepare import TrainingOptions
 
 
 def contents(folder):
@@ -163,10 +163,14 @@ class TestPlannedRecipe:
     def test_a_budget_replaces_the_steps_of_a_file_but_not_those_set_beside_it(self, tmp_path):
         recipe = tmp_path / "recipe.yaml"
         recipe.write_text("training:\n  steps: 700\n  weight_decay: 0.1\n")
-        assert Wishes(recipe).overrides() == {"training": {"steps": 700, "weight_decay": 0.1}}
-        assert Wishes(recipe, budget="1h").overrides() == {"training": {"weight_decay": 0.1}}
+        assert TrainingOptions(recipe).overrides() == {
+            "training": {"steps": 700, "weight_decay": 0.1}
+        }
+        assert TrainingOptions(recipe, budget="1h").overrides() == {
+            "training": {"weight_decay": 0.1}
+        }
         with pytest.raises(RaresegError, match=r"--budget 1h.*training\.steps"):
-            Wishes(settings=["training.steps=5"], budget="1h").overrides()
+            TrainingOptions(settings=["training.steps=5"], budget="1h").overrides()
 
 
 class TestOutputs:

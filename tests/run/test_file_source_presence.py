@@ -25,7 +25,7 @@ from rareseg.run.evaluate import evaluate_source
 from rareseg.run.predict import predict
 from rareseg.run.scores.file_scores import ScoreFiles
 from rareseg.run.scores.file_source import AboutScores, FileSource
-from rareseg.run.setup.prepare import nobody
+from rareseg.run.setup.prepare import say_nothing
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import tune_source
 
@@ -33,12 +33,12 @@ SIDE = 24
 REGION = "foreground"
 
 
-def tune_files(files, out, *, rule=None, region=None, say=nobody):
+def tune_files(files, out, *, rule=None, region=None, say=say_nothing):
     source = FileSource.to_decide(files, out, roles=("select",), track=silent)
     return tune_source(source, rule, region=region, say=say)
 
 
-def certify_files(files, promise, out, *, rule=None, region=None, say=nobody):
+def certify_files(files, promise, out, *, rule=None, region=None, say=say_nothing):
     source = FileSource.to_decide(files, out, roles=("select", "certify"), track=silent)
     return certify_source(source, promise, rule=rule, region=region, say=say)
 

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from rareseg.report.figures.patch_sheet import COLOURS
 from rareseg.run.preview import VERSIONS, preview
-from rareseg.run.setup.prepare import Wishes
+from rareseg.run.setup.prepare import TrainingOptions
 
 SMALL = ("--set", "sampling.patch_size=[32, 32]", "--patches", "3")
 STILL = [
@@ -75,8 +75,8 @@ def test_json_and_the_same_seed_again(specks, call, tmp_path):
 
 
 def test_without_augmentation_all_versions_are_the_original(specks, tmp_path):
-    wishes = Wishes(settings=["sampling.patch_size=[32, 32]", *STILL])
-    made = preview(specks, tmp_path / "still.png", wishes=wishes, patches=4)
+    training_options = TrainingOptions(settings=["sampling.patch_size=[32, 32]", *STILL])
+    made = preview(specks, tmp_path / "still.png", training_options=training_options, patches=4)
     assert made.window == (32, 32)
     assert {words for patch in made.patches for words in patch.versions} == {"unchanged"}
     assert made.before == made.after
@@ -84,8 +84,10 @@ def test_without_augmentation_all_versions_are_the_original(specks, tmp_path):
 
 
 def test_of_volumes_the_middle_slice_and_the_first_channel(volumes, tmp_path):
-    wishes = Wishes(settings=["data.dimension=3", "sampling.patch_size=[8, 12, 12]"])
-    made = preview(volumes, tmp_path / "volumes.png", wishes=wishes, patches=3)
+    training_options = TrainingOptions(
+        settings=["data.dimension=3", "sampling.patch_size=[8, 12, 12]"]
+    )
+    made = preview(volumes, tmp_path / "volumes.png", training_options=training_options, patches=3)
     assert made.shown == "channel 1 of 2 (FLAIR), the middle slice"
     assert {patch.pool for patch in made.patches} == {"background", "inner", "outer"}
     with PIL.Image.open(tmp_path / "volumes.png") as image:
@@ -105,8 +107,12 @@ def test_colour_photographs_keep_their_colours(tmp_path):
         mask[18:22, 18:22] = 255
         PIL.Image.fromarray(values).save(tmp_path / "data" / "images" / f"{case}.png")
         PIL.Image.fromarray(mask).save(tmp_path / "data" / "masks" / f"{case}.png")
-    wishes = Wishes(settings=["sampling.patch_size=[16, 16]", "data.target_spacing=null", *STILL])
-    made = preview(tmp_path / "data", tmp_path / "colours.png", wishes=wishes, patches=2)
+    training_options = TrainingOptions(
+        settings=["sampling.patch_size=[16, 16]", "data.target_spacing=null", *STILL]
+    )
+    made = preview(
+        tmp_path / "data", tmp_path / "colours.png", training_options=training_options, patches=2
+    )
     assert made.shown == "in colour"
     with PIL.Image.open(tmp_path / "colours.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)

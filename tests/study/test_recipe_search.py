@@ -120,14 +120,14 @@ def test_an_interrupted_trial_goes_on_with_its_draw(specks, settings, call, tmp_
     """Stopped after its first validation; called again, it trains what is left of the same."""
     out, learned, steps = tmp_path / "out", recipe_search.learn, []
 
-    def stopped(*arguments, heard, **options):
+    def stopped(*arguments, on_validation, **options):
         def hear_and_stop(step, score):
-            heard(step, score)
+            on_validation(step, score)
             steps.append(step)
             if len(steps) == 1:
                 raise KeyboardInterrupt
 
-        return learned(*arguments, heard=hear_and_stop, **options)
+        return learned(*arguments, on_validation=hear_and_stop, **options)
 
     monkeypatch.setattr(recipe_search, "learn", stopped)
     arguments = (

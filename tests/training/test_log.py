@@ -3,16 +3,16 @@
 import pytest
 
 from rareseg.errors import WorkError
-from rareseg.training.log import STEP_COLUMNS, Journal, describe_waiting, read_table
+from rareseg.training.log import STEP_COLUMNS, TrainingLog, describe_waiting, read_table
 
 
-def note(journal: Journal, *steps: int) -> None:
+def note(journal: TrainingLog, *steps: int) -> None:
     for step in steps:
         journal.step(step, **dict.fromkeys(STEP_COLUMNS[1:], step / 8))
 
 
 def test_rows_come_back_as_columns(tmp_path):
-    with Journal(tmp_path, first_step=0) as journal:
+    with TrainingLog(tmp_path, first_step=0) as journal:
         note(journal, 20, 40)
         journal.validation(40, score=0.25, best=0.5)
     assert read_table(tmp_path / "steps.csv")["step"] == [20, 40]
@@ -26,26 +26,26 @@ def test_rows_come_back_as_columns(tmp_path):
 
 def test_a_missing_or_empty_table_has_no_columns(tmp_path):
     assert read_table(tmp_path / "steps.csv") == {}
-    with Journal(tmp_path, first_step=0):
+    with TrainingLog(tmp_path, first_step=0):
         pass
     assert read_table(tmp_path / "steps.csv") == {}
 
 
 def test_rows_beyond_the_checkpoint_are_written_anew(tmp_path):
-    with Journal(tmp_path, first_step=0) as journal:
+    with TrainingLog(tmp_path, first_step=0) as journal:
         note(journal, 20, 40, 60)
-    with Journal(tmp_path, first_step=40) as journal:
+    with TrainingLog(tmp_path, first_step=40) as journal:
         assert read_table(tmp_path / "steps.csv")["step"] == [20, 40]
         note(journal, 60, 80)
     assert read_table(tmp_path / "steps.csv")["step"] == [20, 40, 60, 80]
 
 
 def test_a_row_that_a_kill_cut_short_is_dropped(tmp_path):
-    with Journal(tmp_path, first_step=0) as journal:
+    with TrainingLog(tmp_path, first_step=0) as journal:
         note(journal, 20, 40)
     whole = (tmp_path / "steps.csv").read_text()
     (tmp_path / "steps.csv").write_text(whole[: whole.rindex(",")])
-    with Journal(tmp_path, first_step=40) as journal:
+    with TrainingLog(tmp_path, first_step=40) as journal:
         note(journal, 60)
     assert read_table(tmp_path / "steps.csv")["step"] == [20, 60]
 
@@ -53,7 +53,7 @@ def test_a_row_that_a_kill_cut_short_is_dropped(tmp_path):
 def test_tensorboard_reads_the_same_numbers(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with Journal(tmp_path, first_step=0) as journal:
+    with TrainingLog(tmp_path, first_step=0) as journal:
         note(journal, 20, 40)
         journal.validation(40, score=0.25, best=0.5)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -65,7 +65,7 @@ def test_tensorboard_reads_the_same_numbers(tmp_path):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "training").write_text("a file")
     with pytest.raises(WorkError, match=r"training.* could not be written"):
-        Journal(tmp_path / "training", first_step=0)
+        TrainingLog(tmp_path / "training", first_step=0)
 
 
 def test_waiting_is_worth_a_word_from_a_twentieth_on():

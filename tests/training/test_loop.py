@@ -25,7 +25,7 @@ from rareseg.training.loop import (
     validation_steps,
 )
 from rareseg.training.losses import make_loss
-from rareseg.training.validation import Checked
+from rareseg.training.validation import ValidationResult
 
 
 class TestValidationSteps:
@@ -117,11 +117,11 @@ def run(
     network = build_network(recipe.network, dimension=2, channels=1, classes=2)
     answers = iter(scores)
 
-    def validate(scored: torch.nn.Module) -> Checked:
+    def validate(scored: torch.nn.Module) -> ValidationResult:
         assert not scored.training
         if keep is not None:
             keep.append(copy.deepcopy(scored.state_dict()))
-        return Checked(next(answers))
+        return ValidationResult(next(answers))
 
     return fit(
         network,
@@ -355,7 +355,7 @@ class TestMemoryLayout:
                 network,
                 make_loss(recipe.loss, two_channels.classes),
                 PatchSampler.from_settings(two_channels, recipe.sampling, seed=0),
-                lambda scored: Checked(0.5),
+                lambda scored: ValidationResult(0.5),
                 recipe,
                 tmp_path,
                 fabric=Fabric(accelerator="cpu", devices=1),

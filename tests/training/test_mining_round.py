@@ -23,7 +23,7 @@ from rareseg.training.mining_round import (
     note_round,
     read_record,
 )
-from rareseg.training.validation import Checked
+from rareseg.training.validation import ValidationResult
 
 RECIPE = {
     "network": {"name": "unet", "width": [4, 8]},
@@ -58,7 +58,7 @@ def train(store, folder, make_predict, **sections):
             mining=recipe.mining,
             steps=recipe.training.steps,
         ),
-        lambda network: Checked(0.0),
+        lambda network: ValidationResult(0.0),
         recipe,
         folder,
         fabric=Fabric(accelerator="cpu", devices=1),

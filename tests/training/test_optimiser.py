@@ -21,7 +21,7 @@ from rareseg.training.loop import Fitted, fit
 from rareseg.training.losses import Loss, make_loss
 from rareseg.training.optimiser import learning_rate, parameter_groups, running_average
 from rareseg.training.presence_losses import WithPresence
-from rareseg.training.validation import Checked
+from rareseg.training.validation import ValidationResult
 
 
 class TestLearningRate:
@@ -134,9 +134,9 @@ def weights_after(store, folder, recipe: Recipe, loss: Loss | None = None) -> li
     """
     seen: list[Weights] = []
 
-    def validate(network: torch.nn.Module) -> Checked:
+    def validate(network: torch.nn.Module) -> ValidationResult:
         seen.append(copy.deepcopy(dict(network.named_parameters())))
-        return Checked(float(len(seen)))
+        return ValidationResult(float(len(seen)))
 
     fitted = fit(
         network_for(recipe),
@@ -263,17 +263,17 @@ class TestEncoderRate:
             if step == 4:
                 raise Killed
 
-        def go_on(heard) -> Fitted:
+        def go_on(on_validation) -> Fitted:
             scores = iter((0.1, 0.2, 0.3))
             return fit(
                 network_for(recipe),
                 make_loss(recipe.loss, store.classes),
                 PatchSampler.from_settings(store, recipe.sampling, seed=0),
-                lambda network: Checked(next(scores)),
+                lambda network: ValidationResult(next(scores)),
                 recipe,
                 tmp_path / "killed",
                 fabric=Fabric(accelerator="cpu", devices=1),
-                heard=heard,
+                on_validation=on_validation,
             )
 
         with pytest.raises(Killed):

@@ -6,7 +6,7 @@ import pytest
 from rareseg.evaluation.metrics.overlap import checkpoint_score
 from rareseg.evaluation.statistics.undefined import is_defined
 from rareseg.evaluation.tables.score_table import ScoreTable, score_cases
-from rareseg.training.validation import Checked, check
+from rareseg.training.validation import ValidationResult, check
 
 RNG = np.random.default_rng(2)
 SCORES = {f"c{i}": RNG.random((1, 20, 20)).astype(np.float32) ** (1 + i) for i in range(6)}
@@ -43,4 +43,4 @@ def test_what_no_case_says_is_left_out():
     assert negatives.strata.startswith("false alarms")
     positives = check(score_cases(SCORES, references(set(range(6)))))
     assert not is_defined(positives.alarms)
-    assert check(ScoreTable()).strata == Checked(0.0).strata == ""
+    assert check(ScoreTable()).strata == ValidationResult(0.0).strata == ""

@@ -74,16 +74,16 @@ def compare(
     """
     import json
 
-    from rareseg.report.pages.comparison_page import claim_sentence, contest_lines
-    from rareseg.run.setup.prepare import Machine, Wishes
-    from rareseg.study.compare import Asked
+    from rareseg.report.pages.comparison_page import comparison_lines, non_inferiority_sentence
+    from rareseg.run.setup.prepare import Machine, TrainingOptions
+    from rareseg.study.compare import ComparisonOptions
     from rareseg.study.compare import compare as compare_rows
     from rareseg.study.comparison_rows import make_rows
     from rareseg.study.shared_data import StudyOptions
 
     options = StudyOptions(
         data=data_options(data, group_from, missing_mask),
-        wishes=Wishes(recipe, _with_steps(settings, steps)),
+        training_options=TrainingOptions(recipe, _with_steps(settings, steps)),
         storage=storage,
         name=name,
         parallel=parallel,
@@ -91,7 +91,7 @@ def compare(
     )
     names = [part.strip() for part in strategies.split(",") if part.strip()]
     compared = compare_rows(
-        Asked(
+        ComparisonOptions(
             options,
             rows=make_rows(names, rows or []),
             seeds=seeds,
@@ -107,10 +107,10 @@ def compare(
         record = json.loads(compared.table_json.read_text(encoding="utf-8"))
         print_json({**record, "page": str(compared.page)})
     else:
-        for line in contest_lines(compared.columns):
+        for line in comparison_lines(compared.columns):
             print_line(line)
         for claim in compared.claims:
-            print_line(claim_sentence(claim))
+            print_line(non_inferiority_sentence(claim))
         print_line(f"Page: {compared.page.resolve()}")
     if compared.errors:
         raise typer.Exit(1)
@@ -164,7 +164,7 @@ def search(
     and dropout. The test cases are not looked at: train with --recipe best.yaml to see more.
     """
     from rareseg.decision.operating_point import Goal
-    from rareseg.run.setup.prepare import Machine, Wishes
+    from rareseg.run.setup.prepare import Machine, TrainingOptions
     from rareseg.study.recipe_search import Wanted
     from rareseg.study.recipe_search import search as search_recipe
     from rareseg.study.search_space import make_space
@@ -172,7 +172,7 @@ def search(
 
     options = StudyOptions(
         data=data_options(data, group_from, missing_mask),
-        wishes=Wishes(recipe, _with_steps(settings, steps)),
+        training_options=TrainingOptions(recipe, _with_steps(settings, steps)),
         storage=storage,
         name=name,
         parallel=parallel,

@@ -100,10 +100,10 @@ def evaluate(
     from rareseg.run.scores.file_source import FileSource
     from rareseg.run.scores.network_source import NetworkSource
     from rareseg.run.scores.score_source import ScoreSource
-    from rareseg.run.setup.evaluation_options import Asked
+    from rareseg.run.setup.evaluation_options import EvaluationOptions
     from rareseg.run.setup.run_folder import require_free
 
-    asked = Asked.of(priority, against)
+    asked = EvaluationOptions.of(priority, against)
     if masks is not None and (scores.probabilities is not None or points is not None):
         raise UsageError(
             "--masks are finished: no point cuts them; leave --probabilities and --points out."

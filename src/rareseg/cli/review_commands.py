@@ -36,25 +36,25 @@ def review(
     import webbrowser
 
     from rareseg.review.answers import checked_name
+    from rareseg.review.open_review import open_page_api
     from rareseg.review.server import ReviewServer
-    from rareseg.review.open_review import open_room
 
     name = checked_name(reviewer) if reviewer else ""
-    room = open_room(run, device=device)
+    api = open_page_api(run, device=device)
     try:
-        server = ReviewServer(room, port=port, reviewer=name)
+        server = ReviewServer(api, port=port, reviewer=name)
     except OSError as error:
         raise UsageError(
             f"--port {port} cannot be used ({error.strerror or error}); name another, or 0 for a "
             "free one."
         ) from error
-    with server, room.answers:
+    with server, api.answers:
         if as_json:
-            print_json({"link": server.link, "decisions": str(room.answers.path), **room.about()})
+            print_json({"link": server.link, "decisions": str(api.answers.path), **api.about()})
         else:
-            if room.items.notice:
-                print_line(room.items.notice)
-            print_line(f"{len(room.items.items)} items; Ctrl-C ends, and nothing decided is lost.")
+            if api.items.notice:
+                print_line(api.items.notice)
+            print_line(f"{len(api.items.items)} items; Ctrl-C ends, and nothing decided is lost.")
             print_line(server.link)
         if browser:
             # A browser in the terminal ends when it is closed, and would be waited for.
@@ -63,7 +63,7 @@ def review(
             server.serve_forever()
         except KeyboardInterrupt:
             if not as_json:
-                print_line(f"Decisions are in {room.answers.path}.")
+                print_line(f"Decisions are in {api.answers.path}.")
 
 
 @app.command(name="apply-review", epilog="Example: rareseg apply-review run --out reviewed")

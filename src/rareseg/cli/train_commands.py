@@ -105,12 +105,12 @@ def preview(
     """Show patches before and after augmentation, with the outlines of their masks."""
     from rareseg.run.preview import VERSIONS
     from rareseg.run.preview import preview as draw_preview
-    from rareseg.run.setup.prepare import Wishes
+    from rareseg.run.setup.prepare import TrainingOptions
 
     made = draw_preview(
         data_options(data, group_from, missing_mask),
         out,
-        wishes=Wishes(recipe, settings or []),
+        training_options=TrainingOptions(recipe, settings or []),
         patches=patches,
         seed=seed,
         track=bar,
@@ -150,7 +150,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train, choose operating points and score the test cases; again on the same run: resume."""
-    from rareseg.run.setup.prepare import Machine, Wishes
+    from rareseg.run.setup.prepare import Machine, TrainingOptions
     from rareseg.run.train import train as train_run
 
     out = out or Path(f"{data.resolve().name}-run")
@@ -158,7 +158,7 @@ def train(
     evaluation = train_run(
         data_options(data, group_from, missing_mask),
         out,
-        wishes=Wishes(recipe, [*(settings or []), *chosen_folds], budget),
+        training_options=TrainingOptions(recipe, [*(settings or []), *chosen_folds], budget),
         machine=Machine(accelerator, devices, nodes),
         track=bar,
         say=say_to(as_json),

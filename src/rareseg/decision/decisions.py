@@ -177,8 +177,8 @@ class Decisions:
             if (point := self.regions[name].point) is not None
             for statement in self.regions[name].statements
             if isinstance(statement, Certificate)
-            and statement.speaks_of(point)
-            and not statement.speaks_of(result.point)
+            and statement.holds_for(point)
+            and not statement.holds_for(result.point)
         ]
 
     def save(self, folder: Path) -> None:

@@ -121,11 +121,11 @@ class Size:
 ANY_SIZE = Size()
 """No component is too small."""
 
-Given: TypeAlias = Size | str | float
+SizeLike: TypeAlias = Size | str | float
 """A size as somebody says it: "5 mm³", "5 mm3", "20 pixels", or a plain number of voxels."""
 
 
-def as_size(given: Given) -> Size:
+def as_size(given: SizeLike) -> Size:
     """Return the size that is given. Raises UsageError for what is none."""
     if isinstance(given, Size):
         return given
@@ -143,7 +143,7 @@ def as_size(given: Given) -> Size:
     return Size(float(found["amount"]), unit)
 
 
-def as_sizes(given: Iterable[Given]) -> tuple[Size, ...]:
+def as_sizes(given: Iterable[SizeLike]) -> tuple[Size, ...]:
     """Return sizes to choose from, which must ascend and share one unit; raises UsageError."""
     sizes = tuple(as_size(one) for one in given)
     amounts = [size.amount for size in sizes]

@@ -29,7 +29,7 @@ class _Side:
         return np.asarray(chosen[self.components], np.bool_)
 
 
-class Stakes:
+class AffectedVoxels:
     """What is at stake in one case, from its class indices (z, y, x), drawn and predicted.
 
     Of each region components are found once, and kept.

@@ -27,7 +27,7 @@ from rareseg.progress import Track, silent
 from rareseg.review.answers import Answer, Answers
 from rareseg.review.case_predictions import Predictions
 from rareseg.review.corrections import choose_ignore_value, correct_labels, to_mask_values
-from rareseg.review.final_answer import RULE, Settled, settle
+from rareseg.review.final_answer import RULE, FinalAnswer, final_answers
 from rareseg.review.reviewer_agreement import measure_agreement
 from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
@@ -49,7 +49,7 @@ class Applied:
     manifest: Path
     changed: Mapping[str, int]
     excluded: tuple[str, ...]
-    open: tuple[Settled, ...]
+    open: tuple[FinalAnswer, ...]
     tests: tuple[str, ...]
     record: Mapping[str, Any] = field(default_factory=dict)
 
@@ -112,17 +112,17 @@ def apply_review(
     predictions = Predictions(folder, review_folder(folder) / "predictions", device=device)
     with Answers(path) as answers:
         standing = answers.standing()
-    settled = settle(standing, predictions.digest)
-    if not settled:
+    final = final_answers(standing, predictions.digest)
+    if not final:
         raise RunError(f"{path} holds no decision; call `rareseg review {folder.root}`.")
-    _require_known(settled, dataset, predictions.classes, path)
-    excluded = {one.item.case_id for one in settled if one.verdict == "exclude case"}
+    _require_known(final, dataset, predictions.classes, path)
+    excluded = {one.item.case_id for one in final if one.verdict == "exclude case"}
     kept = [case for case in dataset.cases if case.id not in excluded]
     if not kept:
         raise RunError(f"every case of {dataset.root} was excluded, so that nothing is left.")
     agreement = measure_agreement(standing)
     with atomic_folder(out) as temporary:
-        masks = _correct_masks(temporary, kept, settled, predictions, track)
+        masks = _correct_masks(temporary, kept, final, predictions, track)
         roles = predictions.roles
         reviewed = [masks.cases.get(case.id, case) for case in kept]
         _write_manifest(temporary / "manifest.csv", reviewed, roles)
@@ -140,7 +140,7 @@ def apply_review(
             manifest=out / "manifest.csv",
             changed={name: sum(masks.voxels[name].values()) for name in masks.cases},
             excluded=tuple(sorted(excluded)),
-            open=tuple(one for one in settled if one.verdict is None),
+            open=tuple(one for one in final if one.verdict is None),
             tests=tuple(sorted(name for name in touched if roles[name] == "test")),
         )
         record = {
@@ -148,7 +148,7 @@ def apply_review(
             "data": str(dataset.root.resolve()),
             "prediction": predictions.digest,
             "rule": RULE,
-            "items": [_item_record(one, masks, excluded, roles) for one in settled],
+            "items": [_item_record(one, masks, excluded, roles) for one in final],
             "corrected": dict(applied.changed),
             "excluded": list(applied.excluded),
             "test_cases": list(applied.tests),
@@ -176,15 +176,15 @@ class _Masks:
 def _correct_masks(
     out: Path,
     cases: Sequence[Case],
-    settled: Sequence[Settled],
+    final: Sequence[FinalAnswer],
     predictions: Predictions,
     track: Track,
 ) -> _Masks:
     """Write the masks that differ from what was drawn."""
     classes = predictions.classes
     ignore_value = choose_ignore_value(classes)
-    by_case: defaultdict[str, list[Settled]] = defaultdict(list)
-    for one in settled:
+    by_case: defaultdict[str, list[FinalAnswer]] = defaultdict(list)
+    for one in final:
         if one.verdict is not None:
             by_case[one.item.case_id].append(one)
     todo = [c for c in cases if any(one.verdict in ACTS for one in by_case.get(c.id, ()))]
@@ -254,7 +254,7 @@ def _declared(dataset: Dataset, classes: Classes, *, ignores: bool) -> dict[str,
 
 
 def _item_record(
-    one: Settled, masks: _Masks, excluded: set[str], roles: Mapping[str, Role]
+    one: FinalAnswer, masks: _Masks, excluded: set[str], roles: Mapping[str, Role]
 ) -> dict[str, Any]:
     item = one.item
     by = [_said(answer) for answer in one.answers]
@@ -286,10 +286,10 @@ def _said(answer: Answer) -> dict[str, str]:
 
 
 def _require_known(
-    settled: Sequence[Settled], dataset: Dataset, classes: Classes, path: Path
+    final: Sequence[FinalAnswer], dataset: Dataset, classes: Classes, path: Path
 ) -> None:
     known = {case.id for case in dataset.cases}
-    for one in settled:
+    for one in final:
         if one.item.case_id not in known or one.item.region not in classes.regions:
             raise RunError(
                 f"{path} holds a decision on the case '{one.item.case_id}', region "

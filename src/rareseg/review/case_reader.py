@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.formats import read_image
 from rareseg.data.records import Case, Image
-from rareseg.review.affected_voxels import Stakes
+from rareseg.review.affected_voxels import AffectedVoxels
 from rareseg.review.case_predictions import Predictions
 from rareseg.run.scores.case_scoring import read_labels
 
@@ -22,7 +22,7 @@ MOST_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class LookedAt:
+class ViewedCase:
     """One case in memory: ``image``, and class indices (z, y, x) ``labels`` and ``predicted``.
 
     ``ranges`` (channel, 2) float64 are the smallest and the largest finite value of each channel,
@@ -35,7 +35,7 @@ class LookedAt:
     predicted: NDArray[np.uint8]
     ranges: NDArray[np.float64]
     windows: NDArray[np.float64]
-    stakes: Stakes
+    affected: AffectedVoxels
 
     @property
     def nbytes(self) -> int:
@@ -56,11 +56,11 @@ class Cases:
         self._cases = {case.id: case for case in cases}
         self.channel_names = tuple(channel_names)
         self.predictions = predictions
-        self._held: OrderedDict[str, LookedAt] = OrderedDict()
+        self._held: OrderedDict[str, ViewedCase] = OrderedDict()
         self._reading: dict[str, Lock] = {}
         self._lock = Lock()
 
-    def look(self, case_id: str) -> LookedAt:
+    def look(self, case_id: str) -> ViewedCase:
         """Return a case; raises what reading and predicting it raise.
 
         Who asks for a case that is held does not wait while another one is read.
@@ -68,15 +68,15 @@ class Cases:
         with self._lock:
             reading = self._reading.setdefault(case_id, Lock())
         with reading:
-            looked = self._held.get(case_id)
-            if looked is None:
-                looked = read_case(self._cases[case_id], self.predictions)
+            viewed = self._held.get(case_id)
+            if viewed is None:
+                viewed = read_case(self._cases[case_id], self.predictions)
             with self._lock:
-                self._held[case_id] = looked
+                self._held[case_id] = viewed
                 self._held.move_to_end(case_id)
                 while len(self._held) > 1 and self.nbytes > MOST_BYTES:
                     self._held.popitem(last=False)
-            return looked
+            return viewed
 
     @property
     def nbytes(self) -> int:
@@ -84,14 +84,14 @@ class Cases:
         return sum(case.nbytes for case in self._held.values())
 
 
-def read_case(case: Case, predictions: Predictions) -> LookedAt:
+def read_case(case: Case, predictions: Predictions) -> ViewedCase:
     """Read and predict one case."""
     image = read_image(case.images)
     labels = read_labels(case, predictions.classes, image)
     predicted = predictions.of(case.id, image)
     ranges, windows = zip(*map(_range_and_window, image.array), strict=True)
-    stakes = Stakes(labels, predicted, predictions.classes)
-    return LookedAt(case, image, labels, predicted, np.array(ranges), np.array(windows), stakes)
+    affected = AffectedVoxels(labels, predicted, predictions.classes)
+    return ViewedCase(case, image, labels, predicted, np.array(ranges), np.array(windows), affected)
 
 
 def _range_and_window(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.review.affected_voxels import Stakes
-from rareseg.review.final_answer import Settled
+from rareseg.review.affected_voxels import AffectedVoxels
+from rareseg.review.final_answer import FinalAnswer
 
 Labels = NDArray[np.uint8]
 
@@ -27,7 +27,7 @@ class Corrected:
 
 
 def correct_labels(
-    labels: Labels, predicted: Labels, settled: Sequence[Settled], classes: Classes
+    labels: Labels, predicted: Labels, final: Sequence[FinalAnswer], classes: Classes
 ) -> Corrected:
     """Return a case's labels after its items' verdicts.
 
@@ -35,12 +35,12 @@ def correct_labels(
     "accept label" what was drawn. Larger places come first, so that a verdict on a smaller place
     inside them stands; of equal places ignoring wins over the label, and that over the prediction.
     """
-    stakes = Stakes(labels, predicted, classes)
+    affected = AffectedVoxels(labels, predicted, classes)
     corrected = labels.copy()
     source = np.full(labels.shape, -1, np.int32)  # which verdict a voxel has its label from
-    ordered = sorted(settled, key=_largest_first)
+    ordered = sorted(final, key=_largest_first)
     for number, one in enumerate(ordered):
-        about = stakes.of(one.item)
+        about = affected.of(one.item)
         if one.verdict == "accept prediction":
             corrected[about] = predicted[about]
         elif one.verdict == "ignore region":
@@ -76,6 +76,6 @@ def choose_ignore_value(classes: Classes) -> int:
     return next(value for value in range(255, 0, -1) if value not in classes.values)
 
 
-def _largest_first(one: Settled) -> tuple[int, int, str]:
+def _largest_first(one: FinalAnswer) -> tuple[int, int, str]:
     volume = int(np.prod([high - low for low, high in one.item.box]))
     return -volume, _CAUTION.get(one.verdict or "", 0), one.item.id

@@ -17,7 +17,7 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Settled:
+class FinalAnswer:
     """An item and what is done about it: ``verdict``, or None for the ``reason`` given."""
 
     item: Suspect
@@ -26,25 +26,27 @@ class Settled:
     reason: str = ""
 
 
-def settle(standing: Standing, seen: str) -> tuple[Settled, ...]:
+def final_answers(standing: Standing, seen: str) -> tuple[FinalAnswer, ...]:
     """Return what is done about every item that anyone decided on, ordered by case and item.
 
     ``seen`` names the prediction in force (:class:`rareseg.review.case_predictions.Predictions`).
     """
-    settled = [_settle_item(tuple(said.values()), seen) for said in standing.values() if said]
-    return tuple(sorted(settled, key=lambda one: (one.item.case_id, one.item.id)))
+    final = [_settle_item(tuple(said.values()), seen) for said in standing.values() if said]
+    return tuple(sorted(final, key=lambda one: (one.item.case_id, one.item.id)))
 
 
-def _settle_item(answers: tuple[Answer, ...], seen: str) -> Settled:
+def _settle_item(answers: tuple[Answer, ...], seen: str) -> FinalAnswer:
     item = max(answers, key=lambda answer: answer.number).item
     ordered = tuple(sorted(answers, key=lambda answer: answer.number))
     valid = [answer for answer in ordered if not is_stale(answer, seen)]
     votes = Counter(one.verdict for one in valid if one.verdict != "unsure")
     if not valid:
-        return Settled(item, None, ordered, "decided on another prediction than the present one")
+        return FinalAnswer(
+            item, None, ordered, "decided on another prediction than the present one"
+        )
     if not votes:
-        return Settled(item, None, ordered, "nobody was sure")
+        return FinalAnswer(item, None, ordered, "nobody was sure")
     verdict, most = votes.most_common(1)[0]
     if 2 * most <= votes.total():
-        return Settled(item, None, ordered, "no majority")
-    return Settled(item, verdict, ordered)
+        return FinalAnswer(item, None, ordered, "no majority")
+    return FinalAnswer(item, verdict, ordered)

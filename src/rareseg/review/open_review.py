@@ -10,12 +10,12 @@ from rareseg.review.answers import Answers
 from rareseg.review.apply_answers import DECISIONS, open_reviewed, review_folder
 from rareseg.review.case_predictions import Predictions
 from rareseg.review.case_reader import Cases
-from rareseg.review.page_api import Room
+from rareseg.review.page_api import PageApi
 from rareseg.review.review_items import list_items
 from rareseg.run.setup.run_folder import open_run
 
 
-def open_room(run: Path | str, *, device: str | torch.device = "cpu") -> Room:
+def open_page_api(run: Path | str, *, device: str | torch.device = "cpu") -> PageApi:
     """Return the room of a run; nothing is read of the cases yet.
 
     Raises :class:`~rareseg.errors.RunError` where there is nothing to review, or where the data
@@ -27,4 +27,4 @@ def open_room(run: Path | str, *, device: str | torch.device = "cpu") -> Room:
     predictions = Predictions(folder, place / "predictions", device=device)
     items = list_items(folder, predictions.classes)
     cases = Cases(dataset.cases, predictions, dataset.channel_names or ())
-    return Room(folder.root.resolve().name, items, cases, Answers(place / DECISIONS))
+    return PageApi(folder.root.resolve().name, items, cases, Answers(place / DECISIONS))

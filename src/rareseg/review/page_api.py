@@ -14,7 +14,7 @@ from rareseg.evaluation.statistics.undefined import value_to_json
 from rareseg.quality.suspects import Suspect
 from rareseg.review.affected_voxels import Bools
 from rareseg.review.answers import VERDICTS, Answer, Answers, Verdict, checked_name
-from rareseg.review.case_reader import Cases, LookedAt
+from rareseg.review.case_reader import Cases, ViewedCase
 from rareseg.review.review_items import Items
 from rareseg.review.reviewer_agreement import measure_agreement
 from rareseg.review.slices import describe_case, frame_of, masks_of, pixels_of
@@ -45,7 +45,7 @@ class Filter:
         return cls(checked_name(reviewer) if reviewer else "", kind, shown)
 
 
-class Room:
+class PageApi:
     """One review: its items, the cases that they lie in, and the decisions."""
 
     def __init__(self, name: str, items: Items, cases: Cases, answers: Answers) -> None:
@@ -108,7 +108,7 @@ class Room:
         What others said is told once the reviewer has decided, so that all decide for themselves.
         """
         item = self._item(item_id)
-        looked = self.cases.look(item.case_id)
+        viewed = self.cases.look(item.case_id)
         predictions = self.cases.predictions
         said = self.answers.standing().get(item.id, {})
         mine = self._mine(said, reviewer)
@@ -117,9 +117,9 @@ class Room:
             "item": {**asdict(item), "position": self._positions[item.id] + 1},
             "case": {
                 **describe_case(
-                    looked,
+                    viewed,
                     item,
-                    self._stake(looked, item),
+                    self._stake(viewed, item),
                     self.classes,
                     self.cases.channel_names,
                 ),
@@ -135,8 +135,8 @@ class Room:
     def plane(self, item_id: str, *, plane: int, channel: int) -> bytes:
         """Return a slice's pixels and, behind them, its masks."""
         item = self._item(item_id)
-        looked = self.cases.look(item.case_id)
-        channels, planes = looked.image.array.shape[:2]
+        viewed = self.cases.look(item.case_id)
+        channels, planes = viewed.image.array.shape[:2]
         if (
             not 0 <= plane < planes
             or not -1 <= channel < channels
@@ -146,10 +146,10 @@ class Room:
                 f"Slice {plane} of channel {channel} is not there; '{item.case_id}' has {planes} "
                 f"slices and {channels} channels, counted from 0."
             )
-        frame = frame_of(looked.image.array.shape[1:], item.box)
-        stake, classes = self._stake(looked, item), self.classes
-        return pixels_of(looked, frame, plane=plane, channel=channel) + masks_of(
-            looked, frame, stake, plane=plane, region=item.region, classes=classes
+        frame = frame_of(viewed.image.array.shape[1:], item.box)
+        stake, classes = self._stake(viewed, item), self.classes
+        return pixels_of(viewed, frame, plane=plane, channel=channel) + masks_of(
+            viewed, frame, stake, plane=plane, region=item.region, classes=classes
         )
 
     def decide(self, item_id: str, reviewer: str, verdict: str, note: str) -> dict[str, Any]:
@@ -179,11 +179,11 @@ class Room:
             "method": found.method,
         }
 
-    def _stake(self, looked: LookedAt, item: Suspect) -> Bools:
+    def _stake(self, viewed: ViewedCase, item: Suspect) -> Bools:
         """Return what is at stake; that of the last item is kept, for its other slices."""
         name, stake = self._last_stake
         if name != item.id:
-            stake = looked.stakes.of(item)
+            stake = viewed.affected.of(item)
             self._last_stake = (item.id, stake)
         return stake
 

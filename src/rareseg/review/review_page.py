@@ -34,7 +34,7 @@ class Page:
 
 
 def render_page(about: Mapping[str, Any], token: str, reviewer: str) -> Page:
-    """Return the page of a room (:meth:`rareseg.review.page_api.Room.about`).
+    """Return the page of a room (:meth:`rareseg.review.page_api.PageApi.about`).
 
     ``reviewer`` is the name to begin with, or empty: then the page asks. The policy allows this
     page's own style and script, by a number used once, and requests to its own server.

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from rareseg.errors import RaresegError, UsageError
-from rareseg.review.page_api import Filter, Room
+from rareseg.review.page_api import Filter, PageApi
 from rareseg.review.review_page import Page, render_page
 
 ADDRESS = "127.0.0.1"
@@ -42,8 +42,8 @@ class ReviewServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, room: Room, *, port: int = 0, reviewer: str = "") -> None:
-        self.room = room
+    def __init__(self, api: PageApi, *, port: int = 0, reviewer: str = "") -> None:
+        self.api = api
         self.reviewer = reviewer
         self.token = secrets.token_urlsafe(32)
         super().__init__((ADDRESS, port), _Handler)
@@ -71,20 +71,20 @@ class _Handler(BaseHTTPRequestHandler):
         path, query = self._asked()
         if not self._is_allowed(query):
             return
-        room = self.server.room
+        api = self.server.api
         if path == "/":
-            self._send_page(render_page(room.about(), self.server.token, self.server.reviewer))
+            self._send_page(render_page(api.about(), self.server.token, self.server.reviewer))
             return
-        answers: Mapping[str, Callable[[Room, Query], Any]] = {
+        answers: Mapping[str, Callable[[PageApi, Query], Any]] = {
             "/api/items": _items,
             "/api/item": _item,
             "/api/neighbour": _neighbour,
-            "/api/agreement": lambda room, query: room.agreement(),
+            "/api/agreement": lambda api, query: api.agreement(),
         }
         if path == "/api/plane":
-            self._answer(lambda: _plane(room, query))
+            self._answer(lambda: _plane(api, query))
         elif path in answers:
-            self._answer(lambda: answers[path](room, query))
+            self._answer(lambda: answers[path](api, query))
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "There is nothing here.")
 
@@ -108,11 +108,11 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         body = self.rfile.read(int(length))
-        room = self.server.room
+        api = self.server.api
         if path == "/api/decisions":
-            self._answer(lambda: _decide(room, _json(body)))
+            self._answer(lambda: _decide(api, _json(body)))
         elif path == "/api/undo":
-            self._answer(lambda: room.undo(_text(_json(body), "reviewer")))
+            self._answer(lambda: api.undo(_text(_json(body), "reviewer")))
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "There is nothing here.")
 
@@ -204,31 +204,31 @@ def _filter(query: Query) -> Filter:
     return Filter.of(query.get("reviewer", ""), query.get("kind", ""), query.get("shown", "all"))
 
 
-def _items(room: Room, query: Query) -> Any:
+def _items(api: PageApi, query: Query) -> Any:
     offset = _number(query, "offset", 0)
-    return room.listed(_filter(query), offset=offset, around=query.get("around", ""))
+    return api.listed(_filter(query), offset=offset, around=query.get("around", ""))
 
 
-def _neighbour(room: Room, query: Query) -> Any:
+def _neighbour(api: PageApi, query: Query) -> Any:
     back = query.get("back") == "yes"
-    return {"id": room.neighbour(_filter(query), query.get("item", ""), back=back)}
+    return {"id": api.neighbour(_filter(query), query.get("item", ""), back=back)}
 
 
-def _item(room: Room, query: Query) -> Any:
-    return room.detail(query.get("id", ""), query.get("reviewer", ""))
+def _item(api: PageApi, query: Query) -> Any:
+    return api.detail(query.get("id", ""), query.get("reviewer", ""))
 
 
-def _plane(room: Room, query: Query) -> bytes:
-    return room.plane(
+def _plane(api: PageApi, query: Query) -> bytes:
+    return api.plane(
         query.get("item", ""),
         plane=_number(query, "plane", 0),
         channel=_number(query, "channel", 0),
     )
 
 
-def _decide(room: Room, content: Mapping[str, Any]) -> Any:
+def _decide(api: PageApi, content: Mapping[str, Any]) -> Any:
     note = content.get("note", "")
-    return room.decide(
+    return api.decide(
         _text(content, "item"),
         _text(content, "reviewer"),
         _text(content, "verdict"),

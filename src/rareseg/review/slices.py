@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rareseg.data.records import IGNORE, Classes
 from rareseg.quality.suspects import Box, Suspect
 from rareseg.review.affected_voxels import Bools
-from rareseg.review.case_reader import LookedAt
+from rareseg.review.case_reader import ViewedCase
 
 LARGEST = 4096
 """Pixels of a side that are sent at most; more are cut around the item, or reduced."""
@@ -54,7 +54,7 @@ def frame_of(shape: tuple[int, ...], box: Box) -> Frame:
 
 
 def describe_case(
-    looked: LookedAt, item: Suspect, stake: Bools, classes: Classes, names: Sequence[str] = ()
+    viewed: ViewedCase, item: Suspect, stake: Bools, classes: Classes, names: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return what the page needs to know before it asks for a slice, as plain values.
 
@@ -62,14 +62,14 @@ def describe_case(
     smallest and largest sent number stand for, ``from`` and ``to`` the window to begin with.
     ``drawn`` and ``predicted`` count the classes at stake, and ``changes`` the voxels that differ.
     """
-    array, geometry = looked.image.array, looked.image.geometry
+    array, geometry = viewed.image.array, viewed.image.geometry
     frame = frame_of(array.shape[1:], item.box)
     channels = []
-    if is_colour(looked):
+    if is_colour(viewed):
         channels.append(_channel(COLOUR, "colour", "rgb8", (0.0, 255.0), (0.0, 255.0)))
     kind = "grey8" if array.dtype == np.uint8 else "grey16"
     for number, (limits, window) in enumerate(
-        zip(looked.ranges.tolist(), looked.windows.tolist(), strict=True)
+        zip(viewed.ranges.tolist(), viewed.windows.tolist(), strict=True)
     ):
         name = names[number] if number < len(names) else f"channel {number + 1}"
         channels.append(_channel(number, name, kind, tuple(limits), tuple(window)))
@@ -79,43 +79,43 @@ def describe_case(
         "dimension": geometry.dimension,
         "frame": vars(frame),
         "channels": channels,
-        "plane": plane_of(looked, item, classes),
-        "drawn": _held(looked.labels[stake], classes),
-        "predicted": _held(looked.predicted[stake], classes),
-        "changes": int((looked.labels[stake] != looked.predicted[stake]).sum()),
+        "plane": plane_of(viewed, item, classes),
+        "drawn": _held(viewed.labels[stake], classes),
+        "predicted": _held(viewed.predicted[stake], classes),
+        "changes": int((viewed.labels[stake] != viewed.predicted[stake]).sum()),
     }
 
 
-def is_colour(looked: LookedAt) -> bool:
+def is_colour(viewed: ViewedCase) -> bool:
     """Tell whether a case is a photograph in three colours of 8 bits."""
-    array = looked.image.array
+    array = viewed.image.array
     return bool(array.shape[0] == 3 and array.shape[1] == 1 and array.dtype == np.uint8)
 
 
-def plane_of(looked: LookedAt, item: Suspect, classes: Classes) -> int:
+def plane_of(viewed: ViewedCase, item: Suspect, classes: Classes) -> int:
     """Return the slice where to look: a suspect's own, of a worst case that with most errors."""
-    if item.kind != "worst case" or len(looked.labels) == 1:
+    if item.kind != "worst case" or len(viewed.labels) == 1:
         return item.plane
     members = np.asarray(classes.regions[item.region])
-    drawn, predicted = np.isin(looked.labels, members), np.isin(looked.predicted, members)
-    errors = ((drawn ^ predicted) & (looked.labels != IGNORE)).sum(axis=(1, 2))
+    drawn, predicted = np.isin(viewed.labels, members), np.isin(viewed.predicted, members)
+    errors = ((drawn ^ predicted) & (viewed.labels != IGNORE)).sum(axis=(1, 2))
     score = errors if errors.any() else drawn.sum(axis=(1, 2))
     return int(score.argmax()) if score.any() else item.plane
 
 
-def pixels_of(looked: LookedAt, frame: Frame, *, plane: int, channel: int) -> bytes:
+def pixels_of(viewed: ViewedCase, frame: Frame, *, plane: int, channel: int) -> bytes:
     """Return a slice's pixels, row by row.
 
     Three uint8 a pixel of :data:`COLOUR`; one uint8 of an 8-bit channel; else one little-endian
     uint16, 0 and 65535 being the channel's smallest and largest value, and NaN 0.
     """
-    cut = _cut(looked.image.array[:, plane], frame)
+    cut = _cut(viewed.image.array[:, plane], frame)
     if channel == COLOUR:
         return np.ascontiguousarray(np.moveaxis(cut, 0, -1), np.uint8).tobytes()
     values = cut[channel]
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values).tobytes()
-    low, high = looked.ranges[channel]
+    low, high = viewed.ranges[channel]
     with np.errstate(invalid="ignore"):
         scaled = (np.asarray(values, np.float64) - low) * (65535.0 / (high - low))
     numbers: NDArray[np.uint16] = np.rint(np.nan_to_num(scaled.clip(0.0, 65535.0))).astype("<u2")
@@ -123,16 +123,16 @@ def pixels_of(looked: LookedAt, frame: Frame, *, plane: int, channel: int) -> by
 
 
 def masks_of(
-    looked: LookedAt, frame: Frame, stake: Bools, *, plane: int, region: str, classes: Classes
+    viewed: ViewedCase, frame: Frame, stake: Bools, *, plane: int, region: str, classes: Classes
 ) -> bytes:
     """Return one uint8 a pixel, row by row: the bits drawn, predicted, ignored and at stake.
 
     ``stake`` is (z, y, x). Where pixels are left out, a bit is on if it is for any of those that
     one stands for.
     """
-    labels, members = looked.labels[plane], np.asarray(classes.regions[region])
+    labels, members = viewed.labels[plane], np.asarray(classes.regions[region])
     bits = np.isin(labels, members) * np.uint8(DRAWN)
-    bits |= np.isin(looked.predicted[plane], members) * np.uint8(PREDICTED)
+    bits |= np.isin(viewed.predicted[plane], members) * np.uint8(PREDICTED)
     bits |= (labels == IGNORE) * np.uint8(IGNORED)
     bits |= stake[plane] * np.uint8(AT_STAKE)
     if frame.step > 1:

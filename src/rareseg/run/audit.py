@@ -13,7 +13,7 @@ from rareseg.data.layouts.manifest import check_manifest_place, write_manifest
 from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
-from rareseg.quality.audit import Audit, Sight, audit_dataset, check_allowed, read_case
+from rareseg.quality.audit import Audit, Example, audit_dataset, check_allowed, read_case
 from rareseg.report.figures.audit_pictures import Scene, Snapshot, scenes_wanted, take_snapshot
 from rareseg.report.pages.audit_page import write_audit
 from rareseg.run.setup.run_folder import DataOptions, require_free
@@ -60,8 +60,8 @@ def audit(
     cases = {case.id: case for case in dataset.cases}
     wanted = scenes_wanted(found.findings)
     scenes = {
-        name: [_scene(name, sight, cases, found.fingerprint.classes) for sight in sights]
-        for name, sights in track(wanted.items(), "Drawing the page", len(wanted))
+        name: [_scene(name, example, cases, found.fingerprint.classes) for example in examples]
+        for name, examples in track(wanted.items(), "Drawing the page", len(wanted))
     }
     page, record = out / "audit.html", out / "audit.json"
     title = f"Audit of {Path(options.path).resolve().name}"
@@ -72,20 +72,20 @@ def audit(
     return Audited(found, page, record, write_manifest(manifest, dataset, found.groups))
 
 
-def _scene(finding: str, sight: Sight, cases: Mapping[str, Case], classes: Classes) -> Scene:
+def _scene(finding: str, example: Example, cases: Mapping[str, Case], classes: Classes) -> Scene:
     """Return the pictures of a sight, of those of its cases that can still be read."""
     taken = [
-        _snapshot(finding, sight, cases[name], classes)
-        for name in (sight.case_id, sight.other)
+        _snapshot(finding, example, cases[name], classes)
+        for name in (example.case_id, example.other)
         if name in cases
     ]
-    return Scene(sight.note, tuple(shot for shot in taken if shot is not None))
+    return Scene(example.note, tuple(shot for shot in taken if shot is not None))
 
 
-def _snapshot(finding: str, sight: Sight, case: Case, classes: Classes) -> Snapshot | None:
+def _snapshot(finding: str, example: Example, case: Case, classes: Classes) -> Snapshot | None:
     try:
         image, labels, _ = read_case(case, classes)
     except DataError:
         return None
     drawn = np.asarray((labels > 0) & (labels != IGNORE), np.bool_)
-    return take_snapshot(finding, sight, case.id, case.group, image, drawn)
+    return take_snapshot(finding, example, case.id, case.group, image, drawn)

@@ -35,7 +35,7 @@ from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.progress import Track, silent
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import ScoreSource, Unlabelled, asked_regions
-from rareseg.run.setup.prepare import Say, nobody
+from rareseg.run.setup.prepare import Say, say_nothing
 
 JOINT = 0.975
 """Confidence of each of two intervals that hold together with 95 % (Bonferroni)."""
@@ -84,7 +84,7 @@ def calibrate(
     region: str | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> Mapping[str, Calibrated]:
     """Fit what the scores of every region of a run, or of one, mean; store it beside the model.
 
@@ -107,7 +107,7 @@ def calibrate_source(
     unlabelled: Path | str | None = None,
     region: str | None = None,
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> Mapping[str, Calibrated]:
     """Fit what the scores of every region, or of one, mean; store it with the decisions.
 

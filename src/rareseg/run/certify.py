@@ -16,14 +16,19 @@ from rareseg.data.store.preprocess import class_indices
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.guarantees.group_losses import needs_components
 from rareseg.decision.guarantees.guarantee import Promise
-from rareseg.decision.guarantees.guarantee_search import Kept, Witnesses, keep_promise, refuse_count
+from rareseg.decision.guarantees.guarantee_search import (
+    CertifySet,
+    Kept,
+    keep_promise,
+    refuse_count,
+)
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.progress import Track, silent
 from rareseg.run.outputs.guarantee_text import describe_ended, describe_promise
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import CertifyCases, ScoreSource, asked_regions
-from rareseg.run.setup.prepare import Say, nobody
+from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule
 
@@ -42,7 +47,7 @@ def certify(
     rule: Rule | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> Promised:
     """Move the points of every region of a run, or of one, to where a promise holds; store both.
 
@@ -61,7 +66,7 @@ def certify_source(
     rule: Rule | None = None,
     region: str | None = None,
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> Promised:
     """Move the points of every region of some scores, or of one, to where a promise holds.
 
@@ -75,22 +80,22 @@ def certify_source(
     Raises :class:`UsageError` for an unknown region, and as the source does.
     """
     asked_regions(source.classes.regions, region)
-    witnesses = source.certify_cases(track)
-    if witnesses.grouping:
-        say(witnesses.grouping)
+    certify_set = source.certify_cases(track)
+    if certify_set.grouping:
+        say(certify_set.grouping)
     select = source.tables(track)
     wanted = asked_regions(source.regions(track), region)
     rule = rule or Rule.usual(source.decision)
     asked = {name: rule.choose(select, name).found for name in wanted}
     promise = declared(promise, asked)
-    starts, found = enough_groups(promise, asked, witnesses.cases, source.classes)
+    starts, found = enough_groups(promise, asked, certify_set.cases, source.classes)
     if starts:
         decisions = source.decisions()
-        found |= _keep_each(source, promise, starts, witnesses, decisions, track)
+        found |= _keep_each(source, promise, starts, certify_set, decisions, track)
         kept = {name: result for name, result in found.items() if isinstance(result, Kept)}
         for line in describe_ended(decisions, kept):
             say(line)
-        source.keep(decisions.promise(kept, _spending(promise, starts, witnesses)))
+        source.keep(decisions.promise(kept, _spending(promise, starts, certify_set)))
     ordered = {name: found[name] for name in wanted}
     for result in ordered.values():
         say(describe_promise(result))
@@ -134,45 +139,47 @@ def _keep_each(
     source: ScoreSource,
     promise: Promise,
     starts: Mapping[str, OperatingPoint],
-    witnesses: CertifyCases,
+    certify_set: CertifyCases,
     decisions: Decisions,
     track: Track,
 ) -> dict[str, Kept | Infeasible]:
     """Return what comes of a promise in each region, from where its way starts."""
-    select, own = source.tables(track), source.certify_tables(witnesses, track)
+    select, own = source.tables(track), source.certify_tables(certify_set, track)
     # Whatever was asked of these cases first, of all regions in one call, is all they stand for.
     first = {
-        region: used[witnesses.digest]
+        region: used[certify_set.digest]
         for region, used in decisions.spent.items()
-        if witnesses.digest in used
+        if certify_set.digest in used
     }
     found: dict[str, Kept | Infeasible] = {}
     for name, start in starts.items():
-        unseen = witnesses.independent and (not first or first.get(name) == _asked(promise, start))
+        unseen = certify_set.independent and (
+            not first or first.get(name) == _asked(promise, start)
+        )
         of_components = needs_components(promise, start)
         found[name] = keep_promise(
             promise,
             start,
             select=select[of_components],
-            witnesses=Witnesses(
+            certify_set=CertifySet(
                 own[of_components],
-                witnesses.called or witnesses.role,
-                witnesses.digest,
+                certify_set.called or certify_set.role,
+                certify_set.digest,
                 source.arithmetic,
                 unseen,
-                _SEEN_BEFORE if witnesses.independent else witnesses.why_estimate,
+                _SEEN_BEFORE if certify_set.independent else certify_set.why_estimate,
             ),
         )
     return found
 
 
 def _spending(
-    promise: Promise, starts: Mapping[str, OperatingPoint], witnesses: CertifyCases
+    promise: Promise, starts: Mapping[str, OperatingPoint], certify_set: CertifyCases
 ) -> dict[str, tuple[str, str]]:
     """Return which cases were used up for what in each region: (digest, what was asked)."""
-    if not witnesses.independent:
+    if not certify_set.independent:
         return {}
-    return {name: (witnesses.digest, _asked(promise, start)) for name, start in starts.items()}
+    return {name: (certify_set.digest, _asked(promise, start)) for name, start in starts.items()}
 
 
 def _count_groups(cases: Sequence[Case], classes: Classes, region: str, promise: Promise) -> int:

@@ -13,7 +13,7 @@ from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.progress import Track, silent
 from rareseg.report.pages.report_page import write_report
 from rareseg.run.evaluate import HALF, Evaluation
-from rareseg.run.setup.prepare import Say, Wishes, nobody
+from rareseg.run.setup.prepare import Say, TrainingOptions, say_nothing
 from rareseg.run.setup.run_folder import claim
 from rareseg.run.train import train
 
@@ -47,7 +47,7 @@ class Demonstration:
     lines: tuple[str, ...]
 
 
-def run_demo(out: Path, *, track: Track = silent, say: Say = nobody) -> Demonstration:
+def run_demo(out: Path, *, track: Track = silent, say: Say = say_nothing) -> Demonstration:
     """Make the data, train both models, and report them side by side in ``out``.
 
     A repeated call takes up what is there. Raises :class:`OutputError` where ``out`` holds
@@ -59,10 +59,16 @@ def run_demo(out: Path, *, track: Track = silent, say: Say = nobody) -> Demonstr
     if not (data / "manifest.csv").is_file():
         write_specks(data, SPECKS, track=track)
     say("1/2 training as planned")
-    planned = train(data, out / "run", wishes=Wishes(settings=SHARED), track=track, say=say)
+    planned = train(
+        data, out / "run", training_options=TrainingOptions(settings=SHARED), track=track, say=say
+    )
     say("2/2 training on random places, for the same steps")
     usual = train(
-        data, out / "random", wishes=Wishes(settings=(*SHARED, *USUAL)), track=track, say=say
+        data,
+        out / "random",
+        training_options=TrainingOptions(settings=(*SHARED, *USUAL)),
+        track=track,
+        say=say,
     )
     assert planned is not None
     assert usual is not None

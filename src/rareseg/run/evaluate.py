@@ -24,7 +24,7 @@ from rareseg.run.report_pictures import draw_pictures
 from rareseg.run.scores.case_scoring import Scored
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import JudgedCases, ScoreSource
-from rareseg.run.setup.evaluation_options import Asked
+from rareseg.run.setup.evaluation_options import EvaluationOptions
 from rareseg.run.setup.run_folder import DataOptions, require_free
 
 CHOSEN = "at the chosen point"
@@ -36,7 +36,7 @@ def evaluate(
     data: DataOptions | Path | str,
     out: Path | str,
     *,
-    asked: Asked | None = None,
+    asked: EvaluationOptions | None = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
 ) -> Evaluation:
@@ -60,14 +60,14 @@ def evaluate_run(
 ) -> Evaluation:
     """Score the run's own test cases and write the result to ``out``, or into the run."""
     source = NetworkSource.open(run, device=device)
-    return _evaluate(source, out or source.folder.root, Asked(), track)
+    return _evaluate(source, out or source.folder.root, EvaluationOptions(), track)
 
 
 def evaluate_source(
     source: ScoreSource,
     out: Path | str,
     *,
-    asked: Asked | None = None,
+    asked: EvaluationOptions | None = None,
     track: Track = silent,
 ) -> Evaluation:
     """Evaluate scores at the operating points that were decided for them, and at 0.5.
@@ -78,10 +78,10 @@ def evaluate_source(
     compared with an evaluation of other cases, and as the source does.
     """
     require_free(Path(out))
-    return _evaluate(source, Path(out), asked or Asked(), track)
+    return _evaluate(source, Path(out), asked or EvaluationOptions(), track)
 
 
-def _evaluate(source: ScoreSource, out: Path, asked: Asked, track: Track) -> Evaluation:
+def _evaluate(source: ScoreSource, out: Path, asked: EvaluationOptions, track: Track) -> Evaluation:
     judged = source.judged_cases(track)
     asked.require_same_cases(judged.cases)
     decisions = source.decisions()

@@ -23,7 +23,7 @@ from rareseg.prediction.detector import Detector
 from rareseg.prediction.model import Model
 from rareseg.progress import Track, silent
 from rareseg.run.outputs.guarantee_text import statement_lines
-from rareseg.run.setup.prepare import Say, nobody
+from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.run.setup.run_folder import claim, find_bundle
 from rareseg.run.tune import describe
 
@@ -37,7 +37,7 @@ def predict(
     calibrated: bool = False,
     device: str | torch.device = "cpu",
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> list[Path]:
     """Write ``out/ID.ext`` (label map) and ``out/REGION/ID.ext`` (0/1 masks) for every image.
 

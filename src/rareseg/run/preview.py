@@ -26,7 +26,7 @@ from rareseg.recipe import Recipe
 from rareseg.report.figures.display_window import Look
 from rareseg.report.figures.patch_sheet import Panel, SheetRow, draw_sheet
 from rareseg.report.wording.augmentation_text import describe_changes
-from rareseg.run.setup.prepare import Wishes
+from rareseg.run.setup.prepare import TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.sampling.augmentation.augment import apply_plan, draw_plan, window_for
 from rareseg.sampling.sampler import Batch, PatchSampler
@@ -92,7 +92,7 @@ def preview(
     data: DataOptions | Path | str,
     out: Path | str,
     *,
-    wishes: Wishes | None = None,
+    training_options: TrainingOptions | None = None,
     patches: int = 6,
     seed: int = 0,
     track: Track = silent,
@@ -107,14 +107,14 @@ def preview(
     is no PNG or holds another file, :class:`ProblemsError` for data with problems, and
     :class:`RecipeError` for impossible wishes.
     """
-    out, wishes = Path(out), wishes or Wishes()
+    out, training_options = Path(out), training_options or TrainingOptions()
     if not 1 <= patches <= MOST_PATCHES or seed < 0:
         raise UsageError(
             f"--patches is {patches} and --seed {seed}; 1 to {MOST_PATCHES} patches and seeds from "
             "0 are allowed."
         )
-    overrides = wishes.overrides()
-    check_overrides(overrides, source=wishes.source)
+    overrides = training_options.overrides()
+    check_overrides(overrides, source=training_options.source)
     _require_replaceable(out)
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
     dataset = options.open()

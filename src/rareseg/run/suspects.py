@@ -30,9 +30,16 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track, silent
-from rareseg.quality.suspects import Aside, Sighting, Suspect, judge, save_suspects, see_case
+from rareseg.quality.suspects import (
+    Aside,
+    ComponentEvidence,
+    Suspect,
+    judge,
+    save_suspects,
+    see_case,
+)
 from rareseg.run.scores.case_scoring import ScoredCase, score_each
-from rareseg.run.setup.prepare import Say, nobody
+from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.run.setup.run_folder import (
     DataOptions,
     RunFolder,
@@ -66,7 +73,7 @@ def find_suspects(
     *,
     device: str | torch.device = "cpu",
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> Found:
     """Find suspects in the labels of a run's cases and write them to ``RUN/suspects.json``.
 
@@ -92,7 +99,7 @@ def find_suspects(
         for scored in score_each(images, left, track=track, doing=f"looking with {scorer}"):
             kept.add(scored.case.id, _see(scored, model.classes, points, scorer, aside))
     in_folds = len(plan) > (ENSEMBLE in plan)
-    suspects = judge(kept.sightings, model.classes, ensemble=ENSEMBLE if in_folds else None)
+    suspects = judge(kept.all_evidence, model.classes, ensemble=ENSEMBLE if in_folds else None)
     file = folder.root / "suspects.json"
     save_suspects(file, suspects)
     return Found(suspects, file, scope)
@@ -153,7 +160,7 @@ def _see(
     points: Mapping[str, OperatingPoint],
     scorer: str,
     aside: Mapping[str, Sequence[tuple[Aside, tuple[int, ...]]]],
-) -> tuple[Sighting, ...]:
+) -> tuple[ComponentEvidence, ...]:
     case, shape = scored.case, scored.labels.shape
     return see_case(
         scored.probabilities,
@@ -233,7 +240,7 @@ class _Kept:
 
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
-        self.sightings: list[Sighting] = []
+        self.all_evidence: list[ComponentEvidence] = []
         self.cases: set[str] = set()
         lines = list(self._read(key))
         with atomic_write(path) as temporary:
@@ -242,16 +249,16 @@ class _Kept:
         for line in lines:
             self._take(line)
 
-    def add(self, case_id: str, sightings: Sequence[Sighting]) -> None:
+    def add(self, case_id: str, all_evidence: Sequence[ComponentEvidence]) -> None:
         """Keep the sightings of a case."""
-        line = {"case": case_id, "sightings": [asdict(sighting) for sighting in sightings]}
+        line = {"case": case_id, "sightings": [asdict(evidence) for evidence in all_evidence]}
         with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self._take(line)
 
     def _take(self, line: Mapping[str, Any]) -> None:
         self.cases.add(line["case"])
-        self.sightings += [Sighting.from_dict(values) for values in line["sightings"]]
+        self.all_evidence += [ComponentEvidence.from_dict(values) for values in line["sightings"]]
 
     def _read(self, key: str) -> Iterator[dict[str, Any]]:
         if not self._path.is_file():

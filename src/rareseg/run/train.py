@@ -18,26 +18,26 @@ from rareseg.recipe import make_recipe, merge
 from rareseg.run.evaluate import Evaluation, evaluate_run
 from rareseg.run.jobs.cascade_training import learn_cascade
 from rareseg.run.jobs.presence_fit import keep_scaled, scale_on_select
-from rareseg.run.jobs.training_job import Learner
+from rareseg.run.jobs.training_job import TrainingJob
 from rareseg.run.scores.case_scoring import Scored, merge_scored, score_all
 from rareseg.run.scores.network_source import TRAIN_SAMPLE, NetworkSource
 from rareseg.run.setup.out_of_memory import full_memory_named
 from rareseg.run.setup.precision import with_precision
 from rareseg.run.setup.prepare import (
-    Given,
     Machine,
     PreparedRun,
     Say,
-    Wishes,
-    nobody,
+    SharedInputs,
+    TrainingOptions,
     prepare_run,
+    say_nothing,
     write_recipe,
 )
 from rareseg.run.setup.run_folder import DataOptions, RunFolder
 from rareseg.run.tune import tune_source
 from rareseg.sampling.sampler import MOST_ROUNDS
 from rareseg.training.budget import parse_duration, plan_steps
-from rareseg.training.loop import Heard, measure_step
+from rareseg.training.loop import OnValidation, measure_step
 from rareseg.training.plan import Plan
 
 
@@ -45,10 +45,10 @@ def train(
     data: DataOptions | Path | str,
     out: Path | str,
     *,
-    wishes: Wishes | None = None,
+    training_options: TrainingOptions | None = None,
     machine: Machine | None = None,
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> Evaluation | None:
     """Train on ``data`` into the run folder ``out`` and return the evaluation of its test cases.
 
@@ -62,8 +62,10 @@ def train(
     fabric = machine.fabric("32")
     fabric.launch()
     if not fabric.is_global_zero:
-        track, say = silent, nobody
-    folder = learn(data, out, fabric, wishes=wishes, machine=machine, track=track, say=say)
+        track, say = silent, say_nothing
+    folder = learn(
+        data, out, fabric, training_options=training_options, machine=machine, track=track, say=say
+    )
     if not fabric.is_global_zero:
         return None
     tune_source(NetworkSource.open(folder.root, device=fabric.device), track=track)
@@ -76,12 +78,12 @@ def learn(
     out: Path | str,
     fabric: Fabric,
     *,
-    wishes: Wishes | None = None,
-    given: Given | None = None,
+    training_options: TrainingOptions | None = None,
+    shared: SharedInputs | None = None,
     machine: Machine | None = None,
-    heard: Heard = lambda step, score: None,
+    on_validation: OnValidation = lambda step, score: None,
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> RunFolder:
     """Bring the run at ``out`` to a trained bundle and return its folder: the first half of train.
 
@@ -90,37 +92,39 @@ def learn(
     """
     started = time.monotonic()
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))
-    wishes, machine = wishes or Wishes(), machine or Machine()
-    budget = None if wishes.budget is None else parse_duration(wishes.budget)
+    training_options, machine = training_options or TrainingOptions(), machine or Machine()
+    budget = None if training_options.budget is None else parse_duration(training_options.budget)
     with fabric.rank_zero_first():
-        run = prepare_run(options, Path(out), wishes, given=given, track=track, say=say)
+        run = prepare_run(options, Path(out), training_options, shared=shared, track=track, say=say)
     torch.set_num_threads(run.recipe.training.threads)
     run = with_precision(run, fabric)
     if not (run.folder.bundle / DESCRIPTION).is_file():
-        learners = _learners(run, machine, fabric)
+        jobs = _learners(run, machine, fabric)
         if not run.folder.recipe.is_file():
             if budget is not None:
-                run = _fit_into(budget, started, learners[0], say)
-                learners = _learners(run, machine, fabric)
+                run = _fit_into(budget, started, jobs[0], say)
+                jobs = _learners(run, machine, fabric)
             if fabric.is_global_zero:
                 write_recipe(run.folder, run.plan)
         fabric.barrier()
         if run.recipe.training.cascade is not None:
-            model = learn_cascade(run, machine, fabric, heard=heard, track=track, say=say)
+            model = learn_cascade(
+                run, machine, fabric, on_validation=on_validation, track=track, say=say
+            )
             if fabric.is_global_zero:
                 model = scale_on_select(run, model, device=fabric.device, track=track, say=say)
                 save_model(run.folder.bundle, model)
             fabric.barrier()
             return run.folder
         models = []
-        for number, learner in enumerate(learners, start=1):
-            if len(learners) > 1:
-                say(f"fold {number} of {len(learners)}")
-            models.append(learner.model(learner.learn(track, say, heard)))
+        for number, job in enumerate(jobs, start=1):
+            if len(jobs) > 1:
+                say(f"fold {number} of {len(jobs)}")
+            models.append(job.model(job.learn(track, say, on_validation)))
         if fabric.is_global_zero:
             model = _average(models)
             if run.folds:
-                scored = _score_unseen(learners, models, fabric.device, track)
+                scored = _score_unseen(jobs, models, fabric.device, track)
                 model = keep_scaled(run, model, scored, role="out-of-fold", say=say)
             else:
                 model = scale_on_select(run, model, device=fabric.device, track=track, say=say)
@@ -129,9 +133,9 @@ def learn(
     return run.folder
 
 
-def _learners(run: PreparedRun, machine: Machine, fabric: Fabric) -> list[Learner]:
+def _learners(run: PreparedRun, machine: Machine, fabric: Fabric) -> list[TrainingJob]:
     """Return one learner, or one for each fold."""
-    return [Learner(run, lesson, machine, fabric) for lesson in run.lessons()]
+    return [TrainingJob(run, inputs, machine, fabric) for inputs in run.job_inputs()]
 
 
 def _average(models: Sequence[Model]) -> Model:
@@ -141,7 +145,7 @@ def _average(models: Sequence[Model]) -> Model:
 
 
 def _score_unseen(
-    learners: Sequence[Learner],
+    jobs: Sequence[TrainingJob],
     models: Sequence[Model],
     device: torch.device,
     track: Track,
@@ -150,26 +154,24 @@ def _score_unseen(
     parts = [
         score_all(
             ImageScorer(model, device=device),
-            learner.lesson.unseen,
+            job.inputs.unseen,
             role="out-of-fold",
             closely=True,
             track=track,
             doing=f"scoring fold {number}",
         )
-        for number, (learner, model) in enumerate(zip(learners, models, strict=True), start=1)
+        for number, (job, model) in enumerate(zip(jobs, models, strict=True), start=1)
     ]
     return merge_scored(parts, n_points=0)
 
 
-def _fit_into(seconds: float, started: float, learner: Learner, say: Say) -> PreparedRun:
+def _fit_into(seconds: float, started: float, job: TrainingJob, say: Say) -> PreparedRun:
     """Measure this machine once and write into the plan how many steps fit into the budget."""
-    run, recipe = learner.run, learner.recipe
-    step_seconds = measure_step(
-        learner.network(), learner.loss, learner.sampler, recipe, fabric=learner.fabric
-    )
-    validations = recipe.training.validations * learner.seconds_per_validation()
-    case_seconds = learner.seconds_per_case()
-    mining = learner.seconds_per_mining()
+    run, recipe = job.run, job.recipe
+    step_seconds = measure_step(job.network(), job.loss, job.sampler, recipe, fabric=job.fabric)
+    validations = recipe.training.validations * job.seconds_per_validation()
+    case_seconds = job.seconds_per_case()
+    mining = job.seconds_per_mining()
     if recipe.mining.every is None:
         validations += mining * MOST_ROUNDS
     else:
@@ -177,7 +179,7 @@ def _fit_into(seconds: float, started: float, learner: Learner, say: Say) -> Pre
     validations *= max(1, recipe.split.folds)
     gone = time.monotonic() - started + validations
     # Several processes follow the clock of the first.
-    step_seconds, case_seconds, gone = learner.fabric.broadcast((step_seconds, case_seconds, gone))
+    step_seconds, case_seconds, gone = job.fabric.broadcast((step_seconds, case_seconds, gone))
     # Folds learn one after the other, and each of their networks scores whatever all score.
     networks = max(1, run.recipe.split.folds)
     chosen_on = len(run.folds) or len(run.cases("select"))

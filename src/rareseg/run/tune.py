@@ -27,17 +27,17 @@ from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.progress import Track, silent
 from rareseg.recipe import DecisionSection
-from rareseg.recipe.component_size import ANY_SIZE, Given, Size, as_sizes
+from rareseg.recipe.component_size import ANY_SIZE, Size, SizeLike, as_sizes
 from rareseg.report.wording.default_point_text import evidence_lines
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import ScoreSource, asked_regions
-from rareseg.run.setup.prepare import Say, nobody
+from rareseg.run.setup.prepare import Say, say_nothing
 
 Chosen = Mapping[str, OperatingPoint | Infeasible]
 """What was found for each region: a point, or why there is none."""
 
 
-Smallest: TypeAlias = Given | Sequence[Given] | None
+Smallest: TypeAlias = SizeLike | Sequence[SizeLike] | None
 """Smallest components to choose from: one, several, "search", or None for any size."""
 
 
@@ -72,7 +72,7 @@ class Rule:
         return cls.of(decision.maximize, decision.sizes)
 
     @classmethod
-    def by_hand(cls, threshold: float, *, smallest: Given = 0, gate: float = 0.0) -> Rule:
+    def by_hand(cls, threshold: float, *, smallest: SizeLike = 0, gate: float = 0.0) -> Rule:
         """Return the rule that takes a cut as it is given."""
         return cls(Goal("dice"), as_sizes([smallest]), threshold, gate)
 
@@ -109,7 +109,7 @@ def tune(
     smallest: Smallest = None,
     device: str | torch.device = "cpu",
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> Chosen:
     """Choose the operating point of every region of a run, or of one, and store it.
 
@@ -132,7 +132,7 @@ def tune_source(
     *,
     region: str | None = None,
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> Mapping[str, Choice]:
     """Choose the operating point of every region of some scores, or of one, and store it.
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def made_ahead(make: Callable[[int], T], numbers: Iterable[int], ahead: int) -> Iterator[T]:
+def prefetched(make: Callable[[int], T], numbers: Iterable[int], ahead: int) -> Iterator[T]:
     """Yield ``make(number)`` in order, up to ``ahead`` of them made in one thread before they are
     asked for; 0: none.
 

@@ -17,12 +17,12 @@ from rareseg.sampling.patches.batch import Batch as Batch
 from rareseg.sampling.patches.batch import Cutter
 from rareseg.sampling.patches.composition import Composition
 from rareseg.sampling.patches.places import Places, draw_places
-from rareseg.sampling.patches.run_composition import Ledger
+from rareseg.sampling.patches.run_composition import RunComposition
 from rareseg.sampling.pools.mined_pools import Mined, nothing_mined, restore_mined
 from rareseg.sampling.pools.pool import Weighting
 from rareseg.sampling.pools.windows import Border, as_zyx
-from rareseg.sampling.prefetch import made_ahead
-from rareseg.sampling.strategies.phases import Program
+from rareseg.sampling.prefetch import prefetched
+from rareseg.sampling.strategies.phases import Phases
 from rareseg.sampling.strategies.strategy import Cases, Mixture, find_phases, mines
 
 FEWEST_BETWEEN_ROUNDS = 20
@@ -127,7 +127,7 @@ class PatchSampler:
             epoch_patches=(epoch_length or 0) * batch_size,
         )
         if isinstance(strategy, Mixture):
-            self._program = Program.of_mixture(cases, strategy)
+            self._program = Phases.of_mixture(cases, strategy)
         else:
             found = find_phases(self.settings)
             if epoch_length is None and any(map(mines, found)):
@@ -135,7 +135,7 @@ class PatchSampler:
                     f"The strategy '{next(filter(mines, found)).strategy}' draws from what is "
                     "mined between epochs; give an epoch_length, the batches between two rounds."
                 )
-            self._program = Program(cases, found, steps)
+            self._program = Phases(cases, found, steps)
         self.position = 0
         self._ledger = self._new_ledger()
 
@@ -225,7 +225,7 @@ class PatchSampler:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the next batches, to the end of the epoch where there is one."""
-        for batch in made_ahead(self.batch, self.upcoming(), self.prefetch):
+        for batch in prefetched(self.batch, self.upcoming(), self.prefetch):
             self.receive(batch)
             yield batch
 
@@ -335,8 +335,8 @@ class PatchSampler:
         if state["mined"] is not None:
             self._program.renew(restore_mined(self.store, state["mined"]))
 
-    def _new_ledger(self) -> Ledger:
-        return Ledger(self.store, [phase.title for phase in self._program.phases])
+    def _new_ledger(self) -> RunComposition:
+        return RunComposition(self.store, [phase.title for phase in self._program.phases])
 
     def _stream(self) -> dict[str, Any]:
         """Return all that decides which patches are drawn."""

@@ -21,19 +21,27 @@ from rareseg.errors import RaresegError, RunError, UsageError, nearest
 from rareseg.evaluation.comparisons.comparison_table import (
     Column,
     Runs,
-    contest_record,
-    hold_contest,
+    comparison_record,
+    tabulate_runs,
 )
-from rareseg.evaluation.comparisons.non_inferiority import Claim, claim_record, hold_claim
+from rareseg.evaluation.comparisons.non_inferiority import (
+    NonInferiority,
+    check_non_inferiority,
+    non_inferiority_record,
+)
 from rareseg.evaluation.tables.score_table import region_references
 from rareseg.progress import Track, silent
 from rareseg.report.figures.case_pictures import Shot, take_picture
-from rareseg.report.pages.comparison_page import ContestContent, PictureRow, write_contest
+from rareseg.report.pages.comparison_page import (
+    ComparisonContent,
+    PictureRow,
+    write_comparison_page,
+)
 from rareseg.report.report_content import CasePicture
 from rareseg.report.wording.numbers import count
 from rareseg.run.jobs.training_job import evenly
 from rareseg.run.scores.case_scoring import read_labels
-from rareseg.run.setup.prepare import Say, nobody
+from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.study.comparison_rows import Row
 from rareseg.study.design import Cell, Design, make_design
 from rareseg.study.job_queue import Claimed, JobQueue, State
@@ -57,7 +65,7 @@ SHOWN = 6
 
 
 @dataclass(frozen=True)
-class Asked:
+class ComparisonOptions:
     """What a comparison is asked for: rows, and how many times each is trained.
 
     ``candidate`` is a row that may replace all others if it is not worse than any of them by more
@@ -92,7 +100,7 @@ class Comparison:
     """
 
     columns: tuple[Column, ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[NonInferiority, ...]
     table_csv: Path
     table_json: Path
     page: Path
@@ -100,7 +108,7 @@ class Comparison:
 
 
 def compare(
-    asked: Asked, out: Path | str, *, track: Track = silent, say: Say = nobody
+    asked: ComparisonOptions, out: Path | str, *, track: Track = silent, say: Say = say_nothing
 ) -> Comparison:
     """Train and judge every cell, and write ``table.csv``, ``table.json`` and ``compare.html``.
 
@@ -139,7 +147,7 @@ class _Work:
         return Counter(states[key] for key in self.cells)
 
 
-def _prepare(asked: Asked, out: Path, track: Track, *, retry_failed: bool) -> _Work:
+def _prepare(asked: ComparisonOptions, out: Path, track: Track, *, retry_failed: bool) -> _Work:
     """Find what all cells stand on, and queue those that are not queued yet."""
     data = find_data(asked.options, out, PURPOSE, track)
     make = partial(
@@ -173,10 +181,10 @@ def _shown(fingerprint: Fingerprint, design: Design) -> tuple[str, ...]:
     return tuple(case.id for case in shown)
 
 
-def _help(asked: Asked, out: Path) -> None:
+def _help(asked: ComparisonOptions, out: Path) -> None:
     """Work on a comparison in a process of its own, without a word."""
     with reached(asked.options.place(out)[0]):
-        _work(_prepare(asked, out, silent, retry_failed=False), silent, nobody)
+        _work(_prepare(asked, out, silent, retry_failed=False), silent, say_nothing)
 
 
 def _work(work: _Work, track: Track, say: Say) -> None:
@@ -222,7 +230,7 @@ def _do(work: _Work, job: Claimed, track: Track, say: Say) -> None:
         say(f"{cell.title} was taken over by another worker")
 
 
-def _conclude(work: _Work, asked: Asked) -> Comparison:
+def _conclude(work: _Work, asked: ComparisonOptions) -> Comparison:
     """Write the table and the page of what is recorded."""
     out = work.data.out
     records = [record for record in work.queue.records() if record.key in work.cells]
@@ -237,18 +245,18 @@ def _conclude(work: _Work, asked: Asked) -> Comparison:
     runs = {
         row: {cut: _by_seed(work, results, row, cut) for cut in (HALF, CHOSEN)} for row in whole
     }
-    columns = hold_contest(runs)
-    claims: tuple[Claim, ...] = ()
+    columns = tabulate_runs(runs)
+    claims: tuple[NonInferiority, ...] = ()
     if asked.candidate and not errors:
         claims = tuple(
-            hold_claim(runs, asked.candidate, cut=cut, margin=asked.margin)
+            check_non_inferiority(runs, asked.candidate, cut=cut, margin=asked.margin)
             for cut in (HALF, CHOSEN)
         )
     comparison = Comparison(
         columns, claims, out / "table.csv", out / "table.json", out / "compare.html", errors
     )
     _write_tables(comparison, work.design, whole)
-    content = ContestContent(
+    content = ComparisonContent(
         title=f"{work.data.dataset.root.name}: {', '.join(whole)}",
         columns=columns,
         claims=claims,
@@ -260,7 +268,7 @@ def _conclude(work: _Work, asked: Asked) -> Comparison:
         pictures=_pictures(work, results, whole),
         errors=errors,
     )
-    write_contest(comparison.page, content)
+    write_comparison_page(comparison.page, content)
     return comparison
 
 
@@ -288,13 +296,13 @@ def _overhead(results: Mapping[str, CellResult]) -> float:
 
 
 def _write_tables(comparison: Comparison, design: Design, rows: Sequence[str]) -> None:
-    lines = contest_record(comparison.columns)
+    lines = comparison_record(comparison.columns)
     record = {
         "rows": {row: design.departures(row) for row in rows},
         "seeds": list(design.seeds),
         "folds": len(design.roles),
         "table": lines,
-        "claims": [claim_record(claim) for claim in comparison.claims],
+        "claims": [non_inferiority_record(claim) for claim in comparison.claims],
         "errors": dict(comparison.errors),
     }
     with atomic_write(comparison.table_json) as temporary:

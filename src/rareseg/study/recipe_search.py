@@ -17,7 +17,7 @@ from rareseg.progress import Track, silent
 from rareseg.recipe import Overrides, Recipe, merge, to_yaml
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import asked_regions
-from rareseg.run.setup.prepare import Given, Say, nobody
+from rareseg.run.setup.prepare import Say, SharedInputs, say_nothing
 from rareseg.run.train import learn
 from rareseg.run.tune import Rule, tune_source
 from rareseg.study.comparison_rows import Row
@@ -77,7 +77,9 @@ class _TakenOverError(Exception):
     """Another worker has the trial, since this one was silent for too long."""
 
 
-def search(wanted: Wanted, out: Path | str, *, track: Track = silent, say: Say = nobody) -> Found:
+def search(
+    wanted: Wanted, out: Path | str, *, track: Track = silent, say: Say = say_nothing
+) -> Found:
     """Train ``wanted.trials`` recipes and write ``best.yaml`` and ``trials.csv`` into ``out``.
 
     A recipe is worth the value of the operating point that its model reaches on the select cases,
@@ -143,7 +145,7 @@ def _prepare(wanted: Wanted, out: Path, track: Track) -> _Work:
 def _help(wanted: Wanted, out: Path) -> None:
     """Work on a search in a process of its own, without a word."""
     with reached(wanted.options.place(out)[0]):
-        _work(_prepare(wanted, out, silent), silent, nobody)
+        _work(_prepare(wanted, out, silent), silent, say_nothing)
 
 
 def _work(work: _Work, track: Track, say: Say) -> None:
@@ -215,7 +217,7 @@ def _train(work: _Work, job: Claimed, trial: Trial, track: Track) -> float:
     fabric.launch()
     scores = dict(trial.scores)
 
-    def heard(step: int, score: float) -> None:
+    def on_validation(step: int, score: float) -> None:
         scores[step] = score
         now = replace(trial, scores=scores)
         _keep(work, job, now)
@@ -226,9 +228,9 @@ def _train(work: _Work, job: Claimed, trial: Trial, track: Track) -> float:
         work.data.options,
         work.data.out / "trials" / job.key,
         fabric,
-        given=Given(work.data.fingerprint, recipe, work.roles, work.data.store),
+        shared=SharedInputs(work.data.fingerprint, recipe, work.roles, work.data.store),
         machine=work.data.machine,
-        heard=heard,
+        on_validation=on_validation,
         track=track,
     )
     rule = Rule.of(work.wanted.goal, recipe.decision.sizes)

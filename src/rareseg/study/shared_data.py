@@ -22,7 +22,7 @@ from rareseg.errors import ProblemsError, UsageError
 from rareseg.progress import Track
 from rareseg.recipe import Overrides, Recipe, merge
 from rareseg.run.setup.out_of_memory import full_memory_named
-from rareseg.run.setup.prepare import Machine, Wishes
+from rareseg.run.setup.prepare import Machine, TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions, claim, require_free
 from rareseg.study.design import Design
 from rareseg.study.study_database import StudyDatabase
@@ -42,7 +42,7 @@ class StudyOptions:
     """
 
     data: DataOptions
-    wishes: Wishes = field(default_factory=Wishes)
+    training_options: TrainingOptions = field(default_factory=TrainingOptions)
     storage: str | None = None
     name: str = ""
     parallel: int = 1
@@ -147,7 +147,7 @@ def begin_study(
     the storage lies elsewhere, before the study there is known to be the same one. Raises what
     ``make`` raises, and as :class:`StudyDatabase` and :meth:`StudyDatabase.require`.
     """
-    overrides = options.wishes.overrides()
+    overrides = options.training_options.overrides()
     settled = _settle(options, overrides, data.fingerprint)
     design = make(merge(overrides, settled))
     if options.storage is None:

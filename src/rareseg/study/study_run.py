@@ -26,7 +26,7 @@ from rareseg.progress import Track, silent
 from rareseg.run.scores.case_scoring import Points, score_all, score_each
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.setup.out_of_memory import full_memory_named
-from rareseg.run.setup.prepare import Given, Say, nobody
+from rareseg.run.setup.prepare import Say, SharedInputs, say_nothing
 from rareseg.run.train import learn
 from rareseg.run.tune import tune_source
 from rareseg.study.design import Cell, Roles
@@ -104,7 +104,7 @@ def run_cell(
     *,
     shown: Sequence[str] = (),
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> CellResult:
     """Train and judge one cell in ``folder``, or go on where it stopped there.
 
@@ -113,12 +113,12 @@ def run_cell(
     started = time.monotonic()
     fabric = data.machine.fabric("32")
     fabric.launch()
-    given = Given(data.fingerprint, cell.recipe, roles, data.store)
+    shared = SharedInputs(data.fingerprint, cell.recipe, roles, data.store)
     run = learn(
         data.options,
         folder,
         fabric,
-        given=given,
+        shared=shared,
         machine=data.machine,
         track=track,
         say=say,

@@ -17,7 +17,7 @@ MOST_WAITING = 0.05
 """The share of the time that a training loop may wait for data before it is worth a word."""
 
 
-class Journal:
+class TrainingLog:
     """The log of one run in ``folder``: ``steps.csv``, ``validations.csv`` and TensorBoard events.
 
     Opened again at ``first_step`` it drops the rows beyond, which a killed run may have left, so
@@ -31,7 +31,7 @@ class Journal:
         with naming(folder):
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> TrainingLog:
         return self
 
     def __exit__(

@@ -30,17 +30,17 @@ from rareseg.sampling.dataloader import PatchLoader
 from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.training.budget import seconds_per_call
 from rareseg.training.checkpoint import State, load_state, save_state
-from rareseg.training.log import Journal, describe_waiting
+from rareseg.training.log import TrainingLog, describe_waiting
 from rareseg.training.losses import Loss, training_loss
 from rareseg.training.mining_round import MakePredict, mine_round
 from rareseg.training.optimiser import learning_rate, parameter_groups, running_average
 from rareseg.training.presence_losses import WithPresence
-from rareseg.training.validation import Checked
+from rareseg.training.validation import ValidationResult
 
-Validate = Callable[[torch.nn.Module], Checked]
+Validate = Callable[[torch.nn.Module], ValidationResult]
 """Looks at whole select cases with a network; a higher score is better."""
 
-Heard = Callable[[int, float], None]
+OnValidation = Callable[[int, float], None]
 """Told the step and the score of each validation; what it raises ends the training."""
 
 LOG_EVERY = 20
@@ -122,7 +122,7 @@ def fit(
     make_predict: MakePredict | None = None,
     track: Track = silent,
     report: Callable[[str], None] = lambda line: None,
-    heard: Heard = lambda step, score: None,
+    on_validation: OnValidation = lambda step, score: None,
 ) -> Fitted:
     """Train ``network`` for ``recipe.training.steps`` steps and return the weights that are kept.
 
@@ -140,7 +140,7 @@ def fit(
     checkpoints = set(validation_steps(settings))
     batches = _epochs(PatchLoader(sampler, workers=settings.workers))
     advised = False
-    with Journal(folder, first_step=progress.step) as journal:
+    with TrainingLog(folder, first_step=progress.step) as journal:
         # A run that was killed after it had stopped early has nothing left to learn.
         over = bool(settings.patience) and progress.since_best >= settings.patience
         remaining = range(progress.step, progress.step if over else settings.steps)
@@ -173,7 +173,7 @@ def fit(
             stop = False
             if progress.step in checkpoints:
                 stop, live.strata = loop.validate(validate, progress, folder, journal, report)
-                heard(progress.step, progress.last_score)
+                on_validation(progress.step, progress.last_score)
                 advice = describe_waiting(progress.waiting_share, workers=settings.workers)
                 if advice and not advised:
                     report(advice)
@@ -345,14 +345,14 @@ class _Loop:
         validate: Validate,
         progress: _Progress,
         folder: Path,
-        journal: Journal,
+        journal: TrainingLog,
         report: Callable[[str], None],
     ) -> tuple[bool, str]:
         """Score the averaged weights, and keep them where they are the best, or each last ones.
 
         Returns whether to stop, and what the select cases say.
         """
-        checked = Checked(0.0)
+        checked = ValidationResult(0.0)
         if self.fabric.is_global_zero:
             checked = validate(self.average.module.eval())
         score = float(self.fabric.broadcast(checked.score))

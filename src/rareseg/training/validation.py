@@ -16,7 +16,7 @@ NOT_LOOKED_AT = Undefined("not looked at")
 
 
 @dataclass(frozen=True)
-class Checked:
+class ValidationResult:
     """One look at the select cases.
 
     ``score`` in [0, 1] chooses the checkpoint (see
@@ -40,7 +40,7 @@ class Checked:
         return f"{', '.join(said)} at 0.5" if said else ""
 
 
-def check(table: ScoreTable) -> Checked:
+def check(table: ScoreTable) -> ValidationResult:
     """Return what a table of whole select cases says; a score that is undefined counts as 0."""
     score = checkpoint_score(table)
     dice: list[Value] = []
@@ -53,7 +53,7 @@ def check(table: ScoreTable) -> Checked:
             dice.append(2.0 * tp / (tp + fp + row.n_inside))
         else:
             alarms.append(float(fp > 0))
-    return Checked(
+    return ValidationResult(
         score if is_defined(score) else 0.0,
         mean_of_defined(dice, undefined="no positive case"),
         mean_of_defined(alarms, undefined="no negative case"),

@@ -207,14 +207,14 @@ def test_the_same_cases_give_the_same_pairs(plates, tmp_path):
 
 
 def test_progress_is_told(plates):
-    heard = {}
+    on_validation = {}
 
     def track(items, description, total):
-        heard[description] = total
+        on_validation[description] = total
         return iter(items)
 
     inspect_dataset(open_dataset(plates[:3]), jobs=1, track=track)
-    assert heard["Laying pairs on each other"] > 0
+    assert on_validation["Laying pairs on each other"] > 0
 
 
 def volume(seed):

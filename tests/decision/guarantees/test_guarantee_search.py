@@ -9,7 +9,7 @@ import pytest
 from rareseg.data.records import IGNORE
 from rareseg.decision.guarantees.group_losses import losses_along
 from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_promise
-from rareseg.decision.guarantees.guarantee_search import Witnesses, keep_promise, refuse_count
+from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_promise, refuse_count
 from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.operating_point import (
     Infeasible,
@@ -151,12 +151,12 @@ def test_losses_from_components_are_those_of_the_masks(promise, gate, smallest):
 def test_a_promise_about_lesions_with_a_smallest_component():
     promise = make_promise("false negative rate", 0.4, level="lesion", confidence=None)
     select = components_of(draw(40, seed=4, overlap=0.3))
-    witnesses = Witnesses(components_of(draw(40, seed=5, overlap=0.3)), "certify", "d", {}, True)
+    certify_set = CertifySet(components_of(draw(40, seed=5, overlap=0.3)), "certify", "d", {}, True)
     # A threshold between two of the grid is moved to the lower one, which misses less.
     start = OperatingPoint(
         "r", threshold=float(bin_edges()[bin_of(0.25) + 7]), smallest_component=2
     )
-    kept = keep_promise(promise, start, select=select, witnesses=witnesses)
+    kept = keep_promise(promise, start, select=select, certify_set=certify_set)
     assert kept.point.threshold == 0.25
     assert kept.point.smallest_component == as_size(2)
     assert kept.statement.value < 0.4
@@ -205,10 +205,10 @@ def test_a_gate_that_alone_breaks_the_promise_is_left_out():
 def keep(promise, *, n=60, unseen=True, grouped=True, seed=5, point=None, **drawing):
     select = table_of(draw(40, seed=4, **drawing))
     start = point or choose_operating_point(select, region="r")
-    witnesses = Witnesses(
+    certify_set = CertifySet(
         table_of(draw(n, seed=seed, **drawing), grouped), "certify", "d1", {"weights": "w"}, unseen
     )
-    return keep_promise(promise, start, select=select, witnesses=witnesses), start
+    return keep_promise(promise, start, select=select, certify_set=certify_set), start
 
 
 @pytest.mark.parametrize("promise", PROMISES)
@@ -244,9 +244,9 @@ def test_a_point_that_finds_nothing_is_never_certified():
 
     select, cases = table(40), table(80)
     promise = make_promise("false alarm rate", 0.2, confidence=0.8)
-    witnesses = Witnesses(cases, "certify", "d1", {"weights": "w"}, unseen=True)
+    certify_set = CertifySet(cases, "certify", "d1", {"weights": "w"}, unseen=True)
     start = OperatingPoint("r", threshold=0.5)
-    found = keep_promise(promise, start, select=select, witnesses=witnesses)
+    found = keep_promise(promise, start, select=select, certify_set=certify_set)
     assert isinstance(found, Infeasible)
     assert "no positive select case is found" in found.reason
 
@@ -295,9 +295,9 @@ def test_cases_of_one_kind_only(prevalence):
     select = table_of(draw(40, seed=4, overlap=0.3))
     start = choose_operating_point(select, region="r")
     table = table_of(draw(40, seed=5, overlap=0.3, prevalence=prevalence))
-    witnesses = Witnesses(table, "certify", "d1", {}, True)
-    missed = keep_promise(PROMISES[0], start, select=select, witnesses=witnesses)
-    alarmed = keep_promise(PROMISES[4], start, select=select, witnesses=witnesses)
+    certify_set = CertifySet(table, "certify", "d1", {}, True)
+    missed = keep_promise(PROMISES[0], start, select=select, certify_set=certify_set)
+    alarmed = keep_promise(PROMISES[4], start, select=select, certify_set=certify_set)
     refused = missed if prevalence == 0.0 else alarmed
     assert isinstance(refused, Infeasible)
     assert "there are none; they can promise nothing" in refused.reason
@@ -315,8 +315,8 @@ def test_too_few_groups_are_told_how_many_it_takes_and_what_they_can_promise():
     # 40 images of 20 groups are 20.
     table = table_of(draw(40, seed=5, prevalence=0.0, group_size=2))
     start = OperatingPoint("r", threshold=0.5)
-    witnesses = Witnesses(table, "certify", "d1", {}, True)
-    few = keep_promise(promise, start, select=table, witnesses=witnesses)
+    certify_set = CertifySet(table, "certify", "d1", {}, True)
+    few = keep_promise(promise, start, select=table, certify_set=certify_set)
     assert "there are 20" in few.reason
 
 
@@ -332,8 +332,8 @@ def test_a_promise_that_even_the_safest_point_breaks_is_infeasible():
     )
     promise = make_promise("false alarm rate", 0.05, confidence=0.95)
     start = choose_operating_point(select, region="r")
-    witnesses = Witnesses(saturated, "certify", "d1", {}, True)
-    refused = keep_promise(promise, start, select=select, witnesses=witnesses)
+    certify_set = CertifySet(saturated, "certify", "d1", {}, True)
+    refused = keep_promise(promise, start, select=select, certify_set=certify_set)
     assert refused.needed_groups is None
     assert refused.best_reachable == 1.0
     assert "100 %" in refused.reason
@@ -342,11 +342,11 @@ def test_a_promise_that_even_the_safest_point_breaks_is_infeasible():
 
 def test_what_histograms_cannot_see_is_refused():
     select = table_of(draw(20, seed=4))
-    witnesses = Witnesses(select, "certify", "d1", {}, True)
+    certify_set = CertifySet(select, "certify", "d1", {}, True)
     sized = OperatingPoint("r", threshold=0.5, smallest_component=3)
     with pytest.raises(UsageError, match="do not see components"):
-        keep_promise(PROMISES[3], sized, select=select, witnesses=witnesses)
+        keep_promise(PROMISES[3], sized, select=select, certify_set=certify_set)
     lesions = make_promise("false negative rate", 0.3, level="lesion", confidence=None)
     point = OperatingPoint("r", threshold=0.5)
     with pytest.raises(UsageError, match="do not see components"):
-        keep_promise(lesions, point, select=select, witnesses=witnesses)
+        keep_promise(lesions, point, select=select, certify_set=certify_set)

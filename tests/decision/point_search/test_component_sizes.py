@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rareseg.decision.calibration.prevalence import calls_at
 from rareseg.decision.guarantees.guarantee import make_promise
-from rareseg.decision.guarantees.guarantee_search import Witnesses, keep_promise
+from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_promise
 from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.operating_point import (
     Goal,
@@ -146,8 +146,8 @@ def test_a_point_by_hand_reaches_what_its_masks_reach(cases, table):
 def test_a_certificate_counts_the_masks_in_mm3(cases, table):
     promise = make_promise("false negative rate", 0.9, level="lesion", confidence=None)
     start = OperatingPoint("r", 0.5, smallest_component="9 mm3")
-    witnesses = Witnesses(table, "certify", "d", {}, True)
-    kept = keep_promise(promise, start, select=table, witnesses=witnesses)
+    certify_set = CertifySet(table, "certify", "d", {}, True)
+    kept = keep_promise(promise, start, select=table, certify_set=certify_set)
     assert kept.point.smallest_component == kept.statement.smallest_component == Size(9, "mm³")
     masks = masks_at(cases, kept.point)
     missed = [

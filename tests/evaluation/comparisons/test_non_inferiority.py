@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from rareseg.errors import UsageError
-from rareseg.evaluation.comparisons.non_inferiority import claim_record, hold_claim
+from rareseg.evaluation.comparisons.non_inferiority import (
+    check_non_inferiority,
+    non_inferiority_record,
+)
 from rareseg.evaluation.comparisons.paired_test import Headline
-from rareseg.report.pages.comparison_page import claim_sentence
+from rareseg.report.pages.comparison_page import non_inferiority_sentence
 
 
 def runs(dice, alarms=(), *, recall=None, seeds=3, noise=0.002, start=0):
@@ -38,7 +41,7 @@ QUIET, LOUD = [0.0] * 38 + [1.0] * 2, [1.0] * 30 + [0.0] * 10
 
 
 def outcomes(rows, candidate, **more):
-    claim = hold_claim(rows, candidate, cut="0.5", **more)
+    claim = check_non_inferiority(rows, candidate, cut="0.5", **more)
     return claim, {measure: outcome for (_, measure), outcome in claim.columns().items()}
 
 
@@ -48,7 +51,7 @@ def test_better_in_one_and_worse_in_none_may_replace_all():
     assert found == {"dice": "not worse", "lesion recall": "not worse", "false alarm": "better"}
     assert claim.holds
     assert claim.rivals == ("old", "other")
-    sentence = claim_sentence(claim)
+    sentence = non_inferiority_sentence(claim)
     assert "new may replace old and other at 0.5" in sentence
     assert "better in false alarm of spot" in sentence
 
@@ -59,7 +62,7 @@ def test_one_column_lost_is_enough():
     assert found["dice"] == "worse"
     assert found["false alarm"] == "better"
     assert not claim.holds
-    assert "worse in dice of spot" in claim_sentence(claim)
+    assert "worse in dice of spot" in non_inferiority_sentence(claim)
 
 
 def test_what_intervals_leave_open_stays_open():
@@ -67,14 +70,14 @@ def test_what_intervals_leave_open_stays_open():
     claim, found = outcomes({"old": runs(DICE), "new": runs(mixed)}, "new")
     assert found["dice"] == "open"
     assert not claim.holds
-    assert "cannot be told" in claim_sentence(claim)
+    assert "cannot be told" in non_inferiority_sentence(claim)
 
 
 def test_level_everywhere_is_no_reason_to_replace():
     claim, found = outcomes({"old": runs(DICE), "new": runs(DICE, start=1)}, "new")
     assert set(found.values()) == {"not worse"}
     assert not claim.holds
-    assert "better in no column" in claim_sentence(claim)
+    assert "better in no column" in non_inferiority_sentence(claim)
 
 
 def test_the_margin_is_what_may_be_lost():
@@ -126,14 +129,16 @@ def test_a_false_claim_is_rare():
             }
             for name, loss in (("old", 0.0), ("new", 0.01))
         }
-        [column] = hold_claim(rows, "new", cut="0.5").columns().values()
+        [column] = check_non_inferiority(rows, "new", cut="0.5").columns().values()
         passed += column in ("not worse", "better")
     assert passed <= 6  # 2.5 % of 60 is 1.5; more than 6 once in a thousand
 
 
 def test_the_record_is_plain_json_and_complete():
     rows = {"old": runs(DICE, LOUD), "new": runs(DICE, QUIET, start=1)}
-    record = json.loads(json.dumps(claim_record(hold_claim(rows, "new", cut="0.5"))))
+    record = json.loads(
+        json.dumps(non_inferiority_record(check_non_inferiority(rows, "new", cut="0.5")))
+    )
     assert record["holds"] is True
     assert record["margin"] == 0.01
     assert len(record["columns"]) == len(record["held"]) == 3
@@ -147,4 +152,4 @@ def test_the_record_is_plain_json_and_complete():
 def test_what_cannot_be_claimed_is_a_sentence(candidate, margin, says):
     rows = {"a": runs(DICE), "b": runs(DICE)}
     with pytest.raises(UsageError, match=says):
-        hold_claim(rows, candidate, cut="0.5", margin=margin)
+        check_non_inferiority(rows, candidate, cut="0.5", margin=margin)

@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import t as student
 
 from rareseg.errors import ScoreError
-from rareseg.evaluation.comparisons.comparison_table import hold_contest
-from rareseg.evaluation.comparisons.paired_seeds import Spread, compare_crossed
+from rareseg.evaluation.comparisons.comparison_table import tabulate_runs
+from rareseg.evaluation.comparisons.paired_seeds import Spread, compare_over_seeds
 from rareseg.evaluation.comparisons.paired_test import Headline
 from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 
@@ -14,7 +14,7 @@ from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 def test_the_mean_difference_by_hand():
     first = [{"a": 0.5, "b": 0.7}, {"a": 0.4, "b": 0.8}]
     second = [{"a": 0.6, "b": 0.7}, {"a": 0.5, "b": 0.9}]
-    found = compare_crossed(first, second, {}, measure="dice")
+    found = compare_over_seeds(first, second, {}, measure="dice")
     assert found.first == pytest.approx(0.6)
     assert found.second == pytest.approx(0.675)
     assert found.difference.value == pytest.approx(0.075)
@@ -29,7 +29,7 @@ def test_the_interval_adds_the_variances_of_groups_and_of_trainings():
     groups = {case: f"g{i % 8}" for i, case in enumerate(cases)}
     first = [{case: rng.random() for case in cases} for _ in range(4)]
     second = [{case: rng.random() + 0.1 for case in cases} for _ in range(4)]
-    found = compare_crossed(first, second, groups, measure="dice")
+    found = compare_over_seeds(first, second, groups, measure="dice")
     one, two = (np.array([list(run.values()) for run in runs]) for runs in (first, second))
     # Groups are of equal size, so that the jackknife's error is that of a mean of 8.
     by_group = (two - one).mean(0).reshape(4, 8).mean(0)
@@ -49,7 +49,7 @@ def test_what_differs_by_seed_alone_is_no_difference():
     """Ten cases that agree within each seed: only new seeds can tell."""
     first = [{f"c{i}": 0.5 for i in range(10)} for _ in range(3)]
     second = [{f"c{i}": 0.5 + shift for i in range(10)} for shift in (-0.1, 0.2, 0.1)]
-    found = compare_crossed(first, second, {}, measure="dice")
+    found = compare_over_seeds(first, second, {}, measure="dice")
     assert found.difference.low < -0.1
     assert not found.differs
 
@@ -60,10 +60,10 @@ def test_fewer_than_three_seeds_claim_nothing():
     second = [
         {case: value + 0.5 + rng.normal(0, 0.01) for case, value in one.items()} for one in first
     ]
-    two = compare_crossed(first, second, {}, measure="dice")
+    two = compare_over_seeds(first, second, {}, measure="dice")
     assert two.difference.low > 0
     assert not two.differs
-    one = compare_crossed(first[:1], second[:1], {}, measure="dice")
+    one = compare_over_seeds(first[:1], second[:1], {}, measure="dice")
     assert "one seed alone" in one.difference.method
     assert not one.differs
 
@@ -112,10 +112,10 @@ class TestPower:
 
 
 def test_no_case_and_one_group_are_undefined():
-    nothing = compare_crossed([{}, {}], [{}, {}], {}, measure="dice")
+    nothing = compare_over_seeds([{}, {}], [{}, {}], {}, measure="dice")
     assert isinstance(nothing.difference.value, Undefined)
     assert not nothing.differs
-    one = compare_crossed([{"a": 0.1}] * 3, [{"a": 0.9}] * 3, {}, measure="dice")
+    one = compare_over_seeds([{"a": 0.1}] * 3, [{"a": 0.9}] * 3, {}, measure="dice")
     assert one.difference.value == pytest.approx(0.8)
     assert not is_defined(one.difference.low)
     assert not one.differs
@@ -123,7 +123,7 @@ def test_no_case_and_one_group_are_undefined():
 
 def test_runs_that_agree_everywhere_say_nothing_about_other_cases():
     same = [{f"c{i}": 0.0 for i in range(20)}] * 3
-    found = compare_crossed(same, same, {}, measure="false alarm")
+    found = compare_over_seeds(same, same, {}, measure="false alarm")
     assert found.difference.value == 0.0
     assert found.difference.low == Undefined("no case differs")
     assert not found.differs
@@ -131,9 +131,9 @@ def test_runs_that_agree_everywhere_say_nothing_about_other_cases():
 
 def test_other_cases_or_seeds_are_refused():
     with pytest.raises(ScoreError, match="same cases and seeds"):
-        compare_crossed([{"a": 0.1}], [{"b": 0.1}], {}, measure="dice")
+        compare_over_seeds([{"a": 0.1}], [{"b": 0.1}], {}, measure="dice")
     with pytest.raises(ScoreError, match="same cases and seeds"):
-        compare_crossed([{"a": 0.1}], [{"a": 0.1}, {"a": 0.2}], {}, measure="dice")
+        compare_over_seeds([{"a": 0.1}], [{"a": 0.1}, {"a": 0.2}], {}, measure="dice")
 
 
 def runs(values, *, cut="0.5", seeds=3, alarms=None):
@@ -158,7 +158,7 @@ class TestContest:
     def test_a_row_that_is_better_everywhere_wins_and_one_that_is_not_does_not(self):
         better = [v + 0.1 for v in self.VALUES]
         mixed = [v + (0.08 if i % 2 else -0.08) for i, v in enumerate(self.VALUES)]
-        [column] = hold_contest({"a": runs(self.VALUES), "b": runs(mixed), "c": runs(better)})
+        [column] = tabulate_runs({"a": runs(self.VALUES), "b": runs(mixed), "c": runs(better)})
         assert (column.region, column.measure, column.best, column.winner) == (
             "spot",
             "dice",
@@ -168,13 +168,13 @@ class TestContest:
         assert column.entries[0].against is None
         assert column.entries[2].against.differs
         assert not column.entries[1].against.differs
-        [close] = hold_contest({"a": runs(self.VALUES), "b": runs(mixed)})
+        [close] = tabulate_runs({"a": runs(self.VALUES), "b": runs(mixed)})
         assert close.best in ("a", "b")
         assert close.winner == ""
 
     def test_fewer_alarms_are_better(self):
         quiet, loud = [0.0] * 10, [1.0] * 9 + [0.0]
-        columns = hold_contest(
+        columns = tabulate_runs(
             {
                 "loud": runs(self.VALUES, alarms=loud),
                 "quiet": runs(self.VALUES, alarms=quiet),
@@ -200,16 +200,16 @@ class TestContest:
             "mute": with_recall(0.0, 0.0, 0.0),
             "calm": with_recall(0.5, 0.9, 0.5),
         }
-        found = {column.measure: column for column in hold_contest(rows)}
+        found = {column.measure: column for column in tabulate_runs(rows)}
         assert found["false alarm"].silent == {"mute"}
         assert found["false alarm"].best == "calm"
         assert found["false alarm"].winner == "calm"
         assert found["dice"].winner == "loud"
-        only = hold_contest({"mute": rows["mute"], "dumb": rows["mute"]})
+        only = tabulate_runs({"mute": rows["mute"], "dumb": rows["mute"]})
         assert {(column.best, column.winner) for column in only} == {("", "")}
 
     def test_one_row_alone_wins_nothing(self):
-        [column] = hold_contest({"a": runs(self.VALUES)})
+        [column] = tabulate_runs({"a": runs(self.VALUES)})
         assert (column.best, column.winner) == ("a", "")
 
     @pytest.mark.parametrize("n_seeds", [3, 5])
@@ -219,7 +219,9 @@ class TestContest:
         rng = np.random.default_rng(n_groups + n_seeds)
         trials = 100
         won = sum(
-            any(column.winner for column in hold_contest(equal_rows(rng, n_groups, noise, n_seeds)))
+            any(
+                column.winner for column in tabulate_runs(equal_rows(rng, n_groups, noise, n_seeds))
+            )
             for _ in range(trials)
         )
         assert won / trials <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials)
@@ -230,7 +232,7 @@ class TestContest:
             name: runs([v + d + rng.normal(0, 0.05) for v in self.VALUES])
             for name, d in (("a", 0.0), ("b", 0.055))
         }
-        [alone] = hold_contest(rows)
+        [alone] = tabulate_runs(rows)
         alarms = {
             name: {
                 "0.5": [
@@ -248,7 +250,7 @@ class TestContest:
             for name, own in rows.items()
         }
         assert alone.winner == "b"
-        assert hold_contest(alarms)[0].winner == ""
+        assert tabulate_runs(alarms)[0].winner == ""
 
 
 def equal_rows(rng, n_groups, noise, n_seeds):

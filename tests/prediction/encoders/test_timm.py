@@ -238,8 +238,8 @@ def test_it_trains_and_predicts(specks, call, settings, tmp_path):
         training__steps=3,
     )
     pairs = zip(given[::2], given[1::2], strict=True)
-    wishes = [part for pair in pairs if "network.width" not in pair[1] for part in pair]
-    called = call("train", specks, "--out", run, *wishes)
+    training_options = [part for pair in pairs if "network.width" not in pair[1] for part in pair]
+    called = call("train", specks, "--out", run, *training_options)
     assert called.code == 0, called.err
     assert load_model(run / "bundle").recipe.network.encoder == "convnext_atto"
     images.mkdir()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rareseg.errors import UsageError
-from rareseg.quality.audit.finding import KINDS, Finding, Move, Sight, check_allowed, in_order
+from rareseg.quality.audit.finding import KINDS, Example, Finding, Move, check_allowed, in_order
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
@@ -35,7 +35,7 @@ def test_the_worst_come_first_and_allowed_ones_do_not_stop():
 
 
 def test_cases_are_named_once():
-    finding = Finding("differing-masks", "", (Sight("a", other="b"), Sight("a", other="c")))
+    finding = Finding("differing-masks", "", (Example("a", other="b"), Example("a", other="c")))
     assert finding.cases == ("a", "b", "c")
 
 

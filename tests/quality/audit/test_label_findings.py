@@ -8,7 +8,7 @@ import PIL.Image
 from rareseg.data.checks.fingerprint import CaseFacts
 from rareseg.data.records import Case, Classes, Dataset
 from rareseg.quality.audit.backgrounds import Tiles
-from rareseg.quality.audit.case_features import Looked
+from rareseg.quality.audit.case_features import CaseFeatures
 from rareseg.quality.audit.finding import Move
 from rareseg.quality.audit.label_findings import (
     annotator_findings,
@@ -26,8 +26,11 @@ USUAL = Shapes({"a": (50,)}, 1, 50.0, 0, 0, (), 0, (), (), ())
 NO_TILES = Tiles(np.zeros((0, 7), np.float32), ())
 
 
-def looked(shapes):
-    return {f"c{k}": Looked(f"c{k}", "", own, None, NO_TILES, None) for k, own in enumerate(shapes)}
+def features(shapes):
+    return {
+        f"c{k}": CaseFeatures(f"c{k}", "", own, None, NO_TILES, None)
+        for k, own in enumerate(shapes)
+    }
 
 
 def names(findings):
@@ -35,15 +38,15 @@ def names(findings):
 
 
 def test_clean_masks_and_none_say_nothing():
-    assert shape_findings(looked([USUAL] * 5)) == []
-    assert shape_findings(looked([replace(USUAL, n_lesions=0, usual_size=0.0)])) == []
+    assert shape_findings(features([USUAL] * 5)) == []
+    assert shape_findings(features([replace(USUAL, n_lesions=0, usual_size=0.0)])) == []
     assert shape_findings({}) == []
 
 
 def test_islands_holes_frames_and_cut_lesions_are_counted():
     odd = replace(USUAL, n_islands=2, islands=(PLACE,) * 2, n_lesions=3)
     found = shape_findings(
-        looked(
+        features(
             [
                 USUAL,
                 odd,
@@ -60,18 +63,18 @@ def test_islands_holes_frames_and_cut_lesions_are_counted():
 
 def test_where_lesions_are_tiny_single_voxels_are_no_islands():
     tiny = replace(USUAL, usual_size=3.0, n_islands=4, islands=(PLACE,) * 4)
-    assert shape_findings(looked([tiny] * 5)) == []
+    assert shape_findings(features([tiny] * 5)) == []
 
 
 def test_parts_are_odd_only_where_nearly_all_others_are_not():
     def case(n_parts, n_bare):
         return replace(USUAL, nested=(Nested("whole", "core", n_parts, (PLACE,) * n_bare),))
 
-    (finding,) = nesting_findings(looked([case(10, 0), case(10, 0), case(10, 1)]))
+    (finding,) = nesting_findings(features([case(10, 0), case(10, 0), case(10, 1)]))
     assert finding.name == "parts-outside-their-whole"
     assert finding.cases == ("c2",)
-    assert nesting_findings(looked([case(10, 5), case(10, 5)])) == []
-    assert nesting_findings(looked([case(4, 1)])) == []
+    assert nesting_findings(features([case(10, 5), case(10, 5)])) == []
+    assert nesting_findings(features([case(4, 1)])) == []
 
 
 def test_outlines_are_told_apart_by_what_happened_to_them():

@@ -68,7 +68,7 @@ def test_negatives_of_one_kind_lack_variety():
     (finding,) = negative_findings(cases, coverages)
     assert finding.name == "negatives-without-variety"
     assert "16 empty images" in finding.text
-    shown = {sight.case_id for sight in finding.sights}
+    shown = {example.case_id for example in finding.examples}
     assert not shown & {f"1-{k}" for k in range(0, 18, 3)}
 
 

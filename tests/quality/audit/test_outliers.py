@@ -58,7 +58,7 @@ def test_features_are_named_in_words():
     dark = ChannelFacts(0.0, 2.0, 10.0, 2.0, 1.0)
     odd = [case("dark", intensities=(dark,)), case("wide", shape=(1, 200, 2400))]
     (finding,) = find_outliers([*usual, *odd], {})
-    notes = {sight.case_id: sight.note for sight in finding.sights}
+    notes = {example.case_id: example.note for example in finding.examples}
     assert set(notes) == {"dark", "wide"}
     assert "its width is unusually large" in notes["wide"]
     assert "brightness is unusually small" in notes["dark"]

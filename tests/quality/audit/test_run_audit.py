@@ -248,7 +248,7 @@ def volumes(tmp_path_factory):
 def test_thick_volumes_of_two_channels(volumes):
     said = found(volumes)
     assert said["flipped-masks"].cases == ("v09",)
-    assert said["flipped-masks"].sights[0].move.flips == (2,)
+    assert said["flipped-masks"].examples[0].move.flips == (2,)
     assert set(said["identical-images"].cases) == {"v03", "copy"}
     assert "shifted-masks" not in said
 

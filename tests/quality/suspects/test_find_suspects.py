@@ -12,7 +12,7 @@ from rareseg.decision.operating_point import OperatingPoint, default_point
 from rareseg.errors import ScoreError
 from rareseg.quality.suspects.component_evidence import see_case
 from rareseg.quality.suspects.find_suspects import judge
-from rareseg.quality.suspects.place import Aside, Sighting
+from rareseg.quality.suspects.place import Aside, ComponentEvidence
 
 ONE = Classes(("background", "lesion"), (0, 1), {"lesion": (1,)})
 TWO = Classes(("background", "a", "b"), (0, 1, 2), {"a": (1,), "b": (2,)})
@@ -139,9 +139,9 @@ def nested(seed):
 
 def nested_usual():
     return [
-        sighting
+        evidence
         for seed in range(8)
-        for sighting in see_case(
+        for evidence in see_case(
             predict(nested(seed), count=3, seed=seed),
             nested(seed),
             NESTED,
@@ -200,9 +200,9 @@ def confused(labels, *, seed, share=0.0):
 def test_a_part_that_was_given_to_its_neighbour_is_found_within_the_lesion():
     """It grows together with the part beside it: no component of its own is left."""
     among = [
-        sighting
+        evidence
         for seed in range(9)
-        for sighting in see_case(
+        for evidence in see_case(
             confused(three_parts(seed), seed=seed),
             three_parts(seed),
             PARTS,
@@ -225,9 +225,9 @@ def test_classes_that_the_model_often_confuses_are_rarely_suspected():
     scores = []
     for share in (0.0, 0.35):
         among = [
-            sighting
+            evidence
             for seed in range(9)
-            for sighting in see_case(
+            for evidence in see_case(
                 confused(three_parts(seed), seed=seed, share=share * (1 + seed % 3) / 2),
                 three_parts(seed),
                 PARTS,
@@ -487,10 +487,10 @@ def test_sightings_come_back_from_json():
     from dataclasses import asdict
 
     labels = plate(3)
-    for sighting in see_case(
+    for evidence in see_case(
         predict(labels), labels, ONE, {}, case_id="c", scorer="s", annotations=[labels]
     ):
-        assert Sighting.from_dict(json.loads(json.dumps(asdict(sighting)))) == sighting
+        assert ComponentEvidence.from_dict(json.loads(json.dumps(asdict(evidence)))) == evidence
 
 
 def test_shapes_that_differ_are_refused():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rareseg.quality.suspects.place import Sighting
+from rareseg.quality.suspects.place import ComponentEvidence
 from rareseg.quality.suspects.usual_scores import UNKNOWN, Others, measure_units, spread_of_similar
 
 
 def lesion(score, *, met=1.0, ground=0.01, scorer="a"):
     box = ((0, 1), (0, 3), (0, 3))
-    return Sighting(
+    return ComponentEvidence(
         "c", None, "r", scorer, "drawn", box, 0, 0, 9, 9, met, score, cut=0.5, ground=ground
     )
 

@@ -17,10 +17,10 @@ from rareseg.quality.audit import (
     KINDS,
     Audit,
     Coverage,
+    Example,
     Finding,
     Move,
     RegionFacts,
-    Sight,
     in_order,
 )
 from rareseg.quality.audit.leakage import Twins
@@ -99,21 +99,23 @@ def audit(*findings, cases=None, twins=()):
     )
 
 
-def shot(finding="shifted-masks", sight=None, shape=(1, 60, 80)):
+def shot(finding="shifted-masks", example=None, shape=(1, 60, 80)):
     rng = np.random.default_rng(0)
     drawn = np.zeros(shape, bool)
     drawn[:, 20:30, 40:60] = True
     image = rng.integers(0, 255, (1, *shape)).astype(np.uint8)
-    sight = sight or Sight(f"{EVIL}1", EVIL, move=Move((0, 5, 0)))
-    return take_snapshot(finding, sight, sight.case_id, EVIL, image, drawn)
+    example = example or Example(f"{EVIL}1", EVIL, move=Move((0, 5, 0)))
+    return take_snapshot(finding, example, example.case_id, EVIL, image, drawn)
 
 
 @pytest.fixture(scope="module")
 def everything():
     """A page with every finding, pictures, a pair and evil names everywhere."""
-    sight = Sight(f"{EVIL}1", f"note {EVIL}", (((0, 1), (3, 5), (6, 9)),), EVIL, Move((0, 3, 0)))
+    example = Example(
+        f"{EVIL}1", f"note {EVIL}", (((0, 1), (3, 5), (6, 9)),), EVIL, Move((0, 3, 0))
+    )
     findings = [
-        Finding(name, f"Text of {name} {EVIL}, 12 %.", (sight,) * 300, (f"detail {EVIL}",) * 60)
+        Finding(name, f"Text of {name} {EVIL}, 12 %.", (example,) * 300, (f"detail {EVIL}",) * 60)
         for name in KINDS
     ]
     twin = Twins(
@@ -223,8 +225,8 @@ def test_what_could_not_be_looked_for_is_not_called_absent():
 
 
 def test_tiny_places_are_shown_near_and_others_whole():
-    sight = Sight("a", "", (((0, 1), (50, 51), (70, 71)),))
-    near, whole = shot("one-voxel-islands", sight), shot("unseen-background", sight)
+    example = Example("a", "", (((0, 1), (50, 51), (70, 71)),))
+    near, whole = shot("one-voxel-islands", example), shot("unseen-background", example)
     assert near.picture.image.shape == (40, 40)
     assert whole.picture.image.shape == (60, 80)
     (top, left, height, width), *_ = near.spots
@@ -233,21 +235,21 @@ def test_tiny_places_are_shown_near_and_others_whole():
 
 
 def test_of_a_volume_the_slice_of_the_place_is_shown():
-    sight = Sight("a", "", (((4, 5), (50, 51), (70, 71)),))
-    assert shot("small-holes", sight, (9, 60, 80)).picture.plane == 4
+    example = Example("a", "", (((4, 5), (50, 51), (70, 71)),))
+    assert shot("small-holes", example, (9, 60, 80)).picture.plane == 4
 
 
 def test_the_proposed_place_is_the_drawn_one_moved():
-    found = shot(sight=Sight("a", "", move=Move((0, 5, -3))))
+    found = shot(example=Example("a", "", move=Move((0, 5, -3))))
     np.testing.assert_array_equal(
         np.argwhere(found.moved) - np.argwhere(found.picture.reference), [[5, -3]] * 200
     )
 
 
 def test_only_a_few_get_pictures_and_notes_none():
-    many = tuple(Sight(f"c{k}") for k in range(50))
+    many = tuple(Example(f"c{k}") for k in range(50))
     wanted = scenes_wanted([Finding("small-holes", "", many), Finding("touching-border", "", many)])
-    assert {name: len(sights) for name, sights in wanted.items()} == {"small-holes": 6}
+    assert {name: len(examples) for name, examples in wanted.items()} == {"small-holes": 6}
 
 
 def test_it_is_written_whole(tmp_path):

@@ -28,19 +28,19 @@ from rareseg.run.certify import certify_source
 from rareseg.run.evaluate import evaluate_source
 from rareseg.run.scores.file_scores import ScoreFiles
 from rareseg.run.scores.file_source import AboutScores, FileSource
-from rareseg.run.setup.prepare import nobody
+from rareseg.run.setup.prepare import say_nothing
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule, tune_source
 
 EASY = SpecksSettings(images=16, size=64, contrast=8.0, foreground_share=0.06, distractors=1)
 
 
-def tune_files(files, out, *, rule=None, region=None, say=nobody):
+def tune_files(files, out, *, rule=None, region=None, say=say_nothing):
     source = FileSource.to_decide(files, out, roles=("select",), region=region, track=silent)
     return tune_source(source, rule, region=region, say=say)
 
 
-def certify_files(files, promise, out, *, rule=None, region=None, say=nobody):
+def certify_files(files, promise, out, *, rule=None, region=None, say=say_nothing):
     source = FileSource.to_decide(files, out, roles=("select", "certify"), track=silent)
     return certify_source(source, promise, rule=rule, region=region, say=say)
 

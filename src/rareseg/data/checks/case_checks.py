@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.formats import read_image, read_mask
 from rareseg.data.geometry import disagreement
-from rareseg.data.look_alikes import Portrait, portray
+from rareseg.data.look_alikes import Thumbnail, make_thumbnail
 from rareseg.data.records import Case, Geometry, Image, Mask
 from rareseg.errors import ReadError
 
@@ -54,7 +54,7 @@ class Examined:
     values: Mapping[int, int]
     thumbnail_hash: str
     digest: str
-    portrait: Portrait | None
+    thumbnail: Thumbnail | None
     thickness: float | None = None
     turned: bool = False
 
@@ -91,7 +91,7 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
         values={0: z * y * x} if mask is None else count_values(mask.array),
         thumbnail_hash=thumbnail_hash(image.array),
         digest=_digest(image.array),
-        portrait=portray(image),
+        thumbnail=make_thumbnail(image),
         thickness=None if mask is None or z > 1 else thickness(mask.array[0]),
         turned=mask is not None and _turned(image.geometry, mask.geometry, (y, x)),
     )

@@ -16,7 +16,7 @@ from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.case_checks import ChannelFacts, Examined, examine, first_file
 from rareseg.data.checks.problems import Findings, Problem
 from rareseg.data.checks.read_classes import resolve_classes
-from rareseg.data.look_alikes import LookAlike, Seen, across_groups, find_look_alikes
+from rareseg.data.look_alikes import ComparedCase, LookAlike, across_groups, find_look_alikes
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
@@ -141,7 +141,7 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     _check_together(dataset, read, facts, findings)
     _check_groups(facts, findings)
     seen = {
-        case.id: Seen(case.id, case.group, examined.digest, examined.portrait)
+        case.id: ComparedCase(case.id, case.group, examined.digest, examined.thumbnail)
         for case, examined in reversed(read)
     }
     pairs = find_look_alikes(list(seen.values()), jobs=jobs, track=track)

@@ -6,18 +6,18 @@ reads ``Fingerprint.look_alikes``.
 
 from rareseg.data.look_alikes.groups import propose_groups
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike, across_groups
-from rareseg.data.look_alikes.pairs import Seen, find_look_alikes
+from rareseg.data.look_alikes.pairs import ComparedCase, find_look_alikes
 from rareseg.data.look_alikes.registration import Placement
-from rareseg.data.look_alikes.thumbnails import Portrait, portray
+from rareseg.data.look_alikes.thumbnails import Thumbnail, make_thumbnail
 
 __all__ = [
     "IDENTICAL",
+    "ComparedCase",
     "LookAlike",
     "Placement",
-    "Portrait",
-    "Seen",
+    "Thumbnail",
     "across_groups",
     "find_look_alikes",
-    "portray",
+    "make_thumbnail",
     "propose_groups",
 ]

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from rareseg.data.look_alikes.thumbnails import F32, Portrait, Symmetry, reorder, symmetries
+from rareseg.data.look_alikes.thumbnails import F32, Symmetry, Thumbnail, reorder, symmetries
 
 NEIGHBOURS = 16
 """How many of the closest (case, symmetry) are looked at, for every case."""
@@ -36,10 +36,10 @@ Candidate = tuple[int, int, Symmetry]
 class Spectra:
     """The spectra of portraits of one dimension, in every symmetry, ready to be compared."""
 
-    def __init__(self, portraits: Sequence[Portrait]) -> None:
-        self.symmetries = symmetries(portraits[0].picture.ndim)
-        orders = [reorder(portraits[0].picture.ndim, s) for s in self.symmetries]
-        raw = np.stack([portrait.spectrum for portrait in portraits])
+    def __init__(self, thumbnails: Sequence[Thumbnail]) -> None:
+        self.symmetries = symmetries(thumbnails[0].picture.ndim)
+        orders = [reorder(thumbnails[0].picture.ndim, s) for s in self.symmetries]
+        raw = np.stack([thumbnail.spectrum for thumbnail in thumbnails])
         sample = raw[:: -(-len(raw) // _SAMPLE)].astype(np.float32).reshape(-1, raw[0].size)
         mean = sample.mean(0)
         _, sizes, components = np.linalg.svd(sample - mean, full_matrices=False)

@@ -24,7 +24,7 @@ from rareseg.data.look_alikes.copies import find_copies
 from rareseg.data.look_alikes.groups import Sets, clusters
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike
 from rareseg.data.look_alikes.registration import Fit, Placement, lay
-from rareseg.data.look_alikes.thumbnails import Portrait, Symmetry
+from rareseg.data.look_alikes.thumbnails import Symmetry, Thumbnail
 from rareseg.progress import Track, silent
 
 ALIKE = {2: 0.72, 3: 0.75}
@@ -39,7 +39,7 @@ _TOGETHER = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ComparedCase:
     """What is known of one case: its portrait (``None`` without structure), and more.
 
     ``digest`` is a hash of all values, "" where all are equal; ``group`` is ``None`` where none is
@@ -49,11 +49,11 @@ class Seen:
     id: str
     group: str | None
     digest: str
-    portrait: Portrait | None
+    thumbnail: Thumbnail | None
 
 
 def find_look_alikes(
-    seen: Sequence[Seen], *, jobs: int = -1, track: Track = silent
+    seen: Sequence[ComparedCase], *, jobs: int = -1, track: Track = silent
 ) -> tuple[LookAlike, ...]:
     """Return all pairs of cases that show almost the same, the most alike first.
 
@@ -71,7 +71,7 @@ def find_look_alikes(
         members = [
             case
             for case in seen
-            if case.portrait is not None and case.portrait.picture.ndim == dimension
+            if case.thumbnail is not None and case.thumbnail.picture.ndim == dimension
         ]
         if len(members) > 1:
             found += _Search(members, dimension, parallel, track).look_alikes()
@@ -81,22 +81,22 @@ def find_look_alikes(
     )
 
 
-def _identical(seen: Sequence[Seen]) -> dict[tuple[str, str], LookAlike]:
+def _identical(seen: Sequence[ComparedCase]) -> dict[tuple[str, str], LookAlike]:
     """Return the pairs of cases whose values are all equal, by their ids; flat images are none."""
-    same: defaultdict[str, list[Seen]] = defaultdict(list)
+    same: defaultdict[str, list[ComparedCase]] = defaultdict(list)
     for case in seen:
         if case.digest:
             same[case.digest].append(case)
     pairs = {}
     for alike in same.values():
         for first, second in combinations(alike[:MOST_IDENTICAL], 2):
-            lain = None if first.portrait is None else Placement.same(first.portrait.picture.ndim)
+            lain = None if first.thumbnail is None else Placement.same(first.thumbnail.picture.ndim)
             pair = LookAlike(first.id, second.id, 1.0, IDENTICAL, copy=True, placement=lain)
             pairs[pair.a, pair.b] = pair
     return pairs
 
 
-def _units(seen: Sequence[Seen]) -> list[int]:
+def _units(seen: Sequence[ComparedCase]) -> list[int]:
     """Return for each case the first that a group or equal values unite it with."""
     sets = Sets(len(seen))
     first: dict[tuple[str, str], int] = {}
@@ -111,10 +111,10 @@ class _Search:
     """The search among cases of one dimension, in order of their ids."""
 
     def __init__(
-        self, members: Sequence[Seen], dimension: int, parallel: Parallel, track: Track
+        self, members: Sequence[ComparedCase], dimension: int, parallel: Parallel, track: Track
     ) -> None:
         self._members = members
-        self._portraits = [case.portrait for case in members if case.portrait is not None]
+        self._portraits = [case.thumbnail for case in members if case.thumbnail is not None]
         self._least = ALIKE[dimension]
         self._parallel, self._track = parallel, track
         self._spectra = Spectra(self._portraits)
@@ -171,9 +171,9 @@ class _Search:
             work[-1][1].append((j, symmetry))
         if not work:
             return
-        portraits = self._portraits
+        thumbnails = self._portraits
         calls = (
-            delayed(lay)(portraits[i], [(portraits[j], s) for j, s in others], clear=self._least)
+            delayed(lay)(thumbnails[i], [(thumbnails[j], s) for j, s in others], clear=self._least)
             for i, others in work
         )
         laid = self._track(self._parallel(calls), "Laying pairs on each other", len(work))
@@ -182,7 +182,7 @@ class _Search:
                 yield (i, j), fit
 
 
-def _in_words(fit: Fit, first: Portrait, second: Portrait) -> str:
+def _in_words(fit: Fit, first: Thumbnail, second: Thumbnail) -> str:
     """Say what has to be done to the second to make it look like the first."""
     dimension = first.picture.ndim
     words = []

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from rareseg.data.look_alikes.thumbnails import F32, GRID, SHORTEST, Portrait, Symmetry, resize
+from rareseg.data.look_alikes.thumbnails import F32, GRID, SHORTEST, Symmetry, Thumbnail, resize
 from rareseg.data.look_alikes.thumbnails import transform as apply_symmetry
 
 LEAST_OVERLAP = 0.5
@@ -65,7 +65,9 @@ class Fit:
     shift: tuple[int, ...]
 
 
-def lay(first: Portrait, others: Sequence[tuple[Portrait, Symmetry]], *, clear: float) -> list[Fit]:
+def lay(
+    first: Thumbnail, others: Sequence[tuple[Thumbnail, Symmetry]], *, clear: float
+) -> list[Fit]:
     """Return how each of ``others``, given with its symmetry, lies best on the first.
 
     As they stand, and at the scale of their files where these are of about one size; where

@@ -45,7 +45,7 @@ Symmetry = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Portrait:
+class Thumbnail:
     """One case made small.
 
     ``picture`` is int8 (y, x) of a photograph, (z, y, x) of a volume, with LONG pixels along the
@@ -64,7 +64,7 @@ class Portrait:
         return self.picture * np.float32(STEP)
 
 
-def portray(image: Image) -> Portrait | None:
+def make_thumbnail(image: Image) -> Thumbnail | None:
     """Return the portrait of an image (channel, z, y, x); ``None`` where it has no structure.
 
     Channels are brought to one mean and deviation and averaged, the first with the largest weight
@@ -87,7 +87,7 @@ def portray(image: Image) -> Portrait | None:
     if picture is None:
         return None
     steps = np.clip(np.round(picture / STEP), -127, 127).astype(np.int8)
-    return Portrait(steps, float(sides.max()), array.shape[-dimension:], _spectrum(picture))
+    return Thumbnail(steps, float(sides.max()), array.shape[-dimension:], _spectrum(picture))
 
 
 def resize(array: NDArray[np.generic], shape: Sequence[int]) -> F32:

@@ -63,15 +63,15 @@ def choose_default(problem: Problem) -> tuple[Best, PointEvidence | None] | None
     evidence.
     """
     search = _search(problem)
-    nobody = np.zeros(len(problem.rows), np.bool_)
-    cell = search.default(nobody, search.total)
+    say_nothing = np.zeros(len(problem.rows), np.bool_)
+    cell = search.default(say_nothing, search.total)
     if cell is None:
         best = find_best(problem) if problem.limits else None
         return None if best is None or best.value <= TIE else (best, None)
     half = _half(search.surfaces)
     evidence = _evidence(problem, search, cell, half)
     speaks = half is not None and search.total.dice[half.index] > TIE
-    if half is not None and speaks and evidence.does_not_tell and not problem.limits:
+    if half is not None and speaks and evidence.is_uninformative and not problem.limits:
         # Nobody chose it, so that nobody has to be left out.
         cell, evidence = half, replace(evidence, chosen=reached_at(search.surfaces, half))
     return _best(problem, search, cell), evidence

@@ -114,7 +114,7 @@ class PointEvidence:
         return self.n_positive_groups < FEWEST_GROUPS
 
     @property
-    def does_not_tell(self) -> bool:
+    def is_uninformative(self) -> bool:
         """Whether the image scores do not tell positive cases from negative ones."""
         return is_defined(self.auc_high) and self.auc_high < TELLING_AUC
 

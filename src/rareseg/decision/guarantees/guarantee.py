@@ -233,7 +233,7 @@ class Statement:
                 return f"{name} was {then} and is now {now}"
         return None
 
-    def speaks_of(self, point: OperatingPoint) -> bool:
+    def holds_for(self, point: OperatingPoint) -> bool:
         """Tell whether it is about the point as it is."""
         cut = (point.threshold, point.gate, point.smallest_component)
         return cut == (self.threshold, self.gate, self.smallest_component)

@@ -23,7 +23,7 @@ from rareseg.evaluation.tables.image_score import require_one_kind
 
 
 @dataclass(frozen=True)
-class Witnesses:
+class CertifySet:
     """The cases that are to stand for a promise.
 
     ``table`` holds their scores, or their components where the promise needs them. ``unseen`` says
@@ -49,7 +49,7 @@ class Kept:
 
 
 def keep_promise(
-    promise: Promise, point: OperatingPoint, *, select: Table, witnesses: Witnesses
+    promise: Promise, point: OperatingPoint, *, select: Table, certify_set: CertifySet
 ) -> Kept | Infeasible:
     """Return the point that a promise holds for, as near as can be to one chosen on select cases.
 
@@ -63,10 +63,10 @@ def keep_promise(
     of one of them have a presence.
     """
     region = point.region
-    own, theirs = select.select(region=region), witnesses.table.select(region=region)
+    own, theirs = select.select(region=region), certify_set.table.select(region=region)
     require_one_kind(
         (row.presence for row in (*own.rows, *theirs.rows)),
-        f"Region '{region}' of the select and the {witnesses.role} cases",
+        f"Region '{region}' of the select and the {certify_set.role} cases",
     )
     path = path_to(point, own, promise)
     found = losses_along(theirs.rows, path, promise)
@@ -90,7 +90,7 @@ def keep_promise(
             f"{_asked(promise)} holds only where next to nothing is on: at that point no positive "
             "select case is found; ask for less, or train a better model",
         )
-    kind = Certificate if witnesses.unseen else Estimate
+    kind = Certificate if certify_set.unseen else Estimate
     statement = kind(
         region=region,
         promise=promise,
@@ -100,10 +100,10 @@ def keep_promise(
         value=float(found.losses[:, index].mean()),
         n_groups=found.n_groups,
         n_cases=found.n_cases,
-        role=witnesses.role,
-        method=_method(promise, witnesses),
-        cases=witnesses.digest,
-        arithmetic=dict(witnesses.arithmetic),
+        role=certify_set.role,
+        method=_method(promise, certify_set),
+        cases=certify_set.digest,
+        arithmetic=dict(certify_set.arithmetic),
         assumes_independent_images=found.assumes_independent_images,
     )
     return Kept(promised, statement)
@@ -177,7 +177,7 @@ def _moved(
     )
 
 
-def _method(promise: Promise, witnesses: Witnesses) -> str:
+def _method(promise: Promise, certify_set: CertifySet) -> str:
     """Return which sum it is, and what keeps it from being a certificate."""
     if promise.confidence is None:
         method = "conformal risk control"
@@ -185,7 +185,7 @@ def _method(promise: Promise, witnesses: Witnesses) -> str:
         method = "Learn then Test, binomial tail, fixed sequence from select cases"
     else:
         method = "Learn then Test, Hoeffding–Bentkus, fixed sequence from select cases"
-    return method if witnesses.unseen else f"{method}; no certificate: {witnesses.why_estimate}"
+    return method if certify_set.unseen else f"{method}; no certificate: {certify_set.why_estimate}"
 
 
 def _asked(promise: Promise) -> str:

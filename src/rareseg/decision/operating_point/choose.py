@@ -49,7 +49,7 @@ from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
 from rareseg.evaluation.tables.single_bin import OneBin, find_one_bin
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges, bin_of
-from rareseg.recipe.component_size import ANY_SIZE, Given, Size, as_sizes
+from rareseg.recipe.component_size import ANY_SIZE, Size, SizeLike, as_sizes
 
 Table: TypeAlias = ScoreTable | ComponentTable
 
@@ -76,7 +76,7 @@ def choose_operating_point(
     *,
     region: str,
     maximize: str | Goal = "dice",
-    smallest: Sequence[Given] | None = None,
+    smallest: Sequence[SizeLike] | None = None,
 ) -> OperatingPoint | Infeasible:
     """Return the threshold, smallest component and gate to use, from the cases of ``table``.
 
@@ -124,7 +124,7 @@ def choose_with_frontier(
     *,
     region: str,
     maximize: str | Goal = "dice",
-    smallest: Sequence[Given] | None = None,
+    smallest: Sequence[SizeLike] | None = None,
 ) -> Choice:
     """Return what :func:`choose_operating_point` does, and the frontier that it was chosen from."""
     goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
@@ -250,7 +250,7 @@ def _cut_at(problem: Problem, threshold: float, smallest_component: Size) -> Gri
 
 
 def _pose(
-    table: Table, rows: Sequence[Row], goal: Goal, smallest: Sequence[Given] | None
+    table: Table, rows: Sequence[Row], goal: Goal, smallest: Sequence[SizeLike] | None
 ) -> Problem | str:
     """Return what is to be searched, or why there is nothing to choose on."""
     n_positive = sum(row.n_inside > 0 for row in rows)
@@ -316,7 +316,7 @@ def _nearest(problem: Problem, limit: Limit, measure: Criterion) -> float:
     return reached
 
 
-def _require_possible(goal: Goal, table: Table, smallest: Sequence[Given] | None) -> None:
+def _require_possible(goal: Goal, table: Table, smallest: Sequence[SizeLike] | None) -> None:
     """Raise UsageError where the call cannot be answered from such a table."""
     if isinstance(table, ComponentTable):
         return

@@ -24,7 +24,7 @@ from rareseg.evaluation.statistics.undefined import Undefined, Value, ratio
 from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
-from rareseg.recipe.component_size import ANY_SIZE, Given, Size
+from rareseg.recipe.component_size import ANY_SIZE, Size, SizeLike
 
 BY_HAND = "set by hand"
 
@@ -35,7 +35,7 @@ def fixed_point(
     *,
     region: str,
     threshold: float,
-    smallest_component: Given = ANY_SIZE,
+    smallest_component: SizeLike = ANY_SIZE,
     gate: float = 0.0,
 ) -> OperatingPoint:
     """Return the point as it is given, with the dice and the clean share that it reaches.

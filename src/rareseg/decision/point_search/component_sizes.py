@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from rareseg.evaluation.tables.component_table import ComponentTable
-from rareseg.recipe.component_size import ANY_SIZE, Given, Size, Unit, as_sizes
+from rareseg.recipe.component_size import ANY_SIZE, Size, SizeLike, Unit, as_sizes
 
 
-def fitting_sizes(given: Iterable[Given], table: ComponentTable) -> tuple[Size, ...]:
+def fitting_sizes(given: Iterable[SizeLike], table: ComponentTable) -> tuple[Size, ...]:
     """Return sizes to choose from, in the words of the table's images.
 
     Raises UsageError where they do not ascend, have several units, or do not fit the images.

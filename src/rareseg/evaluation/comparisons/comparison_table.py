@@ -17,8 +17,8 @@ from rareseg.errors import ScoreError
 from rareseg.evaluation.comparisons.paired_seeds import (
     FEWEST_SEEDS,
     BySeed,
-    CrossedDifference,
-    compare_crossed,
+    SeedDifference,
+    compare_over_seeds,
 )
 from rareseg.evaluation.comparisons.paired_test import Headline
 from rareseg.evaluation.measures.case_result import CaseResult
@@ -49,7 +49,7 @@ class Entry:
     value: Value
     n_cases: int
     n_groups: int
-    against: CrossedDifference | None
+    against: SeedDifference | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Column:
     entries: tuple[Entry, ...]
     winner: str
     silent: frozenset[str] = frozenset()
-    closest: CrossedDifference | None = None
+    closest: SeedDifference | None = None
     confidence: float = CONFIDENCE
 
     @property
@@ -117,7 +117,7 @@ class Column:
         return ranked[0].row if ranked else ""
 
 
-def hold_contest(runs: Mapping[str, Mapping[str, Runs]]) -> tuple[Column, ...]:
+def tabulate_runs(runs: Mapping[str, Mapping[str, Runs]]) -> tuple[Column, ...]:
     """Return the columns of a table of ``runs``: by row, then by cut, the runs of every seed.
 
     Columns of which no case has the measure are left out. Raises ScoreError where rows differ in
@@ -169,7 +169,7 @@ def silent_rows(runs: Mapping[str, Runs], region: str) -> frozenset[str]:
     )
 
 
-def contest_record(columns: Sequence[Column]) -> list[dict[str, Any]]:
+def comparison_record(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Return the table as plain JSON values, one entry a row and column."""
     return [
         {
@@ -198,8 +198,8 @@ def _column(
     """Return the column with its rows, and its winner."""
     rows = list(values)
 
-    def compare(one: str, other: str, confidence: float = CONFIDENCE) -> CrossedDifference:
-        return compare_crossed(
+    def compare(one: str, other: str, confidence: float = CONFIDENCE) -> SeedDifference:
+        return compare_over_seeds(
             values[one], values[other], groups, measure=column.measure, confidence=confidence
         )
 
@@ -239,7 +239,7 @@ def _number(value: Value) -> float:
     return value
 
 
-def _difference_record(against: CrossedDifference | None) -> dict[str, Any] | None:
+def _difference_record(against: SeedDifference | None) -> dict[str, Any] | None:
     if against is None:
         return None
     return {

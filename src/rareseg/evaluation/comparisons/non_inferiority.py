@@ -16,8 +16,8 @@ from rareseg.errors import UsageError
 from rareseg.evaluation.comparisons.comparison_table import Runs, silent_rows, values_by_seed
 from rareseg.evaluation.comparisons.paired_seeds import (
     FEWEST_SEEDS,
-    CrossedDifference,
-    compare_crossed,
+    SeedDifference,
+    compare_over_seeds,
 )
 from rareseg.evaluation.measures.measure_table import measure_named, shown_in
 from rareseg.evaluation.statistics.undefined import is_defined, value_to_json
@@ -36,7 +36,7 @@ class Held:
     region: str
     measure: str
     rival: str
-    change: CrossedDifference
+    change: SeedDifference
     margin: float
 
     @property
@@ -61,7 +61,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Claim:
+class NonInferiority:
     """What was tested, and every comparison behind it, column after column."""
 
     candidate: str
@@ -91,14 +91,14 @@ class Claim:
         return "better" in outcomes and outcomes <= {"better", "not worse"}
 
 
-def hold_claim(
+def check_non_inferiority(
     runs: Mapping[str, Mapping[str, Runs]],
     candidate: str,
     *,
     cut: str,
     margin: float = 0.01,
     confidence: float = 0.95,
-) -> Claim:
+) -> NonInferiority:
     """Hold ``candidate`` against every other row of ``runs``, cut at ``cut``.
 
     ``margin`` is by how much it may be worse, in dice and as a share of lesions or negative
@@ -122,7 +122,7 @@ def hold_claim(
             region,
             measure,
             rival,
-            compare_crossed(
+            compare_over_seeds(
                 values_by_seed(runs[rival][cut], region, measure),
                 values_by_seed(runs[candidate][cut], region, measure),
                 groups,
@@ -133,10 +133,10 @@ def hold_claim(
         )
         for region, measure, rival in columns
     )
-    return Claim(candidate, rivals, cut, margin, confidence, held)
+    return NonInferiority(candidate, rivals, cut, margin, confidence, held)
 
 
-def claim_record(claim: Claim) -> dict[str, Any]:
+def non_inferiority_record(claim: NonInferiority) -> dict[str, Any]:
     """Return the claim as plain JSON values."""
     return {
         "candidate": claim.candidate,

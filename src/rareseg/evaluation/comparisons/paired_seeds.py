@@ -95,7 +95,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class CrossedDifference:
+class SeedDifference:
     """The mean difference second − first of one measure, over the same cases and seeds.
 
     ``first`` and ``second`` are the means; ``difference`` has the interval, and ``spread`` what it
@@ -117,14 +117,14 @@ class CrossedDifference:
         return low > 0.0 or high < 0.0
 
 
-def compare_crossed(
+def compare_over_seeds(
     first: BySeed,
     second: BySeed,
     groups: Mapping[str, str | None],
     *,
     measure: str,
     confidence: float = 0.95,
-) -> CrossedDifference:
+) -> SeedDifference:
     """Return how one measure differs between two ways of training.
 
     Entry k of ``first`` and of ``second`` are runs of seed k on the same cases; ``groups`` leads
@@ -150,7 +150,7 @@ def compare_crossed(
     if not cases:
         nothing = Undefined(f"no case has a {measure}")
         empty = Estimate(nothing, nothing, nothing, 0, 0, 0, method)
-        return CrossedDifference(nothing, nothing, empty, n_seeds)
+        return SeedDifference(nothing, nothing, empty, n_seeds)
     one, two = (
         np.array([[values[case] for case in cases] for values in by_seed], np.float64)
         for by_seed in (first, second)
@@ -176,7 +176,7 @@ def compare_crossed(
         reach = spread.bar(n_seeds, confidence=confidence) * spread.error(n_seeds)
         low, high = value - reach, value + reach
     estimate = Estimate(value, low, high, len(cases), len(sizes), 0, method)
-    return CrossedDifference(float(one.mean()), float(two.mean()), estimate, n_seeds, spread)
+    return SeedDifference(float(one.mean()), float(two.mean()), estimate, n_seeds, spread)
 
 
 def _training_variance(means: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

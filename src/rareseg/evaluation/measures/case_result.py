@@ -20,7 +20,7 @@ from rareseg.evaluation.metrics.objects import LesionMatch, match_lesions
 from rareseg.evaluation.metrics.overlap import Counts, count_masks
 from rareseg.evaluation.statistics.undefined import Undefined, Value
 from rareseg.evaluation.tables.image_score import as_presence, image_score
-from rareseg.evaluation.tables.score_table import require_telling_mask
+from rareseg.evaluation.tables.score_table import require_informative_mask
 from rareseg.recipe.component_size import ANY_SIZE, Size, unit_of
 
 Stratum = Literal["positive", "negative", "ignored"]
@@ -142,7 +142,7 @@ def measure_case(
     holds 0 and 255 alone, unless ``ignores`` says that 255 leaves voxels out.
     """
     if not ignores:
-        require_telling_mask(reference, f"Case '{case_id}', region '{point.region}'")
+        require_informative_mask(reference, f"Case '{case_id}', region '{point.region}'")
     if geometry is None:
         flat = prediction.ndim == 2 or prediction.shape[0] == 1
         geometry = Geometry(dimension=2 if flat else 3)

@@ -22,7 +22,7 @@ from rareseg.evaluation.tables.component_table import (
     ComponentTable,
     largest_per_lesion,
 )
-from rareseg.recipe.component_size import Given, as_size
+from rareseg.recipe.component_size import SizeLike, as_size
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ class SizeBand:
     n_lesions: int
 
 
-def froc(table: ComponentTable, *, region: str, smallest: Given = 0, gate: float = 0.0) -> Froc:
+def froc(table: ComponentTable, *, region: str, smallest: SizeLike = 0, gate: float = 0.0) -> Froc:
     """Return the curve over the table's thresholds, of masks with a smallest component and a gate.
 
     A lesion is found where one of its voxels is predicted; a component that holds no voxel of the
@@ -162,7 +162,7 @@ def recall_by_size(
     *,
     region: str,
     threshold: float,
-    smallest: Given = 0,
+    smallest: SizeLike = 0,
     gate: float = 0.0,
     bands: int = 4,
 ) -> tuple[SizeBand, ...]:

@@ -20,7 +20,7 @@ from rareseg.evaluation.tables.component_table import (
     ComponentTable,
     largest_per_lesion,
 )
-from rareseg.recipe.component_size import Given, Size, as_sizes
+from rareseg.recipe.component_size import Size, SizeLike, as_sizes
 
 Integers = NDArray[np.int64]
 
@@ -74,7 +74,7 @@ class PointGrid:
 
 
 def point_grid(
-    table: ComponentTable, *, region: str, smallest: Sequence[Given] = (0,)
+    table: ComponentTable, *, region: str, smallest: Sequence[SizeLike] = (0,)
 ) -> PointGrid:
     """Return the counts of one region's cases at every threshold of the table and every size.
 

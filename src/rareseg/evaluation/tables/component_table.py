@@ -25,8 +25,8 @@ from rareseg.evaluation.tables.score_table import (
     presence_of,
     region_references,
     region_scores,
+    require_informative_mask,
     require_same_cases,
-    require_telling_mask,
 )
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges, bin_of
 from rareseg.recipe.component_size import Unit, unit_of
@@ -345,7 +345,7 @@ def components_of_cases(
     def reference_of(case_id: str) -> ArrayLike:
         reference = references[case_id]
         if not ignores:
-            require_telling_mask(reference, f"Case '{case_id}', region '{region}'")
+            require_informative_mask(reference, f"Case '{case_id}', region '{region}'")
         return reference
 
     rows = tuple(

@@ -200,7 +200,7 @@ def score_case(
     )
 
 
-def require_telling_mask(reference: ArrayLike, where: str) -> None:
+def require_informative_mask(reference: ArrayLike, where: str) -> None:
     """Raise ScoreError for a mask of 0 and 255 alone, in which nothing would be inside."""
     values = np.asarray(reference)
     if values.dtype == np.uint8 and (values == IGNORE).any() and not (values == 1).any():
@@ -311,7 +311,7 @@ def score_cases(
         for case_id, scores in probabilities.items():
             reference = references[case_id]
             if not ignores:
-                require_telling_mask(reference, f"Case '{case_id}', region '{region}'")
+                require_informative_mask(reference, f"Case '{case_id}', region '{region}'")
             yield score_case(
                 scores,
                 reference,

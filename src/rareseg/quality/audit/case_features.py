@@ -23,7 +23,7 @@ from rareseg.quality.audit.shapes import Shapes, describe_shapes
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class CaseFeatures:
     """What one case showed.
 
     ``drawn`` is a hash of the mask's classes. ``alignment`` is ``None`` without an outline,
@@ -58,7 +58,7 @@ def look_at(
     nested: bool = False,
     jobs: int = -1,
     track: Track = silent,
-) -> dict[str, Looked]:
+) -> dict[str, CaseFeatures]:
     """Look at every case, in parallel; of those in ``small`` a miniature is kept.
 
     ``side`` is that of background tiles; ``nested`` says that regions were declared. Cases that
@@ -70,15 +70,17 @@ def look_at(
         delayed(_look)(case, classes, side, keep=case.id in small, nested=nested) for case in cases
     )
     found = track(work, "Looking at masks and backgrounds", len(cases))
-    return {looked.id: looked for looked in found if looked is not None}
+    return {features.id: features for features in found if features is not None}
 
 
-def _look(case: Case, classes: Classes, side: int, *, keep: bool, nested: bool) -> Looked | None:
+def _look(
+    case: Case, classes: Classes, side: int, *, keep: bool, nested: bool
+) -> CaseFeatures | None:
     try:
         image, labels, geometry = read_case(case, classes)
     except DataError:
         return None
-    return Looked(
+    return CaseFeatures(
         id=case.id,
         drawn=_hash(labels),
         shapes=describe_shapes(labels, classes, nested=nested),

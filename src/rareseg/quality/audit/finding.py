@@ -99,7 +99,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Example:
     """One case that a finding is about: what is to be seen there, and where.
 
     ``boxes`` are places on the case's own grid, ``other`` is the case that it is held against.
@@ -121,7 +121,7 @@ class Finding:
 
     name: str
     text: str
-    sights: tuple[Sight, ...] = ()
+    examples: tuple[Example, ...] = ()
     details: tuple[str, ...] = field(default=())
     allowed: bool = False
 
@@ -138,7 +138,9 @@ class Finding:
     @property
     def cases(self) -> tuple[str, ...]:
         """The ids of all cases concerned, each once."""
-        named = (name for sight in self.sights for name in (sight.case_id, sight.other) if name)
+        named = (
+            name for example in self.examples for name in (example.case_id, example.other) if name
+        )
         return tuple(dict.fromkeys(named))
 
 

@@ -10,8 +10,8 @@ from rareseg.data.checks.fingerprint import CaseFacts
 from rareseg.data.formats import read_mask
 from rareseg.data.records import Case, Classes, Dataset
 from rareseg.errors import ReadError
-from rareseg.quality.audit.case_features import Looked
-from rareseg.quality.audit.finding import Box, Finding, Sight, counted, per_cent, some
+from rareseg.quality.audit.case_features import CaseFeatures
+from rareseg.quality.audit.finding import Box, Example, Finding, counted, per_cent, some
 from rareseg.quality.audit.placement import Misplaced
 from rareseg.quality.audit.shapes import Shapes
 
@@ -25,16 +25,16 @@ FEW_GROUPS = 3
 """Train, select and test need a group of each class each."""
 
 
-def shape_findings(looked: Mapping[str, Looked]) -> list[Finding]:
+def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
     """Return islands, holes, frames and what the border cuts."""
-    drawn = {name: own.shapes for name, own in looked.items() if own.shapes.n_lesions}
+    drawn = {name: own.shapes for name, own in features.items() if own.shapes.n_lesions}
     lesions = sum(shapes.n_lesions for shapes in drawn.values())
     findings = []
     usual = sorted(shapes.usual_size for shapes in drawn.values() if shapes.usual_size)
     if usual and usual[len(usual) // 2] >= ISLAND_BESIDE:
         islands = _sights(drawn, lambda s: s.n_islands, lambda s: s.islands, "island")
         if islands:
-            number = sum(drawn[sight.case_id].n_islands for sight in islands)
+            number = sum(drawn[example.case_id].n_islands for example in islands)
             findings.append(
                 Finding(
                     "one-voxel-islands",
@@ -47,7 +47,7 @@ def shape_findings(looked: Mapping[str, Looked]) -> list[Finding]:
             )
     holes = _sights(drawn, lambda s: s.n_holes, lambda s: s.holes, "small hole")
     if holes:
-        number = sum(drawn[sight.case_id].n_holes for sight in holes)
+        number = sum(drawn[example.case_id].n_holes for example in holes)
         findings.append(
             Finding(
                 "small-holes",
@@ -75,7 +75,7 @@ def shape_findings(looked: Mapping[str, Looked]) -> list[Finding]:
                 f"{cut:,} of {counted(lesions, 'lesion')} ({per_cent(cut / lesions)}), in "
                 f"{counted(len(cases), 'case')}, reach the image's border: their sizes are those "
                 "of the part that is seen.",
-                tuple(Sight(name, counted(drawn[name].n_cut, "lesion")) for name in cases),
+                tuple(Example(name, counted(drawn[name].n_cut, "lesion")) for name in cases),
             )
         )
     return findings
@@ -86,14 +86,14 @@ def _sights(
     number: Callable[[Shapes], int],
     boxes: Callable[[Shapes], tuple[Box, ...]],
     noun: str,
-) -> tuple[Sight, ...]:
+) -> tuple[Example, ...]:
     """Return the cases that hold any, most first."""
     found = [
-        (number(shapes), Sight(name, counted(number(shapes), noun), boxes(shapes)))
+        (number(shapes), Example(name, counted(number(shapes), noun), boxes(shapes)))
         for name, shapes in drawn.items()
         if number(shapes)
     ]
-    return tuple(sight for _, sight in sorted(found, key=lambda pair: -pair[0]))
+    return tuple(example for _, example in sorted(found, key=lambda pair: -pair[0]))
 
 
 def outline_findings(found: Misplaced) -> list[Finding]:
@@ -129,36 +129,36 @@ def outline_findings(found: Misplaced) -> list[Finding]:
                 f"{'fits its image' if len(own) == 1 else 'fit their images'} {seen}, as well as "
                 f"others fit where they are drawn (most of all {case}, {fit.move.words()}): look "
                 "at the outlines, and export what is wrong again.",
-                tuple(Sight(case, fit.move.words(), move=fit.move) for case, fit in own),
+                tuple(Example(case, fit.move.words(), move=fit.move) for case, fit in own),
             )
         )
     return findings
 
 
-def nesting_findings(looked: Mapping[str, Looked]) -> list[Finding]:
+def nesting_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
     """Return parts that touch nothing of the region around them, where nearly all others do."""
     total: Counter[tuple[str, str]] = Counter()
-    bare: defaultdict[tuple[str, str], list[Sight]] = defaultdict(list)
+    bare: defaultdict[tuple[str, str], list[Example]] = defaultdict(list)
     number: Counter[tuple[str, str]] = Counter()
-    for name, own in looked.items():
+    for name, own in features.items():
         for nested in own.shapes.nested:
             key = (nested.outer, nested.inner)
             total[key] += nested.n_parts
             number[key] += len(nested.bare)
             if nested.bare:
                 note = f"{nested.inner} without any {nested.outer} around it"
-                bare[key].append(Sight(name, note, nested.bare))
+                bare[key].append(Example(name, note, nested.bare))
     findings = []
-    for key, sights in bare.items():
+    for key, examples in bare.items():
         outer, inner = key
         if total[key] >= RULE_FROM and number[key] <= RULE_BROKEN * total[key]:
             findings.append(
                 Finding(
                     "parts-outside-their-whole",
                     f"{number[key]:,} of {total[key]:,} parts of {inner} touch nothing else of "
-                    f"{outer}, which is around all others ({some([s.case_id for s in sights])}): "
+                    f"{outer}, which is around all others ({some([s.case_id for s in examples])}): "
                     f"draw the {outer}, or correct the class.",
-                    tuple(sights),
+                    tuple(examples),
                 )
             )
     return findings
@@ -186,7 +186,7 @@ def value_findings(dataset: Dataset, facts: Sequence[CaseFacts], classes: Classe
                     f"({some([fact.id for fact in holders])}) and {counted(voxels, 'voxel')} "
                     "alone, and would be learned as a class of its own: correct the masks, or "
                     "declare the classes in a dataset.json.",
-                    tuple(Sight(f.id, counted(f.voxels[k], "voxel")) for f in holders),
+                    tuple(Example(f.id, counted(f.voxels[k], "voxel")) for f in holders),
                 )
             )
             continue
@@ -198,7 +198,7 @@ def value_findings(dataset: Dataset, facts: Sequence[CaseFacts], classes: Classe
                     f"{classes.names[k]} occurs in {counted(len(groups), 'group')} "
                     f"({some([fact.id for fact in holders])}), where learning, choosing and "
                     "judging need one each: add cases, or leave the class out.",
-                    tuple(Sight(fact.id) for fact in holders),
+                    tuple(Example(fact.id) for fact in holders),
                 )
             )
     return findings
@@ -235,7 +235,7 @@ def annotator_findings(cases: Sequence[Case], classes: Classes) -> list[Finding]
                 f"{annotator} draws {classes.names[k]} in {counted(number, 'case')} "
                 f"({some(seen[k])}) that {' and '.join(others[:3])} looked at as well without ever "
                 "drawing it: agree on what it is, then draw those cases again.",
-                tuple(Sight(name, f"drawn by {annotator} alone") for name in seen[k]),
+                tuple(Example(name, f"drawn by {annotator} alone") for name in seen[k]),
             )
         )
     return findings

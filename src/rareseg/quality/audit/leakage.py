@@ -12,8 +12,8 @@ from rareseg.data.look_alikes import IDENTICAL, LookAlike
 from rareseg.data.records import Role
 from rareseg.data.splits import make_split
 from rareseg.errors import DataError
-from rareseg.quality.audit.case_features import Looked
-from rareseg.quality.audit.finding import Finding, Sight, counted, some
+from rareseg.quality.audit.case_features import CaseFeatures
+from rareseg.quality.audit.finding import Example, Finding, counted, some
 from rareseg.quality.audit.mask_agreement import compare_masks
 from rareseg.recipe.sections import SplitSection
 
@@ -82,7 +82,7 @@ def plan_roles(fingerprint: Fingerprint) -> dict[str, Role]:
 def know_twins(
     pairs: Sequence[LookAlike],
     facts: Sequence[CaseFacts],
-    looked: Mapping[str, Looked],
+    features: Mapping[str, CaseFeatures],
     roles: Mapping[str, Role],
     names: tuple[str, ...],
 ) -> tuple[Twins, ...]:
@@ -95,7 +95,7 @@ def know_twins(
     twins = []
     for pair in pairs:
         first, second = fact_of[pair.a], fact_of[pair.b]
-        masks, difference = _compare(pair, looked, names)
+        masks, difference = _compare(pair, features, names)
         twins.append(
             Twins(
                 a=pair.a,
@@ -115,9 +115,9 @@ def know_twins(
 
 
 def _compare(
-    pair: LookAlike, looked: Mapping[str, Looked], names: tuple[str, ...]
+    pair: LookAlike, features: Mapping[str, CaseFeatures], names: tuple[str, ...]
 ) -> tuple[str, str]:
-    a, b = looked.get(pair.a), looked.get(pair.b)
+    a, b = features.get(pair.a), features.get(pair.b)
     if a is None or b is None or not pair.copy:
         return "not compared", ""
     if pair.how == IDENTICAL:
@@ -236,7 +236,7 @@ def _shared_groups(facts: Sequence[CaseFacts]) -> list[Finding]:
             f"than one role (such as {group} in {' and '.join(found)}), which leaks from one into "
             "the other; give all cases of a group one role.",
             tuple(
-                Sight(names[0], f"group {group}: {role}")
+                Example(names[0], f"group {group}: {role}")
                 for group, found in torn.items()
                 for role, names in found.items()
             ),
@@ -276,8 +276,8 @@ def _pair(twin: Twins) -> str:
     return f"{twin.a} and {twin.b}"
 
 
-def _sights(twins: Sequence[Twins]) -> tuple[Sight, ...]:
-    return tuple(Sight(twin.a, _note(twin), other=twin.b) for twin in twins)
+def _sights(twins: Sequence[Twins]) -> tuple[Example, ...]:
+    return tuple(Example(twin.a, _note(twin), other=twin.b) for twin in twins)
 
 
 def _note(twin: Twins) -> str:

@@ -21,7 +21,7 @@ from rareseg.data.checks.fingerprint import CaseFacts
 from rareseg.data.records import Role
 from rareseg.evaluation.statistics.undefined import Undefined, Value
 from rareseg.quality.audit.backgrounds import Tiles
-from rareseg.quality.audit.finding import Box, Finding, Sight, counted, per_cent, some
+from rareseg.quality.audit.finding import Box, Example, Finding, counted, per_cent, some
 
 Floats = NDArray[np.float32]
 
@@ -158,16 +158,16 @@ def negative_findings(facts: Sequence[CaseFacts], coverages: Sequence[Coverage])
     return findings
 
 
-def _crops(coverage: Coverage) -> tuple[Sight, ...]:
+def _crops(coverage: Coverage) -> tuple[Example, ...]:
     crops = [
-        Sight(crop.case_id, f"kind {number}", (crop.box,))
+        Example(crop.case_id, f"kind {number}", (crop.box,))
         for number, kind in enumerate(coverage.kinds, start=1)
         for crop in kind.examples
     ]
-    shown = crops or [Sight(crop.case_id, "not known", (crop.box,)) for crop in coverage.examples]
-    seen = {sight.case_id for sight in shown}
+    shown = crops or [Example(crop.case_id, "not known", (crop.box,)) for crop in coverage.examples]
+    seen = {example.case_id for example in shown}
     more = dict.fromkeys(name for kind in coverage.kinds for name in kind.cases)
-    return (*shown, *(Sight(name) for name in more if name not in seen))
+    return (*shown, *(Example(name) for name in more if name not in seen))
 
 
 def _scaled(tiles: Mapping[str, Tiles]) -> dict[str, Tiles]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.checks.fingerprint import CaseFacts
-from rareseg.quality.audit.case_features import Looked
-from rareseg.quality.audit.finding import Finding, Sight, counted, some
+from rareseg.quality.audit.case_features import CaseFeatures
+from rareseg.quality.audit.finding import Example, Finding, counted, some
 
 Floats = NDArray[np.float64]
 
@@ -35,7 +35,9 @@ class Feature:
     floor: float
 
 
-def find_outliers(facts: Sequence[CaseFacts], looked: Mapping[str, Looked]) -> list[Finding]:
+def find_outliers(
+    facts: Sequence[CaseFacts], features: Mapping[str, CaseFeatures]
+) -> list[Finding]:
     """Return the cases that lie far from the middle in any feature, in words.
 
     Sizes, spacings and counts are compared by their logarithms, so that half is as far as double.
@@ -43,14 +45,16 @@ def find_outliers(facts: Sequence[CaseFacts], looked: Mapping[str, Looked]) -> l
     if len(facts) < FROM:
         return []
     notes: dict[str, list[tuple[float, str]]] = {}
-    for feature in features_of(facts, looked):
+    for feature in features_of(facts, features):
         for name, distance, side in far_out(feature):
             words = f"{feature.words} is unusually {side} ({abs(distance):.0f} deviations)"
             notes.setdefault(name, []).append((-abs(distance), words))
     if not notes:
         return []
     ranked = sorted(notes, key=lambda name: min(notes[name]))
-    sights = tuple(Sight(name, "; ".join(w for _, w in sorted(notes[name])[:3])) for name in ranked)
+    examples = tuple(
+        Example(name, "; ".join(w for _, w in sorted(notes[name])[:3])) for name in ranked
+    )
     first = ranked[0]
     return [
         Finding(
@@ -59,12 +63,12 @@ def find_outliers(facts: Sequence[CaseFacts], looked: Mapping[str, Looked]) -> l
             f"{'lies' if len(ranked) == 1 else 'lie'} far from all others ({some(ranked)}; "
             f"{first}: {min(notes[first])[1]}): see whether they belong here and were "
             "exported as the others were.",
-            sights,
+            examples,
         )
     ]
 
 
-def features_of(facts: Sequence[CaseFacts], looked: Mapping[str, Looked]) -> list[Feature]:
+def features_of(facts: Sequence[CaseFacts], features: Mapping[str, CaseFeatures]) -> list[Feature]:
     """Return what is compared: extent, spacing, intensities of each channel, what is drawn."""
     found = []
     for axis, name in enumerate(("depth", "height", "width")):
@@ -91,9 +95,9 @@ def features_of(facts: Sequence[CaseFacts], looked: Mapping[str, Looked]) -> lis
         }
         found.append(Feature("the share of foreground", share, 0.3))
         lesions = {
-            fact.id: float(np.log2(1 + looked[fact.id].shapes.n_lesions))
+            fact.id: float(np.log2(1 + features[fact.id].shapes.n_lesions))
             for fact in positive
-            if fact.id in looked
+            if fact.id in features
         }
         found.append(Feature("the number of lesions", lesions, 0.4))
     return found

@@ -17,7 +17,7 @@ from rareseg.data.records import Dataset, Role
 from rareseg.evaluation.statistics.undefined import Undefined, Value, ratio, value_to_json
 from rareseg.progress import Track, silent
 from rareseg.quality.audit.backgrounds import tile_side
-from rareseg.quality.audit.case_features import Looked, look_at
+from rareseg.quality.audit.case_features import CaseFeatures, look_at
 from rareseg.quality.audit.finding import Finding, Severity, check_allowed, in_order
 from rareseg.quality.audit.label_findings import (
     annotator_findings,
@@ -146,7 +146,7 @@ def audit_dataset(
     )
     sound = replace(dataset, cases=tuple(reversed(cases)))
     pairs = fingerprint.look_alikes
-    looked = look_at(
+    features = look_at(
         sound.cases,
         classes,
         side=_side(fingerprint),
@@ -156,23 +156,23 @@ def audit_dataset(
         track=track,
     )
     roles = plan_roles(fingerprint)
-    twins = know_twins(pairs, facts, looked, roles, classes.names)
+    twins = know_twins(pairs, facts, features, roles, classes.names)
     outlines = find_misplaced(
-        {name: own.alignment for name, own in looked.items() if own.alignment is not None}
+        {name: own.alignment for name, own in features.items() if own.alignment is not None}
     )
     declared: dict[str, Role] = {fact.id: fact.role for fact in facts if fact.role is not None}
-    coverages = measure_coverage(facts, {k: own.tiles for k, own in looked.items()}, declared)
+    coverages = measure_coverage(facts, {k: own.tiles for k, own in features.items()}, declared)
     findings = [
         *_problem_findings(fingerprint),
         *leak_findings(twins, facts),
         *group_findings(facts),
         *outline_findings(outlines),
-        *shape_findings(looked),
-        *nesting_findings(looked),
+        *shape_findings(features),
+        *nesting_findings(features),
         *value_findings(dataset, facts, classes),
         *annotator_findings(sound.cases, classes),
         *negative_findings(facts, coverages),
-        *find_outliers(facts, looked),
+        *find_outliers(facts, features),
     ]
     marked = (replace(found, allowed=found.name in allowed) for found in findings)
     return Audit(
@@ -180,7 +180,7 @@ def audit_dataset(
         findings=in_order(marked),
         twins=twins,
         groups=propose_groups(sound.cases, pairs),
-        regions=_regions(fingerprint, looked),
+        regions=_regions(fingerprint, features),
         coverages=coverages,
         outlines=outlines,
         skipped=_skipped(sound, fingerprint, outlines, coverages),
@@ -230,14 +230,16 @@ def _problem_findings(fingerprint: Fingerprint) -> list[Finding]:
     return [Finding("data-problems", f"{problems[0].removesuffix('.')}{more}.", details=problems)]
 
 
-def _regions(fingerprint: Fingerprint, looked: Mapping[str, Looked]) -> tuple[RegionFacts, ...]:
+def _regions(
+    fingerprint: Fingerprint, features: Mapping[str, CaseFeatures]
+) -> tuple[RegionFacts, ...]:
     facts, classes = fingerprint.cases, fingerprint.classes
     counted = sum(sum(fact.voxels) for fact in facts)
     found = []
     for name, members in classes.regions.items():
         inside = [sum(fact.voxels[k] for k in members) for fact in facts]
         voxels = sum(inside)
-        sizes = sorted(size for own in looked.values() for size in own.shapes.sizes.get(name, ()))
+        sizes = sorted(size for own in features.values() for size in own.shapes.sizes.get(name, ()))
         found.append(
             RegionFacts(
                 name=name,
@@ -261,7 +263,7 @@ def _finding_record(finding: Finding) -> dict[str, Any]:
         "cases": list(finding.cases),
         "details": list(finding.details),
         "seen": [
-            {key: value for key, value in asdict(sight).items() if value not in ("", (), None)}
-            for sight in finding.sights
+            {key: value for key, value in asdict(example).items() if value not in ("", (), None)}
+            for example in finding.examples
         ],
     }

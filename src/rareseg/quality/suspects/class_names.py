@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from rareseg.data.components import component_sizes, label_components
 from rareseg.data.records import IGNORE, Classes
-from rareseg.quality.suspects.other_evidence import Witnesses
-from rareseg.quality.suspects.place import Bools, Place, Sighting, locate
+from rareseg.quality.suspects.other_evidence import OtherEvidence
+from rareseg.quality.suspects.place import Bools, ComponentEvidence, Place, locate
 
 
 def see_names(
@@ -20,9 +20,9 @@ def see_names(
     labels: NDArray[np.uint8],
     shown: Bools,
     classes: Classes,
-    blank: Sighting,
-    witnesses: Witnesses,
-) -> Iterator[Sighting]:
+    blank: ComponentEvidence,
+    other_evidence: OtherEvidence,
+) -> Iterator[ComponentEvidence]:
     """Yield, for every drawn lesion, how much of each class in it the model calls each other one.
 
     A lesion is a component of all foreground. ``moved`` is the mean, over its voxels of the class
@@ -62,8 +62,8 @@ def see_names(
                     score=float(np.median(share)) if so.any() else 0.0,
                     other=pair[0],
                     says=pair[1],
-                    drawn_by=witnesses.count(place, part[inner], (true,)),
-                    aside=witnesses.set_aside(
+                    drawn_by=other_evidence.count(place, part[inner], (true,)),
+                    aside=other_evidence.set_aside(
                         place, part[inner], true=pair[:1], predicted=pair[1:]
                     ),
                 )

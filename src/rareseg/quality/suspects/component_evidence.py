@@ -19,8 +19,8 @@ from rareseg.errors import ScoreError
 from rareseg.evaluation.tables.region_rows import Spacing
 from rareseg.evaluation.tables.score_table import region_references, region_scores
 from rareseg.quality.suspects.class_names import see_names
-from rareseg.quality.suspects.other_evidence import Witnesses
-from rareseg.quality.suspects.place import Aside, Sighting, blank_sighting
+from rareseg.quality.suspects.other_evidence import OtherEvidence
+from rareseg.quality.suspects.place import Aside, ComponentEvidence, blank_evidence
 from rareseg.quality.suspects.region_view import RegionView
 
 
@@ -36,7 +36,7 @@ def see_case(
     spacing: Spacing = (1.0, 1.0, 1.0),
     annotations: Sequence[NDArray[np.uint8]] = (),
     aside: Sequence[Aside] = (),
-) -> tuple[Sighting, ...]:
+) -> tuple[ComponentEvidence, ...]:
     """Return a sighting of every drawn and every predicted component of every region.
 
     ``probabilities`` is (class, Z, Y, X) float32, ``labels`` and each of the ``annotations``
@@ -62,9 +62,9 @@ def see_case(
         for region in classes.regions
     }
     shown = np.logical_or.reduce(list(masks.values()))
-    witnesses = Witnesses(tuple(annotations), tuple(aside))
-    blank = blank_sighting(case_id, group, scorer)
-    found = list(see_names(probabilities, labels, shown, classes, blank, witnesses))
+    other_evidence = OtherEvidence(tuple(annotations), tuple(aside))
+    blank = blank_evidence(case_id, group, scorer)
+    found = list(see_names(probabilities, labels, shown, classes, blank, other_evidence))
     for region, members in classes.regions.items():
         view = RegionView(
             probabilities=probabilities,
@@ -78,5 +78,5 @@ def see_case(
             foreground=shown & (labels != 0) & (labels != IGNORE),
             spacing=spacing,
         )
-        found += view.look(replace(blank, region=region, cut=view.cut), witnesses)
+        found += view.look(replace(blank, region=region, cut=view.cut), other_evidence)
     return tuple(found)

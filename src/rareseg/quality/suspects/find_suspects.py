@@ -15,7 +15,7 @@ from itertools import permutations
 import numpy as np
 
 from rareseg.data.records import Classes
-from rareseg.quality.suspects.place import MOST, SEEN, Sighting
+from rareseg.quality.suspects.place import MOST, SEEN, ComponentEvidence
 from rareseg.quality.suspects.suspect import Kind, Suspect
 from rareseg.quality.suspects.usual_scores import (
     FEW,
@@ -36,7 +36,7 @@ LEAST_SPREAD = 0.05
 
 
 def judge(
-    sightings: Sequence[Sighting], classes: Classes, *, ensemble: str | None = None
+    all_evidence: Sequence[ComponentEvidence], classes: Classes, *, ensemble: str | None = None
 ) -> tuple[Suspect, ...]:
     """Return the suspects among the components of all cases, the most suspicious first.
 
@@ -44,23 +44,23 @@ def judge(
     regions within each other the outermost is named where the same place is suspected of the same
     in several. No sightings, or labels that the model agrees with, give none.
     """
-    found: list[tuple[Sighting, Suspect]] = []
+    found: list[tuple[ComponentEvidence, Suspect]] = []
     for region in classes.regions:
-        own = [s for s in sightings if s.region == region and s.side != "named"]
+        own = [s for s in all_evidence if s.region == region and s.side != "named"]
         found += _Region(own).suspects()
     for pair in permutations(classes.names[1:], 2):
-        found += _misnamed([s for s in sightings if (s.other, s.says) == pair])
+        found += _misnamed([s for s in all_evidence if (s.other, s.says) == pair])
     kept = unexplained([pair for pair in found if pair[1].score >= LEAST_SCORE], classes)
     told = [
-        replace(suspect, reason=_complete(suspect.reason, sighting, ensemble))
-        for sighting, suspect in kept
+        replace(suspect, reason=_complete(suspect.reason, evidence, ensemble))
+        for evidence, suspect in kept
     ]
     return tuple(sorted(told, key=lambda suspect: (-suspect.score, suspect.id)))
 
 
-def suspect_id(sighting: Sighting, kind: Kind) -> str:
+def suspect_id(evidence: ComponentEvidence, kind: Kind) -> str:
     """Return 12 hexadecimal digits that the same place, region and kind always have."""
-    about = (sighting.case_id, sighting.region, kind, sighting.side, sighting.place, sighting.box)
+    about = (evidence.case_id, evidence.region, kind, evidence.side, evidence.place, evidence.box)
     return hashlib.sha256(repr(about).encode()).hexdigest()[:12]
 
 
@@ -72,42 +72,42 @@ def sure(times: float) -> float:
 class _Region:
     """The components of one region in all cases."""
 
-    def __init__(self, sightings: Sequence[Sighting]) -> None:
-        self.drawn = [s for s in sightings if s.side == "drawn"]
+    def __init__(self, all_evidence: Sequence[ComponentEvidence]) -> None:
+        self.drawn = [s for s in all_evidence if s.side == "drawn"]
         # What lies on another class is no false alarm either: it is judged by its name.
         self.predicted = [
-            s for s in sightings if s.side == "predicted" and (s.met >= SEEN or s.other is None)
+            s for s in all_evidence if s.side == "predicted" and (s.met >= SEEN or s.other is None)
         ]
         self.units = {
             scorer: measure_units([s for s in self.drawn if s.scorer == scorer], self.drawn)
-            for scorer in {sighting.scorer for sighting in sightings}
+            for scorer in {evidence.scorer for evidence in all_evidence}
         }
-        sizes = np.array([sighting.voxels for sighting in self.drawn], np.int64)
+        sizes = np.array([evidence.voxels for evidence in self.drawn], np.int64)
         nothing = np.zeros(len(sizes))
         self.seen = Others(
             sizes, _flags(s.met >= SEEN or bool(s.other) for s in self.drawn), nothing
         )
         self.hits = Others(
-            np.array([sighting.voxels for sighting in self.predicted], np.int64),
+            np.array([evidence.voxels for evidence in self.predicted], np.int64),
             _flags(s.met >= SEEN for s in self.predicted),
             np.array([s.odds / self._unit(s).present for s in self.predicted], np.float64),
         )
 
-    def _unit(self, sighting: Sighting) -> Units:
-        return self.units[sighting.scorer]
+    def _unit(self, evidence: ComponentEvidence) -> Units:
+        return self.units[evidence.scorer]
 
-    def suspects(self) -> Iterator[tuple[Sighting, Suspect]]:
+    def suspects(self) -> Iterator[tuple[ComponentEvidence, Suspect]]:
         """Yield what is suspected, with its sighting."""
-        for index, sighting in enumerate(self.drawn):
+        for index, evidence in enumerate(self.drawn):
             # What is seen as another class is not unseen, and is judged by its name.
-            if sighting.met < SEEN and sighting.other is None:
+            if evidence.met < SEEN and evidence.other is None:
                 yield self._spurious(index)
         yield from self._moved()
-        for index, sighting in enumerate(self.predicted):
-            if sighting.met < SEEN:
+        for index, evidence in enumerate(self.predicted):
+            if evidence.met < SEEN:
                 yield self._missed(index)
 
-    def _spurious(self, index: int) -> tuple[Sighting, Suspect]:
+    def _spurious(self, index: int) -> tuple[ComponentEvidence, Suspect]:
         it = self.drawn[index]
         share = self.seen.share(index)
         score = share * sure(-it.odds / self._unit(it).absent)
@@ -118,7 +118,7 @@ class _Region:
         )
         return it, _suspect(it, "spurious label", score, reason)
 
-    def _missed(self, index: int) -> tuple[Sighting, Suspect]:
+    def _missed(self, index: int) -> tuple[ComponentEvidence, Suspect]:
         it = self.predicted[index]
         share = self.hits.share(index, as_sure=True)
         score = share * sure(it.odds / self._unit(it).present)
@@ -130,9 +130,9 @@ class _Region:
         )
         return it, _suspect(it, "missed lesion", score, reason)
 
-    def _moved(self) -> Iterator[tuple[Sighting, Suspect]]:
+    def _moved(self) -> Iterator[tuple[ComponentEvidence, Suspect]]:
         """Yield outlines that are moved much further than others of the network usually are."""
-        seen = [sighting for sighting in self.drawn if sighting.other is None]
+        seen = [evidence for evidence in self.drawn if evidence.other is None]
         for it, moved, usual, score in _beyond_usual(seen):
             kind: Kind = "wrong class" if it.among >= MOST else "wrong boundary"
             about = ", mostly about what is drawn as another class" if it.among >= MOST else ""
@@ -145,7 +145,7 @@ class _Region:
             yield it, _suspect(it, kind, score, reason)
 
 
-def _misnamed(places: Sequence[Sighting]) -> Iterator[tuple[Sighting, Suspect]]:
+def _misnamed(places: Sequence[ComponentEvidence]) -> Iterator[tuple[ComponentEvidence, Suspect]]:
     """Yield where much more of a class is called another than usually is; of two classes."""
     for it, moved, usual, score in _beyond_usual(places):
         if it.met:
@@ -161,16 +161,16 @@ def _misnamed(places: Sequence[Sighting]) -> Iterator[tuple[Sighting, Suspect]]:
 
 
 def _beyond_usual(
-    sightings: Sequence[Sighting],
-) -> Iterator[tuple[Sighting, float, float | None, float]]:
+    all_evidence: Sequence[ComponentEvidence],
+) -> Iterator[tuple[ComponentEvidence, float, float | None, float]]:
     """Yield those moved clearly, with how far, what is usual for the size (or None) and a score.
 
     The score is 1 − e^(−(t − 1)/3), where t is how many spreads the share lies beyond the median of
     those of the same network (of all, where it has no more than :data:`FEW`) and of similar
     breadth; 0 up to t = 1.
     """
-    pairs = [(s, s.moved) for s in sightings if s.moved is not None]
-    for scorer in sorted({sighting.scorer for sighting, _ in pairs}):
+    pairs = [(s, s.moved) for s in all_evidence if s.moved is not None]
+    for scorer in sorted({evidence.scorer for evidence, _ in pairs}):
         own = [pair for pair in pairs if pair[0].scorer == scorer]
         asked = own if len(own) > FEW else own + [p for p in pairs if p[0].scorer != scorer]
         shares = np.array([moved for _, moved in asked], np.float64)
@@ -190,7 +190,7 @@ def _flags(values: Iterator[bool]) -> np.ndarray[tuple[int], np.dtype[np.float64
     return np.array([float(value) for value in values], np.float64)
 
 
-def _suspect(it: Sighting, kind: Kind, score: float, reason: str) -> Suspect:
+def _suspect(it: ComponentEvidence, kind: Kind, score: float, reason: str) -> Suspect:
     return Suspect(
         id=suspect_id(it, kind),
         case_id=it.case_id,
@@ -206,7 +206,7 @@ def _suspect(it: Sighting, kind: Kind, score: float, reason: str) -> Suspect:
     )
 
 
-def _complete(reason: str, it: Sighting, ensemble: str | None) -> str:
+def _complete(reason: str, it: ComponentEvidence, ensemble: str | None) -> str:
     """Return the sentence with what annotators drew and who scored the case."""
     if it.drawn_by is not None:
         drew, looked = it.drawn_by
@@ -217,8 +217,8 @@ def _complete(reason: str, it: Sighting, ensemble: str | None) -> str:
 
 
 def unexplained(
-    found: Sequence[tuple[Sighting, Suspect]], classes: Classes
-) -> list[tuple[Sighting, Suspect]]:
+    found: Sequence[tuple[ComponentEvidence, Suspect]], classes: Classes
+) -> list[tuple[ComponentEvidence, Suspect]]:
     """Leave out what another suspect of the same case explains.
 
     A lesion that is missed, spurious or misplaced is so in every region within as well, and parts
@@ -231,8 +231,8 @@ def unexplained(
     for _, suspect in found:
         by_case.setdefault(suspect.case_id, []).append(suspect)
     return [
-        (sighting, suspect)
-        for sighting, suspect in found
+        (evidence, suspect)
+        for evidence, suspect in found
         if not any(_explains(other, suspect, classes) for other in by_case[suspect.case_id])
     ]
 

@@ -12,7 +12,7 @@ from rareseg.quality.suspects.place import MOST, Aside, Bools, Place, overlaps
 
 
 @dataclass(frozen=True, eq=False)
-class Witnesses:
+class OtherEvidence:
     """Who else speaks of one case: its ``annotations`` (Z, Y, X) uint8, and what was set aside."""
 
     annotations: tuple[NDArray[np.uint8], ...] = ()

@@ -34,7 +34,7 @@ class Aside:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class ComponentEvidence:
     """One component of a region, drawn or predicted, and what the other side says of it.
 
     ``scorer`` names the network. ``met`` is the share of the component's voxels that the other side
@@ -84,7 +84,7 @@ class Sighting:
         return None if self.ground is None else float(log_odds(self.ground) - log_odds(self.cut))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Sighting:
+    def from_dict(cls, values: Mapping[str, Any]) -> ComponentEvidence:
         """Make the record from what JSON has kept of it, lists being tuples again."""
         z, y, x = (tuple(ends) for ends in values["box"])
         drawn_by = values["drawn_by"]
@@ -92,9 +92,9 @@ class Sighting:
         return cls(**{**values, "box": (z, y, x), "drawn_by": looked})
 
 
-def blank_sighting(case_id: str, group: str | None, scorer: str) -> Sighting:
+def blank_evidence(case_id: str, group: str | None, scorer: str) -> ComponentEvidence:
     """Return what every sighting of a case begins with; a place has yet to be filled in."""
-    return Sighting(
+    return ComponentEvidence(
         case_id=case_id,
         group=group,
         region="",
@@ -111,7 +111,9 @@ def blank_sighting(case_id: str, group: str | None, scorer: str) -> Sighting:
     )
 
 
-def locate(about: Sighting, box: Place, on: Bools, shape: tuple[int, ...]) -> Sighting:
+def locate(
+    about: ComponentEvidence, box: Place, on: Bools, shape: tuple[int, ...]
+) -> ComponentEvidence:
     """Return a sighting with the place of a component, given by its mask within its box."""
     z, y, x = ((int(side.start), int(side.stop)) for side in box)
     first = [int(start[0]) for start in np.nonzero(on)]

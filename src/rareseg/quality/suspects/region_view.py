@@ -18,9 +18,9 @@ from scipy import ndimage
 from rareseg.data.components import component_sizes
 from rareseg.data.records import IGNORE, Classes
 from rareseg.evaluation.tables.region_rows import Spacing
-from rareseg.quality.suspects.other_evidence import Witnesses
+from rareseg.quality.suspects.other_evidence import OtherEvidence
 from rareseg.quality.suspects.outlines import Moved, band_reach, measure_moved
-from rareseg.quality.suspects.place import MOST, SEEN, Bools, Place, Side, Sighting, locate
+from rareseg.quality.suspects.place import MOST, SEEN, Bools, ComponentEvidence, Place, Side, locate
 
 SURER = 0.75
 """The quantile of a component's scores that stands for it: the median of its surer half, which an
@@ -66,38 +66,44 @@ class RegionView:
         """The spacing of the finest axis that counts."""
         return min(self.spacing[1:] if self.is_flat else self.spacing)
 
-    def look(self, about: Sighting, witnesses: Witnesses) -> Iterator[Sighting]:
+    def look(
+        self, about: ComponentEvidence, other_evidence: OtherEvidence
+    ) -> Iterator[ComponentEvidence]:
         """Yield a sighting of every component, the drawn ones first."""
         names = {self.classes.names[index] for index in self.members}
-        for sighting, box, on in chain(self._look_at_drawn(about), self._look_at_predicted(about)):
-            drawn = sighting.side == "drawn"
+        for evidence, box, on in chain(self._look_at_drawn(about), self._look_at_predicted(about)):
+            drawn = evidence.side == "drawn"
             yield replace(
-                sighting,
-                drawn_by=witnesses.count(box, on, self.members),
-                aside=witnesses.set_aside(
+                evidence,
+                drawn_by=other_evidence.count(box, on, self.members),
+                aside=other_evidence.set_aside(
                     box, on, true=names if drawn else None, predicted=None if drawn else names
                 ),
             )
 
-    def _look_at_drawn(self, about: Sighting) -> Iterator[tuple[Sighting, Place, Bools]]:
+    def _look_at_drawn(
+        self, about: ComponentEvidence
+    ) -> Iterator[tuple[ComponentEvidence, Place, Bools]]:
         drawn, count = self.drawn
         sizes = component_sizes(drawn, count)
         for index, box in enumerate(ndimage.find_objects(drawn, count), start=1):
             on = drawn[box] == index
-            sighting = self._common(about, box, on, np.asarray(self.predicted[0][box] > 0))
-            sighting = replace(sighting, ground=self._ground(box))
-            if sighting.met >= SEEN:
+            evidence = self._common(about, box, on, np.asarray(self.predicted[0][box] > 0))
+            evidence = replace(evidence, ground=self._ground(box))
+            if evidence.met >= SEEN:
                 reach_mm = band_reach(int(sizes[index - 1]), self.spacing, flat=self.is_flat)
                 moved = self._moved(index, box, reach_mm)
-                sighting = replace(
-                    sighting,
+                evidence = replace(
+                    evidence,
                     moved=moved.share,
                     among=moved.among,
                     reach=reach_mm / self.finest,
                 )
-            yield sighting, box, on
+            yield evidence, box, on
 
-    def _look_at_predicted(self, about: Sighting) -> Iterator[tuple[Sighting, Place, Bools]]:
+    def _look_at_predicted(
+        self, about: ComponentEvidence
+    ) -> Iterator[tuple[ComponentEvidence, Place, Bools]]:
         predicted, count = self.predicted
         counted = self.labels != IGNORE
         for index, box in enumerate(ndimage.find_objects(predicted, count), start=1):
@@ -107,7 +113,9 @@ class RegionView:
                 met = np.asarray(self.drawn[0][box] > 0)
                 yield self._common(replace(about, side="predicted"), box, on, met), box, on
 
-    def _common(self, about: Sighting, box: Place, on: Bools, met: Bools) -> Sighting:
+    def _common(
+        self, about: ComponentEvidence, box: Place, on: Bools, met: Bools
+    ) -> ComponentEvidence:
         """Return what is said alike of drawn and of predicted components."""
         return replace(
             locate(about, box, on, self.labels.shape),

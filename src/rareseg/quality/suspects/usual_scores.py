@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from rareseg.quality.suspects.place import SEEN, Sighting
+from rareseg.quality.suspects.place import SEEN, ComponentEvidence
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Units:
     absent: float
 
 
-def measure_units(own: Sequence[Sighting], everyone: Sequence[Sighting]) -> Units:
+def measure_units(own: Sequence[ComponentEvidence], everyone: Sequence[ComponentEvidence]) -> Units:
     """Return the units of a network from its sightings of what is drawn, of one region or class.
 
     Medians, so that the few lesions whose labels are wrong do not matter. ``everyone`` are the
@@ -67,12 +67,12 @@ def measure_units(own: Sequence[Sighting], everyone: Sequence[Sighting]) -> Unit
     )
 
 
-def _present(sightings: Sequence[Sighting]) -> list[float]:
-    return [s.odds for s in sightings if s.met >= SEEN and s.odds > 0]
+def _present(all_evidence: Sequence[ComponentEvidence]) -> list[float]:
+    return [s.odds for s in all_evidence if s.met >= SEEN and s.odds > 0]
 
 
-def _absent(sightings: Sequence[Sighting]) -> list[float]:
-    return [-odds for s in sightings if (odds := s.ground_odds) is not None and odds < 0]
+def _absent(all_evidence: Sequence[ComponentEvidence]) -> list[float]:
+    return [-odds for s in all_evidence if (odds := s.ground_odds) is not None and odds < 0]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from rareseg.quality.audit import Box, Finding, Sight
+from rareseg.quality.audit import Box, Example, Finding
 from rareseg.report.figures.case_pictures import (
     Shot,
     errors_uri,
@@ -65,21 +65,21 @@ class SnapshotView:
     height: int
 
 
-def scenes_wanted(findings: Sequence[Finding]) -> dict[str, tuple[Sight, ...]]:
+def scenes_wanted(findings: Sequence[Finding]) -> dict[str, tuple[Example, ...]]:
     """Return which sights of every finding get a picture: at most ``MOST_SHOWN`` of each.
 
     Notes and findings of a whole data set have none.
     """
     return {
-        finding.name: finding.sights[:MOST_SHOWN]
+        finding.name: finding.examples[:MOST_SHOWN]
         for finding in findings
-        if finding.kind.severity != "note" and finding.sights
+        if finding.kind.severity != "note" and finding.examples
     }
 
 
 def take_snapshot(
     finding: str,
-    sight: Sight,
+    example: Example,
     case_id: str,
     group: str | None,
     image: NDArray[np.generic],
@@ -90,8 +90,8 @@ def take_snapshot(
     ``image`` is (C, z, y, x), ``drawn`` (z, y, x). Findings in :data:`ZOOMED` show the surroundings
     of the first place alone.
     """
-    own = sight.boxes if case_id == sight.case_id else ()
-    moved = sight.move.apply(drawn) if sight.move is not None else None
+    own = example.boxes if case_id == example.case_id else ()
+    moved = example.move.apply(drawn) if example.move is not None else None
     if moved is not None and moved.shape != drawn.shape:
         moved = None
     plane = own[0][0][0] if own else int(np.argmax(drawn.sum(axis=(1, 2))))

@@ -69,7 +69,7 @@ def certificates(content: CardContent) -> list[str]:
     lines = []
     for region, decision in content.decisions.regions.items():
         point, statements = decision.point, decision.statements
-        own = [one for one in statements if point is not None and one.speaks_of(point)]
+        own = [one for one in statements if point is not None and one.holds_for(point)]
         for statement in own:
             sentence = statement.sentence
             under = ", ".join(f"{key} {value}" for key, value in statement.arithmetic.items())

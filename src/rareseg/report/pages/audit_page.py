@@ -18,10 +18,10 @@ from rareseg.quality.audit import (
     SEVERITIES,
     Audit,
     Coverage,
+    Example,
     Finding,
     RegionFacts,
     Severity,
-    Sight,
 )
 from rareseg.report.figures.audit_pictures import Scene, SnapshotView, view_snapshot
 from rareseg.report.pages.report_page import asset, environment
@@ -43,7 +43,7 @@ class FindingView:
 
     finding: Finding
     scenes: tuple[tuple[str, tuple[SnapshotView, ...]], ...]
-    listed: tuple[Sight, ...]
+    listed: tuple[Example, ...]
     n_more: int
 
 
@@ -185,8 +185,8 @@ def _view(finding: Finding, scenes: Mapping[str, Sequence[Scene]]) -> FindingVie
             (scene.note, tuple(view_snapshot(shot) for shot in scene.snapshots))
             for scene in scenes.get(finding.name, ())
         ),
-        listed=finding.sights[:MOST_LISTED],
-        n_more=max(0, len(finding.sights) - MOST_LISTED),
+        listed=finding.examples[:MOST_LISTED],
+        n_more=max(0, len(finding.examples) - MOST_LISTED),
     )
 
 

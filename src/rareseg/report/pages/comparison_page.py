@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rareseg.data.atomic_files import atomic_write
 from rareseg.evaluation.comparisons.comparison_table import POWER, WORTH, Column, Entry
-from rareseg.evaluation.comparisons.non_inferiority import Claim
+from rareseg.evaluation.comparisons.non_inferiority import NonInferiority
 from rareseg.evaluation.comparisons.paired_seeds import FEWEST_SEEDS
 from rareseg.evaluation.statistics.undefined import is_defined
 from rareseg.report.figures.case_pictures import errors_uri, image_uri, reference_uri
@@ -28,7 +28,7 @@ class PictureRow:
 
 
 @dataclass(frozen=True, eq=False)
-class ContestContent:
+class ComparisonContent:
     """What the page shows.
 
     ``departures`` lead from a row to the values in which it departs from the first; ``steps`` to
@@ -38,7 +38,7 @@ class ContestContent:
 
     title: str
     columns: tuple[Column, ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[NonInferiority, ...]
     departures: Mapping[str, tuple[str, ...]]
     steps: Mapping[str, int]
     n_seeds: int
@@ -74,7 +74,7 @@ class TableView:
     power: str
 
 
-def write_contest(path: Path, content: ContestContent) -> None:
+def write_comparison_page(path: Path, content: ComparisonContent) -> None:
     """Write the page, atomically; it loads nothing. Raises WorkError where that fails."""
     text = (
         environment()
@@ -82,7 +82,7 @@ def write_contest(path: Path, content: ContestContent) -> None:
         .render(
             content=content,
             tables=table_views(content.columns),
-            claims=[claim_sentence(claim) for claim in content.claims],
+            claims=[non_inferiority_sentence(claim) for claim in content.claims],
             pictures=[
                 (
                     row,
@@ -125,7 +125,7 @@ def table_views(columns: tuple[Column, ...]) -> tuple[TableView, ...]:
     return tuple(views)
 
 
-def contest_lines(columns: tuple[Column, ...]) -> list[str]:
+def comparison_lines(columns: tuple[Column, ...]) -> list[str]:
     """Return the tables as plain lines for the terminal."""
     lines = []
     for table in table_views(columns):
@@ -170,7 +170,7 @@ def power_sentence(column: Column) -> str:
     return f"{text}; for {percent(POWER)} it takes {power.seeds} seeds."
 
 
-def claim_sentence(claim: Claim) -> str:
+def non_inferiority_sentence(claim: NonInferiority) -> str:
     """Say whether the candidate may replace its rivals, and if not, where it fails."""
     columns = claim.columns()
     where = f"at {claim.cut}" if claim.cut == "0.5" else "at each one's chosen point"

@@ -27,13 +27,13 @@ def evidence_rows(point: OperatingPoint) -> list[tuple[str, str]]:
     positive = count(n, "group with a positive case", "groups with a positive case")
     left_out = f"{_reached(evidence.chosen)} ({positive}{folds})"
     few, half = evidence.few_alarms, evidence.half
-    fixed = evidence.does_not_tell and evidence.chosen == half
+    fixed = evidence.is_uninformative and evidence.chosen == half
     rows = [] if fixed else [("On groups left out of the choice", left_out)]
     few_title = f"With at most {percent(FEW_ALARMS)} alarms, likewise"
     rows.append((few_title, few.reason if isinstance(few, Undefined) else _with_cut(few)))
     rows.append(("At 0.5", half.reason if isinstance(half, Undefined) else _reached(half)))
-    if evidence.does_not_tell:
-        rows.append(("The scores do not tell", does_not_tell(evidence)))
+    if evidence.is_uninformative:
+        rows.append(("The scores do not tell", is_uninformative(evidence)))
     if evidence.too_few:
         rows.append(("Too few to tell", f"{positive}; at least {FEWEST_GROUPS} are needed"))
     return rows
@@ -44,7 +44,7 @@ def evidence_lines(point: OperatingPoint) -> list[str]:
     return [f"{title}: {text}" for title, text in evidence_rows(point)]
 
 
-def does_not_tell(evidence: PointEvidence) -> str:
+def is_uninformative(evidence: PointEvidence) -> str:
     """Return that image scores do not tell positive cases from negative ones, with the area."""
     area, high = evidence.auc, evidence.auc_high
     known = (

@@ -15,7 +15,7 @@ from rareseg.evaluation.measures.scorecard import RegionScorecard
 from rareseg.evaluation.statistics.intervals import INDEPENDENT_IMAGES, Estimate
 from rareseg.evaluation.statistics.undefined import is_defined
 from rareseg.report.report_content import Level, ReportContent, Sentence
-from rareseg.report.wording.default_point_text import does_not_tell
+from rareseg.report.wording.default_point_text import is_uninformative
 from rareseg.report.wording.numbers import (
     count,
     percent,
@@ -220,8 +220,8 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     if point.edge_of_grid:
         faults.append("lies at the edge of the scores that occur")
     evidence = point.evidence
-    if evidence is not None and evidence.does_not_tell:
-        faults.append(f"rests on scores of which {does_not_tell(evidence)}")
+    if evidence is not None and evidence.is_uninformative:
+        faults.append(f"rests on scores of which {is_uninformative(evidence)}")
     if evidence is not None and evidence.too_few:
         groups = count(evidence.n_positive_groups, "group")
         faults.append(

@@ -38,9 +38,9 @@ from rareseg.prediction.scorer import score_array
 from rareseg.progress import Track
 from rareseg.recipe import CascadeSettings, Recipe, WeightedLossSection, make_recipe, merge
 from rareseg.report.wording.initial_weights_text import stage_sentences
-from rareseg.run.jobs.training_job import Learner
-from rareseg.run.setup.prepare import Lesson, Machine, PreparedRun, Say
-from rareseg.training.loop import Heard
+from rareseg.run.jobs.training_job import TrainingJob
+from rareseg.run.setup.prepare import JobInputs, Machine, PreparedRun, Say
+from rareseg.training.loop import OnValidation
 
 NOTE = "cascade.json"
 
@@ -52,7 +52,7 @@ def learn_cascade(
     machine: Machine,
     fabric: Fabric,
     *,
-    heard: Heard,
+    on_validation: OnValidation,
     track: Track,
     say: Say,
 ) -> Model:
@@ -69,7 +69,7 @@ def learn_cascade(
         store, cascade = _second_store(run, first, threshold, settings, folder / "store", track)
     for sentence in stage_sentences(cascade):
         say(sentence)
-    lesson = Lesson(
+    inputs = JobInputs(
         train=store.subset(case.id for case in run.cases("train")),
         validate=store.subset(case.id for case in run.cases("select")),
         folder=folder,
@@ -77,8 +77,8 @@ def learn_cascade(
         recipe=second_recipe(run.recipe),
     )
     say("stage two")
-    learner = Learner(run, lesson, machine, fabric)
-    model = learner.model(learner.learn(track, say, heard))
+    job = TrainingJob(run, inputs, machine, fabric)
+    model = job.model(job.learn(track, say, on_validation))
     # What is said of whole images is the first stage's: the second sees only what that found.
     weights = join_members([*first.weights, without_image_head(model.weights)])
     return replace(
@@ -132,7 +132,7 @@ class _FirstStage:
     run: PreparedRun
     store: Store
     folds: Mapping[str, int]
-    learners: Sequence[Learner]
+    jobs: Sequence[TrainingJob]
     weights: Sequence[Mapping[str, torch.Tensor]]
     networks: Sequence[torch.nn.Module]
 
@@ -154,23 +154,23 @@ class _FirstStage:
         learnt = {case.id for case in run.cases("train")}
         seed = run.recipe.split.seed
         folds = make_folds(run.fingerprint, count=settings.folds, seed=seed, ids=learnt)
-        learners, weights, networks = [], [], []
+        jobs, weights, networks = [], [], []
         for fold in range(settings.folds):
             say(f"stage one, fold {fold + 1} of {settings.folds}")
-            lesson = Lesson(
+            inputs = JobInputs(
                 train=store.subset(case for case, own in folds.items() if own != fold),
                 validate=store.subset(case for case, own in folds.items() if own == fold),
                 folder=folder / f"fold_{fold}",
                 unseen=(),
                 recipe=first_recipe(run.recipe),
             )
-            learner = Learner(run, lesson, machine, fabric)
-            model = learner.model(learner.learn(track, say, lambda step, score: None))
-            network = learner.learned(model)
-            learners.append(learner)
+            job = TrainingJob(run, inputs, machine, fabric)
+            model = job.model(job.learn(track, say, lambda step, score: None))
+            network = job.learned(model)
+            jobs.append(job)
             weights.append(model.weights)
             networks.append(network)
-        return cls(run, store, folds, learners, weights, networks)
+        return cls(run, store, folds, jobs, weights, networks)
 
     def foreground(self, row: int) -> Floats:
         """Return p₁ (z, y, x) of a row of the store, by networks that have not seen the case."""
@@ -181,14 +181,14 @@ class _FirstStage:
         return np.asarray(total / np.float32(len(chosen)))
 
     def _scores(self, network: torch.nn.Module, row: int) -> Floats:
-        learner = self.learners[0]
+        job = self.jobs[0]
         array = self.store.values(row)
         scores = score_array(
             network,
             array,
-            learner.recipe,
-            device=learner.fabric.device,
-            precision=learner.precision,
+            job.recipe,
+            device=job.fabric.device,
+            precision=job.precision,
         )
         return np.asarray(scores.probabilities[1])
 

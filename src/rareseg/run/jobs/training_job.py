@@ -34,25 +34,27 @@ from rareseg.run.setup.initial_weights import (
     read_origin,
     write_origin,
 )
-from rareseg.run.setup.prepare import Lesson, Machine, PreparedRun, Say
+from rareseg.run.setup.prepare import JobInputs, Machine, PreparedRun, Say
 from rareseg.sampling.augmentation.augment import window_for
 from rareseg.sampling.mining.hard_examples import Predict, mine
 from rareseg.sampling.pools.mined_pools import nothing_mined
 from rareseg.sampling.sampler import PatchSampler
-from rareseg.training.loop import Fitted, Heard, Validate, fit
+from rareseg.training.loop import Fitted, OnValidation, Validate, fit
 from rareseg.training.losses import Loss, make_loss
 from rareseg.training.presence_losses import WithPresence
-from rareseg.training.validation import Checked, check
+from rareseg.training.validation import ValidationResult, check
 
 T = TypeVar("T")
 
 
-class Learner:
+class TrainingJob:
     """What learning one lesson needs, made from a prepared run."""
 
-    def __init__(self, run: PreparedRun, lesson: Lesson, machine: Machine, fabric: Fabric) -> None:
-        self.run, self.recipe, self.lesson = run, lesson.recipe or run.recipe, lesson
-        self.classes = lesson.train.classes
+    def __init__(
+        self, run: PreparedRun, inputs: JobInputs, machine: Machine, fabric: Fabric
+    ) -> None:
+        self.run, self.recipe, self.inputs = run, inputs.recipe or run.recipe, inputs
+        self.classes = inputs.train.classes
         # What is scored while learning is scored as the finished model will be used.
         self.precision = self.recipe.prediction.precision
         self.fabric = fabric
@@ -70,12 +72,12 @@ class Learner:
             untrained = self.untrained()
         self.pretrained: Transfer | None = None
         self.beginning: Transfer | None = None
-        if not (lesson.folder / "last.pt").is_file():
+        if not (inputs.folder / "last.pt").is_file():
             self.pretrained = first_weights(self.recipe.network, untrained)
             self.beginning = initial_weights(self.recipe, untrained)
         self.loss: Loss = make_loss(self.recipe.loss, self.classes)
         self.sampler = PatchSampler.from_settings(
-            lesson.train,
+            inputs.train,
             settings,
             seed=self.recipe.training.seed,
             mining=self.recipe.mining,
@@ -120,7 +122,7 @@ class Learner:
         )
         return prepare_network(network, self.recipe, self.fabric.device).eval()
 
-    def learn(self, track: Track, say: Say, heard: Heard) -> Fitted:
+    def learn(self, track: Track, say: Say, on_validation: OnValidation) -> Fitted:
         """Train to the last step, from wherever the run stands."""
         for transfer, note in (
             (self.pretrained, ENCODER_NOTE),
@@ -130,19 +132,19 @@ class Learner:
                 for line in beginning_sentences(transfer.origin):
                     say(line)
                 if self.fabric.is_global_zero:
-                    write_origin(self.lesson.folder / note, transfer.origin)
+                    write_origin(self.inputs.folder / note, transfer.origin)
         return fit(
             self.network(),
             self.loss,
             self.sampler,
             self.validation(),
             self.recipe,
-            self.lesson.folder,
+            self.inputs.folder,
             fabric=self.fabric,
             make_predict=self.predict_with,
             track=track,
             report=say,
-            heard=heard,
+            on_validation=on_validation,
         )
 
     def predict_with(self, network: torch.nn.Module) -> Predict:
@@ -156,10 +158,10 @@ class Learner:
 
     def validation(self) -> Validate:
         """Return the function that scores whole cases that are not learnt from with a network."""
-        store = self.lesson.validate
+        store = self.inputs.validate
         chosen = choose_cases(store, self.recipe.training.validation_cases)
 
-        def validate(network: torch.nn.Module) -> Checked:
+        def validate(network: torch.nn.Module) -> ValidationResult:
             rows = [row for case in chosen for row in self._score(network, store, case).rows]
             return check(ScoreTable(tuple(rows)))
 
@@ -183,7 +185,7 @@ class Learner:
 
     def seconds_per_validation(self) -> float:
         """Return the seconds that one validation takes, from a few of its cases."""
-        network, store = self.network().eval(), self.lesson.validate
+        network, store = self.network().eval(), self.inputs.validate
         rows = choose_cases(store, self.recipe.training.validation_cases)
         some = rows[:: max(1, len(rows) // 5)]
         self._score(network, store, some[0])
@@ -197,7 +199,7 @@ class Learner:
         fitted = Fitted(self.network().state_dict(), 0, 0.0, 0, 0.0)
         scorer = ImageScorer(self.model(fitted), device=self.fabric.device)
         halves = {region: default_point(region) for region in self.classes.regions}
-        cases = self.lesson.unseen or self.run.cases("select")
+        cases = self.inputs.unseen or self.run.cases("select")
         some = cases[:: max(1, len(cases) // 5)]
         score_all(scorer, some[:1], role="select", points=(halves, halves), closely=True)
         started = time.perf_counter()
@@ -254,8 +256,8 @@ class Learner:
                 rareseg=__version__,
                 finished=datetime.now(UTC).date().isoformat(),
                 delivered=self.sampler.delivered(),
-                encoder_weights=read_origin(self.lesson.folder / ENCODER_NOTE),
-                initial_weights=read_origin(self.lesson.folder / INITIAL_NOTE),
+                encoder_weights=read_origin(self.inputs.folder / ENCODER_NOTE),
+                initial_weights=read_origin(self.inputs.folder / INITIAL_NOTE),
             ),
         )
 

@@ -44,7 +44,7 @@ def statement_lines(
         name: tuple(
             f"{check_arithmetic(statement, point, arithmetic)}."
             for statement in decisions.statements[name]
-            if statement.speaks_of(point)
+            if statement.holds_for(point)
         )
         for name, point in decisions.points.items()
     }

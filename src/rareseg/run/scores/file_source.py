@@ -267,9 +267,9 @@ class FileSource:
             return CertifyCases(own, "certify", digest, True, called="declared certify")
         return CertifyCases(self.opened.cases("select"), "select", digest, False, _SELECTED)
 
-    def certify_tables(self, witnesses: CertifyCases, track: Track) -> Tables:
+    def certify_tables(self, certify_set: CertifyCases, track: Track) -> Tables:
         """Return the tables of those cases, whose files are read once."""
-        return self._tables(witnesses.role, track)
+        return self._tables(certify_set.role, track)
 
     def judged_cases(self, track: Track) -> JudgedCases:
         """Return the test cases where roles are declared, else all.

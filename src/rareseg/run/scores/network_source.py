@@ -233,12 +233,12 @@ class NetworkSource:
             return CertifyCases(learned, "out-of-fold", digest, False, _OUT_OF_FOLD)
         return CertifyCases(self.cases("select"), "select", digest, False, _SELECTED)
 
-    def certify_tables(self, witnesses: CertifyCases, track: Track) -> Tables:
+    def certify_tables(self, certify_set: CertifyCases, track: Track) -> Tables:
         """Return the tables of those cases: new ones are scored by the model as it stands."""
-        if witnesses.role != "certify":
+        if certify_set.role != "certify":
             return self.tables(track)
         scored = self.score(
-            witnesses.cases, role="certify", track=track, doing="scoring certify cases"
+            certify_set.cases, role="certify", track=track, doing="scoring certify cases"
         )
         return keep_tables(self.folder, "certify", scored)
 

@@ -131,7 +131,7 @@ class ScoreSource(Protocol):
         """
         ...
 
-    def certify_tables(self, witnesses: CertifyCases, track: Track) -> Tables:
+    def certify_tables(self, certify_set: CertifyCases, track: Track) -> Tables:
         """Return the tables of the cases that stand for a promise."""
         ...
 

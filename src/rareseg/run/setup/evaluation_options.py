@@ -18,7 +18,7 @@ from rareseg.report.report_content import Priority, ReportContent, as_priority
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationOptions:
     """What a user wants answered beside the numbers: what matters, and what to compare with.
 
     ``earlier`` are the cases of the evaluation named ``against``.
@@ -29,7 +29,7 @@ class Asked:
     earlier: tuple[Headline, ...] = ()
 
     @classmethod
-    def of(cls, priority: str | None, against: Path | str | None) -> Asked:
+    def of(cls, priority: str | None, against: Path | str | None) -> EvaluationOptions:
         """Return what is asked for; ``against`` is a folder with a ``cases.csv``, or None.
 
         Raises :class:`UsageError` for an unknown priority, :class:`ScoreError` for a folder without

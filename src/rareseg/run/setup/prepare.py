@@ -49,12 +49,12 @@ Say = Callable[[str], None]
 """Takes one line of news."""
 
 
-def nobody(line: str) -> None:
+def say_nothing(line: str) -> None:
     """Take a line of news and tell nobody."""
 
 
 @dataclass(frozen=True)
-class Wishes:
+class TrainingOptions:
     """What the user asks of a run beside the data.
 
     ``recipe`` is a recipe file, complete or partial; ``settings`` are ``section.key=value`` and win
@@ -108,7 +108,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Given:
+class SharedInputs:
     """What several runs have in common or were given by others, in place of finding it anew.
 
     ``store`` is the folder of a store that all share; it is written where it does not stand.
@@ -121,7 +121,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class JobInputs:
     """What one network learns from and is validated on, and where its state and log lie.
 
     ``unseen`` are the cases of its fold, which only this network has not seen; none without folds.
@@ -160,12 +160,12 @@ class PreparedRun:
         """Return the store of the cases that play ``role``."""
         return self.store.subset(case.id for case in self.cases(role))
 
-    def lessons(self) -> tuple[Lesson, ...]:
+    def job_inputs(self) -> tuple[JobInputs, ...]:
         """Return what is to be learnt: one lesson, or one for each fold."""
         if not self.folds:
-            return (Lesson(self.part("train"), self.part("select"), self.folder.training, ()),)
+            return (JobInputs(self.part("train"), self.part("select"), self.folder.training, ()),)
         return tuple(
-            Lesson(
+            JobInputs(
                 self.store.subset(case for case, own in self.folds.items() if own != fold),
                 self.store.subset(case for case, own in self.folds.items() if own == fold),
                 self.folder.training / f"fold_{fold}",
@@ -178,11 +178,11 @@ class PreparedRun:
 def prepare_run(
     data: DataOptions,
     out: Path,
-    wishes: Wishes,
+    training_options: TrainingOptions,
     *,
-    given: Given | None = None,
+    shared: SharedInputs | None = None,
     track: Track = silent,
-    say: Say = nobody,
+    say: Say = say_nothing,
 ) -> PreparedRun:
     """Bring a run to the point where it can learn, or take up the one that stands at ``out``.
 
@@ -192,21 +192,21 @@ def prepare_run(
     wishes, :class:`OutputError` and :class:`RunError` where ``out`` holds something else, a run
     begun with other settings, or a run of data that changed since.
     """
-    overrides = wishes.overrides() if given is None else given.recipe.model_dump()
-    check_overrides(overrides, source=wishes.source)
+    overrides = training_options.overrides() if shared is None else shared.recipe.model_dump()
+    check_overrides(overrides, source=training_options.source)
     dataset = data.open()
     folder = begin_run(out, data)
-    if given is not None and not folder.fingerprint.is_file():
-        given.fingerprint.to_json(folder.fingerprint)
+    if shared is not None and not folder.fingerprint.is_file():
+        shared.fingerprint.to_json(folder.fingerprint)
     fingerprint = _inspect(dataset, folder, track)
     plan = _plan(fingerprint, folder, overrides)
-    roles = _split(dataset, fingerprint, plan.recipe, folder, given)
+    roles = _split(dataset, fingerprint, plan.recipe, folder, shared)
     folds = _folds(fingerprint, roles, plan.recipe, folder)
     if not folder.recipe.is_file():
         require_unseen(plan.recipe, fingerprint, roles)
     store = build_store(
         dataset,
-        folder.store if given is None else given.store,
+        folder.store if shared is None else shared.store,
         preprocessing=make_preprocessing(plan.recipe, fingerprint),
         fingerprint=fingerprint,
         track=track,
@@ -336,14 +336,14 @@ def _split(
     fingerprint: Fingerprint,
     recipe: Recipe,
     folder: RunFolder,
-    given: Given | None,
+    shared: SharedInputs | None,
 ) -> dict[str, Role]:
     if folder.split.is_file() and folder.recipe.is_file():
         return read_split(folder.split)
     groups = {case.id: case.group for case in dataset.cases}
-    if given is not None:
-        write_split(folder.split, given.roles, groups)
-        return dict(given.roles)
+    if shared is not None:
+        write_split(folder.split, shared.roles, groups)
+        return dict(shared.roles)
     settings = recipe.split
     shares: dict[Role, float] = {
         "train": settings.train,

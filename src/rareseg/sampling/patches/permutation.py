@@ -13,7 +13,7 @@ ROUNDS = 8
 Rackoff 1988), ours only mixes well."""
 
 
-def ranks_in_turn(nth: NDArray[np.int64], size: int, seed: Sequence[int]) -> NDArray[np.int64]:
+def permuted_ranks(nth: NDArray[np.int64], size: int, seed: Sequence[int]) -> NDArray[np.int64]:
     """Return the ranks, 0 ≤ rank < ``size``, that the draws number ``nth`` (n,) of a pool get.
 
     Draws 0 … size − 1 get every rank once, the next ``size`` draws again in another order, and so

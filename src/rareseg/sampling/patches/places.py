@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.store.store import Store
-from rareseg.sampling.patches.permutation import ranks_in_turn
+from rareseg.sampling.patches.permutation import permuted_ranks
 from rareseg.sampling.pools.windows import Border, as_zyx, corners
 from rareseg.sampling.strategies.mixture import Mixture
 
@@ -62,7 +62,7 @@ def draw_places(
         if not len(chosen):
             continue
         if share.in_turn and nth is not None:
-            ranks = ranks_in_turn(nth[chosen], share.pool.size, (*seed, index))
+            ranks = permuted_ranks(nth[chosen], share.pool.size, (*seed, index))
             flat[chosen] = share.pool.at(ranks)
         else:
             flat[chosen] = share.pool.draw(rng, len(chosen), mixture.weighting)

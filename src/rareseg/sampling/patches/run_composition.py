@@ -18,7 +18,7 @@ from rareseg.sampling.pools.pool import pool_classes
 from rareseg.sampling.strategies.mixture import Mixture
 
 
-class Ledger:
+class RunComposition:
     """Counts of every phase, the different windows, and what they covered.
 
     The voxels to watch are chosen when the first batch comes, which takes one pass over the labels.

@@ -17,7 +17,7 @@ from rareseg.sampling.strategies.strategy import Cases, mines, resolve
 
 
 @dataclass(frozen=True, eq=False)
-class Stretch:
+class PhasePart:
     """From batch ``first`` on, a mixture, and which patch of the stretch comes from which pool."""
 
     first: int
@@ -25,7 +25,7 @@ class Stretch:
     schedule: Schedule
 
 
-class Program:
+class Phases:
     """The stretches of a run: one a phase, renewed after each round of mining where it mines.
 
     Phases begin at fixed batches. What was mined holds until the next round; batches before it
@@ -51,7 +51,7 @@ class Program:
         self.stream = self._describe()
 
     @classmethod
-    def of_mixture(cls, cases: Cases, mixture: Mixture) -> Program:
+    def of_mixture(cls, cases: Cases, mixture: Mixture) -> Phases:
         """Return the program of one mixture that never changes."""
         program = cls.__new__(cls)
         program._cases, program.firsts = cases, (0,)
@@ -74,7 +74,7 @@ class Program:
         """Return the index of the phase that a batch belongs to."""
         return int(np.searchsorted(self.firsts, batch, side="right")) - 1
 
-    def at(self, batch: int) -> Stretch:
+    def at(self, batch: int) -> PhasePart:
         """Return what is in force at a batch; raise :class:`UsageError` where that is gone."""
         stretch = self._stretches[self.phase_at(batch)]
         if batch < stretch.first:
@@ -123,5 +123,5 @@ class Program:
         }
 
 
-def _stretch(first: int, mixture: Mixture) -> Stretch:
-    return Stretch(first, mixture, Schedule(mixture.delivered))
+def _stretch(first: int, mixture: Mixture) -> PhasePart:
+    return PhasePart(first, mixture, Schedule(mixture.delivered))
