@@ -128,7 +128,7 @@ SETS = {
         fresh_seeds=3,
     ),
 }
-ASIDE = {"train": 0.5, "select": 0.15, "test": 0.35}
+ASIDE = {"train": 0.5, "validation": 0.15, "test": 0.35}
 """The roles of a real data set; what is tested here is what development never sees."""
 
 
@@ -174,10 +174,10 @@ def lumps(out: Path, number: int) -> tuple[Path, Path]:
 def shares(name: str, stage: str) -> tuple[str, ...]:
     """Return the split's settings: as many learn from lumps in both stages, more are tested."""
     if name != "lumps":
-        return ("split.train=0.65", "split.select=0.2", "split.test=0.15")
+        return ("split.train=0.65", "split.validation=0.2", "split.test=0.15")
     if stage == "development":
-        return ("split.train=0.5", "split.select=0.2", "split.test=0.3")
-    return ("split.train=0.2", "split.select=0.1", "split.test=0.7")
+        return ("split.train=0.5", "split.validation=0.2", "split.test=0.3")
+    return ("split.train=0.2", "split.validation=0.1", "split.test=0.7")
 
 
 def _round(number: int) -> str:

@@ -118,7 +118,7 @@ class Folds:
     def inner(self, fold: int, *, part: int, parts: int, judge: Role) -> Path:
         """Return the manifest of one of ``parts`` inner divisions of what a fold does not test.
 
-        Its held-out part plays the role ``judge``: "select", or "test".
+        Its held-out part plays the role ``judge``: "validation", or "test".
         """
         ids = {case.id for case in self.outside(fold)}
         inner = make_folds(self.fingerprint, count=parts, seed=fold, ids=ids)

@@ -1,9 +1,9 @@
 """Try recipes inside the learning part of an outer fold; what the fold tests is never opened.
 
 The learning part is divided anew, by group, into a few inner parts. Judged are the cases of the
-part that is held out: as validation cases ("select", whose point was chosen on them and is judged
-with each group left out of the choice), or as cases that nothing has seen ("test", for recipes
-that choose their points otherwise, such as folds). Figures come from score tables.
+part that is held out: as validation cases ("validation", whose point was chosen on them and is
+judged with each group left out of the choice), or as cases that nothing has seen ("test", for
+recipes that choose their points otherwise, such as folds). Figures come from score tables.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ CUTS = {
     "best_limited": f"the best at {ALARMS:.0%} alarms",
 }
 
-WITHOUT_TEST = ("split.train=0.8", "split.select=0.2", "split.test=0")
+WITHOUT_TEST = ("split.train=0.8", "split.validation=0.2", "split.test=0")
 """No case is taken for a test where the held-out part are the validation cases."""
 
 
@@ -125,7 +125,7 @@ def add_options(inner: argparse.ArgumentParser, tried: argparse.ArgumentParser) 
     inner.add_argument("--outer", default="0", help="outer folds whose learning part is divided")
     inner.add_argument("--parts", type=int, default=3, help="inner parts")
     inner.add_argument("--inner", help="those that are held out in turn; all where not given")
-    inner.add_argument("--judge", choices=("select", "test"), default="select")
+    inner.add_argument("--judge", choices=("validation", "test"), default="validation")
     inner.add_argument("--region", default=FOREGROUND)
     tried.add_argument("--names", help="recipes, the first compared with; all where not given")
 
@@ -177,18 +177,18 @@ def do_trial(trial: Trial) -> str:
     version = source_version()
     seconds = _train(trial)
     folder = RunFolder(trial.work / "run")
-    if trial.judge == "select" and folder.folds.is_file():
+    if trial.judge == "validation" and folder.folds.is_file():
         raise RaresegError(
             f"{trial.name} learns in folds, which leave no validation case; give --judge test."
         )
     model = load_model(folder.bundle)
-    table = load_table(folder.scores("select" if trial.judge == "select" else "test"))
+    table = load_table(folder.scores("validation" if trial.judge == "validation" else "test"))
     rows = [row for row in table.select(region=trial.region).rows if row.n_voxels > 0]
     started = time.monotonic()
     judged = judge(
         rows,
         load_decisions(folder.bundle).points.get(trial.region),
-        maximize=model.recipe.decision.maximize if trial.judge == "select" else None,
+        maximize=model.recipe.decision.maximize if trial.judge == "validation" else None,
     )
     notes = trial.folds.notes
     record = {
@@ -218,12 +218,12 @@ def do_trial(trial: Trial) -> str:
 
 def _train(trial: Trial) -> dict[str, float]:
     """Train and choose the point in a process of its own; returns the seconds of both."""
-    role = "select" if trial.judge == "select" else "test"
+    role = "validation" if trial.judge == "validation" else "test"
     data = trial.folds.inner(trial.outer, part=trial.part, parts=trial.parts, judge=role)
     settings = [
         *trial.folds.data.settings,
         *trial.settings,
-        *(WITHOUT_TEST if role == "select" else ()),
+        *(WITHOUT_TEST if role == "validation" else ()),
         f"training.seed={trial.seed}",
         f"training.threads={trial.threads}",
         *([] if trial.steps is None else [f"training.steps={trial.steps}"]),
@@ -247,7 +247,7 @@ def _train(trial: Trial) -> dict[str, float]:
 
 
 def _work(data: str, out: str, budget: str, role: str, *settings: str) -> None:
-    """Learn and choose the point; score the held-out cases where they are not the select cases."""
+    """Learn, choose the point, and score held-out cases that are no validation cases."""
     machine = Machine()
     fabric = machine.fabric("32")
     fabric.launch()
@@ -384,7 +384,7 @@ def table_lines(given: argparse.Namespace) -> Iterator[str]:
             yield from _lines(same)
             yield ""
             if len(_named(same)) > 1:
-                cut = "left_out" if judged == "select" else "chosen"
+                cut = "left_out" if judged == "validation" else "chosen"
                 yield f"**{CUTS[cut]}**"
                 yield ""
                 found = {name: _findings(own, cut) for name, own in _named(same).items()}

@@ -73,7 +73,7 @@ FEW = 12
 
 SETTINGS = (
     "split.train=0.9",
-    "split.select=0.0",
+    "split.validation=0.0",
     "split.test=0.1",
     "split.folds=3",
     "data.target_spacing=null",

@@ -116,7 +116,7 @@ PHOTO_CHANGES: dict[str, tuple[Callable[[Picture], Picture], int | None]] = {
         chained(grey(lambda v: v / 2), cropped(0.08), turned(T.ROTATE_90), scaled(0.5)),
         40,
     ),
-    "turned by 3° (not promised)": (lambda p: p.rotate(3, PIL.Image.Resampling.BICUBIC), None),
+    "turned by 3° (not guaranteed)": (lambda p: p.rotate(3, PIL.Image.Resampling.BICUBIC), None),
 }
 
 

@@ -4,11 +4,11 @@ A world is a pool of thousands of groups, so that dice D and alarms A at every t
 are known exactly. In every run a few groups are drawn from it, each rule chooses a point on them,
 and the point is judged on the whole world: its regret is D·(1 − A) at the best point that there
 is, less what the chosen one reaches. A choice is silent where it finds nothing in the world.
-Of a score table (`scores/select.npz` or `scores/out-of-fold.npz` in a run) points are chosen on
+Of a score table (`scores/validation.npz` or `scores/out-of-fold.npz` in a run) points are chosen on
 one half of the groups, drawn anew each time, and judged on the other half.
 
     python benchmarks/operating_points.py
-    python benchmarks/operating_points.py --tables run/scores/select.npz --region defect
+    python benchmarks/operating_points.py --tables run/scores/validation.npz --region defect
 """
 
 from __future__ import annotations

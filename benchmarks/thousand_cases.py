@@ -20,7 +20,7 @@ from pathlib import Path
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 
 TRAIN = (
-    "split.train=0.4", "split.select=0.3", "split.test=0.3", "training.steps=60",
+    "split.train=0.4", "split.validation=0.3", "split.test=0.3", "training.steps=60",
     "network.width=[8, 16, 16]", "sampling.patch_size=[64, 64]",
 )  # fmt: skip
 

@@ -43,7 +43,7 @@ TITLES = {
 }
 SHARED = (
     "split.train=0.4",
-    "split.select=0.25",
+    "split.validation=0.25",
     "split.test=0.35",
     "data.target_spacing=null",
     "sampling.patch_size=[64, 64]",

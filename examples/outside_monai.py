@@ -108,11 +108,11 @@ def predict(network: torch.nn.Module, cases: list[dict[str, str]], out: Path) ->
 def main(folder: Path, steps: int = 40) -> None:
     """Train, predict, choose a point and evaluate, all below ``folder``."""
     network = train(write_cases(folder / "training", 12, 0, "train"), steps)
-    for name, seed in (("select", 1), ("test", 2)):
+    for name, seed in (("validation", 1), ("test", 2)):
         predict(network, write_cases(folder / name, 12, seed, name), folder / f"{name}_scores")
 
-    chosen_on = ScoreFiles(folder / "select_scores", DataOptions(str(folder / "select")))
-    source = FileSource.to_decide(chosen_on, folder / "points", roles=("select",), track=silent)
+    chosen_on = ScoreFiles(folder / "select_scores", DataOptions(str(folder / "validation")))
+    source = FileSource.to_decide(chosen_on, folder / "points", roles=("validation",), track=silent)
     tune_source(source, say=print)
     new = ScoreFiles(folder / "test_scores", DataOptions(str(folder / "test")))
     judged = FileSource.to_judge(new, folder / "points", track=silent)

@@ -1,4 +1,4 @@
-"""A threshold, a promise and a report for what nnU-Net wrote.
+"""A threshold, a guarantee and a report for what nnU-Net wrote.
 
 python examples/outside_nnunet.py FOLDER
 
@@ -17,7 +17,7 @@ import SimpleITK as sitk  # noqa: N813 - the field's own name for it
 from scipy import ndimage
 
 from rareseg.data.records import Role
-from rareseg.decision.guarantees.guarantee import make_promise
+from rareseg.decision.guarantees.guarantee import make_guarantee
 from rareseg.progress import silent
 from rareseg.run.certify import certify_source
 from rareseg.run.evaluate import evaluate_source
@@ -70,21 +70,21 @@ def write_cases(raw: Path, predicted: Path, cases: int, seed: int, prefix: str) 
 
 
 def main(folder: Path) -> None:
-    """Tune on one data set below ``folder``, promise on its certify cases, evaluate on another."""
+    """Tune on one data set below ``folder``, certify on its certify cases, evaluate on another."""
     write_cases(folder / "Dataset001", folder / "predicted", 24, seed=0, prefix="old")
     write_cases(folder / "Dataset002", folder / "predicted_new", 12, seed=1, prefix="new")
     split = folder / "split.csv"
     # Empty and other cases take turns in the data set, and so must the roles within either kind.
-    roles = ["select", "select", "certify", "certify"] * 6
+    roles = ["validation", "validation", "certify", "certify"] * 6
     lines = [f"old{number:03d},,{role}" for number, role in enumerate(roles)]
     split.write_text("\n".join(["id,group,role", *lines]) + "\n", encoding="utf-8")
 
     old = ScoreFiles(folder / "predicted", DataOptions(str(folder / "Dataset001")), split)
-    roles: tuple[Role, ...] = ("select", "certify")
+    roles: tuple[Role, ...] = ("validation", "certify")
     source = FileSource.to_decide(old, folder / "points", roles=roles, track=silent)
     tune_source(source, say=print)
-    promise = make_promise("false negative rate", 0.4, confidence=None)
-    certify_source(source, promise, say=print)
+    guarantee = make_guarantee("false negative rate", 0.4, confidence=None)
+    certify_source(source, guarantee, say=print)
 
     new = ScoreFiles(folder / "predicted_new", DataOptions(str(folder / "Dataset002")))
     judged = FileSource.to_judge(new, folder / "points", track=silent)

@@ -173,7 +173,7 @@ SETTINGS = {
     "loss.presence": 0.0,
     "training.gradient_clip": 1.0,
     "split.train": 0.4,
-    "split.select": 0.3,
+    "split.validation": 0.3,
     "split.test": 0.3,
     "sampling.patch_size": [32, 32],
     "sampling.batch_size": 4,

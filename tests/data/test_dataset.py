@@ -118,7 +118,7 @@ class TestManifest:
         assert dataset.problems == ()
         assert dataset.cases == (
             Case("one", (tmp_path / "a.png",), tmp_path / "a_mask.png", "g1", "train"),
-            Case("two", (tmp_path / "b.png",), None, None, "select"),
+            Case("two", (tmp_path / "b.png",), None, None, "validation"),
         )
         assert open_dataset(tmp_path / "manifest.csv") == dataset
 

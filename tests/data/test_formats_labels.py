@@ -47,7 +47,7 @@ def lzw(content: bytes) -> bytes:
 
 
 def write_tiff(path, values, depth, photometric, *, rows_per_strip=None, compress=lzw):
-    """Write (y, x) as one strip, also where the tags promise more of them."""
+    """Write (y, x) as one strip, also where the tags guarantee more of them."""
     content = compress(b"".join(packed(values, depth)))
     height, width = values.shape
     entries = {256: width, 257: height, 258: depth, 259: 5 if compress is lzw else 1}

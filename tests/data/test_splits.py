@@ -13,7 +13,7 @@ from rareseg.data.records import Role
 from rareseg.data.splits import Facts, split_cases
 from rareseg.errors import DataError, UsageError
 
-SHARES: dict[Role, float] = {"train": 0.65, "select": 0.15, "test": 0.2}
+SHARES: dict[Role, float] = {"train": 0.65, "validation": 0.15, "test": 0.2}
 
 
 def fact(number: int, group: str, *holds: int) -> Facts:
@@ -38,7 +38,7 @@ def held_by(facts: list[Facts], roles: dict[str, Role], kind: int) -> Counter[Ro
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(30, 120), st.integers(0, 10_000))
-def test_the_promises(groups: int, seed: int) -> None:
+def test_the_guarantees(groups: int, seed: int) -> None:
     facts = many(groups, np.random.default_rng(seed))
     try:
         roles = split_cases(facts, shares=SHARES, seed=seed, declared={})
@@ -61,7 +61,7 @@ def test_shares_are_met_within_a_group_for_every_kind() -> None:
         counts = held_by(facts, roles, kind)
         for role, share in SHARES.items():
             assert abs(counts[role] - share * total) <= 1
-    assert Counter(roles.values()) == {"train": 195, "select": 45, "test": 60}
+    assert Counter(roles.values()) == {"train": 195, "validation": 45, "test": 60}
 
 
 def test_seeds_differ() -> None:
@@ -74,13 +74,13 @@ def test_seeds_differ() -> None:
 def test_four_cases_suffice_for_three_roles() -> None:
     facts = [fact(i, f"g{i}", 1, 2) for i in range(4)]
     roles = split_cases(facts, shares=SHARES, seed=0, declared={})
-    assert Counter(roles.values()) == {"train": 2, "select": 1, "test": 1}
+    assert Counter(roles.values()) == {"train": 2, "validation": 1, "test": 1}
 
 
 def test_one_group_of_each_class_still_gives_every_role_a_positive() -> None:
     facts = [fact(i, f"g{i}", i + 1) for i in range(3)] + [fact(9, "empty")]
     roles = split_cases(facts, shares=SHARES, seed=0, declared={})
-    assert {roles[f.id] for f in facts[:3]} == {"train", "select", "test"}
+    assert {roles[f.id] for f in facts[:3]} == {"train", "validation", "test"}
 
 
 def test_too_few_groups_are_an_error() -> None:
@@ -107,11 +107,11 @@ def test_a_role_that_was_not_declared_is_taken_from_train() -> None:
     declared: dict[str, Role] = {f"case{i}": "test" if i < 20 else "train" for i in range(100)}
     roles = split_cases(facts, shares=SHARES, seed=0, declared=declared)
     assert {i for i, role in roles.items() if role == "test"} == {f"case{i}" for i in range(20)}
-    assert abs(Counter(roles.values())["select"] - 15) <= 1
+    assert abs(Counter(roles.values())["validation"] - 15) <= 1
     both = dict.fromkeys((f"case{i}" for i in range(100)), "train")
     with_test = split_cases(facts, shares=SHARES, seed=0, declared=both)  # type: ignore[arg-type]
     counts = Counter(with_test.values())
-    assert abs(counts["select"] - 15) <= 1
+    assert abs(counts["validation"] - 15) <= 1
     assert abs(counts["test"] - 20) <= 1
 
 

@@ -51,7 +51,7 @@ def table_of(cases, groups=None):
                 case_id=f"{i:04}",
                 region="r",
                 group=None if groups is None else groups[i],
-                role="select",
+                role="validation",
             )
             for i, (scores, reference) in enumerate(cases)
         )

@@ -20,8 +20,8 @@ REFERENCES = {
 @pytest.fixture(scope="module")
 def tables():
     return (
-        score_cases(SCORES, REFERENCES, role="select"),
-        components_of_cases(SCORES, REFERENCES, role="select"),
+        score_cases(SCORES, REFERENCES, role="validation"),
+        components_of_cases(SCORES, REFERENCES, role="validation"),
     )
 
 
@@ -43,7 +43,7 @@ def test_it_reaches_what_its_masks_reach(tables, size, gate):
             clean.append(not mask.any())
     assert found.mean_dice == pytest.approx(np.mean(dice))
     assert found.share_clean == pytest.approx(np.mean(clean))
-    assert (found.n_positive, found.n_negative, found.role) == (6, 3, "select")
+    assert (found.n_positive, found.n_negative, found.role) == (6, 3, "validation")
     assert isinstance(found.value, Undefined)
 
 

@@ -88,13 +88,13 @@ def test_a_weak_model_speaks():
 
 def test_well_separated_scores_are_cut_in_the_middle():
     cases = [(np.array([0.01, 0.99], np.float32), [0, 1]), (np.array([0.01, 0.01]), [0, 0])]
-    point = largest(table_of(cases, role="select", group="p1"))
+    point = largest(table_of(cases, role="validation", group="p1"))
     assert point.value == 1.0
     assert point.threshold == pytest.approx(0.5, abs=0.05)
     assert point.gate == 0.0
     assert point.plateau[0] < point.threshold < point.plateau[1]
     assert (point.n_positive, point.n_negative, point.n_groups) == (1, 1, 1)
-    assert point.role == "select"
+    assert point.role == "validation"
     assert not point.assumes_independent_images
 
 
@@ -150,7 +150,7 @@ def test_wrong_calls_are_refused_with_the_remedy():
     mixed = ScoreTable(
         tuple(
             score_case([0.5], [1], case_id=role, region="r", role=role)
-            for role in ("select", "test")
+            for role in ("validation", "test")
         )
     )
     with pytest.raises(UsageError, match=r"roles select, test; .*table\.select"):

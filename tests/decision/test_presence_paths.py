@@ -1,4 +1,4 @@
-"""Promises, frontiers and prevalence where the gate cuts √(presence · top)."""
+"""Guarantees, frontiers and prevalence where the gate cuts √(presence · top)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from rareseg.decision.calibration.prevalence import calls_at, estimate_prevalence
 from rareseg.decision.guarantees.group_losses import losses_along
-from rareseg.decision.guarantees.guarantee import make_promise
-from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_promise
+from rareseg.decision.guarantees.guarantee import make_guarantee
+from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_guarantee
 from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.errors import ScoreError
@@ -62,17 +62,17 @@ def components_of(cases):
 @pytest.mark.parametrize("of", [scores_of, components_of])
 @pytest.mark.parametrize("kind", ["false negative rate", "false alarm rate"])
 def test_losses_along_a_path_are_those_of_the_masks(kind, of):
-    promise = make_promise(kind, 0.3, confidence=0.8)
+    guarantee = make_guarantee(kind, 0.3, confidence=0.8)
     start = replace(LOW_GATE, smallest_component=0 if of is scores_of else 2)
-    path = path_to(start, of(draw(40, seed=1)), promise)
+    path = path_to(start, of(draw(40, seed=1)), guarantee)
     cases = draw(30, seed=2)
-    found = losses_along(of(cases).rows, path, promise).losses
+    found = losses_along(of(cases).rows, path, guarantee).losses
     for k in range(0, len(path), max(1, len(path) // 9)):
         cut = replace(start, threshold=path.threshold(k), gate=float(path.gates[k]))
         expected = []
         for scores, reference, presence in cases.values():
             counts = count_masks(apply_point(scores, cut, presence), reference)
-            if promise.is_about(positive=counts.tp + counts.fn > 0):
+            if guarantee.is_about(positive=counts.tp + counts.fn > 0):
                 missed = counts.fn / max(1, counts.tp + counts.fn)
                 expected.append(missed if kind == "false negative rate" else float(counts.fp > 0))
         assert found[:, k] == pytest.approx(expected)
@@ -80,23 +80,23 @@ def test_losses_along_a_path_are_those_of_the_masks(kind, of):
 
 
 def test_a_falling_gate_goes_below_the_threshold_where_images_have_a_presence():
-    promise = make_promise("false alarm rate", 0.3, confidence=0.8)
-    path = path_to(LOW_GATE, scores_of(draw(40, seed=1)), promise)
+    guarantee = make_guarantee("false alarm rate", 0.3, confidence=0.8)
+    path = path_to(LOW_GATE, scores_of(draw(40, seed=1)), guarantee)
     below = path.gates < LOW_GATE.threshold
     assert below.sum() > 3
-    losses = losses_along(scores_of(draw(200, seed=3)).rows, path, promise).losses.mean(axis=0)
+    losses = losses_along(scores_of(draw(200, seed=3)).rows, path, guarantee).losses.mean(axis=0)
     assert losses[below].min() < losses[-1], "alarms differ among gates below the threshold"
-    without = path_to(LOW_GATE, scores_of(draw(40, seed=1), told=False), promise)
+    without = path_to(LOW_GATE, scores_of(draw(40, seed=1), told=False), guarantee)
     assert (without.gates[:-1] > LOW_GATE.threshold).all()
     assert without.gates[-1] == LOW_GATE.gate
 
 
 def test_a_frontier_offers_gates_below_the_threshold_where_images_have_a_presence():
-    promise = make_promise("false discovery proportion", 0.3, confidence=0.8)
+    guarantee = make_guarantee("false discovery proportion", 0.3, confidence=0.8)
 
     def below(told):
         start = OperatingPoint("r", threshold=0.5)
-        path = path_to(start, scores_of(draw(60, seed=1), told=told), promise)
+        path = path_to(start, scores_of(draw(60, seed=1), told=told), guarantee)
         thresholds = np.array([path.threshold(k) for k in range(len(path))])
         return int(((path.gates > 0) & (path.gates < thresholds)).sum())
 
@@ -104,15 +104,15 @@ def test_a_frontier_offers_gates_below_the_threshold_where_images_have_a_presenc
     assert below(told=False) == 0
 
 
-def test_a_promise_that_the_threshold_breaks_is_kept_by_a_gate_below_it():
-    promise = make_promise("false alarm rate", 0.15, confidence=0.9)
+def test_a_guarantee_that_the_threshold_breaks_is_kept_by_a_gate_below_it():
+    guarantee = make_guarantee("false alarm rate", 0.15, confidence=0.9)
     start = OperatingPoint("r", threshold=0.5)
-    select, own = draw(80, seed=1), draw(160, seed=2)
+    validation, own = draw(80, seed=1), draw(160, seed=2)
 
     def kept(told):
         certify_set = CertifySet(scores_of(own, told=told), "certify", "d", {}, True)
-        return keep_promise(
-            promise, start, select=scores_of(select, told=told), certify_set=certify_set
+        return keep_guarantee(
+            guarantee, start, validation=scores_of(validation, told=told), certify_set=certify_set
         )
 
     gated = kept(told=True)
@@ -127,11 +127,15 @@ def test_a_promise_that_the_threshold_breaks_is_kept_by_a_gate_below_it():
     assert blind.point.mean_dice < gated.point.mean_dice
 
 
-def test_a_promise_is_not_kept_by_cases_of_another_image_score():
-    promise = make_promise("false alarm rate", 0.3, confidence=0.8)
+def test_a_guarantee_is_not_kept_by_cases_of_another_image_score():
+    guarantee = make_guarantee("false alarm rate", 0.3, confidence=0.8)
     certify_set = CertifySet(scores_of(draw(40, seed=2), told=False), "certify", "d", {}, True)
-    with pytest.raises(ScoreError, match="of the select and the certify cases: some image scores"):
-        keep_promise(promise, LOW_GATE, select=scores_of(draw(40, seed=1)), certify_set=certify_set)
+    with pytest.raises(
+        ScoreError, match="of the validation and the certify cases: some image scores"
+    ):
+        keep_guarantee(
+            guarantee, LOW_GATE, validation=scores_of(draw(40, seed=1)), certify_set=certify_set
+        )
 
 
 def test_calls_and_prevalence_read_the_image_score():

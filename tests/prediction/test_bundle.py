@@ -30,7 +30,12 @@ RECIPE = make_recipe(
     }
 )
 POINT = OperatingPoint(
-    "whole", threshold=0.3125, gate=0.75, smallest_component=4, plateau=(0.25, 0.5), role="select"
+    "whole",
+    threshold=0.3125,
+    gate=0.75,
+    smallest_component=4,
+    plateau=(0.25, 0.5),
+    role="validation",
 )
 POINT_OF_CORE = OperatingPoint("core", threshold=0.5)
 

@@ -42,7 +42,7 @@ def change_mask(case, name):
 @pytest.fixture(scope="module")
 def with_copies(specks_cases, write_cases, tmp_path_factory):
     """Plates of one kind, a copy of three in other groups and roles, one in its own group."""
-    roles = ("train", "train", "select", "test")
+    roles = ("train", "train", "validation", "test")
     cases = [case.change(split=roles[k % 4], group=f"g{k}") for k, case in enumerate(specks_cases)]
     train = [case for case in cases if case.split == "train"]
     copies = [

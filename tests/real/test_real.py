@@ -65,7 +65,7 @@ SETS = [
     Kind(
         "brats2013",
         {"whole": (1, 2, 3, 4), "core": (1, 3, 4), "active": (4,)},
-        {"train": 2, "select": 1, "test": 1},
+        {"train": 2, "validation": 1, "test": 1},
         {
             "data.dimension": 2,
             "sampling.patch_size": [96, 96],
@@ -112,7 +112,7 @@ def test_every_role_has_cases_and_no_group_is_divided(trained):
     kind, _, run = trained
     split = lines_of(run / "split.csv")
     counts = Counter(line["role"] for line in split)
-    assert set(counts) == {"train", "select", "test"}
+    assert set(counts) == {"train", "validation", "test"}
     if kind.roles:
         assert counts == kind.roles
     roles: dict[str, set[str]] = {}
@@ -154,7 +154,7 @@ def cut_lower(run: Path, tmp_path: Path) -> Path:
     for region in table.regions:
         top = float(np.median([row.top for row in table.select(region=region)]))
         threshold = float(bin_edges()[bin_of(top / 2)])
-        choices[region] = Choice(OperatingPoint(region, threshold, role="select"), Frontier())
+        choices[region] = Choice(OperatingPoint(region, threshold, role="validation"), Frontier())
     load_decisions(copy / "bundle").choose(choices).save(copy / "bundle")
     return copy
 

@@ -226,7 +226,7 @@ def draw_cases(
 ) -> list[Scored]:
     """Draw the cases of a content: 12 that were learnt from, some to choose on, some to test."""
     rng = np.random.default_rng(seed)
-    draw: list[tuple[Role, int]] = [("train", 12), ("select", n_select), ("test", n_test)]
+    draw: list[tuple[Role, int]] = [("train", 12), ("validation", n_select), ("test", n_test)]
     return [
         draw_case(rng, 1000 * k + i, role, classes, side, grouped, name)
         for k, (role, n) in enumerate(draw)
@@ -256,10 +256,10 @@ def build_content(
         name=name,
     )
     rng = np.random.default_rng(seed)
-    select = [case for case in cases if case.role == "select"]
+    validation = [case for case in cases if case.role == "validation"]
     test = [case for case in cases if case.role == "test"]
-    select_table, table = table_of(select, classes), table_of(test, classes)
-    points = {r: choose_operating_point(select_table, region=r) for r in classes.regions}
+    validation_table, table = table_of(validation, classes), table_of(test, classes)
+    points = {r: choose_operating_point(validation_table, region=r) for r in classes.regions}
     usable = {
         region: point if isinstance(point, OperatingPoint) else default_point(region)
         for region, point in points.items()
@@ -303,7 +303,7 @@ def build_content(
         main_label="at the chosen point",
         points=points,
         table=table,
-        select_table=select_table,
+        validation_table=validation_table,
         results=results,
         **close,
         data=data_facts(fingerprint),

@@ -56,7 +56,9 @@ def case(number: int, core: int, **other) -> CaseFacts:
 def content() -> CardContent:
     """Eight volumes: five learned from, of which two hold the core; two choose, one tests."""
     cases = tuple(case(number, 9 * (number % 3 == 0)) for number in range(8))
-    roles = dict(zip((c.id for c in cases), ["train"] * 5 + ["select"] * 2 + ["test"], strict=True))
+    roles = dict(
+        zip((c.id for c in cases), ["train"] * 5 + ["validation"] * 2 + ["test"], strict=True)
+    )
     model = Model(
         recipe=RECIPE,
         classes=CLASSES,

@@ -12,7 +12,7 @@ import pytest
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.decision.calibration.prevalence import estimate_prevalence
-from rareseg.decision.guarantees.guarantee import Certificate, make_promise
+from rareseg.decision.guarantees.guarantee import Certificate, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.errors import BundleError, DataError, OutputError, UsageError
 from rareseg.evaluation.statistics.undefined import Undefined, format_value
@@ -119,9 +119,9 @@ def test_a_stated_prevalence_gives_a_predictive_value_by_bayes(run):
 
 
 def test_a_prevalence_is_estimated_from_unlabelled_images(run, plates):
-    region, select = region_of(run), run / "scores" / "select.npz"
+    region, validation = region_of(run), run / "scores" / "select.npz"
     tops = sorted(_tops_of(run, plates))
-    rows = load_table(select).rows
+    rows = load_table(validation).rows
     kinds = {own: next(row for row in rows if (row.n_inside > 0) == own) for own in (True, False)}
     # Positive cases score as the upper half of the plates, negative ones as the lower half.
     table = ScoreTable(
@@ -131,11 +131,11 @@ def test_a_prevalence_is_estimated_from_unlabelled_images(run, plates):
             for i in range(40)
         )
     )
-    save_table(table, select)
+    save_table(table, validation)
     found = calibrate(run, unlabelled=plates)[region]
     assert found.source == "estimated from 8 unlabelled images"
     expected = estimate_prevalence(
-        load_table(select),
+        load_table(validation),
         tops,
         region=region,
         generator=np.random.default_rng(0),
@@ -149,9 +149,9 @@ def test_a_prevalence_is_estimated_from_unlabelled_images(run, plates):
 
 
 def test_a_prevalence_that_cannot_be_estimated_is_told_with_the_reason(run, plates):
-    region, select = region_of(run), run / "scores" / "select.npz"
-    table = load_table(select)
-    save_table(table.select(case_ids=[row.case_id for row in table if row.n_inside]), select)
+    region, validation = region_of(run), run / "scores" / "select.npz"
+    table = load_table(validation)
+    save_table(table.select(case_ids=[row.case_id for row in table if row.n_inside]), validation)
     found = calibrate(run, unlabelled=plates)[region]
     assert found.prevalence == Undefined("there is no negative case")
     assert found.predictive is None
@@ -170,13 +170,13 @@ def _tops_of(run, images):
     return [float(np.asarray(PIL.Image.open(path)).max()) / 65535 for path in paths]
 
 
-def test_a_promise_on_false_discoveries_is_void_at_another_prevalence(run):
+def test_a_guarantee_on_false_discoveries_is_void_at_another_prevalence(run):
     region = region_of(run)
     point = load_decisions(run / "bundle").points[region]
-    promise = make_promise("false discovery proportion", 0.5, confidence=0.9)
+    guarantee = make_guarantee("false discovery proportion", 0.5, confidence=0.9)
     statement = Certificate(
         region=region,
-        promise=promise,
+        guarantee=guarantee,
         threshold=point.threshold,
         gate=point.gate,
         smallest_component=point.smallest_component,
@@ -190,7 +190,7 @@ def test_a_promise_on_false_discoveries_is_void_at_another_prevalence(run):
         assumes_independent_images=False,
     )
     decisions = load_decisions(run / "bundle")
-    decisions.promise({region: Kept(point, statement)}, {}).save(run / "bundle")
+    decisions.guarantee({region: Kept(point, statement)}, {}).save(run / "bundle")
     assert not any("void" in line for line in calibrate(run)[region].sentences)
     found = calibrate(run, prevalence=0.1)[region]
     assert any("void at another" in line for line in found.sentences)

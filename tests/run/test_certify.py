@@ -1,4 +1,4 @@
-"""What a run may promise, on which cases, and how often."""
+"""What a run may guarantee, on which cases, and how often."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_promise
+from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import DataError, UsageError
@@ -18,14 +18,14 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.recipe.component_size import Size
 from rareseg.run.certify import certify, declared
 from rareseg.run.evaluate import evaluate
-from rareseg.run.outputs.guarantee_text import describe_promise, statement_lines
+from rareseg.run.outputs.guarantee_text import describe_guarantee, statement_lines
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule, tune_source
 
 EASY = SpecksSettings(size=64, contrast=8.0, foreground_share=0.06, distractors=1)
-ALARM = make_promise("false alarm rate", 0.2, confidence=0.9)
-MISSED = make_promise("false negative rate", 0.3, confidence=None)
+ALARM = make_guarantee("false alarm rate", 0.2, confidence=0.9)
+MISSED = make_guarantee("false negative rate", 0.3, confidence=None)
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def write_manifest(data, rows):
         writer.writerows(rows)
 
 
-def only(promised):
-    (result,) = promised.values()
+def only(guaranteed):
+    (result,) = guaranteed.values()
     return result
 
 
@@ -68,7 +68,7 @@ def test_unseen_cases_certify_and_the_bundle_keeps_what_they_stand_for(run, unse
     region = kept.point.region
     assert decisions.points[region] == kept.point
     assert decisions.statements[region] == (kept.statement,)
-    assert said == [f"{unseen}: 40 cases in 40 groups", describe_promise(kept)]
+    assert said == [f"{unseen}: 40 cases in 40 groups", describe_guarantee(kept)]
     ((line,),) = statement_lines(decisions, model.arithmetic("cpu")).values()
     assert line.startswith(f"certificate for {region}: share of its voxels that is missed")
     other = replace(model, precision="bf16" if model.precision == "32" else "32")
@@ -79,7 +79,7 @@ def test_unseen_cases_certify_and_the_bundle_keeps_what_they_stand_for(run, unse
     assert line.startswith("void (it belongs to other weights)")
 
 
-def test_the_same_again_is_the_same_but_a_second_promise_is_an_estimate(run, unseen):
+def test_the_same_again_is_the_same_but_a_second_guarantee_is_an_estimate(run, unseen):
     first = only(certify(run, MISSED, certify_on=unseen))
     assert only(certify(run, MISSED, certify_on=unseen)) == first
     second = only(certify(run, replace(MISSED, alpha=0.35), certify_on=unseen))
@@ -91,7 +91,7 @@ def test_the_same_again_is_the_same_but_a_second_promise_is_an_estimate(run, uns
 
 def test_regions_of_one_call_share_the_confidence():
     asked = {name: OperatingPoint(name, 0.5) for name in "abc"}
-    asked["d"] = Infeasible("d", "no select case holds it")
+    asked["d"] = Infeasible("d", "no validation case holds it")
     assert declared(ALARM, asked) == replace(ALARM, together=3)
     assert declared(MISSED, asked) == MISSED  # in expectation nothing is shared
 
@@ -101,7 +101,7 @@ def test_cases_that_stood_for_another_region_give_an_estimate(run, unseen, tmp_p
     kept = only(certify(run, MISSED, certify_on=unseen))
     bundle = tmp_path / "other" / "bundle"
     spent = {kept.point.region: (kept.statement.cases, "something else")}
-    load_decisions(bundle).promise({}, spent).save(bundle)
+    load_decisions(bundle).guarantee({}, spent).save(bundle)
     second = only(certify(tmp_path / "other", MISSED, certify_on=unseen))
     assert type(second.statement) is Estimate
     assert "can certify only once" in second.statement.method
@@ -123,21 +123,21 @@ def test_a_certificate_that_ends_is_said(run, unseen):
     if moved == first.point:
         assert not ends
     else:
-        assert first.statement.promise.sentence in ends[0]
+        assert first.statement.guarantee.sentence in ends[0]
     kept = Kept(replace(first.point, threshold=0.987), first.statement)
     region = first.point.region
-    decisions = Decisions.none([region]).promise({region: first}, {})
+    decisions = Decisions.none([region]).guarantee({region: first}, {})
     assert decisions.ended_by({region: kept}) == [(region, first.statement)]
     assert not decisions.ended_by({region: first})
 
 
-def test_the_command_line_promises_with_confidence_unless_told_otherwise(run, unseen, call):
-    promise = ("tune", run, "--max-false-negative-rate", 0.6, "--certify-on", unseen)
-    told = call(*promise)
+def test_the_command_line_guarantees_with_confidence_unless_told_otherwise(run, unseen, call):
+    guarantee = ("tune", run, "--max-false-negative-rate", 0.6, "--certify-on", unseen)
+    told = call(*guarantee)
     assert told.code == 0, told.err
     assert "with 95 % confidence" in told.out
-    assert "in expectation" in call(*promise, "--in-expectation").out
-    both = call(*promise, "--in-expectation", "--confidence", 0.9)
+    assert "in expectation" in call(*guarantee, "--in-expectation").out
+    both = call(*guarantee, "--in-expectation", "--confidence", 0.9)
     assert both.code == 2
     assert "contradict each other" in both.err
 
@@ -175,9 +175,9 @@ def test_cases_that_were_scored_are_used_up_whatever_came_of_it(run, unseen):
 
 
 def test_lesions_and_a_smallest_component_are_certified_too(run, unseen):
-    lesions = make_promise("false negative rate", 0.6, level="lesion", confidence=None)
+    lesions = make_guarantee("false negative rate", 0.6, level="lesion", confidence=None)
     kept = only(certify(run, lesions, certify_on=unseen, rule=Rule.of("dice", (2,))))
-    assert kept.statement.promise.level == "lesion"
+    assert kept.statement.guarantee.level == "lesion"
     assert kept.statement.value <= 0.6
     assert kept.point.smallest_component == Size(2, "pixels")
 
@@ -185,7 +185,7 @@ def test_lesions_and_a_smallest_component_are_certified_too(run, unseen):
 def test_select_cases_give_an_estimate(run):
     found = only(certify(run, replace(MISSED, alpha=0.6)))
     assert type(found.statement) is Estimate
-    assert found.statement.role == "select"
+    assert found.statement.role == "validation"
     assert "--certify-on" in found.statement.method
 
 

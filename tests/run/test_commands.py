@@ -369,7 +369,7 @@ class TestWords:
                 "--set", f"decision.smallest_component={size}",
             )  # fmt: skip
             refused(called, "give a number of pixels", code=2)
-        refused(call("tune", finished, "--confidence", "0.9"), "promise", code=2)
+        refused(call("tune", finished, "--confidence", "0.9"), "guarantee", code=2)
 
     @pytest.mark.parametrize("budget", ["20", "soon", "0min", "-3h"])
     def test_an_impossible_budget_says_how_to_write_one(self, budget, specks, call, tmp_path):

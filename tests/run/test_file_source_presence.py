@@ -12,7 +12,7 @@ import pytest
 from rareseg.data.formats import read_image
 from rareseg.data.score_files.image_score_files import NAME, write_presences
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.guarantees.guarantee import make_promise
+from rareseg.decision.guarantees.guarantee import make_guarantee
 from rareseg.decision.operating_point import choose_operating_point
 from rareseg.errors import DataError, ScoreError
 from rareseg.evaluation.tables.score_table import score_cases, score_regions
@@ -34,13 +34,13 @@ REGION = "foreground"
 
 
 def tune_files(files, out, *, rule=None, region=None, say=say_nothing):
-    source = FileSource.to_decide(files, out, roles=("select",), track=silent)
+    source = FileSource.to_decide(files, out, roles=("validation",), track=silent)
     return tune_source(source, rule, region=region, say=say)
 
 
-def certify_files(files, promise, out, *, rule=None, region=None, say=say_nothing):
-    source = FileSource.to_decide(files, out, roles=("select", "certify"), track=silent)
-    return certify_source(source, promise, rule=rule, region=region, say=say)
+def certify_files(files, guarantee, out, *, rule=None, region=None, say=say_nothing):
+    source = FileSource.to_decide(files, out, roles=("validation", "certify"), track=silent)
+    return certify_source(source, guarantee, rule=rule, region=region, say=say)
 
 
 def evaluate_files(files, out, *, points=None):
@@ -91,7 +91,7 @@ def lines_of(path):
 def test_points_are_those_that_the_arrays_give(made, tmp_path):
     files, masks, scores, told = made
     found = tune_files(files, tmp_path / "points")[REGION].found
-    table = score_cases(scores, masks, role="select", presence=told)
+    table = score_cases(scores, masks, role="validation", presence=told)
     assert found == choose_operating_point(table, region=REGION)
     stored = load_table(tmp_path / "points" / "scores" / "select.npz")
     assert {row.case_id: row.image_score for row in stored} == {
@@ -139,10 +139,10 @@ def test_points_and_files_come_both_with_it_or_both_without(made, tmp_path):
         evaluate_files(files, tmp_path / "out", points=tmp_path / "without")
 
 
-def test_promises_say_what_the_scores_came_with(made, tmp_path):
+def test_guarantees_say_what_the_scores_came_with(made, tmp_path):
     files, *_ = made
-    promise = make_promise("false alarm rate", 0.5, confidence=0.8)
-    certify_files(files, promise, tmp_path / "points")
+    guarantee = make_guarantee("false alarm rate", 0.5, confidence=0.8)
+    certify_files(files, guarantee, tmp_path / "points")
     (statement,) = decisions_in(tmp_path / "points").statements[REGION]
     assert statement.arithmetic == {"scores": "read from files with image_scores.csv"}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rareseg.data.formats import read_image
-from rareseg.decision.guarantees.guarantee import Estimate, make_promise
+from rareseg.decision.guarantees.guarantee import Estimate, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.evaluation.tables.score_table import score_regions
 from rareseg.evaluation.tables.score_table_io import load_table
@@ -76,7 +76,7 @@ def test_out_of_fold_scores_are_those_of_the_network_that_had_not_seen_the_case(
         assert not np.allclose(parts[0], parts[1])
 
 
-def test_points_are_chosen_out_of_fold_and_promises_are_estimates(crossed, call):
+def test_points_are_chosen_out_of_fold_and_guarantees_are_estimates(crossed, call):
     record = json.loads(call("tune", crossed, "--json").out)["foreground"]["found"]
     learnt = read_folds(crossed / "folds.csv")
     assert record["role"] == "out-of-fold"
@@ -85,8 +85,8 @@ def test_points_are_chosen_out_of_fold_and_promises_are_estimates(crossed, call)
     said = call("tune", crossed).out
     assert "positive, " in said
     assert "out-of-fold cases" in said
-    promise = make_promise("false negative rate", 0.6, confidence=None)
-    [kept] = certify(crossed, promise).values()
+    guarantee = make_guarantee("false negative rate", 0.6, confidence=None)
+    [kept] = certify(crossed, guarantee).values()
     assert isinstance(kept, Kept)
     assert type(kept.statement) is Estimate
     assert "not by the mean of all" in kept.statement.method

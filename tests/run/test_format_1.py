@@ -75,10 +75,10 @@ def test_the_reason_for_no_point_is_read_from_where_it_stood(run):
     content = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**content, "points": {}}), encoding="utf-8")
     assert load_decisions(run / "bundle").found["foreground"].reason == "it was never tuned"
-    why = {"foreground": {"found": {"infeasible": "no select case holds it"}, "frontier": []}}
+    why = {"foreground": {"found": {"infeasible": "no validation case holds it"}, "frontier": []}}
     (run / "decision.json").write_text(json.dumps(why), encoding="utf-8")
     found = load_decisions(run / "bundle").found["foreground"]
-    assert found == Infeasible("foreground", "no select case holds it")
+    assert found == Infeasible("foreground", "no validation case holds it")
     (run / "decision.json").write_text('{"foreground": 3}', encoding="utf-8")
     with pytest.raises(BundleError, match="is damaged"):
         load_decisions(run / "bundle")

@@ -11,7 +11,7 @@ import pytest
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import Choice, Frontier, Infeasible, OperatingPoint
 
-WHY = "no select case holds it"
+WHY = "no validation case holds it"
 
 
 @pytest.fixture

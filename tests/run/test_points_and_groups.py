@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
-from rareseg.decision.guarantees.guarantee import make_promise
+from rareseg.decision.guarantees.guarantee import make_guarantee
 from rareseg.errors import UsageError
 from rareseg.run.certify import certify
 from rareseg.run.evaluate import evaluate
@@ -58,16 +58,16 @@ def positive_parts(data):
 class TestGroups:
     def test_a_certificate_counts_parts_and_not_photographs(self, run, photographs):
         said = []
-        promise = make_promise("false negative rate", 0.3, confidence=None)
-        (kept,) = certify(run, promise, certify_on=photographs, say=said.append).values()
+        guarantee = make_guarantee("false negative rate", 0.3, confidence=None)
+        (kept,) = certify(run, guarantee, certify_on=photographs, say=said.append).values()
         assert kept.statement.n_groups == len(positive_parts(photographs)) <= 20
         assert said[0] == f"{photographs}: 40 cases in 20 groups, by --group-from '(p\\\\d+)_'"
 
     def test_an_empty_pattern_is_a_wish_of_its_own(self, run, photographs):
         said = []
         wish = DataOptions(str(photographs), group_from="")
-        promise = make_promise("false negative rate", 0.3, confidence=None)
-        (kept,) = certify(run, promise, certify_on=wish, say=said.append).values()
+        guarantee = make_guarantee("false negative rate", 0.3, confidence=None)
+        (kept,) = certify(run, guarantee, certify_on=wish, say=said.append).values()
         assert kept.statement.assumes_independent_images
         assert "each taken as independent" in said[0]
 
@@ -90,11 +90,11 @@ class TestGroups:
             evaluate(run, other, tmp_path / "out")
 
     def test_the_command_line_hands_both_on(self, run, photographs, call):
-        promise = ("--max-false-negative-rate", 0.3, "--certify-on", photographs)
-        told = call("tune", run, *promise)
+        guarantee = ("--max-false-negative-rate", 0.3, "--certify-on", photographs)
+        told = call("tune", run, *guarantee)
         assert told.code == 0, told.err
         assert "40 cases in 20 groups" in told.out
-        told = call("tune", run, *promise, "--group-from", r"(p\d)")
+        told = call("tune", run, *guarantee, "--group-from", r"(p\d)")
         assert "40 cases in 10 groups, by --group-from" in told.out
 
     def test_masks_that_are_missing_are_what_they_are_in_the_run(self, finished):

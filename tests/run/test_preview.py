@@ -80,7 +80,7 @@ def test_without_augmentation_all_versions_are_the_original(specks, tmp_path):
     assert made.window == (32, 32)
     assert {words for patch in made.patches for words in patch.versions} == {"unchanged"}
     assert made.before == made.after
-    assert made.before.with_foreground == 0.5  # as the strategy promises
+    assert made.before.with_foreground == 0.5  # as the strategy guarantees
 
 
 def test_of_volumes_the_middle_slice_and_the_first_channel(volumes, tmp_path):

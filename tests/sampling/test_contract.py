@@ -1,4 +1,4 @@
-"""What every strategy promises, mined pools and phases included: one suite for the whole register.
+"""What every strategy guarantees, mined pools and phases included: one suite for all of them.
 
 The network is told what to say (conftest), so that what is mined is known by construction.
 """

@@ -53,7 +53,7 @@ def test_of_several_folds_each_tests_other_cases_and_groups_stay_whole(fingerpri
     tested = Counter(c for roles in made.roles for c, role in roles.items() if role == "test")
     assert tested == {case.id: 1 for case in fingerprint.cases}
     for roles in made.roles:
-        assert set(roles.values()) == {"train", "select", "test"}
+        assert set(roles.values()) == {"train", "validation", "test"}
         of_group: dict = {}
         for case in fingerprint.cases:
             assert of_group.setdefault(case.group or case.id, roles[case.id]) == roles[case.id]
@@ -87,7 +87,7 @@ def test_what_cannot_be_compared_is_refused(fingerprint):
     with pytest.raises(UsageError, match="compare with --folds"):
         design(fingerprint, split={"folds": 3})
     with pytest.raises(UsageError, match="No case has the role test"):
-        design(fingerprint, split={"train": 0.7, "select": 0.3, "test": 0.0})
+        design(fingerprint, split={"train": 0.7, "validation": 0.3, "test": 0.0})
     with pytest.raises(RecipeError, match=r"patch_size is \[40, 40\].*such as \[32, 32\]"):
         design(fingerprint, texts=["windows:sampling.patch_size=[40, 40]"])
     declared = {fingerprint.cases[0].id: "test"}

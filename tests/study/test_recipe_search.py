@@ -45,8 +45,8 @@ def test_the_best_recipe_is_the_one_whose_point_reached_most(searched):
     assert recipe.training.learning_rate == float(best["training.learning_rate"])
     assert recipe.loss.name == best["loss.name"]
     assert recipe.training.steps == 25
-    assert f"{float(best['value']):.3f} on the select cases" in called.out
-    # The value is that of the points in the bundle, chosen on the select cases.
+    assert f"{float(best['value']):.3f} on the validation cases" in called.out
+    # The value is that of the points in the bundle, chosen on the validation cases.
     number = int(best["trial"]) - 1
     point = load_decisions(out / "trials" / f"{number:04d}" / "bundle").points["foreground"]
     assert point.value == pytest.approx(float(best["value"]))

@@ -1,4 +1,4 @@
-"""What the select cases say of a network, against masks that are cut and counted."""
+"""What the validation cases say of a network, against masks that are cut and counted."""
 
 import numpy as np
 import pytest

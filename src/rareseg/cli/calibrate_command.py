@@ -33,7 +33,7 @@ def calibrate(
 ) -> None:
     """Say what the scores mean as probabilities, and what an alarm is worth at a prevalence.
 
-    Masks, operating points and promises stay as they are; `predict --probabilities --calibrated`
+    Masks, operating points and guarantees stay as they are; `predict --probabilities --calibrated`
     writes the probabilities.
     """
     from rareseg.run.calibrate import calibrate_source

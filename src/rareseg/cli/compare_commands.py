@@ -158,7 +158,7 @@ def search(
     accelerator: Accelerator = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Search a recipe whose operating point reaches most on the select cases; again: go on.
+    """Search a recipe whose operating point reaches most on the validation cases; again: go on.
 
     Without --range and --choice: strategy, share of positives, loss, learning rate, weight decay
     and dropout. The test cases are not looked at: train with --recipe best.yaml to see more.
@@ -201,7 +201,7 @@ def search(
         return
     print_line(
         f"The best of {found.n_recorded} trainings ({found.n_given_up} more were given up, "
-        f"{found.n_failed} failed) reaches {found.value:.3f} on the select cases:"
+        f"{found.n_failed} failed) reaches {found.value:.3f} on the validation cases:"
     )
     for key, value in found.values.items():
         print_line(f"  {key}: {value}")

@@ -1,4 +1,4 @@
-"""What `tune` is told: what to reach, within which limits, and what is to be promised."""
+"""What `tune` is told: what to reach, within which limits, and what is to be guaranteed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 
 from rareseg.errors import UsageError
 
-GOAL, LIMITS = "What to reach", "Limits, on the select cases"
-PROMISES = "Promises, for cases yet to come"
+GOAL, LIMITS = "What to reach", "Limits, on the validation cases"
+GUARANTEES = "Guarantees, for cases yet to come"
 BY_HAND = "By hand, as the report's sliders say it"
 
 if TYPE_CHECKING:
-    from rareseg.decision.guarantees.guarantee import Promise
+    from rareseg.decision.guarantees.guarantee import Guarantee
     from rareseg.decision.operating_point import Goal
     from rareseg.run.tune import Rule
 
@@ -49,7 +49,7 @@ class GoalOptions:
         float | None,
         typer.Option(
             help="Of costs: the share of images that hold the region, where the model will work; "
-            "as in the select cases where not given.",
+            "as in the validation cases where not given.",
             rich_help_panel=GOAL,
         ),
     ] = None
@@ -79,19 +79,21 @@ class LimitOptions:
     min_recall: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="Reach it on the select cases.", rich_help_panel=LIMITS
+            min=0.0, max=1.0, help="Reach it on the validation cases.", rich_help_panel=LIMITS
         ),
     ] = None
     min_precision: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="Reach it on the select cases.", rich_help_panel=LIMITS
+            min=0.0, max=1.0, help="Reach it on the validation cases.", rich_help_panel=LIMITS
         ),
     ] = None
     false_positives_per_case: Annotated[
         float | None,
         typer.Option(
-            min=0.0, help="No more false components on the select cases.", rich_help_panel=LIMITS
+            min=0.0,
+            help="No more false components on the validation cases.",
+            rich_help_panel=LIMITS,
         ),
     ] = None
     false_alarms: Annotated[
@@ -99,7 +101,7 @@ class LimitOptions:
         typer.Option(
             min=0.0,
             max=1.0,
-            help="No larger share of the negative select cases.",
+            help="No larger share of the negative validation cases.",
             rich_help_panel=LIMITS,
         ),
     ] = None
@@ -128,17 +130,17 @@ class CutOptions:
         ),
     ] = None
 
-    def rule(self, goal: Goal, *, promised: bool) -> Rule:
-        """Return how a point is chosen; a cut by hand leaves nothing to reach or to promise."""
+    def rule(self, goal: Goal, *, guaranteed: bool) -> Rule:
+        """Return how a point is chosen; a cut by hand leaves nothing to reach or to guarantee."""
         from rareseg.decision.operating_point import make_goal
         from rareseg.run.tune import Rule
 
         if self.threshold is None and self.gate is None:
             return Rule.of(goal, self.smallest_component)
-        if self.threshold is None or promised or goal != make_goal():
+        if self.threshold is None or guaranteed or goal != make_goal():
             raise UsageError(
                 "--threshold and --gate set the cut itself; give --threshold, and leave out what "
-                "is to be maximised, limited or promised."
+                "is to be maximised, limited or guaranteed."
             )
         if self.smallest_component == "search":
             raise UsageError("--threshold searches nothing; give --smallest-component a size.")
@@ -148,22 +150,22 @@ class CutOptions:
 
 
 @dataclass(frozen=True)
-class PromiseOptions:
-    """What is to be promised, how surely, and on which cases."""
+class GuaranteeOptions:
+    """What is to be guaranteed, how surely, and on which cases."""
 
     max_false_negative_rate: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Promise that at most this share is missed in positive images.",
-            rich_help_panel=PROMISES,
+            help="Guarantee that at most this share is missed in positive images.",
+            rich_help_panel=GUARANTEES,
         ),
     ] = None
     max_false_alarm_rate: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="Promise this on negative images.", rich_help_panel=PROMISES
+            min=0.0, max=1.0, help="Guarantee this on negative images.", rich_help_panel=GUARANTEES
         ),
     ] = None
     max_false_discovery: Annotated[
@@ -171,36 +173,38 @@ class PromiseOptions:
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Promise that at most this share of what is on is false.",
-            rich_help_panel=PROMISES,
+            help="Guarantee that at most this share of what is on is false.",
+            rich_help_panel=GUARANTEES,
         ),
     ] = None
     confidence: Annotated[
         float | None,
         typer.Option(
             "--confidence",
-            help="With which the promise holds for all regions together; 0.95 where not given.",
-            rich_help_panel=PROMISES,
+            help="With which the guarantee holds for all regions together; 0.95 where not given.",
+            rich_help_panel=GUARANTEES,
         ),
     ] = None
     in_expectation: Annotated[
         bool,
         typer.Option(
             "--in-expectation",
-            help="Promise the expectation alone, which takes fewer groups.",
-            rich_help_panel=PROMISES,
+            help="Guarantee the expectation alone, which takes fewer groups.",
+            rich_help_panel=GUARANTEES,
         ),
     ] = False
     certify_on: Annotated[
         Path | None,
         typer.Option(
-            "--certify-on", help="New cases that stand for the promise.", rich_help_panel=PROMISES
+            "--certify-on",
+            help="New cases that stand for the guarantee.",
+            rich_help_panel=GUARANTEES,
         ),
     ] = None
 
-    def promise(self, level: str | None) -> Promise | None:
-        """Return the one promise that is asked for, if any; UsageError for what contradicts."""
-        from rareseg.decision.guarantees.guarantee import CONFIDENCE, make_promise
+    def guarantee(self, level: str | None) -> Guarantee | None:
+        """Return the one guarantee that is asked for, if any; UsageError for what contradicts."""
+        from rareseg.decision.guarantees.guarantee import CONFIDENCE, make_guarantee
 
         if self.in_expectation and self.confidence is not None:
             raise UsageError(
@@ -214,17 +218,18 @@ class PromiseOptions:
         asked = [(kind, alpha) for kind, alpha in bounds.items() if alpha is not None]
         if len(asked) > 1:
             raise UsageError(
-                f"{len(asked)} promises were asked for ({', '.join(kind for kind, _ in asked)}); "
+                f"{len(asked)} guarantees were asked for ({', '.join(kind for kind, _ in asked)}); "
                 "ask for one at a time, since each moves the threshold."
             )
         if not asked:
             if self.in_expectation or self.confidence is not None or self.certify_on is not None:
                 raise UsageError(
-                    "--confidence, --in-expectation and --certify-on belong to a promise; add one, "
+                    "--confidence, --in-expectation and --certify-on belong to a guarantee; add "
+                    "one, "
                     "such as --max-false-alarm-rate 0.1."
                 )
             return None
         [(kind, alpha)] = asked
         usual = None if self.in_expectation else CONFIDENCE
         sure = usual if self.confidence is None else self.confidence
-        return make_promise(kind, alpha, confidence=sure, level=level)
+        return make_guarantee(kind, alpha, confidence=sure, level=level)

@@ -84,5 +84,5 @@ def decided_source(
         return NetworkSource.open(run, new, device=device)
     if out is None:
         raise UsageError("--probabilities needs --out DIR to write to.")
-    roles: tuple[Role, ...] = ("select", "certify") if certifies else ("select",)
+    roles: tuple[Role, ...] = ("validation", "certify") if certifies else ("validation",)
     return FileSource.to_decide(files, out, roles=roles, region=region, track=bar)

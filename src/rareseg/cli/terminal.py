@@ -79,7 +79,7 @@ def print_json(content: Any) -> None:
 
 
 def decision_record(found: OperatingPoint | Infeasible | Kept) -> dict[str, Any]:
-    """Return a decision as JSON: a point, with its promise, or why there is none."""
+    """Return a decision as JSON: a point, with its guarantee, or why there is none."""
     from rareseg.decision.operating_point import Infeasible, OperatingPoint
 
     if isinstance(found, OperatingPoint):
@@ -90,7 +90,7 @@ def decision_record(found: OperatingPoint | Infeasible | Kept) -> dict[str, Any]
             "needed_groups": found.needed_groups,
             "best_reachable": found.best_reachable,
         }
-    return {**found.point.to_dict(), "promise": found.statement.to_dict()}
+    return {**found.point.to_dict(), "guarantee": found.statement.to_dict()}
 
 
 def complain(error: RaresegError) -> None:

@@ -1,4 +1,4 @@
-"""Where to cut, and what can be promised of it: tune."""
+"""Where to cut, and what can be guaranteed of it: tune."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.decision_options import CutOptions, GoalOptions, LimitOptions, PromiseOptions
+from rareseg.cli.decision_options import CutOptions, GoalOptions, GuaranteeOptions, LimitOptions
 from rareseg.cli.option_groups import grouped
 from rareseg.cli.score_options import ScoreOptions, decided_source
 from rareseg.cli.shared_options import AsJson, Device, OptionalRun, OutsideOut, Region, data_options
@@ -15,7 +15,7 @@ from rareseg.cli.terminal import bar, decision_record, print_json, print_line, s
 from rareseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from rareseg.decision.guarantees.guarantee import Promise
+    from rareseg.decision.guarantees.guarantee import Guarantee
     from rareseg.run.scores.score_source import ScoreSource
     from rareseg.run.tune import Rule
 
@@ -26,14 +26,14 @@ def tune(
     goal: GoalOptions,
     limits: LimitOptions,
     cut: CutOptions,
-    promises: PromiseOptions,
+    guarantees: GuaranteeOptions,
     scores: ScoreOptions,
     run: OptionalRun = None,
     region: Region = None,
     level: Annotated[
         str | None,
         typer.Option(
-            "--level", help="voxel, lesion or image: of costs, recall, precision and promises."
+            "--level", help="voxel, lesion or image: of costs, recall, precision and guarantees."
         ),
     ] = None,
     out: OutsideOut = None,
@@ -43,11 +43,11 @@ def tune(
     """Choose the operating point of each region and store it.
 
     Threshold, smallest component and image-level gate are searched together; what could be had
-    instead is shown. A promise (--max-...) moves the point to where it holds for new cases, or says
-    how many cases it would need. With --probabilities another tool's scores are cut. With
+    instead is shown. A guarantee (--max-...) moves the point to where it holds for new cases, or
+    says how many cases it would need. With --probabilities another tool's scores are cut. With
     --threshold the cut is yours.
     """
-    files, promise, new = scores.files(run), promises.promise(level), promises.certify_on
+    files, guarantee, new = scores.files(run), guarantees.guarantee(level), guarantees.certify_on
     if new is None and files is None:
         scores.require_no_grouping("--certify-on or --references")
     if files is not None and new is not None:
@@ -55,9 +55,9 @@ def tune(
             "With --probabilities, cases that certify have the role certify in --split or a "
             "manifest; leave --certify-on out."
         )
-    # The level of a promise is its own; limits and costs beside it stay those of voxels.
-    asked = goal.goal(limits, level="voxel" if promise is not None or level is None else level)
-    rule = cut.rule(asked, promised=promise is not None)
+    # The level of a guarantee is its own; limits and costs beside it stay those of voxels.
+    asked = goal.goal(limits, level="voxel" if guarantee is not None or level is None else level)
+    rule = cut.rule(asked, guaranteed=guarantee is not None)
     source = decided_source(
         run,
         files,
@@ -65,12 +65,12 @@ def tune(
         region,
         device,
         new=None if new is None else data_options(new, scores.group_from, scores.missing_mask),
-        certifies=promise is not None,
+        certifies=guarantee is not None,
     )
-    if promise is None:
+    if guarantee is None:
         _tune(source, rule, region, as_json, "RUN" if run is None else str(run))
     else:
-        _certify(source, promise, rule, region, as_json)
+        _certify(source, guarantee, rule, region, as_json)
 
 
 def _tune(source: ScoreSource, rule: Rule, region: str | None, as_json: bool, run: str) -> None:
@@ -96,16 +96,16 @@ def _tune(source: ScoreSource, rule: Rule, region: str | None, as_json: bool, ru
 
 
 def _certify(
-    source: ScoreSource, promise: Promise, rule: Rule, region: str | None, as_json: bool
+    source: ScoreSource, guarantee: Guarantee, rule: Rule, region: str | None, as_json: bool
 ) -> None:
-    """Move points to where a promise holds; exit code 1 where it holds in no region."""
+    """Move points to where a guarantee holds; exit code 1 where it holds in no region."""
     from rareseg.decision.operating_point import Infeasible
     from rareseg.run.certify import certify_source
 
-    promised = certify_source(
-        source, promise, rule=rule, region=region, track=bar, say=say_to(as_json)
+    guaranteed = certify_source(
+        source, guarantee, rule=rule, region=region, track=bar, say=say_to(as_json)
     )
     if as_json:
-        print_json({name: decision_record(found) for name, found in promised.items()})
-    if all(isinstance(found, Infeasible) for found in promised.values()):
+        print_json({name: decision_record(found) for name, found in guaranteed.items()})
+    if all(isinstance(found, Infeasible) for found in guaranteed.values()):
         raise typer.Exit(1)

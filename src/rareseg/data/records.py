@@ -18,12 +18,18 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Role = Literal["train", "select", "certify", "test", "out-of-fold"]
-ROLES: tuple[Role, ...] = ("train", "select", "certify", "test")
+Role = Literal["train", "validation", "certify", "test", "out-of-fold"]
+ROLES: tuple[Role, ...] = ("train", "validation", "certify", "test")
 """What a case can be given to do."""
 
 SCORED_AS: tuple[Role, ...] = get_args(Role)
 """As what a case can be scored: "out-of-fold" by the network of several that had not seen it."""
+
+
+def role_named(word: str) -> str:
+    """Return a role's name of today: earlier versions called validation "select"."""
+    return "validation" if word == "select" else word
+
 
 IGNORE = 255
 """The class index of voxels that count nowhere: not in pools, losses or metrics."""

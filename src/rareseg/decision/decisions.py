@@ -89,7 +89,7 @@ class RegionDecision:
 class Decisions:
     """The decision of every region, in the order of the classes. What changes it returns another.
 
-    Immutable: :meth:`choose`, :meth:`promise` and :meth:`calibrate` leave other regions as they
+    Immutable: :meth:`choose`, :meth:`guarantee` and :meth:`calibrate` leave other regions as they
     are.
     """
 
@@ -117,7 +117,7 @@ class Decisions:
 
     @property
     def statements(self) -> dict[str, tuple[Statement, ...]]:
-        """What was promised of each region, of whichever point, the newest last."""
+        """What was guaranteed of each region, of whichever point, the newest last."""
         return {name: own.statements for name, own in self.regions.items()}
 
     @property
@@ -146,8 +146,10 @@ class Decisions:
             }
         )
 
-    def promise(self, kept: Mapping[str, Kept], spent: Mapping[str, tuple[str, str]]) -> Decisions:
-        """Return the decisions with points that a promise holds for, and cases that are used up.
+    def guarantee(
+        self, kept: Mapping[str, Kept], spent: Mapping[str, tuple[str, str]]
+    ) -> Decisions:
+        """Return the decisions with points that a guarantee holds for, and cases that are used up.
 
         ``spent`` leads from a region to (digest of the cases, what they were asked to stand for);
         what cases were first asked for stays, since whatever came after had seen the answer.

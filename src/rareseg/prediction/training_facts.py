@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rareseg.data.records import role_named
 from rareseg.prediction.weights_origin import WeightsOrigin
 from rareseg.sampling.patches.composition import Composition
 
@@ -52,6 +53,8 @@ class TrainingFacts:
         values = {_EARLIER_NAMES.get(name, name): value for name, value in record.items()}
         if values.get("delivered") is not None:
             values["delivered"] = Composition.from_dict(values["delivered"])
+        if values.get("cases") is not None:
+            values["cases"] = {role_named(role): n for role, n in values["cases"].items()}
         for name in ("encoder_weights", "initial_weights"):
             if values.get(name) is not None:
                 values[name] = WeightsOrigin.from_dict(values[name])

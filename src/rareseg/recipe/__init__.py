@@ -28,6 +28,7 @@ from rareseg.recipe.network_sections import (
     HalfUNetSection,
     NetworkSection,
 )
+from rareseg.recipe.renamed_keys import with_current_keys
 from rareseg.recipe.section import Section
 from rareseg.recipe.sections import (
     AugmentationSection,
@@ -174,7 +175,7 @@ P = TypeVar("P", bound=_Parts)
 
 def _validated(kind: type[P], values: Overrides, source: str) -> P:
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(with_current_keys(values, source))
     except ValidationError as error:
         sentences = (_explain(fault, source, values) for fault in error.errors())
         raise RecipeError(" ".join(sentences)) from error
@@ -200,7 +201,7 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
             f"{path} must hold sections such as `training:` with keys below them "
             "(`rareseg plan DATA` writes an example)."
         )
-    return content
+    return with_current_keys(content, str(path))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -226,7 +227,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
             values.setdefault(section, {})[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise RecipeError(f"--set {setting!r}: the value cannot be read as YAML.") from error
-    return values
+    return with_current_keys(values, "--set", notice=True)
 
 
 def merge(*layers: Overrides) -> dict[str, dict[str, Any]]:

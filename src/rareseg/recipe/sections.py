@@ -57,7 +57,7 @@ class SplitSection(Section):
 
     seed: int = 0
     train: Probability = 0.65
-    select: Probability = 0.15
+    validation: Probability = 0.15
     certify: Probability = 0.0
     test: Probability = 0.2
     folds: NonNegativeInt = Field(
@@ -67,9 +67,9 @@ class SplitSection(Section):
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> SplitSection:
-        total = self.train + self.select + self.certify + self.test
+        total = self.train + self.validation + self.certify + self.test
         if abs(total - 1.0) > 1e-6:
-            raise ValueError(f"the shares train + select + certify + test are {total:g}, not 1")
+            raise ValueError(f"the shares train + validation + certify + test are {total:g}, not 1")
         if self.folds == 1:
             raise ValueError("folds is 1; give 0 for none, or 2 or more")
         return self
@@ -288,7 +288,7 @@ class TrainingSection(Section):
         description="decay of the running average of the weights that is kept; 0: none",
     )
     validations: PositiveInt = Field(
-        default=4, description="times that whole select cases are scored"
+        default=4, description="times that whole validation cases are scored"
     )
     checkpoint: Literal["best", "last"] = Field(
         default="best",

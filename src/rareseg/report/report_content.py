@@ -41,8 +41,8 @@ Columns = Mapping[str, Sequence[float]]
 
 ROLE_PURPOSES: Mapping[Role, str] = {
     "train": "The network learnt from these cases.",
-    "select": "Checkpoint, threshold and gate were chosen on these cases.",
-    "certify": "The promise was certified on these cases, once.",
+    "validation": "Checkpoint, threshold and gate were chosen on these cases.",
+    "certify": "The guarantee was certified on these cases, once.",
     "test": "The scorecard is of these cases, which nothing was fitted to or chosen on.",
 }
 """What the cases of each role were used for."""
@@ -174,11 +174,11 @@ class ReportContent:
     ``scorecards`` are (label, scorecard) in the order of their columns; ``main_label`` names the
     one that is judged, at the operating points of ``points``. ``results`` are the cases behind
     that one, ``table`` their scores, ``components`` theirs at the thresholds of a grid, ``details``
-    their surfaces and ``confusion`` their classes; ``select_table`` holds the scores of the cases
-    that the points were chosen on. ``beginning`` says which earlier weights the network began with,
+    their surfaces and ``confusion`` their classes; ``validation_table`` holds the scores of the
+    cases that the points were chosen on. ``beginning`` says which earlier weights the network began with,
     ``stages`` what the first of two left to the second.
     ``train_dice`` is the mean dice on a sample of positive training
-    cases, by region. ``promises`` lead from a region to what is promised of its point.
+    cases, by region. ``guarantees`` lead from a region to what is guaranteed of its point.
     ``priority`` is what the user said matters; ``comparisons`` hold each region
     against the earlier evaluation named ``against``. What is empty or None is left out of the page.
     ``verdicts`` come from :func:`rareseg.report.wording.verdict.judge`.
@@ -205,7 +205,7 @@ class ReportContent:
     stages: tuple[str, ...] = ()
     composition: Composition | None = None
     mining: MiningRecord = field(default_factory=MiningRecord)
-    select_table: ScoreTable | None = None
+    validation_table: ScoreTable | None = None
     pictures: tuple[CasePicture, ...] = ()
     train_dice: Mapping[str, float] = field(default_factory=dict)
     leakage: Leakage = Leakage()
@@ -213,7 +213,7 @@ class ReportContent:
     against: str = ""
     comparisons: Mapping[str, tuple[PairedComparison, ...]] = field(default_factory=dict)
     verdicts: tuple[Sentence, ...] = ()
-    promises: Mapping[str, str] = field(default_factory=dict)
+    guarantees: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         labels = [label for label, _ in self.scorecards]

@@ -26,7 +26,7 @@ from rareseg.run.setup.run_folder import RunFolder, read_folds, read_split
 _KNOWN_AS: Mapping[Role, str] = {
     "train": "the model, which learnt from this very case and so agrees with its label more than "
     "with others",
-    "select": "the model, whose operating points were chosen on this case among others",
+    "validation": "the model, whose operating points were chosen on this case among others",
     "certify": "the model, which had not seen this case",
     "test": "the model, which had not seen this case",
 }

@@ -111,7 +111,7 @@ def calibrate_source(
 ) -> Mapping[str, Calibrated]:
     """Fit what the scores of every region, or of one, mean; store it with the decisions.
 
-    On the select cases, or in folds the out-of-fold scores, as
+    On the validation cases, or in folds the out-of-fold scores, as
     :func:`rareseg.decision.calibration.calibration.calibrate` does. The prior that the sampler
     delivered is a candidate where the loss is a proper scoring rule. Masks, operating points and
     certificates stay as they are, since the order of scores does.
@@ -120,8 +120,8 @@ def calibrate_source(
     from the ``unlabelled`` images (a file, a folder or a data set), as
     :func:`rareseg.decision.calibration.prevalence.estimate_prevalence` does, or it is told why it
     cannot be. With either the scores are fitted for that prevalence, and predictive values are told
-    of the point in use, on the test cases where they were scored, else on the select cases. Writes
-    ``calibration.json``.
+    of the point in use, on the test cases where they were scored, else on the validation cases.
+    Writes ``calibration.json``.
 
     Raises :class:`UsageError` for an unknown region, for a prevalence outside [0, 1] or beside
     unlabelled images, and for these where no model can score them; :class:`DataError` for images
@@ -136,27 +136,27 @@ def calibrate_source(
             f"--prevalence is {prevalence:g}; give the share of positive images, between 0 and 1."
         )
     asked_regions(source.classes.regions, region)
-    select, decisions = source.tables(track), source.decisions()
+    validation, decisions = source.tables(track), source.decisions()
     names = asked_regions(source.regions(track), region)
     images = None if unlabelled is None else source.unlabelled(Path(unlabelled), track)
     test = source.kept_tables("test")
-    judged, role = (select, _role_of(select[0])) if test is None else (test, "test")
+    judged, role = (validation, _role_of(validation[0])) if test is None else (test, "test")
     found = {}
     for name in names:
         prior, why = source.sampled_prior(name)
         point = decisions.regions[name].point
         confidence = 0.95 if point is None else JOINT
-        stated, known, known_by = _prevalence(select[0], name, prevalence, images, confidence)
+        stated, known, known_by = _prevalence(validation[0], name, prevalence, images, confidence)
         fitted_for = stated if is_defined(stated) and 0.0 < stated < 1.0 else None
         calibration = calibrate_scores(
-            select[0], region=name, sampled_prior=prior, prevalence=fitted_for
+            validation[0], region=name, sampled_prior=prior, prevalence=fitted_for
         )
         lines = [f"{calibration.sentence}{why}."]
         if point is not None:
             lines.append(_cut_sentence(point, calibration))
         predictive = None
         if known_by:
-            lines.append(_prevalence_sentence(name, stated, known, known_by, select[0]))
+            lines.append(_prevalence_sentence(name, stated, known, known_by, validation[0]))
             if point is not None and is_defined(stated):
                 table = judged[1] if point.smallest_component.removes else judged[0]
                 predictive = _predict_values(calls_at(table, point), name, stated, known)
@@ -172,8 +172,8 @@ def calibrate_source(
 
 
 def _role_of(table: ScoreTable) -> str:
-    """Return the role of the cases that points are chosen on: select, or in folds out-of-fold."""
-    return next((row.role for row in table.rows if row.role is not None), "select")
+    """Return the role of the cases that points are chosen on: validation or out-of-fold."""
+    return next((row.role for row in table.rows if row.role is not None), "validation")
 
 
 def _prevalence(
@@ -264,12 +264,13 @@ def _predictive_sentence(found: PredictiveValues, role: str) -> str:
 
 def _void(decision: RegionDecision) -> list[str]:
     """Return what another prevalence takes away."""
-    kinds = {statement.promise.kind for statement in decision.statements}
+    kinds = {statement.guarantee.kind for statement in decision.statements}
     if "false discovery proportion" not in kinds:
         return []
     return [
-        f"{decision.found.region}: its promise on the false discovery proportion holds at the "
-        "prevalence of the cases that it rests on alone, and is void at another; promises on false "
+        f"{decision.found.region}: its guarantee on the false discovery proportion holds at the "
+        "prevalence of the cases that it rests on alone, and is void at another; guarantees on "
+        "false "
         "negatives and alarms stand."
     ]
 

@@ -1,4 +1,4 @@
-"""Promise something of scores, on cases that nothing else has seen where there are any."""
+"""Guarantee something of scores, on cases that nothing else has seen where there are any."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.data.store.preprocess import class_indices
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.guarantees.group_losses import needs_components
-from rareseg.decision.guarantees.guarantee import Promise
+from rareseg.decision.guarantees.guarantee import Guarantee
 from rareseg.decision.guarantees.guarantee_search import (
     CertifySet,
     Kept,
-    keep_promise,
+    keep_guarantee,
     refuse_count,
 )
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.progress import Track, silent
-from rareseg.run.outputs.guarantee_text import describe_ended, describe_promise
+from rareseg.run.outputs.guarantee_text import describe_ended, describe_guarantee
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import CertifyCases, ScoreSource, asked_regions
 from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule
 
-Promised = Mapping[str, Kept | Infeasible]
-"""What came of a promise in each region."""
+Guaranteed = Mapping[str, Kept | Infeasible]
+"""What came of a guarantee in each region."""
 
-_SEEN_BEFORE = "these cases were asked for another promise before, and can certify only once"
+_SEEN_BEFORE = "these cases were asked for another guarantee before, and can certify only once"
 
 
 def certify(
     run: Path | str,
-    promise: Promise,
+    guarantee: Guarantee,
     *,
     region: str | None = None,
     certify_on: DataOptions | Path | str | None = None,
@@ -48,34 +48,34 @@ def certify(
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = say_nothing,
-) -> Promised:
-    """Move the points of every region of a run, or of one, to where a promise holds; store both.
+) -> Guaranteed:
+    """Move the points of every region of a run, or of one, to where a guarantee holds; store both.
 
-    As :func:`certify_source`. ``certify_on`` are new cases that stand for the promise; else those
-    of the run's certify role do, else the select cases. Raises :class:`RunError` for a folder that
-    is no finished run, :class:`DataError` where the model has seen any of the new cases.
+    As :func:`certify_source`. ``certify_on`` are new cases that stand for the guarantee; else those
+    of the run's certify role do, else the validation cases. Raises :class:`RunError` for a folder
+    that is no finished run, :class:`DataError` where the model has seen any of the new cases.
     """
     source = NetworkSource.open(run, certify_on, device=device)
-    return certify_source(source, promise, rule=rule, region=region, track=track, say=say)
+    return certify_source(source, guarantee, rule=rule, region=region, track=track, say=say)
 
 
 def certify_source(
     source: ScoreSource,
-    promise: Promise,
+    guarantee: Guarantee,
     *,
     rule: Rule | None = None,
     region: str | None = None,
     track: Track = silent,
     say: Say = say_nothing,
-) -> Promised:
-    """Move the points of every region of some scores, or of one, to where a promise holds.
+) -> Guaranteed:
+    """Move the points of every region of some scores, or of one, to where a guarantee holds.
 
     Cases that nothing else has seen make a certificate, others an estimate. The way starts at the
-    point that ``rule`` chooses on the select cases; where None, at the best for the source's own
-    objective. All regions of one call share the confidence. Cases certify once: of what is asked of
-    them later, of whichever region, there is an estimate. An earlier certificate that a moved point
-    ends is said. Where they are too few whatever their scores, they are not scored and stay unused.
-    A region for which the promise is infeasible keeps its point.
+    point that ``rule`` chooses on the validation cases; where None, at the best for the source's
+    own objective. All regions of one call share the confidence. Cases certify once: of what is
+    asked of them later, of whichever region, there is an estimate. An earlier certificate that a
+    moved point ends is said. Where they are too few whatever their scores, they are not scored and
+    stay unused. A region for which the guarantee is infeasible keeps its point.
 
     Raises :class:`UsageError` for an unknown region, and as the source does.
     """
@@ -83,41 +83,43 @@ def certify_source(
     certify_set = source.certify_cases(track)
     if certify_set.grouping:
         say(certify_set.grouping)
-    select = source.tables(track)
+    validation = source.tables(track)
     wanted = asked_regions(source.regions(track), region)
     rule = rule or Rule.usual(source.decision)
-    asked = {name: rule.choose(select, name).found for name in wanted}
-    promise = declared(promise, asked)
-    starts, found = enough_groups(promise, asked, certify_set.cases, source.classes)
+    asked = {name: rule.choose(validation, name).found for name in wanted}
+    guarantee = declared(guarantee, asked)
+    starts, found = enough_groups(guarantee, asked, certify_set.cases, source.classes)
     if starts:
         decisions = source.decisions()
-        found |= _keep_each(source, promise, starts, certify_set, decisions, track)
+        found |= _keep_each(source, guarantee, starts, certify_set, decisions, track)
         kept = {name: result for name, result in found.items() if isinstance(result, Kept)}
         for line in describe_ended(decisions, kept):
             say(line)
-        source.keep(decisions.promise(kept, _spending(promise, starts, certify_set)))
+        source.keep(decisions.guarantee(kept, _spending(guarantee, starts, certify_set)))
     ordered = {name: found[name] for name in wanted}
     for result in ordered.values():
-        say(describe_promise(result))
+        say(describe_guarantee(result))
     return ordered
 
 
-def declared(promise: Promise, asked: Mapping[str, OperatingPoint | Infeasible]) -> Promise:
-    """Return the promise as one of those that are made of all regions on the same cases.
+def declared(guarantee: Guarantee, asked: Mapping[str, OperatingPoint | Infeasible]) -> Guarantee:
+    """Return the guarantee as one of those that are made of all regions on the same cases.
 
-    A confidence is shared among them; promises in expectation each hold by themselves.
+    A confidence is shared among them; guarantees in expectation each hold by themselves.
     """
     together = sum(isinstance(found, OperatingPoint) for found in asked.values())
-    return promise if promise.confidence is None else replace(promise, together=max(1, together))
+    return (
+        guarantee if guarantee.confidence is None else replace(guarantee, together=max(1, together))
+    )
 
 
 def enough_groups(
-    promise: Promise,
+    guarantee: Guarantee,
     asked: Mapping[str, OperatingPoint | Infeasible],
     cases: Sequence[Case],
     classes: Classes,
 ) -> tuple[dict[str, OperatingPoint], dict[str, Kept | Infeasible]]:
-    """Return the points from which a promise may be kept, and what refuses it in other regions.
+    """Return the points from which a guarantee may be kept, and what refuses it in other regions.
 
     From the masks of the cases that are to stand for it alone, so that no score is used up.
     """
@@ -127,7 +129,7 @@ def enough_groups(
         if isinstance(start, Infeasible):
             refused[name] = start
             continue
-        few = refuse_count(promise, name, _count_groups(cases, classes, name, promise))
+        few = refuse_count(guarantee, name, _count_groups(cases, classes, name, guarantee))
         if few is None:
             starts[name] = start
         else:
@@ -137,14 +139,14 @@ def enough_groups(
 
 def _keep_each(
     source: ScoreSource,
-    promise: Promise,
+    guarantee: Guarantee,
     starts: Mapping[str, OperatingPoint],
     certify_set: CertifyCases,
     decisions: Decisions,
     track: Track,
 ) -> dict[str, Kept | Infeasible]:
-    """Return what comes of a promise in each region, from where its way starts."""
-    select, own = source.tables(track), source.certify_tables(certify_set, track)
+    """Return what comes of a guarantee in each region, from where its way starts."""
+    validation, own = source.tables(track), source.certify_tables(certify_set, track)
     # Whatever was asked of these cases first, of all regions in one call, is all they stand for.
     first = {
         region: used[certify_set.digest]
@@ -154,13 +156,13 @@ def _keep_each(
     found: dict[str, Kept | Infeasible] = {}
     for name, start in starts.items():
         unseen = certify_set.independent and (
-            not first or first.get(name) == _asked(promise, start)
+            not first or first.get(name) == _asked(guarantee, start)
         )
-        of_components = needs_components(promise, start)
-        found[name] = keep_promise(
-            promise,
+        of_components = needs_components(guarantee, start)
+        found[name] = keep_guarantee(
+            guarantee,
             start,
-            select=select[of_components],
+            validation=validation[of_components],
             certify_set=CertifySet(
                 own[of_components],
                 certify_set.called or certify_set.role,
@@ -174,16 +176,18 @@ def _keep_each(
 
 
 def _spending(
-    promise: Promise, starts: Mapping[str, OperatingPoint], certify_set: CertifyCases
+    guarantee: Guarantee, starts: Mapping[str, OperatingPoint], certify_set: CertifyCases
 ) -> dict[str, tuple[str, str]]:
     """Return which cases were used up for what in each region: (digest, what was asked)."""
     if not certify_set.independent:
         return {}
-    return {name: (certify_set.digest, _asked(promise, start)) for name, start in starts.items()}
+    return {name: (certify_set.digest, _asked(guarantee, start)) for name, start in starts.items()}
 
 
-def _count_groups(cases: Sequence[Case], classes: Classes, region: str, promise: Promise) -> int:
-    """Return how many groups have a case that the promise is about, from the masks alone."""
+def _count_groups(
+    cases: Sequence[Case], classes: Classes, region: str, guarantee: Guarantee
+) -> int:
+    """Return how many groups have a case that the guarantee is about, from the masks alone."""
     members = list(classes.regions[region])
     groups = []
     for case in cases:
@@ -192,12 +196,12 @@ def _count_groups(cases: Sequence[Case], classes: Classes, region: str, promise:
             labels = class_indices(read_mask(case.mask).array, classes.values, classes.ignore_value)
             positive = bool(np.isin(labels, members).any())
             counts = bool((labels != IGNORE).any())
-        if counts and promise.is_about(positive=positive):
+        if counts and guarantee.is_about(positive=positive):
             groups.append(case.group)
     return count_groups(groups)
 
 
-def _asked(promise: Promise, start: OperatingPoint) -> str:
-    """Return what cases are asked to stand for: the promise, and where the way to it starts."""
+def _asked(guarantee: Guarantee, start: OperatingPoint) -> str:
+    """Return what cases are asked to stand for: the guarantee, and where the way to it starts."""
     cut = (start.threshold, start.gate, start.smallest_component.plain)
-    return json.dumps([asdict(promise), cut])
+    return json.dumps([asdict(guarantee), cut])

@@ -22,7 +22,7 @@ SPECKS = SpecksSettings(images=280, contrast=1.8, seed=7)
 
 SHARED = (
     "split.train=0.5",
-    "split.select=0.2",
+    "split.validation=0.2",
     "split.test=0.3",
     "data.target_spacing=null",
     "sampling.patch_size=[64, 64]",

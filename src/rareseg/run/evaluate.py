@@ -98,8 +98,8 @@ def _evaluate(source: ScoreSource, out: Path, asked: EvaluationOptions, track: T
     shots = choose_shots(content.results, content.details)
     cuts = all_cuts(content)
     pictures = draw_pictures(source, judged.cases, shots, used, cuts=cuts, track=track)
-    promises = statement_lines(decisions, source.arithmetic)
-    return write_evaluation(out, replace(content, pictures=pictures), promises, source.remarks)
+    guarantees = statement_lines(decisions, source.arithmetic)
+    return write_evaluation(out, replace(content, pictures=pictures), guarantees, source.remarks)
 
 
 def _content(
@@ -110,7 +110,7 @@ def _content(
     scorecards = [(HALF, make_scorecard(at_half))]
     if decisions.points:
         scorecards.append((CHOSEN, make_scorecard(shown)))
-    chosen_on, found = source.kept_tables("select"), decisions.found
+    chosen_on, found = source.kept_tables("validation"), decisions.found
     return ReportContent(
         title=judged.title,
         scorecards=tuple(scorecards),
@@ -123,7 +123,7 @@ def _content(
         confusion=scored.confusion,
         data=data_facts(judged.fingerprint),
         roles=role_counts(judged.fingerprint.cases, judged.roles),
-        select_table=None if chosen_on is None else chosen_on[0],
+        validation_table=None if chosen_on is None else chosen_on[0],
         leakage=find_leakage(judged.fingerprint, judged.roles),
     )
 

@@ -64,8 +64,8 @@ def predict(
     calibration = _calibration(decisions, Path(run), probabilities) if calibrated else {}
     for found in decisions.found.values():
         say(describe(found) + (" It is cut at 0.5." if isinstance(found, Infeasible) else ""))
-    promises = statement_lines(decisions, model.arithmetic(torch.device(device).type))
-    for line in (line for lines in promises.values() for line in lines):
+    guarantees = statement_lines(decisions, model.arithmetic(torch.device(device).type))
+    for line in (line for lines in guarantees.values() for line in lines):
         say(line)
     cases = open_images(Path(images), channels=model.training.files_per_case)
     _require_other_place(out, cases)

@@ -56,7 +56,7 @@ VERSION = 1
 ENSEMBLE = "all networks"
 """The scorer of cases that no network learned from."""
 
-UNLEARNT: tuple[Role, ...] = ("select", "certify", "test")
+UNLEARNT: tuple[Role, ...] = ("validation", "certify", "test")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rareseg.progress import Track, silent
 from rareseg.recipe import make_recipe, merge
 from rareseg.run.evaluate import Evaluation, evaluate_run
 from rareseg.run.jobs.cascade_training import learn_cascade
-from rareseg.run.jobs.presence_fit import keep_scaled, scale_on_select
+from rareseg.run.jobs.presence_fit import keep_scaled, scale_on_validation
 from rareseg.run.jobs.training_job import TrainingJob
 from rareseg.run.scores.case_scoring import Scored, merge_scored, score_all
 from rareseg.run.scores.network_source import TRAIN_SAMPLE, NetworkSource
@@ -112,7 +112,7 @@ def learn(
                 run, machine, fabric, on_validation=on_validation, track=track, say=say
             )
             if fabric.is_global_zero:
-                model = scale_on_select(run, model, device=fabric.device, track=track, say=say)
+                model = scale_on_validation(run, model, device=fabric.device, track=track, say=say)
                 save_model(run.folder.bundle, model)
             fabric.barrier()
             return run.folder
@@ -127,7 +127,7 @@ def learn(
                 scored = _score_unseen(jobs, models, fabric.device, track)
                 model = keep_scaled(run, model, scored, role="out-of-fold", say=say)
             else:
-                model = scale_on_select(run, model, device=fabric.device, track=track, say=say)
+                model = scale_on_validation(run, model, device=fabric.device, track=track, say=say)
             save_model(run.folder.bundle, model)
     fabric.barrier()
     return run.folder
@@ -182,14 +182,14 @@ def _fit_into(seconds: float, started: float, job: TrainingJob, say: Say) -> Pre
     step_seconds, case_seconds, gone = job.fabric.broadcast((step_seconds, case_seconds, gone))
     # Folds learn one after the other, and each of their networks scores whatever all score.
     networks = max(1, run.recipe.split.folds)
-    chosen_on = len(run.folds) or len(run.cases("select"))
+    chosen_on = len(run.folds) or len(run.cases("validation"))
     shown = networks * (len(run.cases("test")) + 2 * TRAIN_SAMPLE)
     to_score = chosen_on + shown
     if recipe.training.cascade is not None:
         # Both stages score those cases, and the first one twice what the second learns from.
         folds = recipe.training.cascade.folds
         to_score += (
-            folds * to_score + 2 * len(run.cases("train")) + folds * len(run.cases("select"))
+            folds * to_score + 2 * len(run.cases("train")) + folds * len(run.cases("validation"))
         )
     budget = plan_steps(
         seconds,

@@ -136,10 +136,10 @@ def tune_source(
 ) -> Mapping[str, Choice]:
     """Choose the operating point of every region of some scores, or of one, and store it.
 
-    Points are chosen on the select cases alone, by the source's own objective where no rule is
-    given. A region without a positive select case, or whose cases keep no limit, gets no point and
-    the reason; a point that was in use stays. The frontier of each region is said, and kept with
-    the point. Raises :class:`UsageError` for an unknown region.
+    Points are chosen on the validation cases alone, by the source's own objective where no rule is
+    given. A region without a positive validation case, or whose cases keep no limit, gets no point
+    and the reason; a point that was in use stays. The frontier of each region is said, and kept
+    with the point. Raises :class:`UsageError` for an unknown region.
     """
     asked_regions(source.classes.regions, region)
     tables = source.tables(track)

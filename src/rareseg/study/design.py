@@ -127,8 +127,8 @@ def make_design(
 ) -> Design:
     """Return the comparison of ``rows`` over ``seeds`` seeds from ``training.seed`` on.
 
-    One fold means the recipe's own split; of several each is the test set once, and the other
-    cases are divided into train and select in the recipe's proportion. ``declared`` are roles that
+    One fold means the recipe's own split; of several each is the test set once, and the other cases
+    are divided into train and validation in the recipe's proportion. ``declared`` are roles that
     the data set states, with which there is one fold. Raises :class:`UsageError` and
     :class:`~rareseg.errors.RecipeError` for what cannot be compared.
     """
@@ -145,7 +145,7 @@ def make_design(
             "split.folds trains several networks in one run; compare with --folds instead."
         )
     roles = _roles(fingerprint, base, folds, declared)
-    for role in ("select", "test"):
+    for role in ("validation", "test"):
         if any(role not in own.values() for own in roles):
             raise UsageError(
                 f"No case has the role {role}, and without it rows cannot be told apart; give "
@@ -204,7 +204,7 @@ def _roles(
     split = recipe.split
     shares: dict[Role, float] = {
         "train": split.train,
-        "select": split.select,
+        "validation": split.validation,
         "certify": split.certify,
         "test": split.test,
     }
@@ -217,8 +217,11 @@ def _roles(
         )
     ids = {case.id for case in fingerprint.cases}
     fold_of = make_folds(fingerprint, count=folds, seed=split.seed, ids=ids)
-    rest = split.train + split.select
-    learning: dict[Role, float] = {"train": split.train / rest, "select": split.select / rest}
+    rest = split.train + split.validation
+    learning: dict[Role, float] = {
+        "train": split.train / rest,
+        "validation": split.validation / rest,
+    }
     return [
         make_split(
             fingerprint,

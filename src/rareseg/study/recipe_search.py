@@ -43,7 +43,7 @@ POLL = 5.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is searched for: a goal on the select cases, in one region or the mean over all."""
+    """What is searched for: a goal on the validation cases, in one region or the mean over all."""
 
     options: StudyOptions
     space: Space
@@ -82,9 +82,9 @@ def search(
 ) -> Found:
     """Train ``wanted.trials`` recipes and write ``best.yaml`` and ``trials.csv`` into ``out``.
 
-    A recipe is worth the value of the operating point that its model reaches on the select cases,
-    which also chose it: the test cases are not looked at, and are left for `rareseg train --recipe
-    best.yaml`. The first trial has the planned values, the others are drawn by Optuna's
+    A recipe is worth the value of the operating point that its model reaches on the validation
+    cases, which also chose it: the test cases are not looked at, and are left for `rareseg train
+    --recipe best.yaml`. The first trial has the planned values, the others are drawn by Optuna's
     tree-structured Parzen estimator (Bergstra et al. 2011); trainings whose validations stay below
     the median are given up. Called again, or on other machines with the same storage, it goes on.
     Raises :class:`UsageError`, :class:`~rareseg.errors.RecipeError` and :class:`RunError` as
@@ -174,7 +174,7 @@ def _do(work: _Work, job: Claimed, track: Track, say: Say) -> None:
             drawn = (f"{key.split('.')[1]} {_short(v)}" for key, v in trial.drawn.items())
             say(f"{title}: {', '.join(drawn)}")
             value = _train(work, job, trial, track)
-        news = f"{title}: {value:.3f} on the select cases"
+        news = f"{title}: {value:.3f} on the validation cases"
     except _GivenUpError:
         value, news = None, f"{title} was given up: it fell behind the others"
     except _TakenOverError:
@@ -211,7 +211,7 @@ def _keep(work: _Work, job: Claimed, trial: Trial) -> None:
 
 
 def _train(work: _Work, job: Claimed, trial: Trial, track: Track) -> float:
-    """Return what the operating points of a trial's model reach on the select cases."""
+    """Return what the operating points of a trial's model reach on the validation cases."""
     recipe = recipe_of(work, trial.drawn)
     fabric = work.data.machine.fabric("32")
     fabric.launch()
@@ -269,7 +269,7 @@ def _conclude(work: _Work) -> Found:
         n_given_up=sum(t.state == State.DONE and t.value is None for t in trials),
         n_failed=len(errors),
     )
-    reason = f"trial {best.number + 1} of a search, {value:.3f} on the select cases"
+    reason = f"trial {best.number + 1} of a search, {value:.3f} on the validation cases"
     reasons = dict.fromkeys(best.drawn, reason)
     with atomic_write(found.recipe) as temporary:
         temporary.write_text(to_yaml(recipe_of(work, best.drawn), reasons), encoding="utf-8")

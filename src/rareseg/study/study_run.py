@@ -33,7 +33,7 @@ from rareseg.study.design import Cell, Roles
 from rareseg.study.shared_data import SharedData
 
 HALF, CHOSEN = "0.5", "chosen point"
-"""Where a row's scores are cut: at 0.5, and at the point chosen on its own select cases."""
+"""Where a row's scores are cut: at 0.5, and at the point chosen on its own validation cases."""
 
 
 @dataclass(frozen=True)

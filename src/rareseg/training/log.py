@@ -51,10 +51,10 @@ class TrainingLog:
                 self._board.add_scalar(f"training/{name}", value, step)
 
     def validation(self, step: int, *, score: float, best: float) -> None:
-        """Note one scoring of the select cases after ``step`` steps."""
+        """Note one scoring of the validation cases after ``step`` steps."""
         self._validations.add((step, score, best))
         with naming(self._folder):
-            self._board.add_scalar("select/score", score, step)
+            self._board.add_scalar("validation/score", score, step)
 
 
 def describe_waiting(share: float, *, workers: int) -> str | None:

@@ -38,7 +38,7 @@ from rareseg.training.presence_losses import WithPresence
 from rareseg.training.validation import ValidationResult
 
 Validate = Callable[[torch.nn.Module], ValidationResult]
-"""Looks at whole select cases with a network; a higher score is better."""
+"""Looks at whole validation cases with a network; a higher score is better."""
 
 OnValidation = Callable[[int, float], None]
 """Told the step and the score of each validation; what it raises ends the training."""
@@ -97,7 +97,7 @@ class _Progress:
 
 @dataclass
 class _Live:
-    """What the progress bar says beside the steps; the select cases speak at each validation."""
+    """What the progress bar shows beside the steps: loss, validation, waiting for data."""
 
     loss: float = math.nan
     waiting: float = 0.0
@@ -218,7 +218,7 @@ def measure_step(
 
 
 def validation_steps(settings: TrainingSection) -> list[int]:
-    """Return after how many steps the select cases are scored; the last step is always among them.
+    """Return after how many steps validation cases are scored; the last step is among them.
 
     The first is a quarter of the way in: earlier scores of a running average never win.
     """
@@ -350,7 +350,7 @@ class _Loop:
     ) -> tuple[bool, str]:
         """Score the averaged weights, and keep them where they are the best, or each last ones.
 
-        Returns whether to stop, and what the select cases say.
+        Returns whether to stop, and what the validation cases say.
         """
         checked = ValidationResult(0.0)
         if self.fabric.is_global_zero:
@@ -374,7 +374,8 @@ class _Loop:
             mark = "the best so far" if better else f"best {progress.best_score:.3f}"
             strata = f"; {checked.strata}" if checked.strata else ""
             report(
-                f"step {progress.step}: average precision {score:.3f} on select ({mark}){strata}"
+                f"step {progress.step}: average precision {score:.3f} on validation "
+                f"({mark}){strata}"
             )
         patience = self.settings.patience
         return bool(patience) and progress.since_best >= patience, checked.strata

@@ -1,4 +1,4 @@
-"""What whole select cases say of a network while it learns: one score to choose by, two to read."""
+"""Validate a network on whole cases while it trains: one score to choose by, two to read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_LOOKED_AT = Undefined("not looked at")
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """One look at the select cases.
+    """One look at the validation cases.
 
     ``score`` in [0, 1] chooses the checkpoint (see
     :func:`~rareseg.evaluation.metrics.overlap.checkpoint_score`). ``dice`` is the mean over
@@ -41,7 +41,7 @@ class ValidationResult:
 
 
 def check(table: ScoreTable) -> ValidationResult:
-    """Return what a table of whole select cases says; a score that is undefined counts as 0."""
+    """Return what a table of whole validation cases says; a score that is undefined counts as 0."""
     score = checkpoint_score(table)
     dice: list[Value] = []
     alarms: list[Value] = []

@@ -37,7 +37,9 @@ def draw(n, seed, *, share=0.1, slope=1.0, bias=0.0, voxels=4000, region="r"):
 def table_of(rows, region="r"):
     return ScoreTable(
         tuple(
-            score_case(scores, reference, case_id=name, region=region, group=group, role="select")
+            score_case(
+                scores, reference, case_id=name, region=region, group=group, role="validation"
+            )
             for name, group, scores, reference in rows
         )
     )
@@ -293,11 +295,11 @@ class TestPrevalence:
         return calibration.apply(scores[shown]).mean(), labels[shown].mean()
 
     def test_scores_mean_what_is_so_at_that_prevalence(self):
-        select = table_of(self.world(300, 0.5, 0))
+        validation = table_of(self.world(300, 0.5, 0))
         rare = self.world(3000, 0.02, 1)
-        said, true = self.said_and_so(calibrate(select, region="r"), rare)
+        said, true = self.said_and_so(calibrate(validation, region="r"), rare)
         assert said > 5 * true
-        found = calibrate(select, region="r", prevalence=0.02)
+        found = calibrate(validation, region="r", prevalence=0.02)
         said, true = self.said_and_so(found, rare)
         assert said == pytest.approx(true, abs=0.02)
         assert found.prevalence == 0.02

@@ -33,7 +33,9 @@ def images(n, share, seed):
     return labels, expit(rng.normal(3.0 * labels - 1.5, 1.0))
 
 
-KINDS = [score_case([1e-4], [inside], case_id="c", region="r", role="select") for inside in (0, 1)]
+KINDS = [
+    score_case([1e-4], [inside], case_id="c", region="r", role="validation") for inside in (0, 1)
+]
 
 
 def table_of(labels, tops):

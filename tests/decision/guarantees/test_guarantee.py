@@ -7,7 +7,7 @@ import pytest
 from rareseg.decision.guarantees.guarantee import (
     Certificate,
     Estimate,
-    make_promise,
+    make_guarantee,
     statement_from_dict,
 )
 from rareseg.errors import ScoreError, UsageError
@@ -15,7 +15,7 @@ from rareseg.recipe.component_size import ANY_SIZE, Size
 
 VALUES = {
     "region": "defect",
-    "promise": make_promise("false alarm rate", 0.1, confidence=0.95),
+    "guarantee": make_guarantee("false alarm rate", 0.1, confidence=0.95),
     "threshold": 0.25,
     "gate": 0.5,
     "smallest_component": ANY_SIZE,
@@ -33,23 +33,23 @@ AS_USED = {"threshold": 0.25, "gate": 0.5, "smallest_component": ANY_SIZE}
 
 
 def test_usual_levels_and_rules_within_groups():
-    fnr = make_promise("false negative rate", 0.1, confidence=None)
+    fnr = make_guarantee("false negative rate", 0.1, confidence=None)
     assert (fnr.level, fnr.within, fnr.binary, fnr.monotone) == ("voxel", "mean", False, True)
-    alarm = make_promise("false alarm rate", 0.1, confidence=0.95)
+    alarm = make_guarantee("false alarm rate", 0.1, confidence=0.95)
     assert (alarm.level, alarm.within, alarm.binary, alarm.monotone) == ("image", "any", True, True)
-    fdp = make_promise("false discovery proportion", 0.1, confidence=0.95)
+    fdp = make_guarantee("false discovery proportion", 0.1, confidence=0.95)
     assert (fdp.level, fdp.within, fdp.binary, fdp.monotone) == ("voxel", "mean", False, False)
-    assert make_promise("false alarm rate", 0.1, level="voxel", confidence=None).within == "mean"
+    assert make_guarantee("false alarm rate", 0.1, level="voxel", confidence=None).within == "mean"
 
 
-def test_who_a_promise_is_about():
+def test_who_a_guarantee_is_about():
     for kind, about in (
         ("false negative rate", (True, False)),
         ("false alarm rate", (False, True)),
         ("false discovery proportion", (True, True)),
     ):
-        promise = make_promise(kind, 0.1, confidence=0.95)
-        assert (promise.is_about(positive=True), promise.is_about(positive=False)) == about
+        guarantee = make_guarantee(kind, 0.1, confidence=0.95)
+        assert (guarantee.is_about(positive=True), guarantee.is_about(positive=False)) == about
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_who_a_promise_is_about():
         ({"within": "any"}, "image-level"),
         (
             {"kind": "false discovery proportion", "confidence": None},
-            "only be promised with a confidence",
+            "only be guaranteed with a confidence",
         ),
     ],
 )
-def test_promises_that_cannot_be_are_refused(arguments, message):
+def test_guarantees_that_cannot_be_are_refused(arguments, message):
     given = {"kind": "false negative rate", "alpha": 0.1, **arguments}
     with pytest.raises(UsageError, match=message):
-        make_promise(given.pop("kind"), given.pop("alpha"), **given)
+        make_guarantee(given.pop("kind"), given.pop("alpha"), **given)
 
 
 @pytest.mark.parametrize("kind", [Certificate, Estimate])
@@ -95,9 +95,9 @@ def test_a_damaged_statement_is_refused():
     with pytest.raises(ScoreError, match="allowed: certificate, estimate"):
         statement_from_dict({**record, "is": "guess"})
     with pytest.raises(ScoreError, match="damaged"):
-        statement_from_dict({**record, "promise": {**record["promise"], "alpha": 2.0}})
+        statement_from_dict({**record, "guarantee": {**record["guarantee"], "alpha": 2.0}})
     with pytest.raises(ScoreError, match="damaged"):
-        statement_from_dict({**record, "promise": {"alpha": 0.1}})
+        statement_from_dict({**record, "guarantee": {"alpha": 0.1}})
 
 
 def test_its_sentence_says_what_how_sure_on_how_many_and_by_which_sum():

@@ -8,8 +8,8 @@ import pytest
 
 from rareseg.data.records import IGNORE
 from rareseg.decision.guarantees.group_losses import losses_along
-from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_promise
-from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_promise, refuse_count
+from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_guarantee
+from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_guarantee, refuse_count
 from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.operating_point import (
     Infeasible,
@@ -25,18 +25,18 @@ from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
 from rareseg.recipe.component_size import as_size
 
-PROMISES = [
-    make_promise("false negative rate", 0.3, confidence=None),
-    make_promise("false negative rate", 0.3, confidence=0.8),
-    make_promise("false negative rate", 0.3, confidence=0.8, level="image", within="any"),
-    make_promise("false alarm rate", 0.3, confidence=None),
-    make_promise("false alarm rate", 0.3, confidence=0.8),
-    make_promise("false alarm rate", 0.3, confidence=0.8, level="voxel"),
-    make_promise("false discovery proportion", 0.3, confidence=0.8),
+GUARANTEES = [
+    make_guarantee("false negative rate", 0.3, confidence=None),
+    make_guarantee("false negative rate", 0.3, confidence=0.8),
+    make_guarantee("false negative rate", 0.3, confidence=0.8, level="image", within="any"),
+    make_guarantee("false alarm rate", 0.3, confidence=None),
+    make_guarantee("false alarm rate", 0.3, confidence=0.8),
+    make_guarantee("false alarm rate", 0.3, confidence=0.8, level="voxel"),
+    make_guarantee("false discovery proportion", 0.3, confidence=0.8),
 ]
-LESION_PROMISES = [
-    make_promise("false negative rate", 0.3, level="lesion", confidence=None),
-    make_promise("false discovery proportion", 0.3, confidence=0.8, level="lesion"),
+LESION_GUARANTEES = [
+    make_guarantee("false negative rate", 0.3, level="lesion", confidence=None),
+    make_guarantee("false discovery proportion", 0.3, confidence=0.8, level="lesion"),
 ]
 
 
@@ -87,28 +87,28 @@ def components_of(cases):
     )
 
 
-def loss_of(promise, scores, reference, point):
-    """The definition, from the mask itself; None for a case that the promise is not about."""
+def loss_of(guarantee, scores, reference, point):
+    """The definition, from the mask itself; None for a case that the guarantee is not about."""
     mask = apply_point(scores, point)
     counts, lesions = count_masks(mask, reference), match_lesions(reference, mask)
     positive = counts.tp + counts.fn > 0
-    if not promise.is_about(positive=positive):
+    if not guarantee.is_about(positive=positive):
         return None
-    if promise.kind == "false negative rate":
-        if promise.level == "lesion":
+    if guarantee.kind == "false negative rate":
+        if guarantee.level == "lesion":
             return 1 - lesions.n_found / len(lesions.sizes)
-        return counts.tp == 0 if promise.level == "image" else counts.fn / (counts.tp + counts.fn)
-    if promise.kind == "false alarm rate":
-        return counts.fp > 0 if promise.level == "image" else counts.fp / counts.total
-    if promise.level == "lesion":
+        return counts.tp == 0 if guarantee.level == "image" else counts.fn / (counts.tp + counts.fn)
+    if guarantee.kind == "false alarm rate":
+        return counts.fp > 0 if guarantee.level == "image" else counts.fp / counts.total
+    if guarantee.level == "lesion":
         n = len(lesions.predicted_sizes)
         return len(lesions.false_positive_sizes) / n if n else 0.0
     return counts.fp / (counts.tp + counts.fp) if counts.tp + counts.fp else 0.0
 
 
-def check_losses(promise, start, path, table, cases):
+def check_losses(guarantee, start, path, table, cases):
     """Compare the losses along a path with those of the masks, at some of its points."""
-    found = losses_along(table.rows, path, promise)
+    found = losses_along(table.rows, path, guarantee)
     for k in range(0, len(path), max(1, len(path) // 7)):
         cut = replace(
             start,
@@ -118,73 +118,73 @@ def check_losses(promise, start, path, table, cases):
         )
         by_group = {}
         for scores, reference, group in cases.values():
-            loss = loss_of(promise, scores, reference, cut)
+            loss = loss_of(guarantee, scores, reference, cut)
             if loss is not None:
                 by_group.setdefault(group, []).append(float(loss))
-        rule = max if promise.within == "any" else np.mean
+        rule = max if guarantee.within == "any" else np.mean
         assert found.losses[:, k] == pytest.approx([rule(v) for v in by_group.values()])
         assert found.n_cases == sum(map(len, by_group.values()))
 
 
-@pytest.mark.parametrize("promise", PROMISES)
+@pytest.mark.parametrize("guarantee", GUARANTEES)
 @pytest.mark.parametrize("gate", [0.0, 0.25])
-def test_losses_from_the_table_are_those_of_the_masks(promise, gate):
-    select, cases = draw(20, seed=1), draw(18, seed=2, group_size=3)
+def test_losses_from_the_table_are_those_of_the_masks(guarantee, gate):
+    validation, cases = draw(20, seed=1), draw(18, seed=2, group_size=3)
     start = OperatingPoint(region="r", threshold=0.25, gate=gate)
-    path = path_to(start, table_of(select), promise)
-    check_losses(promise, start, path, table_of(cases), cases)
+    path = path_to(start, table_of(validation), guarantee)
+    check_losses(guarantee, start, path, table_of(cases), cases)
 
 
-@pytest.mark.parametrize("promise", [*PROMISES, *LESION_PROMISES])
+@pytest.mark.parametrize("guarantee", [*GUARANTEES, *LESION_GUARANTEES])
 @pytest.mark.parametrize(("gate", "smallest"), [(0.0, 0), (0.25, 2), (0.0, 3)])
-def test_losses_from_components_are_those_of_the_masks(promise, gate, smallest):
-    select, cases = draw(20, seed=1), draw(18, seed=2, group_size=3)
+def test_losses_from_components_are_those_of_the_masks(guarantee, gate, smallest):
+    validation, cases = draw(20, seed=1), draw(18, seed=2, group_size=3)
     start = OperatingPoint("r", threshold=0.25, gate=gate, smallest_component=smallest)
-    path = path_to(start, components_of(select), promise)
+    path = path_to(start, components_of(validation), guarantee)
     assert path.grid is not None
     table = components_of(cases)
-    check_losses(promise, start, path, table, cases)
-    if promise.monotone:
-        assert np.all(np.diff(losses_along(table.rows, path, promise).losses, axis=1) >= 0)
+    check_losses(guarantee, start, path, table, cases)
+    if guarantee.monotone:
+        assert np.all(np.diff(losses_along(table.rows, path, guarantee).losses, axis=1) >= 0)
 
 
-def test_a_promise_about_lesions_with_a_smallest_component():
-    promise = make_promise("false negative rate", 0.4, level="lesion", confidence=None)
-    select = components_of(draw(40, seed=4, overlap=0.3))
+def test_a_guarantee_about_lesions_with_a_smallest_component():
+    guarantee = make_guarantee("false negative rate", 0.4, level="lesion", confidence=None)
+    validation = components_of(draw(40, seed=4, overlap=0.3))
     certify_set = CertifySet(components_of(draw(40, seed=5, overlap=0.3)), "certify", "d", {}, True)
     # A threshold between two of the grid is moved to the lower one, which misses less.
     start = OperatingPoint(
         "r", threshold=float(bin_edges()[bin_of(0.25) + 7]), smallest_component=2
     )
-    kept = keep_promise(promise, start, select=select, certify_set=certify_set)
+    kept = keep_guarantee(guarantee, start, validation=validation, certify_set=certify_set)
     assert kept.point.threshold == 0.25
     assert kept.point.smallest_component == as_size(2)
     assert kept.statement.value < 0.4
-    path = path_to(OperatingPoint("r", threshold=0.25), table_of(draw(9, seed=4)), PROMISES[0])
+    path = path_to(OperatingPoint("r", threshold=0.25), table_of(draw(9, seed=4)), GUARANTEES[0])
     with pytest.raises(ScoreError, match="cannot be followed in a component table"):
-        losses_along(select.rows, path, promise)
+        losses_along(validation.rows, path, guarantee)
 
 
-@pytest.mark.parametrize("promise", [p for p in PROMISES if p.monotone])
-def test_along_a_path_losses_only_grow_and_it_ends_at_the_point(promise):
+@pytest.mark.parametrize("guarantee", [p for p in GUARANTEES if p.monotone])
+def test_along_a_path_losses_only_grow_and_it_ends_at_the_point(guarantee):
     start = OperatingPoint(region="r", threshold=0.25, gate=0.375)
-    path = path_to(start, table_of(draw(30, seed=1)), promise)
-    losses = losses_along(table_of(draw(30, seed=2)).rows, path, promise).losses
+    path = path_to(start, table_of(draw(30, seed=1)), guarantee)
+    losses = losses_along(table_of(draw(30, seed=2)).rows, path, guarantee).losses
     assert len(path) > 2
     assert np.all(np.diff(losses, axis=1) >= 0)
-    if promise.level == "voxel":
+    if guarantee.level == "voxel":
         assert losses[:, 0].sum() < losses[:, -1].sum()
-    if promise.kind == "false alarm rate":
+    if guarantee.kind == "false alarm rate":
         assert (path.threshold(len(path) - 1), path.gates[-1]) == (0.25, 0.375)
     assert path.best(len(path)) == len(path) - 1
 
 
 def test_a_path_of_false_discoveries_grows_in_loss_and_worth_on_its_own_cases():
-    promise = make_promise("false discovery proportion", 0.2, confidence=0.9)
-    select = table_of(draw(40, seed=3))
-    start = choose_operating_point(select, region="r")
-    path = path_to(start, select, promise)
-    mean = losses_along(select.rows, path, promise).losses.mean(axis=0)
+    guarantee = make_guarantee("false discovery proportion", 0.2, confidence=0.9)
+    validation = table_of(draw(40, seed=3))
+    start = choose_operating_point(validation, region="r")
+    path = path_to(start, validation, guarantee)
+    mean = losses_along(validation.rows, path, guarantee).losses.mean(axis=0)
     assert np.all(np.diff(mean) >= 0)
     assert np.isinf(path.worth).sum() == 1
     other = np.isfinite(path.worth)
@@ -193,27 +193,27 @@ def test_a_path_of_false_discoveries_grows_in_loss_and_worth_on_its_own_cases():
     assert (path.threshold(here), path.gates[here]) == (start.threshold, start.gate)
 
 
-def test_a_gate_that_alone_breaks_the_promise_is_left_out():
-    promise = make_promise("false negative rate", 0.1, confidence=None)
-    select = table_of(draw(30, seed=1))
-    shut = path_to(OperatingPoint(region="r", threshold=0.5, gate=0.99), select, promise)
+def test_a_gate_that_alone_breaks_the_guarantee_is_left_out():
+    guarantee = make_guarantee("false negative rate", 0.1, confidence=None)
+    validation = table_of(draw(30, seed=1))
+    shut = path_to(OperatingPoint(region="r", threshold=0.5, gate=0.99), validation, guarantee)
     assert not shut.gates.any()
-    open_ = path_to(OperatingPoint(region="r", threshold=0.5, gate=1e-4), select, promise)
+    open_ = path_to(OperatingPoint(region="r", threshold=0.5, gate=1e-4), validation, guarantee)
     assert np.all(open_.gates == 1e-4)
 
 
-def keep(promise, *, n=60, unseen=True, grouped=True, seed=5, point=None, **drawing):
-    select = table_of(draw(40, seed=4, **drawing))
-    start = point or choose_operating_point(select, region="r")
+def keep(guarantee, *, n=60, unseen=True, grouped=True, seed=5, point=None, **drawing):
+    validation = table_of(draw(40, seed=4, **drawing))
+    start = point or choose_operating_point(validation, region="r")
     certify_set = CertifySet(
         table_of(draw(n, seed=seed, **drawing), grouped), "certify", "d1", {"weights": "w"}, unseen
     )
-    return keep_promise(promise, start, select=select, certify_set=certify_set), start
+    return keep_guarantee(guarantee, start, validation=validation, certify_set=certify_set), start
 
 
-@pytest.mark.parametrize("promise", PROMISES)
-def test_a_promise_that_holds_at_the_chosen_point_leaves_it_alone(promise):
-    generous = replace(promise, alpha=0.9)
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+def test_a_guarantee_that_holds_at_the_chosen_point_leaves_it_alone(guarantee):
+    generous = replace(guarantee, alpha=0.9)
     kept, start = keep(generous, overlap=0.2)
     assert kept.point == start
     statement = kept.statement
@@ -242,39 +242,39 @@ def test_a_point_that_finds_nothing_is_never_certified():
             )
         return ScoreTable(tuple(rows))
 
-    select, cases = table(40), table(80)
-    promise = make_promise("false alarm rate", 0.2, confidence=0.8)
+    validation, cases = table(40), table(80)
+    guarantee = make_guarantee("false alarm rate", 0.2, confidence=0.8)
     certify_set = CertifySet(cases, "certify", "d1", {"weights": "w"}, unseen=True)
     start = OperatingPoint("r", threshold=0.5)
-    found = keep_promise(promise, start, select=select, certify_set=certify_set)
+    found = keep_guarantee(guarantee, start, validation=validation, certify_set=certify_set)
     assert isinstance(found, Infeasible)
-    assert "no positive select case is found" in found.reason
+    assert "no positive validation case is found" in found.reason
 
 
-def test_promises_made_together_share_the_confidence():
-    alone = make_promise("false alarm rate", 0.2)
+def test_guarantees_made_together_share_the_confidence():
+    alone = make_guarantee("false alarm rate", 0.2)
     three = replace(alone, together=3)
     assert (alone.confidence, alone.own_confidence) == (0.95, 0.95)
     assert three.own_confidence == pytest.approx(1 - 0.05 / 3)
-    assert "95 % confidence together with all 3 promises" in three.sentence
+    assert "95 % confidence together with all 3 guarantees" in three.sentence
     assert refuse_count(alone, "r", 0).needed_groups < refuse_count(three, "r", 0).needed_groups
     kept, _ = keep(three, n=90)
-    assert kept.statement.promise.together == 3
+    assert kept.statement.guarantee.together == 3
     assert "3 regions together" in kept.point.objective or kept.point.objective == "dice"
-    expected = replace(make_promise("false negative rate", 0.2, confidence=None), together=3)
+    expected = replace(make_guarantee("false negative rate", 0.2, confidence=None), together=3)
     assert expected.own_confidence is None
     assert "together" not in expected.sentence
 
 
-def test_a_harder_promise_moves_the_point_and_says_so():
-    promise = make_promise("false negative rate", 0.1, confidence=None)
-    kept, start = keep(promise, overlap=2.0, point=OperatingPoint("r", threshold=0.75))
+def test_a_harder_guarantee_moves_the_point_and_says_so():
+    guarantee = make_guarantee("false negative rate", 0.1, confidence=None)
+    kept, start = keep(guarantee, overlap=2.0, point=OperatingPoint("r", threshold=0.75))
     assert kept.point.threshold < start.threshold
     assert "then false negative rate ≤ 10 %" in kept.point.objective
     assert OperatingPoint.from_dict(kept.point.to_dict()) == kept.point
     n = kept.statement.n_groups
     assert (n * kept.statement.value + 1) / (n + 1) <= 0.1
-    alarm = make_promise("false alarm rate", 0.2, confidence=0.8)
+    alarm = make_guarantee("false alarm rate", 0.2, confidence=0.8)
     low = OperatingPoint("r", threshold=0.0625)
     kept, start = keep(alarm, point=low)
     assert kept.point.threshold == start.threshold
@@ -283,8 +283,8 @@ def test_a_harder_promise_moves_the_point_and_says_so():
 
 
 def test_what_an_estimate_rests_on():
-    promise = make_promise("false alarm rate", 0.3, confidence=0.8)
-    kept, _ = keep(promise, unseen=False, grouped=False)
+    guarantee = make_guarantee("false alarm rate", 0.3, confidence=0.8)
+    kept, _ = keep(guarantee, unseen=False, grouped=False)
     assert type(kept.statement) is Estimate
     assert "no certificate" in kept.statement.method
     assert "assumes independent images" in kept.statement.sentence
@@ -292,36 +292,36 @@ def test_what_an_estimate_rests_on():
 
 @pytest.mark.parametrize("prevalence", [0.0, 1.0])
 def test_cases_of_one_kind_only(prevalence):
-    select = table_of(draw(40, seed=4, overlap=0.3))
-    start = choose_operating_point(select, region="r")
+    validation = table_of(draw(40, seed=4, overlap=0.3))
+    start = choose_operating_point(validation, region="r")
     table = table_of(draw(40, seed=5, overlap=0.3, prevalence=prevalence))
     certify_set = CertifySet(table, "certify", "d1", {}, True)
-    missed = keep_promise(PROMISES[0], start, select=select, certify_set=certify_set)
-    alarmed = keep_promise(PROMISES[4], start, select=select, certify_set=certify_set)
+    missed = keep_guarantee(GUARANTEES[0], start, validation=validation, certify_set=certify_set)
+    alarmed = keep_guarantee(GUARANTEES[4], start, validation=validation, certify_set=certify_set)
     refused = missed if prevalence == 0.0 else alarmed
     assert isinstance(refused, Infeasible)
-    assert "there are none; they can promise nothing" in refused.reason
+    assert "there are none; they can guarantee nothing" in refused.reason
     assert not isinstance(alarmed if prevalence == 0.0 else missed, Infeasible)
 
 
-def test_too_few_groups_are_told_how_many_it_takes_and_what_they_can_promise():
-    promise = make_promise("false alarm rate", 0.05, confidence=0.95)
-    refused = refuse_count(promise, "r", 46)
+def test_too_few_groups_are_told_how_many_it_takes_and_what_they_can_guarantee():
+    guarantee = make_guarantee("false alarm rate", 0.05, confidence=0.95)
+    refused = refuse_count(guarantee, "r", 46)
     assert refused.needed_groups == 59
     assert refused.best_reachable == pytest.approx(1 - 0.05 ** (1 / 46))
     for part in ("at least 59 groups with negative images", "there are 46", "6.4 %"):
         assert part in refused.reason
-    assert refuse_count(promise, "r", 59) is None
+    assert refuse_count(guarantee, "r", 59) is None
     # 40 images of 20 groups are 20.
     table = table_of(draw(40, seed=5, prevalence=0.0, group_size=2))
     start = OperatingPoint("r", threshold=0.5)
     certify_set = CertifySet(table, "certify", "d1", {}, True)
-    few = keep_promise(promise, start, select=table, certify_set=certify_set)
+    few = keep_guarantee(guarantee, start, validation=table, certify_set=certify_set)
     assert "there are 20" in few.reason
 
 
-def test_a_promise_that_even_the_safest_point_breaks_is_infeasible():
-    select = table_of(draw(40, seed=4))
+def test_a_guarantee_that_even_the_safest_point_breaks_is_infeasible():
+    validation = table_of(draw(40, seed=4))
     saturated = ScoreTable(
         tuple(
             score_case(
@@ -330,10 +330,10 @@ def test_a_promise_that_even_the_safest_point_breaks_is_infeasible():
             for i in range(60)
         )
     )
-    promise = make_promise("false alarm rate", 0.05, confidence=0.95)
-    start = choose_operating_point(select, region="r")
+    guarantee = make_guarantee("false alarm rate", 0.05, confidence=0.95)
+    start = choose_operating_point(validation, region="r")
     certify_set = CertifySet(saturated, "certify", "d1", {}, True)
-    refused = keep_promise(promise, start, select=select, certify_set=certify_set)
+    refused = keep_guarantee(guarantee, start, validation=validation, certify_set=certify_set)
     assert refused.needed_groups is None
     assert refused.best_reachable == 1.0
     assert "100 %" in refused.reason
@@ -341,12 +341,12 @@ def test_a_promise_that_even_the_safest_point_breaks_is_infeasible():
 
 
 def test_what_histograms_cannot_see_is_refused():
-    select = table_of(draw(20, seed=4))
-    certify_set = CertifySet(select, "certify", "d1", {}, True)
+    validation = table_of(draw(20, seed=4))
+    certify_set = CertifySet(validation, "certify", "d1", {}, True)
     sized = OperatingPoint("r", threshold=0.5, smallest_component=3)
     with pytest.raises(UsageError, match="do not see components"):
-        keep_promise(PROMISES[3], sized, select=select, certify_set=certify_set)
-    lesions = make_promise("false negative rate", 0.3, level="lesion", confidence=None)
+        keep_guarantee(GUARANTEES[3], sized, validation=validation, certify_set=certify_set)
+    lesions = make_guarantee("false negative rate", 0.3, level="lesion", confidence=None)
     point = OperatingPoint("r", threshold=0.5)
     with pytest.raises(UsageError, match="do not see components"):
-        keep_promise(lesions, point, select=select, certify_set=certify_set)
+        keep_guarantee(lesions, point, validation=validation, certify_set=certify_set)

@@ -37,7 +37,7 @@ def exact_tail(k, n, p):
         (0.1, 0.9, 22),
     ],
 )
-def test_how_many_groups_without_a_loss_a_promise_needs(alpha, confidence, needed):
+def test_how_many_groups_without_a_loss_a_guarantee_needs(alpha, confidence, needed):
     assert needed_groups(alpha, confidence=confidence, binary=True) == needed
     losses = np.zeros((needed, 1))
     if confidence is None:
@@ -50,7 +50,7 @@ def test_how_many_groups_without_a_loss_a_promise_needs(alpha, confidence, neede
             assert control_with_confidence(losses[1:], **control) == 0
 
 
-def test_one_alarm_among_46_groups_promises_ten_percent_and_among_45_does_not():
+def test_one_alarm_among_46_groups_guarantees_ten_percent_and_among_45_does_not():
     one = np.zeros((46, 1))
     one[0] = 1.0
     assert control_with_confidence(one, alpha=0.1, confidence=0.95, binary=True) == 1
@@ -100,7 +100,7 @@ def test_testing_stops_at_the_first_failure_though_a_later_point_would_pass():
     assert control_with_confidence(losses, alpha=0.1, confidence=0.95) == 1
 
 
-def test_a_bound_scales_losses_and_promise_alike():
+def test_a_bound_scales_losses_and_guarantee_alike():
     losses = np.maximum.accumulate(np.random.default_rng(0).random((50, 20)), axis=1) * 0.3
     for factor in (1.0, 10.0):
         scaled = {"alpha": 0.2 * factor, "bound": factor}
@@ -118,7 +118,9 @@ def test_a_bound_scales_losses_and_promise_alike():
     st.sampled_from([None, 0.8, 0.95]),
     st.booleans(),
 )
-def test_the_best_reachable_promise_is_reached_and_nothing_better(n, mean_loss, confidence, binary):
+def test_the_best_reachable_guarantee_is_reached_and_nothing_better(
+    n, mean_loss, confidence, binary
+):
     if binary:
         mean_loss = round(mean_loss * n) / n
     best = best_alpha(mean_loss, n, confidence=confidence, binary=binary)
@@ -141,7 +143,7 @@ def test_no_number_of_groups_helps_where_the_loss_itself_is_too_large():
     assert needed_groups(1e-7, confidence=None) is None
 
 
-def test_no_group_promises_nothing():
+def test_no_group_guarantees_nothing():
     nothing = np.zeros((0, 4))
     assert control_expectation(nothing, alpha=0.5) == 0
     assert control_with_confidence(nothing, alpha=0.5, confidence=0.5) == 0
@@ -159,15 +161,15 @@ def test_losses_that_cannot_be_are_refused():
         with pytest.raises(ScoreError, match=r"\[0, 1\]"):
             control_with_confidence(np.full((30, 1), bad), alpha=0.2, confidence=0.9)
     for alpha in (0.0, 1.0, -1.0, math.nan):
-        with pytest.raises(UsageError, match="promise of"):
+        with pytest.raises(UsageError, match="guarantee of"):
             control_expectation(good, alpha=alpha)
     for confidence in (0.0, 1.0, 95.0):
         with pytest.raises(UsageError, match="confidence of"):
             control_with_confidence(good, alpha=0.1, confidence=confidence)
 
 
-def test_promises_keep_in_a_thousand_draws():
-    """A quick look; the proof with its many settings is benchmarks/promises.py."""
+def test_guarantees_keep_in_a_thousand_draws():
+    """A quick look; the proof with its many settings is benchmarks/guarantees.py."""
     rng = np.random.default_rng(7)
     alpha, delta, trials = 0.2, 0.2, 1000
     grid = np.linspace(0, 1, 101)

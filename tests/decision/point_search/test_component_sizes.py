@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rareseg.decision.calibration.prevalence import calls_at
-from rareseg.decision.guarantees.guarantee import make_promise
-from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_promise
+from rareseg.decision.guarantees.guarantee import make_guarantee
+from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_guarantee
 from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.operating_point import (
     Goal,
@@ -144,10 +144,10 @@ def test_a_point_by_hand_reaches_what_its_masks_reach(cases, table):
 
 
 def test_a_certificate_counts_the_masks_in_mm3(cases, table):
-    promise = make_promise("false negative rate", 0.9, level="lesion", confidence=None)
+    guarantee = make_guarantee("false negative rate", 0.9, level="lesion", confidence=None)
     start = OperatingPoint("r", 0.5, smallest_component="9 mm3")
     certify_set = CertifySet(table, "certify", "d", {}, True)
-    kept = keep_promise(promise, start, select=table, certify_set=certify_set)
+    kept = keep_guarantee(guarantee, start, validation=table, certify_set=certify_set)
     assert kept.point.smallest_component == kept.statement.smallest_component == Size(9, "mm³")
     masks = masks_at(cases, kept.point)
     missed = [
@@ -157,7 +157,7 @@ def test_a_certificate_counts_the_masks_in_mm3(cases, table):
     ]
     assert kept.statement.value == pytest.approx(np.mean(missed))
     assert 0 < kept.statement.value < 1  # lesions of 8 mm³ are removed, of 13.8 are not
-    assert path_to(start, table, promise).smallest_component == Size(9, "mm³")
+    assert path_to(start, table, guarantee).smallest_component == Size(9, "mm³")
 
 
 def test_a_size_that_does_not_fit_the_images_is_refused(cases, table):

@@ -69,7 +69,7 @@ def test_score_sums_are_exact(scores):
 def test_octaves_show_where_a_rare_class_lies():
     rng = np.random.default_rng(0)
     scores = rng.uniform(0.01, 0.1, 200_000).astype(np.float32)
-    labels = rng.random(200_000) < scores / 4  # promises four times too much
+    labels = rng.random(200_000) < scores / 4  # guarantees four times too much
     table = table_of((scores, labels))
     assert expected_calibration_error(calibration_curve(table, region="r")) < 0.05
     curve = calibration_curve(table, region="r", intervals="octaves")

@@ -197,7 +197,7 @@ def test_score_cases_names_cases_that_stand_on_one_side_only():
 def test_select_keeps_what_was_asked_for_and_helps_with_names():
     rows = [
         score_case([0.5], [0], case_id=c, region=r, role=role)
-        for c, role in [("a", "select"), ("b", "test")]
+        for c, role in [("a", "validation"), ("b", "test")]
         for r in ["core", "whole"]
     ]
     table = ScoreTable(tuple(rows))

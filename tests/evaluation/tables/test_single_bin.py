@@ -13,7 +13,7 @@ from rareseg.run.tune import describe_choice
 
 
 def table_of(scores, labels):
-    return ScoreTable((score_case(scores, labels, case_id="a", region="r", role="select"),))
+    return ScoreTable((score_case(scores, labels, case_id="a", region="r", role="validation"),))
 
 
 @pytest.fixture

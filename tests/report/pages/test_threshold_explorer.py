@@ -78,8 +78,8 @@ def test_large_pictures_shrink_and_keep_every_voxel():
 @pytest.fixture(scope="module")
 def report(content, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    promised = dict.fromkeys(content.regions, "certified: at most 10 % of images alarm.")
-    write_report(path, replace(content, promises=promised))
+    guaranteed = dict.fromkeys(content.regions, "certified: at most 10 % of images alarm.")
+    write_report(path, replace(content, guarantees=guaranteed))
     return path
 
 
@@ -237,14 +237,14 @@ def test_the_keyboard_moves_the_cut_and_a_reader_hears_it(open_page):
     )
 
 
-def test_a_promise_is_of_its_own_cut_alone(open_page):
+def test_a_guarantee_is_of_its_own_cut_alone(open_page):
     page = open_page()
-    promise = page.locator('[data-explorer="region-0"] .promise')
-    assert "certified" in promise.inner_text()
+    guarantee = page.locator('[data-explorer="region-0"] .guarantee')
+    assert "certified" in guarantee.inner_text()
     move(page, "region-0", "threshold", 5)
-    assert "No promise covers this cut" in promise.inner_text()
+    assert "No guarantee covers this cut" in guarantee.inner_text()
     page.locator('[data-explorer="region-0"] [data-jump="chosen"]').click()
-    assert "certified" in promise.inner_text()
+    assert "certified" in guarantee.inner_text()
 
 
 def test_the_mark_on_each_curve_is_where_the_cut_is(open_page, content):

@@ -150,7 +150,7 @@ def test_few_cases_are_named():
 
 
 POINT = OperatingPoint(
-    "pit", 0.8, objective="dice", role="select", n_positive=30, n_negative=30, n_groups=60
+    "pit", 0.8, objective="dice", role="validation", n_positive=30, n_negative=30, n_groups=60
 )
 
 
@@ -257,7 +257,7 @@ def test_the_short_scorecard_is_plain_text():
     assert lines[2].split()[:4] == ["at", "0.5", "0.95", "(all"]
     assert lines[3].endswith("0 % (0–14 %)")
     assert "cut at score >= 0.800, where the image score reaches 0.930" in lines[4]
-    assert "chosen on 60 select cases" in lines[4]
+    assert "chosen on 60 validation cases" in lines[4]
     assert lines[6].startswith("+ Where pit is present it is segmented well")
     assert len(lines) < 15
 
@@ -420,12 +420,12 @@ def test_scores_in_one_bin_are_told_on_the_page_and_in_the_terminal(high, said):
 
 
 @pytest.mark.parametrize(("truth", "said"), [(0.9, False), (0.5, True)])
-def test_scores_that_promise_too_much(truth, said):
+def test_scores_that_guarantee_too_much(truth, said):
     rng = np.random.default_rng(0)
     scores = np.full((1, 100, 100), 0.9, np.float32)
     reference = rng.random((1, 100, 100)) < truth
     table = ScoreTable((score_case(scores, reference, case_id="a", region="pit"),))
-    found = sentences(make(GOOD, table=table), "promise too much")
+    found = sentences(make(GOOD, table=table), "are overconfident")
     assert bool(found) == said
     if said:
         assert "they say 40 % more" in found[0].text

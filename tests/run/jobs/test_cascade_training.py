@@ -70,7 +70,7 @@ def test_the_second_stage_learns_what_the_first_one_finds_in_cases_it_has_not_se
             for n in networks[:2]
         ]  # fmt: skip
         masks = [cascade.found(s) for s in scores]
-        if roles[case] == "select":
+        if roles[case] == "validation":
             masks = [cascade.found((scores[0] + scores[1]) / np.float32(2))]
         expected = [np.where(mask, label, IGNORE) for mask in masks]
         assert any(np.array_equal(second, one) for one in expected)
@@ -83,7 +83,7 @@ def test_the_ceiling_is_the_share_of_foreground_that_is_found(staged):
     bundle, folder = load_model(run / "bundle"), open_run(run)
     whole, within = open_store(folder.store), open_store(folder.stage(2) / "store")
     roles = read_split(folder.split)
-    for role in ("train", "select"):
+    for role in ("train", "validation"):
         rows = [row for row, case in enumerate(whole.cases.ids) if roles[case] == role]
         held = sum(int((whole.label(row) == 1).sum()) for row in rows)
         left = sum(int((within.label(row) == 1).sum()) for row in rows)

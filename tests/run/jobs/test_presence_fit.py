@@ -13,7 +13,7 @@ import torch
 
 from rareseg.data.formats import read_image
 from rareseg.decision.calibration.presence_scaling import fit_presence_scaling
-from rareseg.decision.guarantees.guarantee import make_promise
+from rareseg.decision.guarantees.guarantee import make_guarantee
 from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.decision.operating_point import apply_point
 from rareseg.evaluation.tables.component_table_io import load_components
@@ -45,10 +45,10 @@ def run(telling, tmp_path):
 
 @pytest.fixture(scope="module")
 def told(telling):
-    """What the bundle says of every select and test case, by case."""
+    """What the bundle says of every validation and test case, by case."""
     folder = open_run(telling)
     scorer = ImageScorer(load_model(folder.bundle))
-    cases = [*cases_of(folder, "select"), *cases_of(folder, "test")]
+    cases = [*cases_of(folder, "validation"), *cases_of(folder, "test")]
     return {case.id: scorer.score(read_image(case.images)) for case in cases}
 
 
@@ -59,7 +59,7 @@ def test_the_network_has_learned_which_images_hold_anything(told, telling):
 
 
 def test_tables_hold_what_predict_says(told, telling):
-    for role in ("select", "test"):
+    for role in ("validation", "test"):
         for table in (
             load_table(telling / "scores" / f"{role}.npz"),
             load_components(telling / "scores" / f"{role}_components.npz"),
@@ -76,8 +76,8 @@ def test_the_presence_is_scaled_by_the_select_cases(telling):
     assert scaling.reason == ""
     assert min(scaling.n_positive, scaling.n_negative) >= 5
     unscaled = ImageScorer(replace(bundle, presence={}))
-    said = {c.id: unscaled.score(read_image(c.images)) for c in cases_of(folder, "select")}
-    rows = load_table(folder.scores("select")).rows
+    said = {c.id: unscaled.score(read_image(c.images)) for c in cases_of(folder, "validation")}
+    rows = load_table(folder.scores("validation")).rows
     raw = ScoreTable(tuple(replace(r, presence=said[r.case_id].presence[REGION]) for r in rows))
     assert fit_presence_scaling(raw, region=REGION) == scaling
     assert [scaling.apply(row.presence) for row in raw] == [row.presence for row in rows]
@@ -144,9 +144,9 @@ def test_a_certificate_is_void_where_the_presence_is_scaled_otherwise(telling):
 
 
 def test_an_estimate_by_a_falling_gate_moves_along_image_scores(run):
-    promise = make_promise("false alarm rate", 0.5, confidence=0.8)
+    guarantee = make_guarantee("false alarm rate", 0.5, confidence=0.8)
     start = Rule.by_hand(0.5)
-    kept = certify(run, promise, rule=start)[REGION]
+    kept = certify(run, guarantee, rule=start)[REGION]
     assert isinstance(kept, Kept)
     assert kept.point.gate > 0
     rows = load_table(run / "scores" / "select.npz").rows

@@ -12,7 +12,7 @@ import pytest
 
 from rareseg import __version__
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.guarantees.guarantee import make_promise
+from rareseg.decision.guarantees.guarantee import make_guarantee
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.report.wording.default_point_text import evidence_lines
 from rareseg.run.certify import certify
@@ -33,7 +33,7 @@ HEADINGS = (
     "Ethical considerations",
     "Caveats and recommendations",
 )
-LOOSE = make_promise("false negative rate", 0.6, confidence=None)
+LOOSE = make_guarantee("false negative rate", 0.6, confidence=None)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_training_ends_with_a_card_under_the_headings_of_the_field(finished):
 def test_it_counts_the_cases_of_each_role(finished):
     rows = list(csv.DictReader((finished / "split.csv").open()))
     told = section(card_of(finished), "Training data")
-    for role in ("train", "select", "test"):
+    for role in ("train", "validation", "test"):
         own = [row for row in rows if row["role"] == role]
         groups = {row["group"] for row in own}
         assert re.search(rf"\| {role} \| {len(own)} \| {len(groups)} \| \d+ \|", told), role
@@ -84,7 +84,7 @@ def test_its_figures_are_those_of_the_scorecard(finished):
     assert dice["method"] in told.splitlines()[-2]
 
 
-def test_it_says_where_each_region_is_cut_and_what_is_promised(finished):
+def test_it_says_where_each_region_is_cut_and_what_is_guaranteed(finished):
     card = card_of(finished)
     (point,) = load_decisions(finished / "bundle").points.values()
     lines = evidence_lines(point)
@@ -174,10 +174,10 @@ def test_a_calibration_is_told(run, call):
 
 
 def test_a_region_without_a_point_says_why(run):
-    Decisions.none(["foreground"], "no select case holds it").save(run / "bundle")
+    Decisions.none(["foreground"], "no validation case holds it").save(run / "bundle")
     write_model_card(RunFolder(run))
     card = card_of(run)
-    assert "- foreground: no operating point: no select case holds it." in card
+    assert "- foreground: no operating point: no validation case holds it." in card
     assert "no operating point is in use" in card
 
 

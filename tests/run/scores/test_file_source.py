@@ -1,4 +1,4 @@
-"""Points, promises and reports for scores that any tool wrote, without a run."""
+"""Points, guarantees and reports for scores that any tool wrote, without a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_promise
+from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.decision.operating_point import (
     Frontier,
@@ -36,13 +36,13 @@ EASY = SpecksSettings(images=16, size=64, contrast=8.0, foreground_share=0.06, d
 
 
 def tune_files(files, out, *, rule=None, region=None, say=say_nothing):
-    source = FileSource.to_decide(files, out, roles=("select",), region=region, track=silent)
+    source = FileSource.to_decide(files, out, roles=("validation",), region=region, track=silent)
     return tune_source(source, rule, region=region, say=say)
 
 
-def certify_files(files, promise, out, *, rule=None, region=None, say=say_nothing):
-    source = FileSource.to_decide(files, out, roles=("select", "certify"), track=silent)
-    return certify_source(source, promise, rule=rule, region=region, say=say)
+def certify_files(files, guarantee, out, *, rule=None, region=None, say=say_nothing):
+    source = FileSource.to_decide(files, out, roles=("validation", "certify"), track=silent)
+    return certify_source(source, guarantee, rule=rule, region=region, say=say)
 
 
 def evaluate_files(files, out, *, points=None):
@@ -120,7 +120,7 @@ def split(data, tmp_path):
     """Half of the cases select; of the others, positive and negative alike, certify or test."""
     path = tmp_path / "split.csv"
     rows = sorted(rows_of(data), key=lambda row: row["mask"] == "empty")
-    order = ["select", "certify", "select", "test"]
+    order = ["validation", "certify", "validation", "test"]
     lines = [f"{row['id']},,{order[i % 4]}" for i, row in enumerate(rows)]
     path.write_text("id,group,role\n" + "\n".join(lines) + "\n")
     return path
@@ -138,7 +138,7 @@ def test_every_format_gives_the_point_that_the_arrays_give(data, scores, tmp_pat
         {name: array.astype(np.float32) / np.float32(255) for name, array in scores.items()},
         {row["id"]: truth(data, row) for row in rows},
         groups={row["id"]: row["group"] for row in rows},
-        role="select",
+        role="validation",
     )
     point = choices["foreground"].found
     assert point == choose_operating_point(table, region="foreground")
@@ -207,7 +207,7 @@ def test_new_cases_are_evaluated_at_the_points_as_scikit_learn_counts(
 def test_the_cases_that_points_were_chosen_on_are_called_so(files, tmp_path):
     tune_files(files, tmp_path / "out")
     evaluation = evaluate_files(files, tmp_path / "report", points=tmp_path / "out")
-    assert {result.role for result in evaluation.content.results} == {"select"}
+    assert {result.role for result in evaluation.content.results} == {"validation"}
     assert any("flatters" in sentence.text for sentence in evaluation.content.verdicts)
 
 
@@ -242,22 +242,22 @@ class TestRoles:
         evaluation = evaluate_files(declared, tmp_path / "report", points=tmp_path / "out")
         assert {result.role for result in evaluation.content.results} == {"test"}
         assert len(evaluation.content.results) == 4
-        assert evaluation.content.roles["select"].n_cases == 8
+        assert evaluation.content.roles["validation"].n_cases == 8
 
     def test_certify_cases_make_a_certificate_once(self, files, split, tmp_path):
         declared = replace(files, split=split)
-        promise = make_promise("false negative rate", 0.5, confidence=None)
+        guarantee = make_guarantee("false negative rate", 0.5, confidence=None)
         said = []
-        kept = certify_files(declared, promise, tmp_path / "out", say=said.append)["foreground"]
+        kept = certify_files(declared, guarantee, tmp_path / "out", say=said.append)["foreground"]
         assert isinstance(kept, Kept)
         assert type(kept.statement) is Certificate
         assert "declared certify cases" in kept.statement.sentence
         decided = decisions_in(tmp_path / "out")
         assert decided.points["foreground"] == kept.point
         assert decided.statements["foreground"] == (kept.statement,)
-        again = certify_files(declared, promise, tmp_path / "out")["foreground"]
+        again = certify_files(declared, guarantee, tmp_path / "out")["foreground"]
         assert again == kept
-        other = certify_files(declared, replace(promise, alpha=0.6), tmp_path / "out")
+        other = certify_files(declared, replace(guarantee, alpha=0.6), tmp_path / "out")
         assert type(other["foreground"].statement) is Estimate
         evaluation = evaluate_files(declared, tmp_path / "report", points=tmp_path / "out")
         texts = [sentence.text for sentence in evaluation.content.verdicts]
@@ -269,14 +269,14 @@ class TestRoles:
             name = path.stem
             if f"{name},,certify" in split.read_text():
                 path.write_bytes(b"damaged")
-        promise = make_promise("false negative rate", 0.01, confidence=None)
-        refused = certify_files(declared, promise, tmp_path / "out")["foreground"]
+        guarantee = make_guarantee("false negative rate", 0.01, confidence=None)
+        refused = certify_files(declared, guarantee, tmp_path / "out")["foreground"]
         assert isinstance(refused, Infeasible)
         assert "needs at least 99 groups" in refused.reason
 
     def test_without_roles_select_cases_make_an_estimate(self, files, tmp_path):
-        promise = make_promise("false alarm rate", 0.5, confidence=None)
-        kept = certify_files(files, promise, tmp_path / "out")["foreground"]
+        guarantee = make_guarantee("false alarm rate", 0.5, confidence=None)
+        kept = certify_files(files, guarantee, tmp_path / "out")["foreground"]
         assert isinstance(kept, Kept)
         assert type(kept.statement) is Estimate
         assert "split.csv" in kept.statement.method
@@ -292,7 +292,7 @@ class TestRoles:
         for i, row in enumerate(rows):
             row["image"] = str(data / row["image"])
             row["mask"] = row["mask"] if row["mask"] in ("", "empty") else str(data / row["mask"])
-            row["split"] = "select" if i % 2 else "test"
+            row["split"] = "validation" if i % 2 else "test"
         (tmp_path / "refs").mkdir()
         write_manifest(tmp_path / "refs", rows)
         mixed = ScoreFiles(files.probabilities, DataOptions(str(tmp_path / "refs")))
@@ -327,8 +327,8 @@ class TestGroups:
     def test_decisions_of_format_1_are_read(self, files, split, tmp_path):
         """As earlier releases wrote them: two files in place of decisions.json and scores.json."""
         declared, points = replace(files, split=split), tmp_path / "points"
-        promise = make_promise("false negative rate", 0.5, confidence=None)
-        certify_files(declared, promise, points)
+        guarantee = make_guarantee("false negative rate", 0.5, confidence=None)
+        certify_files(declared, guarantee, points)
         own = decisions_in(points).regions["foreground"]
         about = json.loads((points / "scores.json").read_text())
         later = {name: about.pop(name) for name in ("classes", "channels", "with_presence")}

@@ -25,9 +25,9 @@ _ANNOTATOR_COLUMN = re.compile(r"mask_(.+)")
 _ROLE_WORDS: Mapping[str, Role] = {
     **{role: role for role in ROLES},
     "training": "train",
-    "val": "select",
-    "valid": "select",
-    "validation": "select",
+    "select": "validation",  # as earlier versions called it
+    "val": "validation",
+    "valid": "validation",
     "testing": "test",
 }
 EMPTY = "empty"

@@ -1,15 +1,14 @@
 """Make a region's scores mean what they say: a slope and a bias on their log-odds.
 
 A sampler that shows foreground more often than the world does, and losses such as dice, leave
-scores that promise too much. p' = σ(slope·logit p + bias) is monotone: it changes no curve and no
+scores that are overconfident. p' = σ(slope·logit p + bias) is monotone: it changes no curve and no
 mask, but what a score means. ``slope`` is 1 / temperature (Guo et al. 2017, section 4.2), and with
 a bias this is Platt's scaling of log-odds.
 
-Where the sampler's prior is known, undoing it is the same with slope 1 and bias
-logit π_t − logit π_s (Elkan 2001, theorem 2; Saerens et al. 2002, eq. 2.4). It holds for
-cross-entropy, for one region against the rest (of a union of classes only while their shares within
-it are the same), and for crops only nearly; so it is used only where its log-loss on select cases
-is lower.
+Where the sampler's prior is known, undoing it is the same with slope 1 and bias logit π_t − logit
+π_s (Elkan 2001, theorem 2; Saerens et al. 2002, eq. 2.4). It holds for cross-entropy, for one
+region against the rest (of a union of classes only while their shares within it are the same), and
+for crops only nearly; so it is used only where its log-loss on validation cases is lower.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How often images hold a region where the model works, and what an alarm is worth there.
 
-The share of positive images among select cases is seldom that of the world. Predictive values are
-told for a stated prevalence, or for one that is estimated from unlabelled images.
+The share of positive images among validation cases is seldom that of the world. Predictive values
+are told for a stated prevalence, or for one that is estimated from unlabelled images.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From score or component tables to the losses of groups along a path of operating points.
 
-A path is made from select cases alone (:mod:`rareseg.decision.guarantees.point_path`) and leads
+A path is made from validation cases alone (:mod:`rareseg.decision.guarantees.point_path`) and leads
 from the safest point to the boldest; the losses are those of other cases. That is what
 :mod:`rareseg.decision.guarantees.risk_control` needs to be right.
 """
@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.guarantees.guarantee import Promise
+from rareseg.decision.guarantees.guarantee import Guarantee
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.measures.case_result import Cut
 from rareseg.evaluation.metrics.overlap import cumulative
@@ -37,7 +37,7 @@ class Path:
 
     ``threshold_bins`` (k,) int64 are bins whose edge is the threshold; ``gates`` (k,) float64;
     ``smallest_component`` is the same for all. ``worth`` (k,) float64 says which point to prefer
-    among those that the promise holds for. ``grid`` are the bins of the component table that the
+    among those that the guarantee holds for. ``grid`` are the bins of the component table that the
     thresholds are taken from, None where score tables will do.
     """
 
@@ -89,39 +89,39 @@ class Tally:
     false_components: Ints
 
 
-def needs_components(promise: Promise, point: Cut | Path) -> bool:
-    """Tell whether histograms of the score cannot see what the promise at a point is about."""
-    return promise.level == "lesion" or point.smallest_component.removes
+def needs_components(guarantee: Guarantee, point: Cut | Path) -> bool:
+    """Tell whether histograms of the score cannot see what the guarantee at a point is about."""
+    return guarantee.level == "lesion" or point.smallest_component.removes
 
 
-def losses_along(rows: Sequence[Row], path: Path, promise: Promise) -> GroupLosses:
+def losses_along(rows: Sequence[Row], path: Path, guarantee: Guarantee) -> GroupLosses:
     """Return the loss of every group at every point of a path.
 
     ``rows`` are of one region, of a score table or of a component table on the path's grid. Cases
-    that the promise is not about (negatives of a false-negative rate, positives of a false-alarm
-    rate), or in which no voxel counts, are left out: a loss of 0 for them would dilute the promise
-    by the prevalence. No eligible case gives (0, points).
+    that the guarantee is not about (negatives of a false-negative rate, positives of a false-alarm
+    rate), or in which no voxel counts, are left out: a loss of 0 for them would dilute the
+    guarantee by the prevalence. No eligible case gives (0, points).
     """
-    kept = [row for row in rows if is_eligible(row, promise)]
+    kept = [row for row in rows if is_eligible(row, guarantee)]
     groups = [row.group for row in kept]
     numbers = group_numbers(groups)
     totals = np.zeros((int(numbers.max(initial=-1)) + 1, len(path)))
     for row, number in zip(kept, numbers, strict=True):
-        if promise.within == "any":
-            np.maximum(totals[number], case_loss(row, path, promise), out=totals[number])
+        if guarantee.within == "any":
+            np.maximum(totals[number], case_loss(row, path, guarantee), out=totals[number])
         else:
-            totals[number] += case_loss(row, path, promise)
-    if promise.within == "mean":
+            totals[number] += case_loss(row, path, guarantee)
+    if guarantee.within == "mean":
         totals /= np.bincount(numbers, minlength=len(totals))[:, None]
     return GroupLosses(totals, len(kept), None in groups)
 
 
-def is_eligible(row: Row, promise: Promise) -> bool:
-    """Tell whether the promise is about a case."""
-    return row.n_voxels > 0 and promise.is_about(positive=row.n_inside > 0)
+def is_eligible(row: Row, guarantee: Guarantee) -> bool:
+    """Tell whether the guarantee is about a case."""
+    return row.n_voxels > 0 and guarantee.is_about(positive=row.n_inside > 0)
 
 
-def case_loss(row: Row, path: Path, promise: Promise) -> Floats:
+def case_loss(row: Row, path: Path, guarantee: Guarantee) -> Floats:
     """Return the loss of an eligible case at every point of a path; (k,) in [0, 1].
 
     False negative rate: 1 − TP/(TP+FN) (voxel), the share of lesions that nothing touches (lesion),
@@ -131,24 +131,25 @@ def case_loss(row: Row, path: Path, promise: Promise) -> Floats:
 
     Raises UsageError for what histograms cannot see: lesions, and a smallest component.
     """
-    if isinstance(row, CaseScores) and needs_components(promise, path):
+    if isinstance(row, CaseScores) and needs_components(guarantee, path):
         raise UsageError(
-            "Score tables do not see components, which a promise about lesions or with a smallest "
+            "Score tables do not see components, which a guarantee about lesions or with a "
+            "smallest "
             f"component of {path.smallest_component} needs; give component tables, or "
-            "promise voxels or images with a smallest component of 0."
+            "guarantee voxels or images with a smallest component of 0."
         )
     seen = tally(row, path)
-    if promise.kind == "false negative rate":
-        if promise.level == "image":
+    if guarantee.kind == "false negative rate":
+        if guarantee.level == "image":
             return np.asarray((seen.tp == 0) * 1.0)
-        if isinstance(row, CaseComponents) and promise.level == "lesion":
+        if isinstance(row, CaseComponents) and guarantee.level == "lesion":
             return np.asarray(1.0 - seen.lesions_found / row.n_lesions)
         return np.asarray(1.0 - seen.tp / row.n_inside)
-    if promise.kind == "false alarm rate":
-        if promise.level == "image":
+    if guarantee.kind == "false alarm rate":
+        if guarantee.level == "image":
             return np.asarray((seen.fp > 0) * 1.0)
         return np.asarray(seen.fp / row.n_voxels)
-    if promise.level == "lesion":
+    if guarantee.level == "lesion":
         return np.asarray(seen.false_components / np.maximum(seen.components, 1))
     return np.asarray(seen.fp / np.maximum(seen.tp + seen.fp, 1))
 
@@ -170,7 +171,7 @@ def _count_components(row: CaseComponents, path: Path) -> tuple[Ints, ...]:
     if path.grid is None:
         raise ScoreError(
             "A path made from score tables cannot be followed in a component table; make it from "
-            "the component table of the select cases."
+            "the component table of the validation cases."
         )
     kept = row.sizes >= path.smallest_component.voxels(row.spacing)
     counting = kept & (row.inside + row.outside > 0)

@@ -1,7 +1,8 @@
-"""What is promised about the next group, and what stands for it: a certificate or an estimate.
+"""What is guaranteed about the next group, and what stands for it: a certificate or an estimate.
 
 A :class:`Certificate` rests on cases that nothing else has seen, scored by the very function that
-will be used. The same sum over select or out-of-fold scores is an :class:`Estimate`, and says so.
+will be used. The same sum over validation or out-of-fold scores is an :class:`Estimate`, and says
+so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
+from rareseg.data.records import role_named
 from rareseg.decision.operating_point.point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError, nearest
 from rareseg.evaluation.statistics.intervals import INDEPENDENT_IMAGES
@@ -22,7 +24,7 @@ Level = Literal["image", "lesion", "voxel"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 CONFIDENCE = 0.95
-"""With which a promise holds where nothing else is asked for."""
+"""With which a guarantee holds where nothing else is asked for."""
 
 Within = Literal["mean", "any"]
 """How the cases of a group become its one loss."""
@@ -53,15 +55,15 @@ _WORDS: Mapping[tuple[Kind, Level], tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Promise:
+class Guarantee:
     """A risk that stays at or below ``alpha`` for the next group.
 
-    ``confidence`` None promises the expectation (conformal risk control); a number is the share of
-    draws of the cases in which the promise holds (Learn then Test). ``together`` is how many
-    promises are made on the same cases at once: with the confidence all of them hold, each by
-    itself with 1 − (1 − confidence) / together (Bonferroni). Promises in expectation share nothing.
-    ``within`` says what the loss of a group with several eligible cases is: their mean, or 1 where
-    any of them has a loss.
+    ``confidence`` None guarantees the expectation (conformal risk control); a number is the share
+    of draws of the cases in which the guarantee holds (Learn then Test). ``together`` is how many
+    guarantees are made on the same cases at once: with the confidence all of them hold, each by
+    itself with 1 − (1 − confidence) / together (Bonferroni). Guarantees in expectation share
+    nothing. ``within`` says what the loss of a group with several eligible cases is: their mean, or
+    1 where any of them has a loss.
     """
 
     kind: Kind
@@ -78,12 +80,13 @@ class Promise:
                 f"The {self.kind} is not bounded at the level '{self.level}'; allowed: "
                 f"{', '.join(levels)}."
                 if levels
-                else f"A promise about '{self.kind}' is not known{nearest(self.kind, KINDS)}; "
+                else f"A guarantee about '{self.kind}' is not known{nearest(self.kind, KINDS)}; "
                 f"allowed: {', '.join(KINDS)}."
             )
         if not 0.0 < self.alpha < 1.0:
             raise UsageError(
-                f"A {self.kind} of {self.alpha:g} cannot be promised; give a bound between 0 and 1."
+                f"A {self.kind} of {self.alpha:g} cannot be guaranteed; give a bound between 0 "
+                f"and 1."
             )
         if self.confidence is not None and not 0.0 < self.confidence < 1.0:
             raise UsageError(
@@ -92,17 +95,18 @@ class Promise:
             )
         if self.within == "any" and self.level != "image":
             raise UsageError(
-                f"'any' is for image-level promises, not for the level '{self.level}'; use 'mean'."
+                f"'any' is for image-level guarantees, not for the level '{self.level}'; use "
+                f"'mean'."
             )
         if self.confidence is None and self.kind == "false discovery proportion":
             raise UsageError(
                 "A false discovery proportion does not fall steadily with the threshold and can "
-                "only be promised with a confidence; add one, such as 0.95."
+                "only be guaranteed with a confidence; add one, such as 0.95."
             )
 
     @property
     def own_confidence(self) -> float | None:
-        """The confidence of this promise by itself; None in expectation."""
+        """The confidence of this guarantee by itself; None in expectation."""
         if self.confidence is None:
             return None
         return 1.0 - (1.0 - self.confidence) / self.together
@@ -118,7 +122,7 @@ class Promise:
         return self.kind != "false discovery proportion"
 
     def is_about(self, *, positive: bool) -> bool:
-        """Tell whether the promise is about a case in which the region is present, or absent."""
+        """Tell whether the guarantee is about a case in which the region is present, or absent."""
         if self.kind == "false discovery proportion":
             return True
         return positive == (self.kind == "false negative rate")
@@ -130,7 +134,7 @@ class Promise:
 
     @property
     def sentence(self) -> str:
-        """What is promised, in words."""
+        """What is guaranteed, in words."""
         what, eligible = _WORDS[self.kind, self.level]
         of = f"any of a group's {eligible}" if self.within == "any" else f"a group's {eligible}"
         if self.confidence is None:
@@ -140,27 +144,27 @@ class Promise:
             return f"{own}{percent(self.confidence)} confidence"
         return (
             f"{own}{percent(self.confidence)} confidence together with all {self.together} "
-            "promises that were made on these cases"
+            "guarantees that were made on these cases"
         )
 
 
-def make_promise(
+def make_guarantee(
     kind: str,
     alpha: float,
     *,
     confidence: float | None = CONFIDENCE,
     level: str | None = None,
     within: str | None = None,
-) -> Promise:
-    """Return a promise, with the usual level and rule within groups where none is given.
+) -> Guarantee:
+    """Return a guarantee, with the usual level and rule within groups where none is given.
 
-    ``confidence`` None promises the expectation alone. Usual are the voxels missed in positive
+    ``confidence`` None guarantees the expectation alone. Usual are the voxels missed in positive
     images (mean over the group), any alarm among a group's negative images, and the false share of
     the voxels that are on (mean). Raises UsageError for what does not exist or has no bound.
     """
     if kind not in KINDS:
         raise UsageError(
-            f"A promise about '{kind}' is not known{nearest(kind, KINDS)}; allowed: "
+            f"A guarantee about '{kind}' is not known{nearest(kind, KINDS)}; allowed: "
             f"{', '.join(KINDS)}."
         )
     if level is not None and level not in LEVELS:
@@ -172,12 +176,12 @@ def make_promise(
     chosen = usual_level if level is None else level
     if within is None:
         within = usual_within if chosen == usual_level else "mean"
-    return Promise(kind, float(alpha), chosen, confidence, within)  # type: ignore[arg-type]
+    return Guarantee(kind, float(alpha), chosen, confidence, within)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A promise with everything that it rests on; abstract, see its two kinds.
+    """A guarantee with everything that it rests on; abstract, see its two kinds.
 
     ``threshold``, ``gate`` and ``smallest_component`` are the point that it speaks of, ``value``
     the mean loss over the ``n_groups`` groups there. ``role`` and ``method`` say which cases and
@@ -186,7 +190,7 @@ class Statement:
     """
 
     region: str
-    promise: Promise
+    guarantee: Guarantee
     threshold: float
     gate: float
     smallest_component: Size
@@ -208,7 +212,7 @@ class Statement:
         if self.assumes_independent_images:
             groups = f"groups ({INDEPENDENT_IMAGES})"
         return (
-            f"{self.word} for {self.region}: {self.promise.sentence}; "
+            f"{self.word} for {self.region}: {self.guarantee.sentence}; "
             f"{self.n_groups} {groups} of {self.role} cases, observed "
             f"{percent(self.value)}; {self.method}"
         )
@@ -249,13 +253,13 @@ class Statement:
 
 
 class Certificate(Statement):
-    """A promise that holds for the next group: its cases were seen by nothing else."""
+    """A guarantee that holds for the next group: its cases were seen by nothing else."""
 
     word = "certificate"
 
 
 class Estimate(Statement):
-    """The same sum over cases that had a say before; what it promises may be kept, or not."""
+    """The same sum over cases that had a say before; what it guarantees may be kept, or not."""
 
     word = "estimate"
 
@@ -266,8 +270,10 @@ AnyStatement = TypeVar("AnyStatement", bound=Statement)
 def statement_from_dict(record: Mapping[str, Any]) -> Statement:
     """Return what :meth:`Statement.to_dict` wrote.
 
-    Raises ScoreError where a field is missing, unknown or not of its kind.
+    Earlier versions called the guarantee a promise. Raises ScoreError where a field is missing,
+    unknown or not of its kind.
     """
+    record = {("guarantee" if name == "promise" else name): record[name] for name in record}
     known = {"is", *(field.name for field in fields(Statement))}
     if set(record) != known:
         odd = ", ".join(sorted(set(record) ^ known))
@@ -280,8 +286,9 @@ def statement_from_dict(record: Mapping[str, Any]) -> Statement:
         )
     try:
         size = as_size(values["smallest_component"])
-        promise = Promise(**values["promise"])
-        return made(**{**values, "promise": promise, "smallest_component": size})
+        guarantee = Guarantee(**values["guarantee"])
+        of_today = {"guarantee": guarantee, "role": role_named(values["role"])}
+        return made(**{**values, **of_today, "smallest_component": size})
     except (TypeError, UsageError) as error:
         raise ScoreError(f"A statement is damaged ({error}); certify again.") from error
 

@@ -1,6 +1,7 @@
-"""The path from the safest operating point to the one that select cases chose.
+"""The path from the safest operating point to the one that validation cases chose.
 
-It is made from select cases alone, so that whatever stands for a promise along it has no say in it.
+It is made from validation cases alone, so that whatever stands for a guarantee along it has no say
+in it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rareseg.decision.guarantees.group_losses import (
     needs_components,
     tally,
 )
-from rareseg.decision.guarantees.guarantee import Promise
+from rareseg.decision.guarantees.guarantee import Guarantee
 from rareseg.errors import UsageError
 from rareseg.evaluation.measures.case_result import Cut
 from rareseg.evaluation.metrics.overlap import occurring_bins
@@ -37,40 +38,42 @@ _THRESHOLDS, _GATES, _FRONTIER = 48, 24, 128
 """The grid that a path of a loss without an order is drawn from, and the most points on it."""
 
 
-def path_to(point: Cut, select: Table, promise: Promise) -> Path:
-    """Return the path that ends at a point chosen on select cases, or passes by it.
+def path_to(point: Cut, validation: Table, guarantee: Guarantee) -> Path:
+    """Return the path that ends at a point chosen on validation cases, or passes by it.
 
-    ``select`` is all that the path depends on: a score table, or a component table, whose grid then
-    holds the thresholds (a point between two of them counts as the safer one). Both of the point's
-    region.
+    ``validation`` is all that the path depends on: a score table, or a component table, whose grid
+    then holds the thresholds (a point between two of them counts as the safer one). Both of the
+    point's region.
 
     *False negative rate*: from the lowest threshold up to the point's, gate and size as they are;
-    but without them where on select cases they alone cost more than half of α. *False alarm rate*:
+    but without them where on validation cases they alone cost more than half of α. *False alarm
+    rate*:
     a gate that falls to the point's own, threshold and size as they are, from the highest that any
-    positive select case passes; it goes below the threshold only where images have a presence,
+    positive validation case passes; it goes below the threshold only where images have a presence,
     since an image whose largest score is below the threshold shows nothing anyway. *False discovery
     proportion*: of a grid of thresholds and gates those that no other beats in both the loss and
     the worth (mean dice + share of negatives left clean), in the order of their loss (Pareto
     testing, Laufer-Goldshtein et al., arXiv 2210.07913).
 
-    The point itself is worth most: what select cases chose stands wherever the promise does.
-    Raises UsageError where the promise needs a component table and ``select`` is none.
+    The point itself is worth most: what validation cases chose stands wherever the guarantee does.
+    Raises UsageError where the guarantee needs a component table and ``validation`` is none.
     """
-    if needs_components(promise, point) and not isinstance(select, ComponentTable):
+    if needs_components(guarantee, point) and not isinstance(validation, ComponentTable):
         raise UsageError(
-            "Score tables do not see components, which a promise about lesions or with a smallest "
+            "Score tables do not see components, which a guarantee about lesions or with a "
+            "smallest "
             f"component of {point.smallest_component} needs; give component tables, or "
-            "promise voxels or images with a smallest component of 0."
+            "guarantee voxels or images with a smallest component of 0."
         )
-    if promise.kind == "false negative rate":
-        return _rising_thresholds(point, select, promise)
-    if promise.kind == "false alarm rate":
-        return _falling_gates(point, select)
-    return _frontier(point, select, promise)
+    if guarantee.kind == "false negative rate":
+        return _rising_thresholds(point, validation, guarantee)
+    if guarantee.kind == "false alarm rate":
+        return _falling_gates(point, validation)
+    return _frontier(point, validation, guarantee)
 
 
-def select_terms(
-    select: Table, path: Path
+def validation_terms(
+    validation: Table, path: Path
 ) -> tuple[Floats | None, Floats | None, NDArray[np.bool_]]:
     """Return (mean dice of positives, share of negatives left clean, whether anything is found).
 
@@ -79,7 +82,7 @@ def select_terms(
     dice, clean = np.zeros(len(path)), np.zeros(len(path))
     n_positive = n_negative = 0
     finds = np.zeros(len(path), np.bool_)
-    for row in select.rows:
+    for row in validation.rows:
         seen = tally(row, path)
         if row.n_inside:
             n_positive += 1
@@ -95,30 +98,32 @@ def select_terms(
     )
 
 
-def _rising_thresholds(point: Cut, select: Table, promise: Promise) -> Path:
-    last = _threshold_bin(point, select, safer="lower")
-    if isinstance(select, ComponentTable):
-        below = np.array([k for k in select.grid if k < last], np.int64)
+def _rising_thresholds(point: Cut, validation: Table, guarantee: Guarantee) -> Path:
+    last = _threshold_bin(point, validation, safer="lower")
+    if isinstance(validation, ComponentTable):
+        below = np.array([k for k in validation.grid if k < last], np.int64)
     else:
-        inside = [row.bins[row.inside > 0].astype(np.int64) for row in select.rows]
+        inside = [row.bins[row.inside > 0].astype(np.int64) for row in validation.rows]
         seen = np.unique(np.concatenate([np.zeros(1, np.int64), *inside]))
         below = _thin(seen[seen < last], STEPS)
     bins = np.append(below, last)
-    path = _path(bins, np.full(len(bins), point.gate), point.smallest_component, select)
+    path = _path(bins, np.full(len(bins), point.gate), point.smallest_component, validation)
     if point.gate > 0.0 or point.smallest_component.removes:
-        floor = losses_along(select.rows, path, promise).losses[:, 0]
-        if floor.size and float(floor.mean()) > promise.alpha / 2:
-            return _path(bins, np.zeros(len(bins)), ANY_SIZE, select)
+        floor = losses_along(validation.rows, path, guarantee).losses[:, 0]
+        if floor.size and float(floor.mean()) > guarantee.alpha / 2:
+            return _path(bins, np.zeros(len(bins)), ANY_SIZE, validation)
     return path
 
 
-def _falling_gates(point: Cut, select: Table) -> Path:
-    threshold = _threshold_bin(point, select, safer="higher")
+def _falling_gates(point: Cut, validation: Table) -> Path:
+    threshold = _threshold_bin(point, validation, safer="higher")
     last = bin_of(point.gate)
-    if not select.has_presence(point.region):
+    if not validation.has_presence(point.region):
         last = max(last, threshold)
-    passed = max((bin_of(row.image_score) for row in select.rows if row.n_inside > 0), default=last)
-    reached = np.unique([bin_of(row.image_score) for row in select.rows]).astype(np.int64)
+    passed = max(
+        (bin_of(row.image_score) for row in validation.rows if row.n_inside > 0), default=last
+    )
+    reached = np.unique([bin_of(row.image_score) for row in validation.rows]).astype(np.int64)
     # Most bins lie far below the lowest image score, where a few gates will do.
     lowest = max(last + 1, int(reached[0])) if len(reached) else last + 1
     below = _thin(np.arange(last + 1, lowest), STEPS // 8)
@@ -126,21 +131,21 @@ def _falling_gates(point: Cut, select: Table) -> Path:
     above = np.concatenate([below, above, _thin(reached, STEPS)])
     falling = np.unique(above[(above > last) & (above <= passed)])[::-1]
     gates = np.append(bin_edges()[falling].astype(np.float64), point.gate)
-    return _path(np.full(len(gates), threshold), gates, point.smallest_component, select)
+    return _path(np.full(len(gates), threshold), gates, point.smallest_component, validation)
 
 
-def _frontier(point: Cut, select: Table, promise: Promise) -> Path:
-    own = _threshold_bin(point, select, safer="higher")
+def _frontier(point: Cut, validation: Table, guarantee: Guarantee) -> Path:
+    own = _threshold_bin(point, validation, safer="higher")
     occurring = (
-        np.array(select.grid)
-        if isinstance(select, ComponentTable)
-        else _thin(occurring_bins(select.rows), _THRESHOLDS)
+        np.array(validation.grid)
+        if isinstance(validation, ComponentTable)
+        else _thin(occurring_bins(validation.rows), _THRESHOLDS)
     )
     thresholds = np.unique(np.append(occurring, own))
-    tops = np.unique([row.image_score for row in select.rows])
+    tops = np.unique([row.image_score for row in validation.rows])
     gates = np.unique(np.append(_thin(tops, _GATES), [0.0, point.gate]))
     # Without a presence a gate below the threshold does what no gate does.
-    low_gates = select.has_presence(point.region)
+    low_gates = validation.has_presence(point.region)
     pairs = np.array(
         [
             (k, gate)
@@ -150,9 +155,9 @@ def _frontier(point: Cut, select: Table, promise: Promise) -> Path:
         ]
         + [(own, point.gate)]
     )
-    grid = _path(pairs[:, 0].astype(np.int64), pairs[:, 1], point.smallest_component, select)
-    losses = losses_along(select.rows, grid, promise).losses.mean(axis=0)
-    dice, clean, finds = select_terms(select, grid)
+    grid = _path(pairs[:, 0].astype(np.int64), pairs[:, 1], point.smallest_component, validation)
+    losses = losses_along(validation.rows, grid, guarantee).losses.mean(axis=0)
+    dice, clean, finds = validation_terms(validation, grid)
     worth = np.sum([term for term in (dice, clean) if term is not None], axis=0)
     is_point = np.arange(len(grid)) == len(grid) - 1
     # Ascending loss; of equal losses the one that predicts least first.
@@ -172,23 +177,23 @@ def _frontier(point: Cut, select: Table, promise: Promise) -> Path:
     )
 
 
-def _path(bins: Ints, gates: Floats, smallest_component: Size, select: Table) -> Path:
+def _path(bins: Ints, gates: Floats, smallest_component: Size, validation: Table) -> Path:
     """Return a path on which the boldest point is worth most."""
     return Path(
         np.asarray(bins, np.int64),
         np.asarray(gates, np.float64),
         smallest_component,
         np.arange(len(bins), dtype=np.float64),
-        select.grid if isinstance(select, ComponentTable) else None,
+        validation.grid if isinstance(validation, ComponentTable) else None,
     )
 
 
-def _threshold_bin(point: Cut, select: Table, *, safer: str) -> int:
+def _threshold_bin(point: Cut, validation: Table, *, safer: str) -> int:
     """Return the bin of the point's threshold, or of the safer neighbour in a table's grid."""
     own = bin_of(point.threshold)
-    if isinstance(select, ScoreTable):
+    if isinstance(validation, ScoreTable):
         return own
-    grid = np.array(select.grid)
+    grid = np.array(validation.grid)
     if safer == "lower":
         return int(grid[max(0, int(np.searchsorted(grid, own, side="right")) - 1)])
     return int(grid[min(len(grid) - 1, int(np.searchsorted(grid, own)))])

@@ -1,4 +1,4 @@
-"""Pure sums behind a promise: losses of groups along a path of candidates in, how far it holds out.
+"""Compute how far a guarantee holds along a path of candidates, from the losses of groups.
 
 Candidates lie on a **path** that leads from the safest to the boldest. Whoever makes it must not
 have seen the groups whose losses are given here. Both controls answer with the number of leading
@@ -26,7 +26,7 @@ _ROUNDING = 1e-9
 """Sums of losses that differ by less are equal."""
 
 _MOST_GROUPS = 2**20
-"""Beyond so many groups a promise counts as out of reach."""
+"""Beyond so many groups a guarantee counts as out of reach."""
 
 
 def control_expectation(losses: ArrayLike, *, alpha: float, bound: float = 1.0) -> int:
@@ -42,7 +42,7 @@ def control_expectation(losses: ArrayLike, *, alpha: float, bound: float = 1.0) 
     if np.any(np.diff(checked, axis=1) < -_ROUNDING):
         raise ScoreError(
             "Losses fall somewhere along the path, so that risk control does not hold for them; "
-            "promise them with a confidence."
+            "guarantee them with a confidence."
         )
     return reach_of_sums(checked.sum(axis=0), len(checked), alpha=alpha, bound=bound)
 
@@ -122,8 +122,8 @@ def best_alpha(
     """Return the smallest α that n groups with this mean loss would have stood for.
 
     ``confidence`` None is risk control. ``mean_loss`` is that of the safest candidate. The answer
-    tells what to ask for of *other* groups: a bound that was read off its own cases is no promise.
-    ``bound`` where nothing better can be promised.
+    tells what to ask for of *other* groups: a bound that was read off its own cases is no
+    guarantee. ``bound`` where nothing better can be guaranteed.
     """
     if confidence is None:
         return min(bound, (n * mean_loss + bound) / (n + 1))
@@ -190,7 +190,7 @@ def _checked(losses: ArrayLike, alpha: float, bound: float) -> Floats:
     """Return the losses as (groups, candidates) float64; raise where they or α cannot be."""
     if not 0.0 < alpha < bound:
         raise UsageError(
-            f"A promise of {alpha:g} says nothing or cannot be kept; give a bound above 0 and "
+            f"A guarantee of {alpha:g} says nothing or cannot be kept; give a bound above 0 and "
             f"below {bound:g}."
         )
     array = np.asarray(losses, np.float64)

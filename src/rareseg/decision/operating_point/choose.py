@@ -114,7 +114,7 @@ def choose_operating_point(
     Infeasible where no case holds the region, or no point keeps the goal's limits. Raises
     UsageError where the region is not in the table, an objective is unknown, a goal counts lesions
     and the table does not, or the cases have several roles (choosing on test cases must be meant:
-    ``table.select(roles=["select"])``).
+    ``table.select(roles=["validation"])``).
     """
     return choose_with_frontier(table, region=region, maximize=maximize, smallest=smallest).found
 
@@ -336,6 +336,6 @@ def only_role(rows: Sequence[Row], region: str) -> Role | None:
         names = ", ".join(sorted(str(role) for role in roles))
         raise UsageError(
             f"The cases of region '{region}' have the roles {names}; choose on one role, such as "
-            'table.select(roles=["select"]).'
+            'table.select(roles=["validation"]).'
         )
     return next(iter(roles), None)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.components import remove_small
-from rareseg.data.records import Role
+from rareseg.data.records import Role, role_named
 from rareseg.decision.default_point.point_evidence import PointEvidence
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.statistics.undefined import Undefined, Value, value_from_json, value_to_json
@@ -93,6 +93,8 @@ class OperatingPoint:
                 values["plateau"] = (float(low), float(high))
             if (evidence := record.get("evidence")) is not None:
                 values["evidence"] = PointEvidence.from_dict(evidence)
+            if values["role"] is not None:
+                values["role"] = role_named(values["role"])
             point = cls(**values)
             allowed = 0.0 <= point.threshold <= 1.0 and 0.0 <= point.gate <= 1.0
         except (TypeError, ValueError, KeyError, UsageError) as error:
@@ -109,8 +111,9 @@ class OperatingPoint:
 class Infeasible:
     """There is no operating point for the region, and why.
 
-    Where a promise was asked for, ``needed_groups`` is how many groups it needs at least (None: no
-    number would do), and ``best_reachable`` the smallest bound that those at hand could stand for.
+    Where a guarantee was asked for, ``needed_groups`` is how many groups it needs at least (None:
+    no number would do), and ``best_reachable`` the smallest bound that those at hand could stand
+    for.
     """
 
     region: str

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from rareseg.data.records import Role, role_named
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.measures.measure import Measure
 from rareseg.evaluation.measures.measure_table import SUMMED
@@ -41,6 +42,7 @@ def _read(kind: Any, node: Any, where: str) -> Any:
     if get_origin(kind) in (Union, types.UnionType):
         return _read_union(get_args(kind), node, where)
     if get_origin(kind) is Literal:
+        node = role_named(node) if kind is Role else node
         if node not in get_args(kind):
             raise _unlike(node, where)
         return node

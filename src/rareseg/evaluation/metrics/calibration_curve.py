@@ -136,7 +136,7 @@ def largest_calibration_error(curve: CalibrationCurve, *, least_weight: float = 
 def overconfidence(curve: CalibrationCurve) -> Value:
     """Return the mean of confidence − frequency over voxels scored above one half.
 
-    Above 0 the scores promise too much where they say "in the region". Undefined where no voxel is
+    Above 0 the scores are overconfident where they say "in the region". Undefined where no voxel is
     scored above one half.
     """
     high = curve.lows >= 0.5

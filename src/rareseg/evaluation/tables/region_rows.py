@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.atomic_files import atomic_write
-from rareseg.data.records import SCORED_AS, Role
+from rareseg.data.records import SCORED_AS, Role, role_named
 from rareseg.errors import ScoreError, UsageError, nearest
 from rareseg.evaluation.tables.image_score import require_one_kind
 
@@ -155,14 +155,15 @@ def read_about(arrays: Columns) -> list[About]:
 
     Files of version 1 know no presence.
     """
-    if not set(arrays["role"].tolist()) <= {"", *SCORED_AS}:
+    roles = [role_named(word) for word in arrays["role"].tolist()]
+    if not set(roles) <= {"", *SCORED_AS}:
         raise ValueError("unknown role")
     n = len(arrays["case_id"])
     known = arrays["has_presence"] if "has_presence" in arrays else np.zeros(n, np.bool_)
     presence = arrays["presence"] if "has_presence" in arrays else np.zeros(n, np.float32)
     if not bool(np.all((presence >= 0.0) & (presence <= 1.0))):
         raise ValueError("a presence is no probability")
-    columns = [arrays[name] for name in ("case_id", "region", "group", "has_group", "role")]
+    columns = [arrays[name] for name in ("case_id", "region", "group", "has_group")]
     return [
         About(
             case_id=str(case_id),
@@ -173,7 +174,9 @@ def read_about(arrays: Columns) -> list[About]:
             presence=float(own) if has_presence else None,
         )
         for case_id, region, group, has_group, role, spacing, has_presence, own in zip(
-            *(column.tolist() for column in (*columns, arrays["spacing"], known, presence)),
+            *(column.tolist() for column in columns),
+            roles,
+            *(column.tolist() for column in (arrays["spacing"], known, presence)),
             strict=True,
         )
     ]

@@ -88,13 +88,13 @@ def kappa_sums(votes: Votes) -> KappaSums:
 def fleiss_kappa(sums: Iterable[KappaSums]) -> Value:
     """Return κ = (P̄ − P̄ₑ) / (1 − P̄ₑ), at most 1, over all voxels of the cases together.
 
-    Pᵢ = (Σⱼ nᵢⱼ² − nᵢ) / (nᵢ·(nᵢ − 1)) is the share of pairs that agree on voxel i, P̄ its mean over
-    voxels, P̄ₑ = Σⱼ pⱼ² with pⱼ the share of all votes that category j got (Fleiss 1971,
-    Psychological Bulletin 76, 378–382).
-    Where the number nᵢ of annotators differs from case to case, each voxel keeps its own in Pᵢ and
-    brings as many votes to pⱼ; with one number for all this is Fleiss' formula. It is computed as
-    1 − (1 − P̄) / (2·p·(1 − p)), which keeps its digits where p is tiny. Undefined where nobody
-    drew anything, where everyone drew everything, or where fewer than two looked.
+    Pᵢ = (Σⱼ nᵢⱼ² − nᵢ) / (nᵢ·(nᵢ − 1)) is the share of pairs that agree on voxel i, P̄ its mean
+    over voxels, P̄ₑ = Σⱼ pⱼ² with pⱼ the share of all votes that category j got (Fleiss 1971,
+    Psychological Bulletin 76, 378–382). Where the number nᵢ of annotators differs from case to
+    case, each voxel keeps its own in Pᵢ and brings as many votes to pⱼ; with one number for all
+    this is Fleiss' formula. It is computed as 1 − (1 − P̄) / (2·p·(1 − p)), which keeps its digits
+    where p is tiny. Undefined where nobody drew anything, where everyone drew everything, or where
+    fewer than two looked.
     """
     sums = list(sums)
     votes, votes_for = sum(part.votes for part in sums), sum(part.votes_for for part in sums)

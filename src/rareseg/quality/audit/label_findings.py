@@ -22,7 +22,7 @@ RULE_FROM, RULE_BROKEN = 20, 0.05
 STRAY_CASES, STRAY_VOXELS = 0.02, 0.001
 """A value strays that so few of the cases hold, in so few of the voxels that are not 0."""
 FEW_GROUPS = 3
-"""Train, select and test need a group of each class each."""
+"""Train, validation and test need a group of each class each."""
 
 
 def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:

@@ -69,7 +69,7 @@ def plan_roles(fingerprint: Fingerprint) -> dict[str, Role]:
     usual = SplitSection()
     shares: dict[Role, float] = {
         "train": usual.train,
-        "select": usual.select,
+        "validation": usual.validation,
         "certify": usual.certify,
         "test": usual.test,
     }

@@ -1,4 +1,4 @@
-"""The curves of a training: the loss, and the score on whole select cases."""
+"""The curves of a training: the loss, and the score on whole validation cases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rareseg.report.wording.numbers import percent
 
 
 def training_figures(history: History) -> tuple[Figure, ...]:
-    """Return the loss by step and the score of the select cases by step, as far as they exist."""
+    """Return the loss by step and the validation score by step, where there are any."""
     figures = []
     if history.steps.get("step"):
         figures.append(_loss_figure(history.steps))
@@ -43,16 +43,16 @@ def _loss_figure(steps: Columns) -> Figure:
 
 def _validation_figure(validations: Columns) -> Figure:
     x, values = np.asarray(validations["step"], np.float64), np.asarray(validations["score"])
-    data = [line("select cases", x, values, "main")]
+    data = [line("validation cases", x, values, "main")]
     data[0]["mode"] = "lines+markers"
     best = int(np.nanargmax(values)) if np.isfinite(values).any() else 0
     data.append(dot("kept checkpoint", float(x[best]), float(values[best]), "chosen", "circle"))
     return Figure(
         "validation",
-        "Score on whole select cases",
+        "Score on whole validation cases",
         "Average precision pooled over positive and negative cases of equal weight, mean over "
         f"regions. Best {values[best]:.3f} after {int(x[best]):,} steps, which is what is used.",
-        f"Score of the select cases by step; best {values[best]:.3f}.",
+        f"Score of the validation cases by step; best {values[best]:.3f}.",
         data,
         layout(axis("step"), axis("average precision", [0, 1.02])),
     )

@@ -1,4 +1,4 @@
-"""Where a model is cut, what it reaches there, and what is promised of it, for its card."""
+"""Where a model is cut, what it reaches there, and what is guaranteed of it, for its card."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def measured(content: CardContent) -> list[str]:
 
 
 def certificates(content: CardContent) -> list[str]:
-    """Return what is promised of the points in use, and under which arithmetic."""
+    """Return what is guaranteed of the points in use, and under which arithmetic."""
     lines = []
     for region, decision in content.decisions.regions.items():
         point, statements = decision.point, decision.statements

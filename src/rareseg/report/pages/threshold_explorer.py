@@ -103,7 +103,7 @@ def explorer_record(content: ReportContent, region: str) -> dict[str, Any] | Non
         "sizeNames": [str(size) for size in cuts.sizes],
         "gates": gates_of(table.rows),
         "chosen": _chosen(cuts),
-        "promise": content.promises.get(region, ""),
+        "guarantee": content.guarantees.get(region, ""),
         "cases": list(grid.case_ids),
         "groups": _numbers(own),
         "imageScores": grid.image_scores.tolist(),

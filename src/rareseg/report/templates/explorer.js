@@ -217,12 +217,12 @@ const Explorer = (() => {
         write(beside, there[measure], form);
         row.classList.toggle("changed", here.dataset.value !== beside.dataset.value);
       }
-      const promise = section.querySelector(".promise");
+      const guarantee = section.querySelector(".guarantee");
       const covered = isChosen();
-      promise.classList.toggle("uncovered", Boolean(record.promise) && !covered);
-      promise.textContent = !record.promise ? ""
-        : covered ? record.promise
-          : "No promise covers this cut: the one that was made is about the chosen point alone.";
+      guarantee.classList.toggle("uncovered", Boolean(record.guarantee) && !covered);
+      guarantee.textContent = !record.guarantee ? ""
+        : covered ? record.guarantee
+          : "No guarantee covers this cut: the one that was made is about the chosen point alone.";
       section.querySelector(".command").textContent = command();
       for (const [plot, place] of self.plots) mark(plot, place);
       pictures.forEach(repaint);

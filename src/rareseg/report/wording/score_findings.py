@@ -43,13 +43,13 @@ def level_of(outcome: Outcome, lines: Sequence[PairedComparison]) -> Level:
 
 
 def calibration(content: ReportContent, part: RegionScorecard) -> Sentence | None:
-    """Whether scores above one half promise too much."""
+    """Whether scores above one half are overconfident."""
     over = overconfidence(calibration_curve(content.table, region=part.region))
     if not is_defined(over) or over < OVERCONFIDENT:
         return None
     return Sentence(
         "warning",
-        f"The scores of {part.region} promise too much: where they are above 0.5, they say "
+        f"The scores of {part.region} are overconfident: where they are above 0.5, they say "
         f"{percent(over)} more than is so. Cut by the chosen threshold, and read them as ranks.",
         f"Said where the mean score above 0.5 exceeds the share that is right by {OVERCONFIDENT:g} "
         "or more.",

@@ -213,7 +213,7 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
             "bad",
             f"The threshold {threshold(point.threshold)} of {part.region} was chosen on the same "
             f"{part.role} cases that are scored here, which flatters the scorecard.",
-            "A point is chosen on select cases and judged on test cases.",
+            "A point is chosen on validation cases and judged on test cases.",
             part.region,
         )
     faults = []

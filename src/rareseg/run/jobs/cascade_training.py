@@ -71,7 +71,7 @@ def learn_cascade(
         say(sentence)
     inputs = JobInputs(
         train=store.subset(case.id for case in run.cases("train")),
-        validate=store.subset(case.id for case in run.cases("select")),
+        validate=store.subset(case.id for case in run.cases("validation")),
         folder=folder,
         unseen=(),
         recipe=second_recipe(run.recipe),
@@ -275,7 +275,7 @@ def _second_store(
     if note.is_file() and is_current(folder, key):
         return open_store(folder), Cascade.from_dict(json.loads(note.read_text(encoding="utf-8")))
     shutil.rmtree(folder, ignore_errors=True)
-    tallies = {"train": _Tally(), "select": _Tally()}
+    tallies = {"train": _Tally(), "validation": _Tally()}
     roles = run.roles
     several = run.store.classes.count > 2
 

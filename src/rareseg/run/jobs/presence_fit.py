@@ -21,25 +21,25 @@ from rareseg.run.scores.case_scoring import Scored, score_all
 from rareseg.run.setup.prepare import PreparedRun, Say
 
 
-def scale_on_select(
+def scale_on_validation(
     run: PreparedRun, model: Model, *, device: torch.device, track: Track, say: Say
 ) -> Model:
-    """Return the model with its presence scaled by the select cases, whose tables are kept.
+    """Return the model with its presence scaled by the validation cases, whose tables are kept.
 
     The model as it is, where its networks say nothing of whole images or there is no such case.
     """
-    cases = run.cases("select")
+    cases = run.cases("validation")
     if not model.tells_presence or not cases:
         return model
     scored = score_all(
         ImageScorer(model, device=device),
         cases,
-        role="select",
+        role="validation",
         closely=True,
         track=track,
-        doing="scoring select cases",
+        doing="scoring validation cases",
     )
-    return keep_scaled(run, model, scored, role="select", say=say)
+    return keep_scaled(run, model, scored, role="validation", say=say)
 
 
 def keep_scaled(run: PreparedRun, model: Model, scored: Scored, *, role: Role, say: Say) -> Model:

@@ -199,11 +199,11 @@ class TrainingJob:
         fitted = Fitted(self.network().state_dict(), 0, 0.0, 0, 0.0)
         scorer = ImageScorer(self.model(fitted), device=self.fabric.device)
         halves = {region: default_point(region) for region in self.classes.regions}
-        cases = self.inputs.unseen or self.run.cases("select")
+        cases = self.inputs.unseen or self.run.cases("validation")
         some = cases[:: max(1, len(cases) // 5)]
-        score_all(scorer, some[:1], role="select", points=(halves, halves), closely=True)
+        score_all(scorer, some[:1], role="validation", points=(halves, halves), closely=True)
         started = time.perf_counter()
-        score_all(scorer, some, role="select", points=(halves, halves), closely=True)
+        score_all(scorer, some, role="validation", points=(halves, halves), closely=True)
         return (time.perf_counter() - started) / len(some)
 
     def seconds_per_mining(self) -> float:

@@ -18,8 +18,8 @@ from rareseg.report.report_content import ReportContent, Sentence
 from rareseg.report.wording.terminal_summary import short_scorecard
 from rareseg.report.wording.verdict import judge
 
-Promises = Mapping[str, tuple[str, ...]]
-"""What is promised of the points in use, line by line, by region."""
+Guarantees = Mapping[str, tuple[str, ...]]
+"""What is guaranteed of the points in use, line by line, by region."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Evaluation:
 
 
 def write_evaluation(
-    out: Path, content: ReportContent, promises: Promises, remarks: Sequence[Sentence] = ()
+    out: Path, content: ReportContent, guarantees: Guarantees, remarks: Sequence[Sentence] = ()
 ) -> Evaluation:
     """Judge, and write the tables, the scorecards and the page.
 
-    ``promises`` are lines about the points by region, ``remarks`` sentences under the verdict.
+    ``guarantees`` are lines about the points by region, ``remarks`` sentences under the verdict.
     """
-    said = (*judge(content), *promise_sentences(promises), *remarks)
+    said = (*judge(content), *guarantee_sentences(guarantees), *remarks)
     content = replace(
-        content, verdicts=said, promises={name: " ".join(own) for name, own in promises.items()}
+        content, verdicts=said, guarantees={name: " ".join(own) for name, own in guarantees.items()}
     )
     evaluation = Evaluation(content, out / "cases.csv", out / "scorecard.json", out / "report.html")
     without = {
@@ -64,8 +64,8 @@ def write_scorecards(path: Path, content: ReportContent, *, names: bool) -> None
     _write_json(path, replace(content, verdicts=judge(content, names=names)))
 
 
-def promise_sentences(promises: Promises) -> tuple[Sentence, ...]:
-    """Return lines about promises as the report's sentences."""
+def guarantee_sentences(guarantees: Guarantees) -> tuple[Sentence, ...]:
+    """Return lines about guarantees as the report's sentences."""
     return tuple(
         Sentence(
             "good" if line.startswith(Certificate.word) else "warning",
@@ -73,7 +73,7 @@ def promise_sentences(promises: Promises) -> tuple[Sentence, ...]:
             "A certificate rests on cases that nothing else has seen and holds for the arithmetic "
             "that scored them; an estimate rests on cases that had a say in the choice.",
         )
-        for lines in promises.values()
+        for lines in guarantees.values()
         for line in lines
     )
 

@@ -1,4 +1,4 @@
-"""What is promised of the points in use, in words, and what ends or voids it."""
+"""What is guaranteed of the points in use, in words, and what ends or voids it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from rareseg.decision.operating_point import Infeasible
 from rareseg.evaluation.statistics.undefined import format_value
 
 
-def describe_promise(result: Kept | Infeasible) -> str:
-    """Return one line: where the cut lies and what stands for it, or why there is no promise."""
+def describe_guarantee(result: Kept | Infeasible) -> str:
+    """Return one line: where the cut lies and what stands for it, or why there is no guarantee."""
     if isinstance(result, Infeasible):
         return f"{result.region}: infeasible: {result.reason}."
     point = result.point
     gate = f", gate {point.gate:.4g}" if point.gate > 0 else ""
     dice = format_value(point.mean_dice)
     return (
-        f"{point.region}: threshold {point.threshold:.4g}{gate}, dice {dice} on positive select "
+        f"{point.region}: threshold {point.threshold:.4g}{gate}, dice {dice} on positive "
+        f"validation "
         f"cases. {result.statement.sentence}."
     )
 
@@ -27,7 +28,8 @@ def describe_promise(result: Kept | Infeasible) -> str:
 def describe_ended(decisions: Decisions, kept: Mapping[str, Kept]) -> list[str]:
     """Return one line for each certificate in use that the moved points leave behind."""
     return [
-        f"{name}: the point moves, which ends an earlier certificate: {statement.promise.sentence}."
+        f"{name}: the point moves, which ends an earlier certificate: "
+        f"{statement.guarantee.sentence}."
         for name, statement in decisions.ended_by(kept)
     ]
 
@@ -35,7 +37,7 @@ def describe_ended(decisions: Decisions, kept: Mapping[str, Kept]) -> list[str]:
 def statement_lines(
     decisions: Decisions, arithmetic: Mapping[str, Any]
 ) -> dict[str, tuple[str, ...]]:
-    """Return by region what is promised of the points in use, as scored by an arithmetic.
+    """Return by region what is guaranteed of the points in use, as scored by an arithmetic.
 
     A statement that another arithmetic or other weights void says so; statements about points that
     are no longer used are left out.

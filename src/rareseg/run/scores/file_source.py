@@ -50,7 +50,7 @@ FORMAT_1_POINTS, FORMAT_1_ABOUT = "operating_points.json", "outside.json"
 
 PROVENANCE = Sentence(
     "note",
-    "The scores were read from files. Points and promises hold for what wrote them: the same "
+    "The scores were read from files. Points and guarantees hold for what wrote them: the same "
     "model, at the same settings.",
     "rareseg cannot see which model wrote a file, nor which cases that model was trained on.",
 )
@@ -63,7 +63,7 @@ FINISHED = Sentence(
 )
 
 _SELECTED = (
-    "the select cases chose the point (give some cases the role certify, in a manifest's split "
+    "the validation cases chose the point (give some cases the role certify, in a manifest's split "
     "column or a split.csv)"
 )
 
@@ -151,13 +151,14 @@ class FileSource:
         case plays each. ``region`` is the one that is asked for, None for all. Raises
         :class:`UsageError` where there is no such region, :class:`OutputError` where ``out`` holds
         anything else, or decisions about other files, :class:`DataError` where no case is of role
-        select, and as :func:`~rareseg.run.scores.file_scores.open_scores` does.
+        validation, and as :func:`~rareseg.run.scores.file_scores.open_scores` does.
         """
         opened, folder = open_scores(files, roles=roles, track=track), RunFolder(Path(out))
         asked_regions(opened.classes.regions, region)
-        if not opened.cases("select"):
+        if not opened.cases("validation"):
             raise DataError(
-                f"{opened.dataset.root} has no case of role select, and points are chosen on no "
+                f"{opened.dataset.root} has no case of role validation, and points are chosen on "
+                f"no "
                 "other; give some cases that role, or no role to any."
             )
         about = AboutScores(
@@ -171,7 +172,7 @@ class FileSource:
         claim(folder.root, NAME, about.to_dict(), "decisions about other scores or references")
         opened.fingerprint.to_json(folder.fingerprint)
         groups = {case.id: case.group for case in opened.dataset.cases}
-        write_split(folder.split, {i: opened.roles.get(i, "select") for i in groups}, groups)
+        write_split(folder.split, {i: opened.roles.get(i, "validation") for i in groups}, groups)
         return cls(files, opened, folder)
 
     @classmethod
@@ -245,27 +246,27 @@ class FileSource:
         decisions.save(self.root)
 
     def tables(self, track: Track) -> Tables:
-        """Return the tables of the select cases, whose files are read once."""
-        return self._tables("select", track)
+        """Return the tables of the validation cases, whose files are read once."""
+        return self._tables("validation", track)
 
     def kept_tables(self, role: Role) -> Tables | None:
         """Return the tables of a role's cases, None where they were not read yet."""
         return None if self.folder is None else read_tables(self.folder, role)
 
     def regions(self, track: Track) -> tuple[str, ...]:
-        """Return the regions that the files of the select cases have scores of."""
+        """Return the regions that the files of the validation cases have scores of."""
         return self.opened.scored_regions(self.tables(track)[0])
 
     def certify_cases(self, track: Track) -> CertifyCases:
         """Return the cases of role certify, on the caller's word that the tool has not seen them.
 
-        Those of role select, for an estimate, where there are none.
+        Those of role validation, for an estimate, where there are none.
         """
         own = self.opened.cases("certify") if self.opened.roles else ()
         digest = self.opened.digest
         if own:
             return CertifyCases(own, "certify", digest, True, called="declared certify")
-        return CertifyCases(self.opened.cases("select"), "select", digest, False, _SELECTED)
+        return CertifyCases(self.opened.cases("validation"), "validation", digest, False, _SELECTED)
 
     def certify_tables(self, certify_set: CertifyCases, track: Track) -> Tables:
         """Return the tables of those cases, whose files are read once."""
@@ -274,8 +275,8 @@ class FileSource:
     def judged_cases(self, track: Track) -> JudgedCases:
         """Return the test cases where roles are declared, else all.
 
-        They are of role select where all of them had a say in the points, which flatters. Raises
-        :class:`DataError` where only some had, or where no case is of role test.
+        They are of role validation where all of them had a say in the points, which flatters.
+        Raises :class:`DataError` where only some had, or where no case is of role test.
         """
         root, name = self.opened.dataset.root, Path(self.files.probabilities).name
         cases = self.opened.cases("test")
@@ -367,4 +368,4 @@ class FileSource:
                 f"points of {self.folder.root} ('{theirs}' is of the same image or group as "
                 f"'{mine}' there); leave them out, so that the others are judged alone."
             )
-        return "select" if seen else role
+        return "validation" if seen else role

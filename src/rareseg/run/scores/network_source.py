@@ -67,7 +67,8 @@ _OUT_OF_FOLD = (
     "point (keep some for split.certify, or name unseen ones with --certify-on)"
 )
 _SELECTED = (
-    "the select cases chose checkpoint and point (keep some for split.certify, or name unseen ones "
+    "the validation cases chose checkpoint and point (keep some for split.certify, or name "
+    "unseen ones "
     "with --certify-on)"
 )
 
@@ -143,7 +144,7 @@ class NetworkSource:
     @property
     def chosen_on(self) -> Role:
         """The role of the cases that points are chosen on."""
-        return "out-of-fold" if self.folder.folds.is_file() else "select"
+        return "out-of-fold" if self.folder.folds.is_file() else "validation"
 
     @property
     def root(self) -> Path:
@@ -165,11 +166,11 @@ class NetworkSource:
 
     def kept_tables(self, role: Role) -> Tables | None:
         """Return the tables of a role's cases, None where they were not found yet."""
-        return read_tables(self.folder, self.chosen_on if role == "select" else role)
+        return read_tables(self.folder, self.chosen_on if role == "validation" else role)
 
     def tables(self, track: Track) -> Tables:
-        """Return the tables of the select cases, or the out-of-fold ones that training wrote."""
-        known, role = self.kept_tables("select"), self.chosen_on
+        """Return the tables of the validation cases, or those out of fold that training wrote."""
+        known, role = self.kept_tables("validation"), self.chosen_on
         if known is not None:
             return known
         if role == "out-of-fold":
@@ -177,8 +178,8 @@ class NetworkSource:
                 f"{self.folder.scores(role)} is missing, and only training can write it; copy the "
                 "run again."
             )
-        cases = self.cases("select")
-        scored = self.score(cases, role=role, track=track, doing="scoring select cases")
+        cases = self.cases("validation")
+        scored = self.score(cases, role=role, track=track, doing="scoring validation cases")
         return keep_tables(self.folder, role, scored)
 
     def cases(self, role: Role) -> tuple[Case, ...]:
@@ -214,7 +215,7 @@ class NetworkSource:
             yield scored, self.scorer.model.classes
 
     def certify_cases(self, track: Track) -> CertifyCases:
-        """Return the cases that the user names; else the run's own of role certify, or select.
+        """Return the cases that the user names; else the run's own of role certify, or validation.
 
         Raises :class:`DataError` where the model has seen any of the cases that are named.
         """
@@ -231,7 +232,7 @@ class NetworkSource:
         if self.chosen_on == "out-of-fold":
             learned = self.cases("train")
             return CertifyCases(learned, "out-of-fold", digest, False, _OUT_OF_FOLD)
-        return CertifyCases(self.cases("select"), "select", digest, False, _SELECTED)
+        return CertifyCases(self.cases("validation"), "validation", digest, False, _SELECTED)
 
     def certify_tables(self, certify_set: CertifyCases, track: Track) -> Tables:
         """Return the tables of those cases: new ones are scored by the model as it stands."""
@@ -350,7 +351,7 @@ class NetworkSource:
                 "seen, or train with --set split.certify=0.2 and leave --certify-on out."
             )
         fingerprint = inspect_dataset(named.dataset, track=track)
-        # Images known to be empty serve for the false-alarm promise.
+        # Images known to be empty serve for the false-alarm guarantee.
         problems = other_than(fingerprint.problems, {"no positive case"})
         if problems:
             raise ProblemsError(problems)
@@ -358,7 +359,7 @@ class NetworkSource:
         known = Fingerprint.from_json(self.folder.fingerprint)
         for mine, theirs in shared_cases(known, fingerprint):
             role = roles.get(mine.id)
-            if role in ("train", "select"):
+            if role in ("train", "validation"):
                 together = mine.group is not None and mine.group == theirs.group
                 what = f"of the same group ('{mine.group}') as" if together else "the same image as"
                 raise DataError(

@@ -32,7 +32,7 @@ Tables = tuple[ScoreTable, ComponentTable]
 
 @dataclass(frozen=True)
 class CertifyCases:
-    """The cases that are to stand for a promise, before they are scored.
+    """The cases that are to stand for a guarantee, before they are scored.
 
     ``digest`` tells them from others. ``independent`` cases were seen by nothing before and make a
     certificate; else ``why_estimate`` says what they were used for. ``grouping`` says of new data
@@ -120,19 +120,19 @@ class ScoreSource(Protocol):
     def kept_tables(self, role: Role) -> Tables | None:
         """Return the tables of a role's cases, None where they were not found yet.
 
-        Role "select" means the cases that points are chosen on, whichever they are.
+        Role "validation" means the cases that points are chosen on, whichever they are.
         """
         ...
 
     def certify_cases(self, track: Track) -> CertifyCases:
-        """Return the cases that are to stand for a promise.
+        """Return the cases that are to stand for a guarantee.
 
         Raises :class:`DataError` where what made the scores is known to have seen any of them.
         """
         ...
 
     def certify_tables(self, certify_set: CertifyCases, track: Track) -> Tables:
-        """Return the tables of the cases that stand for a promise."""
+        """Return the tables of the cases that stand for a guarantee."""
         ...
 
     def judged_cases(self, track: Track) -> JudgedCases:

@@ -64,7 +64,7 @@ def require_unseen(recipe: Recipe, fingerprint: Fingerprint, roles: Mapping[str,
     split = RunFolder(bundle.parent).split
     if not split.is_file():
         return
-    learned = {case for case, role in read_split(split).items() if role in ("train", "select")}
+    learned = {case for case, role in read_split(split).items() if role in ("train", "validation")}
     seen = [case for case in sorted(learned) if roles.get(case) in ("certify", "test")]
     if seen:
         raise RunError(

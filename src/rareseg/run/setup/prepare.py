@@ -163,7 +163,9 @@ class PreparedRun:
     def job_inputs(self) -> tuple[JobInputs, ...]:
         """Return what is to be learnt: one lesson, or one for each fold."""
         if not self.folds:
-            return (JobInputs(self.part("train"), self.part("select"), self.folder.training, ()),)
+            return (
+                JobInputs(self.part("train"), self.part("validation"), self.folder.training, ()),
+            )
         return tuple(
             JobInputs(
                 self.store.subset(case for case, own in self.folds.items() if own != fold),
@@ -215,7 +217,7 @@ def prepare_run(
     say(
         ", ".join(
             f"{counts[role]} cases {role}"
-            for role in ("train", "select", "certify", "test")
+            for role in ("train", "validation", "certify", "test")
             if role in counts
         )
     )
@@ -347,16 +349,18 @@ def _split(
     settings = recipe.split
     shares: dict[Role, float] = {
         "train": settings.train,
-        "select": settings.select,
+        "validation": settings.validation,
         "certify": settings.certify,
         "test": settings.test,
     }
     if settings.folds:
         # Every case that is not kept for a verdict is learnt from, and scored out of its fold.
-        shares["train"], shares["select"] = settings.train + settings.select, 0.0
+        shares["train"], shares["validation"] = settings.train + settings.validation, 0.0
     declared = {case.id: case.role for case in dataset.cases if case.role is not None}
     if settings.folds:
-        declared = {case: "train" if role == "select" else role for case, role in declared.items()}
+        declared = {
+            case: "train" if role == "validation" else role for case, role in declared.items()
+        }
     roles = make_split(fingerprint, shares=shares, seed=settings.seed, declared=declared)
     write_split(folder.split, roles, groups)
     return roles

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from rareseg.data.atomic_files import atomic_write, remove_leftovers
 from rareseg.data.dataset import MissingMask, open_dataset
-from rareseg.data.records import ROLES, Dataset, Role
+from rareseg.data.records import ROLES, Dataset, Role, role_named
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
@@ -116,7 +116,7 @@ class RunFolder:
 
     def scores(self, role: Role) -> Path:
         """The score table of one role's cases."""
-        return self.root / "scores" / f"{role}.npz"
+        return self._role_file(role, ".npz")
 
     @property
     def test_scorecard(self) -> Path:
@@ -130,7 +130,12 @@ class RunFolder:
 
     def components(self, role: Role) -> Path:
         """The component table of one role's cases."""
-        return self.root / "scores" / f"{role}_components.npz"
+        return self._role_file(role, "_components.npz")
+
+    def _role_file(self, role: Role, ending: str) -> Path:
+        """Return a file of one role's cases; earlier versions wrote "select" for validation."""
+        path, earlier = (self.root / "scores" / f"{name}{ending}" for name in (role, "select"))
+        return earlier if role == "validation" and earlier.is_file() else path
 
 
 def begin_run(root: Path, data: DataOptions) -> RunFolder:
@@ -273,7 +278,7 @@ def read_split(path: Path) -> dict[str, Role]:
     """Read what :func:`write_split` wrote; raises :class:`RunError` where it is damaged."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            roles = {row["id"]: row["role"] for row in csv.DictReader(file)}
+            roles = {row["id"]: role_named(row["role"]) for row in csv.DictReader(file)}
     except (OSError, KeyError) as error:
         raise RunError(f"{path} cannot be read as a split ({error}).") from error
     if not roles:

@@ -1,16 +1,16 @@
-"""Do promises keep? Drawn cases, real score tables, thousands of trials, and the table in the docs.
+"""Check guarantees: drawn cases, real score tables, thousands of trials, the table in the docs.
 
 A world is a finite set of groups of small images, each with its score table, so that the risk at
 every operating point is known exactly. In every trial groups are drawn from it with replacement,
-and a promise is made from them along a path that other groups, drawn as select cases, have fixed.
-Risk control keeps its word where the mean risk over trials is at most α + 3 standard errors, Learn
-then Test where the share of trials whose risk is above α is at most δ + 3 binomial standard errors.
-A trial that is refused after its losses were seen promises nothing and counts as a risk of 0; the
-column "if answered" leaves such trials out, of which the theorems do not speak.
-Beside them stand two usual ways that break it: the boldest point whose observed loss is at most α,
-and negatives that count as cases without a missed voxel. Needs no data.
+and a guarantee is made from them along a path that other groups, drawn as validation cases, have
+fixed. Risk control keeps its word where the mean risk over trials is at most α + 3 standard errors,
+Learn then Test where the share of trials whose risk is above α is at most δ + 3 binomial standard
+errors. A trial that is refused after its losses were seen guarantees nothing and counts as a risk
+of 0; the column "if answered" leaves such trials out, of which the theorems do not speak. Beside
+them stand two usual ways that break it: the boldest point whose observed loss is at most α, and
+negatives that count as cases without a missed voxel. Needs no data.
 
-    python benchmarks/promises.py
+    python benchmarks/guarantees.py
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.decision.guarantees.group_losses import Path, is_eligible, losses_along
-from rareseg.decision.guarantees.guarantee import Promise, make_promise
+from rareseg.decision.guarantees.guarantee import Guarantee, make_guarantee
 from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.guarantees.risk_control import needed_groups, reach_of_sums
 from rareseg.decision.operating_point import Infeasible, choose_operating_point
@@ -37,14 +37,16 @@ SELECT_GROUPS = 40
 PATHS = 8
 POINTS = 64
 
-PROMISES = (
-    make_promise("false negative rate", ALPHA, confidence=None),
-    make_promise("false negative rate", ALPHA, confidence=CONFIDENCE),
-    make_promise("false negative rate", ALPHA, confidence=CONFIDENCE, level="image", within="any"),
-    make_promise("false alarm rate", ALPHA, confidence=None),
-    make_promise("false alarm rate", ALPHA, confidence=CONFIDENCE),
-    make_promise("false alarm rate", ALPHA, confidence=CONFIDENCE, within="mean"),
-    make_promise("false discovery proportion", ALPHA, confidence=CONFIDENCE),
+GUARANTEES = (
+    make_guarantee("false negative rate", ALPHA, confidence=None),
+    make_guarantee("false negative rate", ALPHA, confidence=CONFIDENCE),
+    make_guarantee(
+        "false negative rate", ALPHA, confidence=CONFIDENCE, level="image", within="any"
+    ),
+    make_guarantee("false alarm rate", ALPHA, confidence=None),
+    make_guarantee("false alarm rate", ALPHA, confidence=CONFIDENCE),
+    make_guarantee("false alarm rate", ALPHA, confidence=CONFIDENCE, within="mean"),
+    make_guarantee("false discovery proportion", ALPHA, confidence=CONFIDENCE),
 )
 
 
@@ -99,9 +101,9 @@ def draw_group(world: World, name: str, rng: np.random.Generator) -> list[CaseSc
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one promise came to in one world with so many groups drawn."""
+    """What one guarantee came to in one world with so many groups drawn."""
 
-    promise: Promise
+    guarantee: Guarantee
     world: World
     n_drawn: int
     trials: int
@@ -115,9 +117,9 @@ class Outcome:
     @property
     def limit(self) -> float:
         """What the figure may reach at most."""
-        if self.promise.confidence is None:
+        if self.guarantee.confidence is None:
             return ALPHA + 3 * float(self.risks.std()) / math.sqrt(max(1, len(self.risks)))
-        delta = 1 - self.promise.confidence
+        delta = 1 - self.guarantee.confidence
         return delta + 3 * math.sqrt(delta * (1 - delta) / max(1, len(self.risks)))
 
     def figure(self, risks: NDArray[np.float64]) -> float:
@@ -125,7 +127,7 @@ class Outcome:
         if len(risks) == 0:
             return math.nan
         above = risks > ALPHA + 1e-9
-        return float(risks.mean() if self.promise.confidence is None else above.mean())
+        return float(risks.mean() if self.guarantee.confidence is None else above.mean())
 
     @property
     def kept(self) -> bool:
@@ -135,36 +137,36 @@ class Outcome:
 def simulate(
     world: World, *, groups: int, drawn: tuple[int, ...], trials: int, rng: np.random.Generator
 ) -> Iterator[Outcome]:
-    """Yield the outcome of every promise in one world, for every number of groups drawn."""
+    """Yield the outcome of every guarantee in one world, for every number of groups drawn."""
     members = [draw_group(world, f"{group:04}", rng) for group in range(groups)]
     choices = [rng.choice(groups, SELECT_GROUPS, replace=False) for _ in range(PATHS)]
     known: dict[tuple[str, str, str], list[Population]] = {}
-    for promise in PROMISES:
-        about = (promise.kind, promise.level, promise.within)
+    for guarantee in GUARANTEES:
+        about = (guarantee.kind, guarantee.level, guarantee.within)
         if about not in known:
             known[about] = [
-                population(members, path, promise)
+                population(members, path, guarantee)
                 for choice in choices
-                if (path := path_of([row for group in choice for row in members[group]], promise))
+                if (path := path_of([row for group in choice for row in members[group]], guarantee))
             ]
         populations = known[about]
         for n_drawn in drawn:
-            yield run_trials(world, promise, populations, n_drawn, trials, rng)
+            yield run_trials(world, guarantee, populations, n_drawn, trials, rng)
 
 
-def path_of(select: list[CaseScores], promise: Promise) -> Path | None:
-    """Return the path that select cases fix, or None where they hold no positive.
+def path_of(validation: list[CaseScores], guarantee: Guarantee) -> Path | None:
+    """Return the path that validation cases fix, or None where they hold no positive.
 
-    It ends far bolder than anyone would choose, so that it is the promise that stops.
+    It ends far bolder than anyone would choose, so that it is the guarantee that stops.
     """
-    table = ScoreTable(tuple(select))
+    table = ScoreTable(tuple(validation))
     point = choose_operating_point(table, region="r")
     if isinstance(point, Infeasible):
         return None
-    if promise.kind == "false negative rate":
-        path = path_to(replace(point, threshold=1 - 2.0**-12), table, promise)
+    if guarantee.kind == "false negative rate":
+        path = path_to(replace(point, threshold=1 - 2.0**-12), table, guarantee)
     else:
-        path = path_to(replace(point, threshold=2.0**-7, gate=0.0), table, promise)
+        path = path_to(replace(point, threshold=2.0**-7, gate=0.0), table, guarantee)
     # Part of a path is a path, and faster to walk.
     some = np.unique(np.linspace(0, len(path) - 1, POINTS).round().astype(np.int64))
     return replace(
@@ -177,7 +179,7 @@ def path_of(select: list[CaseScores], promise: Promise) -> Path | None:
 
 @dataclass(frozen=True)
 class Population:
-    """The losses of all groups that a promise is about, and where each group lies among them.
+    """The losses of all groups that a guarantee is about, and where each group lies among them.
 
     ``place`` is −1 for groups without an eligible case.
     """
@@ -187,23 +189,23 @@ class Population:
     place: NDArray[np.int64]
 
 
-def population(members: list[list[CaseScores]], path: Path, promise: Promise) -> Population:
+def population(members: list[list[CaseScores]], path: Path, guarantee: Guarantee) -> Population:
     """Return what a path does to a whole world."""
-    eligible = np.array([any(is_eligible(row, promise) for row in rows) for rows in members])
-    losses = losses_along([row for rows in members for row in rows], path, promise).losses
+    eligible = np.array([any(is_eligible(row, guarantee) for row in rows) for rows in members])
+    losses = losses_along([row for rows in members for row in rows], path, guarantee).losses
     return Population(path, losses, np.where(eligible, np.cumsum(eligible) - 1, -1))
 
 
 def run_trials(
     world: World,
-    promise: Promise,
+    guarantee: Guarantee,
     populations: list[Population],
     n_drawn: int,
     trials: int,
     rng: np.random.Generator,
 ) -> Outcome:
-    """Make the promise again and again, from groups drawn anew each time."""
-    needed = needed_groups(ALPHA, confidence=promise.confidence, binary=promise.binary) or 0
+    """Make the guarantee again and again, from groups drawn anew each time."""
+    needed = needed_groups(ALPHA, confidence=guarantee.confidence, binary=guarantee.binary) or 0
     too_few = refused = 0
     risks, answered, naive, diluted = [], [], [], []
     for whole in populations:
@@ -215,45 +217,45 @@ def run_trials(
             if n < needed:
                 too_few += 1
                 continue
-            reach = reach_of(sums, n, promise)
+            reach = reach_of(sums, n, guarantee)
             refused += reach == 0
             answered.append(reach > 0)
-            risks.append(risk_of(exact, reach, promise))
+            risks.append(risk_of(exact, reach, guarantee))
             holds = np.flatnonzero(sums / n <= ALPHA)
             naive.append(exact[holds[-1]] if len(holds) else 0.0)
-            if promise.kind == "false negative rate":
-                diluted.append(risk_of(exact, reach_of(sums, n_drawn, promise), promise))
+            if guarantee.kind == "false negative rate":
+                diluted.append(risk_of(exact, reach_of(sums, n_drawn, guarantee), guarantee))
     arrays = (np.array(values) for values in (risks, answered, naive, diluted))
-    return Outcome(promise, world, n_drawn, trials * len(populations), too_few, refused, *arrays)
+    return Outcome(guarantee, world, n_drawn, trials * len(populations), too_few, refused, *arrays)
 
 
-def reach_of(sums: NDArray[np.float64], n: int, promise: Promise) -> int:
-    """Return how many points of the path the promise holds for."""
+def reach_of(sums: NDArray[np.float64], n: int, guarantee: Guarantee) -> int:
+    """Return how many points of the path the guarantee holds for."""
     return reach_of_sums(
-        sums, n, alpha=promise.alpha, confidence=promise.confidence, binary=promise.binary
+        sums, n, alpha=guarantee.alpha, confidence=guarantee.confidence, binary=guarantee.binary
     )
 
 
-def risk_of(exact: NDArray[np.float64], reach: int, promise: Promise) -> float:
-    """Return the risk of what was promised, 0 where nothing was.
+def risk_of(exact: NDArray[np.float64], reach: int, guarantee: Guarantee) -> float:
+    """Return the risk of what was guaranteed, 0 where nothing was.
 
-    Risk control promises the boldest point that it reaches, Learn then Test all of them at once.
+    Risk control guarantees the boldest point that it reaches, Learn then Test all of them at once.
     """
     if reach == 0:
         return 0.0
-    return float(exact[reach - 1] if promise.confidence is None else exact[:reach].max())
+    return float(exact[reach - 1] if guarantee.confidence is None else exact[:reach].max())
 
 
-def name_of(promise: Promise) -> str:
-    """Return a promise in short."""
-    kind = f"{promise.kind} ({promise.level}, {promise.within})"
-    return kind if promise.confidence else f"{kind}, expectation"
+def name_of(guarantee: Guarantee) -> str:
+    """Return a guarantee in short."""
+    kind = f"{guarantee.kind} ({guarantee.level}, {guarantee.within})"
+    return kind if guarantee.confidence else f"{kind}, expectation"
 
 
 def table_lines(outcomes: list[Outcome]) -> Iterator[str]:
-    """Yield one row for every promise and world, drawn numbers side by side."""
+    """Yield one row for every guarantee and world, drawn numbers side by side."""
     yield (
-        "| promise | world | groups drawn | answered | figure | at most | if answered | naive "
+        "| guarantee | world | groups drawn | answered | figure | at most | if answered | naive "
         "| diluted |"
     )
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -262,37 +264,37 @@ def table_lines(outcomes: list[Outcome]) -> Iterator[str]:
         if len(o.risks) == 0:
             cells = "too few | – | – | – | –"
         else:
-            is_fnr = o.promise.kind == "false negative rate"
+            is_fnr = o.guarantee.kind == "false negative rate"
             sure = o.figure(o.risks[o.answered])
             figures = [f"{x:.3f}" for x in (o.figure(o.risks), o.limit, sure, o.figure(o.naive))]
             figures.append(f"{o.figure(o.diluted):.3f}" if is_fnr else "–")
             cells = " | ".join(figures)
         mark = "" if o.kept else " BROKEN"
         yield (
-            f"| {name_of(o.promise)} | {o.world.title} | {o.n_drawn} | {answered:.0%} | "
+            f"| {name_of(o.guarantee)} | {o.world.title} | {o.n_drawn} | {answered:.0%} | "
             f"{cells}{mark} |"
         )
 
 
 def summary_lines(outcomes: list[Outcome]) -> Iterator[str]:
-    """Yield one row for every promise: the worst of all worlds."""
+    """Yield one row for every guarantee: the worst of all worlds."""
     yield (
-        "| promise | settings answered | mean figure | largest figure | its limit | kept in | "
+        "| guarantee | settings answered | mean figure | largest figure | its limit | kept in | "
         "if answered, largest | naive, largest | diluted, largest |"
     )
     yield "|---|---|---|---|---|---|---|---|---|"
-    for promise in PROMISES:
+    for guarantee in GUARANTEES:
         # Of a share that a hundred trials gave, nothing can be said.
-        own = [o for o in outcomes if o.promise == promise and len(o.risks) >= o.trials / 2]
+        own = [o for o in outcomes if o.guarantee == guarantee and len(o.risks) >= o.trials / 2]
         if not own:
-            yield f"| {name_of(promise)} | 0 | – | – | – | – | – | – | – |"
+            yield f"| {name_of(guarantee)} | 0 | – | – | – | – | – | – | – |"
             continue
         figures = [o.figure(o.risks) for o in own]
         worst = max(own, key=lambda o: o.figure(o.risks) - o.limit)
-        is_fnr = promise.kind == "false negative rate"
+        is_fnr = guarantee.kind == "false negative rate"
         diluted = f"{max(o.figure(o.diluted) for o in own):.3f}" if is_fnr else "–"
         yield (
-            f"| {name_of(promise)} | {len(own)} | {np.mean(figures):.3f} | "
+            f"| {name_of(guarantee)} | {len(own)} | {np.mean(figures):.3f} | "
             f"{worst.figure(worst.risks):.3f} | {worst.limit:.3f} | "
             f"{sum(o.kept for o in own)} of {len(own)} | "
             f"{max(o.figure(o.risks[o.answered]) for o in own):.3f} | "
