@@ -1,4 +1,4 @@
-"""How long work tells that it advances, without knowing who listens.
+"""Report the progress of long work to whoever listens.
 
 Library functions take a ``track`` argument and wrap the iterable that they work through. The
 default says nothing; the command line passes one that draws a bar.

@@ -1,4 +1,4 @@
-"""What several annotators say: their agreement, and one mask of many."""
+"""Command `consensus`: agreement of annotators, and one mask of many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether data can be trusted: audit."""
+"""Command `audit`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a score means as a probability: calibrate."""
+"""Command `calibrate`."""
 
 from __future__ import annotations
 

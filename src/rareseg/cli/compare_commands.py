@@ -1,4 +1,4 @@
-"""Commands that compare ways of training."""
+"""Commands `compare` and `search`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tune` is told: what to reach, within which limits, and what is to be guaranteed."""
+"""Options of `tune`: objectives, limits and guarantees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model says and how good it is: predict, evaluate."""
+"""Commands `predict` and `evaluate`."""
 
 from __future__ import annotations
 

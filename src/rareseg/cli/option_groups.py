@@ -1,4 +1,4 @@
-"""Commands that take their options in records: each field of a dataclass becomes an option."""
+"""Options of commands as records: each field of a dataclass becomes an option."""
 
 from __future__ import annotations
 

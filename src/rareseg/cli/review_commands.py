@@ -1,4 +1,4 @@
-"""What people say of the labels: review, apply-review."""
+"""Commands `review` and `apply-review`."""
 
 from __future__ import annotations
 

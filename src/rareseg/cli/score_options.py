@@ -1,4 +1,4 @@
-"""Which scores a command is about: those of a run's model, or another tool's files."""
+"""Options that name scores: those of a run's model, or another tool's files."""
 
 from __future__ import annotations
 

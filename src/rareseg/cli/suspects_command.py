@@ -1,4 +1,4 @@
-"""Whether labels can be trusted, place by place: suspects."""
+"""Command `suspects`."""
 
 from __future__ import annotations
 

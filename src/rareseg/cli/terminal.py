@@ -1,4 +1,4 @@
-"""What the command line prints: progress, news, results and errors."""
+"""Print progress, news, results and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From data to a model: demo, inspect, plan, preview, train."""
+"""Commands `demo`, `inspect`, `plan`, `preview` and `train`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where to cut, and what can be guaranteed of it: tune."""
+"""Command `tune`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is there: files, data sets, their classes, splits and the store."""
+"""Data: files and formats, data sets, checks, splits and the store."""

@@ -1,4 +1,4 @@
-"""Write files so that a reader sees the old content or the new, never a part; tell them apart."""
+"""Write files atomically, through a temporary name, and hash them."""
 
 from __future__ import annotations
 

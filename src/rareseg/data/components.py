@@ -1,4 +1,4 @@
-"""Connected components, the same everywhere: 8-connected in 2D, 26-connected in 3D.
+"""Label connected components: 8-connected in 2D, 26-connected in 3D.
 
 A photograph is a volume of one slice, and 26-connectivity within one slice is 8-connectivity, so
 one call serves both. (cc3d's own 8-connectivity of 2D arrays mislabels some of them, and its

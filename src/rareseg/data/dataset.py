@@ -1,4 +1,4 @@
-"""Opening what people already have: a folder, a manifest or Python objects."""
+"""Open a data set: a folder, a manifest or Python objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a file's own frame to the canonical one and back.
+"""Convert arrays between a file's orientation and the canonical one.
 
 The world is DICOM's and ITK's: x grows to the patient's left, y to the back (posterior), z to the
 head (superior). The canonical array is ``(channel, z, y, x)`` with each axis growing along the

@@ -1,4 +1,4 @@
-"""The nouns of the data: what a case is, what a data set is, what its classes are.
+"""Records of the data: case, image, mask, data set, classes and roles.
 
 Conventions that hold in the whole package:
 

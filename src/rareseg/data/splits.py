@@ -1,4 +1,4 @@
-"""Who learns, who chooses, who judges: roles by group, stratified by what the cases hold."""
+"""Split cases into roles and folds by group, stratified by what the cases hold."""
 
 from __future__ import annotations
 

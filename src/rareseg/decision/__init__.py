@@ -1,1 +1,1 @@
-"""Where to cut: operating points."""
+"""Decision: operating points, guarantees and calibration."""

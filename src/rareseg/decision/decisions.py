@@ -1,4 +1,4 @@
-"""All that is decided about the scores of a model, or of another tool: one record, one file.
+"""Record of everything decided about scores: points, guarantees, calibration; read and written.
 
 ``decisions.json`` lies beside what it is about. Every region is in it, always: with its operating
 point, or with the reason why it has none.

@@ -1,4 +1,4 @@
-"""Read decisions as files of format 1 hold them: beside the model, and each kind by itself."""
+"""Read decisions of format 1, which stood in several files."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How good it is: score tables, metrics, lesions and intervals."""
+"""Evaluation: score tables, metrics, measures, intervals and comparisons."""

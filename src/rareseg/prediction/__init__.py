@@ -1,1 +1,1 @@
-"""What the model says: networks, bundles and the predictor."""
+"""Prediction: networks, models, bundles and the detector."""

@@ -1,4 +1,4 @@
-"""A model and its decisions on disk: one folder that says everything needed to use them again.
+"""Read and write a bundle: a model and its decisions in one folder.
 
 ``weights.safetensors`` holds the weights, ``bundle.json`` what else makes the :class:`Model`, and
 ``decisions.json`` the :class:`~rareseg.decision.decisions.Decisions` about its scores. All are

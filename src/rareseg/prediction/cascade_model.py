@@ -1,4 +1,4 @@
-"""Two stages: one network finds what is there, another says what it is.
+"""Join the probabilities of two stages: foreground, and its classes within.
 
 p(c) = p₁(foreground) · p₂(c | foreground) where the first found anything, and 0 elsewhere. With one
 class of foreground the second stage tells it from false finds instead, p = p₁ · p₂, which is the

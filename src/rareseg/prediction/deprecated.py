@@ -1,4 +1,4 @@
-"""Names of earlier releases, which stay for one more: `load_bundle` and `Predictor`."""
+"""Deprecated names, kept for one release: `load_bundle` and `Predictor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model with its decisions, to be called on an image: masks, objects, and whether to look."""
+"""Call a model with its decisions on an image: masks, objects, flags."""
 
 from __future__ import annotations
 

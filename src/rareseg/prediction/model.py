@@ -1,4 +1,4 @@
-"""A trained model: the weights and everything that its scores depend on."""
+"""Record of a trained model: its weights and everything that its scores depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network says of whole images: the presence of each region, from its deepest features.
+"""Predict the presence of each region in an image from the deepest features.
 
 The head learns beside the outlines (:mod:`rareseg.training.presence_losses`) and stays with the
 network: a bundle's weights hold it under :data:`~rareseg.prediction.model.IMAGE_HEAD`.

@@ -1,4 +1,4 @@
-"""From an image to the probabilities of its classes, on the image's own grid.
+"""Score an image: probabilities of its classes on the image's own grid.
 
 :func:`score_array` is the one place where a network meets a whole image: validation, selection,
 evaluation and prediction all go through it, so that an operating point is applied to the very

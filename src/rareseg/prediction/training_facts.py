@@ -1,4 +1,4 @@
-"""What is known of how a model's weights came about, as one record beside them."""
+"""Record of how a model was trained: steps, data, versions."""
 
 from __future__ import annotations
 

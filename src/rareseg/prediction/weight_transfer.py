@@ -1,4 +1,4 @@
-"""Weights to begin from: those of an earlier network, as far as they fit another.
+"""Transfer weights of an earlier network, as far as they fit another.
 
 Nothing is unpickled: safetensors hold numbers alone, and torch files are read as such. What does
 not fit is named, since a network that silently begins anew looks like one that learned nothing

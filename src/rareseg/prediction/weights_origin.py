@@ -1,4 +1,4 @@
-"""Where the weights that a network began with came from, and what is owed for them."""
+"""Record of where initial weights came from, and their licence."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Whether labels and split are to be trusted: audit, agreement of annotators, suspects."""
+"""Quality of labels and splits: audit, agreement of annotators, suspects."""

@@ -1,4 +1,4 @@
-"""How large a component must be, with its unit, as recipes, options and points say it: "5 mm³"."""
+"""Sizes of components with their unit, as recipes, options and points state them: "5 mm³"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Families of sections: alternatives for one place of the recipe, told apart by their name.
+"""Alternative sections for one place of the recipe, told apart by their name.
 
 A network reads other settings than another network, and a loss others than another loss. Each has
 a section of its own, so that a recipe never holds a key that nothing reads.

@@ -1,4 +1,4 @@
-"""The sections of the losses: what each of them reads, and nothing else."""
+"""Sections of the losses: the settings that each of them reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of every section of a recipe, and the number types that sections share."""
+"""Base class of all sections of a recipe, and shared number types."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people look at: the page, its figures and its sentences."""
+"""Reports: pages, figures and sentences."""

@@ -1,4 +1,4 @@
-"""Everything that a report shows, as one record; whoever has run something fills it.
+"""Record of everything that a report shows.
 
 The page, the figures and the sentences only read it, so that a report can be made again from what
 a run left behind, without the images or the model.

@@ -1,1 +1,1 @@
-"""What people say of the labels: a page for them, and what becomes of their decisions."""
+"""Review of labels: a local page, and what becomes of the answers."""

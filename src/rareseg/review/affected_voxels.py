@@ -1,4 +1,4 @@
-"""Which voxels of a case a verdict is about."""
+"""Find the voxels of a case that a review item is about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reviewers decided, in SQLite: one transaction a decision, and nothing is ever changed.
+"""Store reviewers' answers in SQLite, append-only.
 
 The table is a log that only grows. A changed mind is a new line, and an undone decision is one as
 well; what stands is read from the log. Several servers may write to the same file at once.

@@ -1,4 +1,4 @@
-"""From decisions to data: a new manifest, corrected masks, and who decided what.
+"""Apply review answers: a new manifest, corrected masks, and a log.
 
 The sources are only read. What did not change is named by its path, what did lies in the new
 folder.

@@ -1,4 +1,4 @@
-"""What the model makes of a case, by whichever of its networks had not seen it, kept on disk."""
+"""Predict cases for review with networks that have not seen them, and cache them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cases that are being looked at: image, label and prediction, read when they are asked for."""
+"""Read the image, label and prediction of a case for review."""
 
 from __future__ import annotations
 

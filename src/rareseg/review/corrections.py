@@ -1,4 +1,4 @@
-"""What decisions do to one case's labels, as arrays: nothing here reads or writes a file."""
+"""Correct label arrays as review answers say."""
 
 from __future__ import annotations
 

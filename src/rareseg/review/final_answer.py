@@ -1,4 +1,4 @@
-"""From what several reviewers said of an item to the one thing that is done, or to nothing."""
+"""Decide the final answer of several reviewers on an item."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open a run for review: what is reviewed, the cases behind it, and where decisions go."""
+"""Open a run for review."""
 
 from __future__ import annotations
 

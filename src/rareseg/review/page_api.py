@@ -1,4 +1,4 @@
-"""What the page can ask for and say: items, cases, decisions; nothing here knows of HTTP."""
+"""Answer the requests of the review page; knows nothing of HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is reviewed, in which order: suspects, then the cases that the model does worst on."""
+"""Order the items of a review: suspects first, then the worst cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The review page: one HTML file with its style and its script, and what it may load: nothing."""
+"""Make the review page: one HTML file that loads nothing from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far reviewers agree on the same items."""
+"""Measure how far reviewers agree on the same items."""
 
 from __future__ import annotations
 

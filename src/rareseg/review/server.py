@@ -1,4 +1,4 @@
-"""The page's server: on this machine alone, and for nobody without the link.
+"""Serve the review page on this machine alone, behind a secret link.
 
 What it defends against, since any web page in the same browser can send requests to 127.0.0.1:
 

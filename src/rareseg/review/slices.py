@@ -1,4 +1,4 @@
-"""One slice for the page: its pixels and its masks as plain bytes, cut or reduced to a bound."""
+"""Encode one slice for the review page: pixels and masks as bytes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One whole run, command by command: train, tune, predict, evaluate and the demo."""
+"""Runs: one module a command, and the set-up, jobs, scores and outputs that commands share."""

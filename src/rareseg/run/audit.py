@@ -1,4 +1,4 @@
-"""An audit as files: one page, one JSON, and a manifest with the proposed groups where wanted."""
+"""Run an audit and write its page, its JSON and a manifest of proposed groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say what scores mean, and what an alarm is worth where the model will work."""
+"""Calibrate scores, and give predictive values at a prevalence."""
 
 from __future__ import annotations
 

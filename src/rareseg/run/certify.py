@@ -1,4 +1,4 @@
-"""Guarantee something of scores, on cases that nothing else has seen where there are any."""
+"""Certify a guarantee of operating points on unseen cases."""
 
 from __future__ import annotations
 

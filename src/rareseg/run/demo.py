@@ -1,4 +1,4 @@
-"""The demonstration: rare specks, found by a planned recipe and missed by the usual one.
+"""Run the demonstration: a planned recipe and the usual one on built-in data.
 
 Both models see the same cases, for the same number of steps, in the same network. One is trained
 and cut as rareseg plans it; the other looks at random places and is cut at 0.5.

@@ -1,4 +1,4 @@
-"""Evaluate scores on cases with known masks, and write what that shows: CSV, JSON and the page."""
+"""Evaluate scores on cases with known masks, and write CSV, JSON and the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patches before and after augmentation, so that too much of it is seen before it is learned."""
+"""Preview patches before and after augmentation."""
 
 from __future__ import annotations
 

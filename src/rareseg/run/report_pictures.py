@@ -1,4 +1,4 @@
-"""Draw the cases that a report shows, from scores that are found once more."""
+"""Draw the cases that a report shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find where the labels of a run's cases deserve a second look.
+"""Find suspect labels of a run's cases.
 
 Each case is scored by the network that had not seen it; what is seen of it is kept line by line in
 ``scores/sightings.jsonl``, so that a killed search goes on where it stopped, and a repeated one

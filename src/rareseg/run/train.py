@@ -1,4 +1,4 @@
-"""One whole training run: data to plan, store, model, operating points, scorecard and report."""
+"""Train a model: plan, store, training, operating points, scorecard and report."""
 
 from __future__ import annotations
 

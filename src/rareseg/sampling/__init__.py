@@ -1,1 +1,1 @@
-"""Where to look: pools of voxels, mixtures over them, patches and their augmentation."""
+"""Sampling: pools of voxels, strategies, mining, patches and their augmentation."""

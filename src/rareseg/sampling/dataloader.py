@@ -1,4 +1,4 @@
-"""A sampler's batches cut by the worker processes of a ``DataLoader``."""
+"""Cut a sampler's batches in the worker processes of a ``DataLoader``."""
 
 from __future__ import annotations
 

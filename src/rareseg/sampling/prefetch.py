@@ -1,4 +1,4 @@
-"""Work done ahead of its use, in a thread."""
+"""Prefetch batches in a background thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An endless, repeatable stream of patches for anyone's training loop."""
+"""Sample batches of patches from a store: endless, and repeatable by seed and number."""
 
 from __future__ import annotations
 

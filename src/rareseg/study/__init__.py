@@ -1,1 +1,1 @@
-"""Which way is best: the same cases, steps and network, and one thing that differs."""
+"""Studies: comparisons of strategies and searches of recipes."""

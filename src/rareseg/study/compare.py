@@ -1,4 +1,4 @@
-"""Compare ways of training on the same cases, steps and network, on one machine or many."""
+"""Compare strategies on the same cases and steps, on one machine or many."""
 
 from __future__ import annotations
 

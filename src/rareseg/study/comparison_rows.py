@@ -1,4 +1,4 @@
-"""The rows of a comparison: a strategy, or anything that a recipe can be told."""
+"""Rows of a comparison: a strategy, or any settings of a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison consists of: rows, seeds and folds, each cell with its complete recipe.
+"""Design a comparison: rows, seeds and folds, each run with its complete recipe.
 
 Everything that a cell's result depends on stands in the design and in the hashes of the code and
 the data, so that two machines can tell whether they work on the same.

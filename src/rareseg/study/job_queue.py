@@ -1,4 +1,4 @@
-"""Queue the jobs of a study in one table, for any number of workers and machines.
+"""Job queue of a study, shared by workers on any number of machines.
 
 A job waits, runs, and is done or has failed. A worker claims one by an UPDATE whose condition holds
 for the first that comes alone, and shows by a heartbeat that it lives; the job of a worker that was

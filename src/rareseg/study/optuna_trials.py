@@ -1,4 +1,4 @@
-"""Draw the recipes of a search with Optuna, and tell which trainings fall behind the others.
+"""Draw the recipes of a search with Optuna, and prune trials that fall behind.
 
 Optuna stores nothing: it is told anew what the job queue knows of all trials.
 """

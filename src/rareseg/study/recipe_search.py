@@ -1,4 +1,4 @@
-"""Search a recipe for what a user wants of the operating point, on any number of workers."""
+"""Search recipes for the best operating point, on any number of workers."""
 
 from __future__ import annotations
 

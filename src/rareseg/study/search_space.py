@@ -1,4 +1,4 @@
-"""What a search may vary: keys of the recipe with their ranges and choices."""
+"""The search space: keys of the recipe with their ranges and choices."""
 
 from __future__ import annotations
 

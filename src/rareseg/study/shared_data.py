@@ -1,4 +1,4 @@
-"""Find the data once for all trainings of a study, and share it between processes and machines."""
+"""Prepare the data once for all runs of a study, and share it between machines."""
 
 from __future__ import annotations
 

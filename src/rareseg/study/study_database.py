@@ -1,4 +1,4 @@
-"""Open the database of a study, and keep in it what all of its workers agree on.
+"""Open the database of a study, and keep what all of its workers agree on.
 
 A study is one comparison or one search. Its database is an SQLite file beside the results, or a
 PostgreSQL server that several machines reach.

@@ -1,4 +1,4 @@
-"""One cell: train by its recipe, choose its points, and count its test cases."""
+"""Run one training of a study: train, choose points, count test cases."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How to learn: the plan, the losses and the loop."""
+"""Training: the plan, the losses and the loop."""

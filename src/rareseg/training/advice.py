@@ -1,4 +1,4 @@
-"""What the measured worlds say of data like these: which strategies did well, and which starved.
+"""Give advice on strategies from measured data sets that resemble the one at hand.
 
 ``worlds.json`` is what ``benchmarks/when_does_it_help.py`` measured on the built-in data set while
 it turned one knob after the other. Advice is a reading of the world that lies nearest; it is no

@@ -1,4 +1,4 @@
-"""How many steps fit into a time, from steps that are really made on this machine."""
+"""Compute how many training steps fit into a time, from measured steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a training run on disk: plain tensors and numbers, nothing that runs on loading."""
+"""Save and load the state of a training as plain tensors and numbers."""
 
 from __future__ import annotations
 

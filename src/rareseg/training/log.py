@@ -1,4 +1,4 @@
-"""What a training run writes down while it learns: CSV files and TensorBoard events."""
+"""Log a training: CSV files and TensorBoard events."""
 
 from __future__ import annotations
 

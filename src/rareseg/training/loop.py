@@ -1,4 +1,4 @@
-"""The training loop: one step after the other, validated on whole images, resumable anywhere.
+"""The training loop: step by step, validated on whole images, resumable at any step.
 
 Everything random in step k (the places, the augmentation, dropout) is a function of the seed and
 of k. A run that was killed and resumed therefore ends with the same weights, bit for bit, as one

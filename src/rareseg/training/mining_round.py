@@ -1,4 +1,4 @@
-"""A round of mining between two epochs of a training, and the record of all rounds in the run."""
+"""Run one round of hard-example mining between two epochs, and record it."""
 
 from __future__ import annotations
 

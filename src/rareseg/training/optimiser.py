@@ -1,4 +1,4 @@
-"""How fast each weight learns, what it decays by, and the average that follows it."""
+"""Learning rates, weight decay and the running average of the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network learns to say beside the outlines: which regions an image holds, and where.
+"""Losses of the presence head: which regions an image holds, and where.
 
 Voxel-wise losses give a small thing next to no gradient and a large, faint one a vague one. Two
 heads on the deepest features make both one decision each. One says which regions the whole window

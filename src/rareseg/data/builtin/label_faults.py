@@ -1,4 +1,4 @@
-"""Labels spoiled on purpose: a copy of a data set with known faults, and the list of them.
+"""Copy a data set with known label faults, and list them.
 
 What finds faults in labels can only be measured where it is known which ones are wrong. Lesions
 (connected components of all foreground) are left out, moved, or partly given to another class, and

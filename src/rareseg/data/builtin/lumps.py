@@ -1,4 +1,4 @@
-"""A second built-in data set: lumps with parts within parts, as tumours have, at their frequencies.
+"""Write a built-in data set of volumes with nested regions, as tumours have them.
 
 A lump is a swelling around a core, and the core an active shell around a dead centre; the regions
 *whole*, *core* and *active* lie within each other. In one channel the swelling is bright, as in

@@ -1,4 +1,4 @@
-"""The built-in data set: rare specks on textured plates, beside marks that look almost like them.
+"""Write a built-in data set of photographs with rare defects beside look-alike distractors.
 
 A speck is a small bright grain with a dark rim. A distractor is a grain of the same size and
 brightness without the rim, or a streak with one. Half of the images hold no speck, all of them

@@ -1,4 +1,4 @@
-"""Looking at one case's files: what they hold and what is wrong with them."""
+"""Check one case's files: what they hold and what is wrong with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set holds, and everything that is wrong with it, found in one pass over the files."""
+"""Inspect a data set in one pass over its files: contents, problems, warnings."""
 
 from __future__ import annotations
 

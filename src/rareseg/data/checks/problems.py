@@ -1,4 +1,4 @@
-"""What is wrong or odd with a data set: a record each, whose kind the program may ask for."""
+"""Records of problems and warnings of a data set, each of a named kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the labels mean: declared names where there are any, otherwise read from the masks."""
+"""Read the classes of a data set: declared names, otherwise the values in the masks."""
 
 from __future__ import annotations
 

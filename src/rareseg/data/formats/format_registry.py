@@ -1,4 +1,4 @@
-"""The record of a file format, and the register that finds it by a file's suffix.
+"""Registry of file formats, found by a file's suffix.
 
 A format is one record, registered once::
 

@@ -1,4 +1,4 @@
-"""Medical files through SimpleITK: NRRD, MHA, DICOM series in, NIfTI, NRRD and MHA out."""
+"""Read and write medical formats through SimpleITK: NRRD, MHA, NIfTI; read DICOM series."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PGM and PPM, whose values are kept as they stand in the file.
+"""Read PGM and PPM, whose values are kept as they stand in the file.
 
 Pillow stretches them to the full range and cuts 16-bit colours to 8 bits. Format:
 https://netpbm.sourceforge.net/doc/pgm.html and ppm.html.

@@ -1,4 +1,4 @@
-"""Reading NIfTI-1 and NIfTI-2 single files, strictly.
+"""Read NIfTI-1 and NIfTI-2 single files, strictly.
 
 SimpleITK reads a truncated NIfTI file without a word and fills what is missing with zeros, turns
 NaN into zero, and refuses matrices that are off by a rounding error. All three would reach the

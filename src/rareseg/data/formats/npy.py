@@ -1,4 +1,4 @@
-"""NPY arrays: any shape and number type, no geometry."""
+"""Read and write NPY arrays: any shape and number type, no geometry."""
 
 from __future__ import annotations
 

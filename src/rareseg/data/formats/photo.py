@@ -1,4 +1,4 @@
-"""Photographs through Pillow: PNG, JPEG, BMP, GIF, WebP.
+"""Read and write photographs through Pillow: PNG, JPEG, BMP, GIF, WebP.
 
 An EXIF orientation is applied, to photographs and masks alike, each file by its own: an array
 shows what a viewer shows. A mask written for a turned photograph is upright and has no EXIF note,

@@ -1,4 +1,4 @@
-"""Reads images and masks of any registered format."""
+"""Read images and masks of any registered format."""
 
 from __future__ import annotations
 

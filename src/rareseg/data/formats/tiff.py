@@ -1,4 +1,4 @@
-"""TIFF through tifffile: 8 and 16 bits, floats, many channels, stacks of slices."""
+"""Read and write TIFF through tifffile: integers, floats, many channels, stacks of slices."""
 
 from __future__ import annotations
 

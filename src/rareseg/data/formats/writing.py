@@ -1,4 +1,4 @@
-"""Writes masks and probabilities in any registered format that holds them."""
+"""Write masks and probabilities in any registered format that holds them."""
 
 from __future__ import annotations
 

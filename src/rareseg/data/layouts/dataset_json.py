@@ -1,4 +1,4 @@
-"""What a ``dataset.json`` declares of classes, regions and channels."""
+"""Read what a ``dataset.json`` declares of classes, regions and channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder layouts that people already have, each read into cases and found faults.
+"""Recognise folder layouts, and list their cases and problems.
 
 Every ``open_*`` function is given a folder (or a manifest) and returns a :class:`Listing`. What
 concerns one case is a problem, one sentence; what leaves nothing to list raises DataError.

@@ -1,4 +1,4 @@
-"""Writing a data set as a manifest: the same cases under other groups, no file copied."""
+"""Write a data set as a manifest with other groups; no file is copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pairs are worth laying on each other: those whose spectra are close.
+"""Find pairs of cases with close spectra, which are worth registering.
 
 All spectra are brought to their principal components over the data set, so that what all images
 have in common says nothing and what tells them apart counts, and compared by matrix products in

@@ -1,4 +1,4 @@
-"""Which look-alikes show one thing, and which different things of one kind.
+"""Tell copies of one image from different objects of one kind.
 
 Where one part after the other leaves a production line, every picture looks like every other, and
 a chain of pairs leads from any to any. Similarity that means "the same" elsewhere then means only

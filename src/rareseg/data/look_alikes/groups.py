@@ -1,4 +1,4 @@
-"""The groups that pairs of look-alikes unite."""
+"""Unite the groups of look-alike cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two cases that look almost alike, as a record."""
+"""Record of two look-alike cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases that show almost the same: the one search that inspection, training and audit rest on.
+"""Find near-duplicates among the cases of a data set, for inspection, training and audit.
 
 Two cases are look-alikes where fine structure, freed of exposure, contrast and gamma, correlates
 after the two have been laid on each other: shifted, mirrored, turned by quarter turns, rescaled

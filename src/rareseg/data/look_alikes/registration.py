@@ -1,4 +1,4 @@
-"""Laying one portrait on another, and how alike the two are where they lie best.
+"""Register one thumbnail on another, and measure how alike they are there.
 
 Correlation is computed for all shifts at once by Fourier transforms and divided by how much of
 the two pictures then overlaps; at the best shift it is computed once more, exactly, over the

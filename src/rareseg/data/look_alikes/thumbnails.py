@@ -1,4 +1,4 @@
-"""A case small enough to be held against ten thousand others: a picture and its spectrum.
+"""Reduce a case to a thumbnail and its spectrum, to compare it with many others.
 
 The **picture** shows fine structure alone: light that falls off, exposure, contrast and gamma are
 divided out (each place by the contrast around it), and what fills the spectrum, such as the

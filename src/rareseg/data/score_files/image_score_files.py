@@ -1,4 +1,4 @@
-"""What a tool says of whole cases, beside its probability files: `image_scores.csv`.
+"""Read and write `image_scores.csv`: another tool's scores of whole images.
 
 One line for each case and region, with the columns ``id``, ``region`` and ``presence``: the
 probability in [0, 1] that the case holds the region. Gates then cut √(presence · largest score).

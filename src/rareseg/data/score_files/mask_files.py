@@ -1,4 +1,4 @@
-"""Finished masks that any tool wrote, read as scores of 0 and 1.
+"""Read finished masks of any tool as scores of 0 and 1.
 
 A folder holds one label map per case, named after the case's id, or one folder per region with such
 files in it: masks of 0 and any one other value. Where a folder of each region stands beside label

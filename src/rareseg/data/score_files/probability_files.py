@@ -1,4 +1,4 @@
-"""Probability files that any tool wrote: which belongs to which case, and what they hold.
+"""Read probability files of any tool, and match them with cases.
 
 A folder holds either one file per case, named after the case's id, or one folder per region with
 such files in it. One file per case holds a score of the foreground, or all classes (background

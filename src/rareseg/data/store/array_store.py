@@ -1,4 +1,4 @@
-"""A store of data that are Python objects: arrays in place of files."""
+"""Build a store from arrays in memory."""
 
 from __future__ import annotations
 

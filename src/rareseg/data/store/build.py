@@ -1,4 +1,4 @@
-"""Build the store of a data set, and again only when its files or settings changed."""
+"""Build the store of a data set, and rebuild it only when files or settings changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a file holds to what the network sees: resampling, integers, scale and offset.
+"""Preprocess a case: resampling, conversion to integers, scale and offset.
 
 A prepared image is a small integer array with one scale and offset per channel; the network's
 value is ``array * scale + offset`` in float32, computed while a patch is cut. Photographs stay

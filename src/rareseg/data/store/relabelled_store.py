@@ -1,4 +1,4 @@
-"""The same images under other labels: a store beside a store, which shares its images."""
+"""Make a store of the same images under other labels, without copying the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bring arrays from one grid to another: separable, area-aligned, exact at equal shapes.
+"""Resample arrays to another grid: separable, area-aligned, exact at equal shapes.
 
 Both grids cover the same extent: output voxel ``i`` of ``n`` looks at the input coordinate
 ``(i + 0.5) * n_in / n − 0.5``. So a prediction that is resampled back by shape alone lies where the

@@ -1,4 +1,4 @@
-"""Every case of a data set in one flat memory-mapped array, beside a table of cases.
+"""The store: all cases in one flat memory-mapped array, beside a table of cases.
 
 A store is a folder of four files: ``images.bin`` (uint8 or int16) and ``labels.bin`` (uint8 class
 indices), each all cases end to end, ``cases.npz`` (where each case lies, and its scale and offset)

@@ -1,4 +1,4 @@
-"""Write a store: in parallel, and whole or not at all."""
+"""Write a store in parallel, and whole or not at all."""
 
 from __future__ import annotations
 

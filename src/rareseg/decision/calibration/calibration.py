@@ -1,4 +1,4 @@
-"""Make a region's scores mean what they say: a slope and a bias on their log-odds.
+"""Calibrate a region's scores by a slope and a bias on their log-odds.
 
 A sampler that shows foreground more often than the world does, and losses such as dice, leave
 scores that are overconfident. p' = σ(slope·logit p + bias) is monotone: it changes no curve and no

@@ -1,4 +1,4 @@
-"""Image scores of one kind of images, and whether one kind can be a mixture of two others."""
+"""Compare samples of image scores: can one be a mixture of two others?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A slope and a bias on log-odds, fitted by the log-loss: temperature and Platt's scaling."""
+"""Fit a slope and a bias on log-odds by the log-loss: temperature and Platt scaling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make what a network says of whole images a probability: a slope and a bias on its log-odds.
+"""Calibrate the presence of regions in whole images by a slope and a bias.
 
 It learned on windows, half of which hold something, and is asked for the largest of many windows:
 what it says of whole images is too high. Platt's scaling (1999) of its log-odds, fitted on whole

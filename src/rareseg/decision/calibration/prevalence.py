@@ -1,4 +1,4 @@
-"""How often images hold a region where the model works, and what an alarm is worth there.
+"""Estimate the prevalence of positive images, and predictive values at it.
 
 The share of positive images among validation cases is seldom that of the world. Predictive values
 are told for a stated prevalence, or for one that is estimated from unlabelled images.

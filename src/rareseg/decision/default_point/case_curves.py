@@ -1,4 +1,4 @@
-"""What each case shows at every threshold: dice where it is positive, an alarm where negative."""
+"""Compute each case's curve over thresholds: dice of positives, alarms of negatives."""
 
 from __future__ import annotations
 

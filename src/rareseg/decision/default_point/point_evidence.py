@@ -1,4 +1,4 @@
-"""What a chosen point reaches on the cases of groups that had no say in it."""
+"""Estimate what a chosen point reaches on groups left out of its choice."""
 
 from __future__ import annotations
 

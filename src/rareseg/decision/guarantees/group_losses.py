@@ -1,4 +1,4 @@
-"""From score or component tables to the losses of groups along a path of operating points.
+"""Compute the losses of groups along a path of operating points.
 
 A path is made from validation cases alone (:mod:`rareseg.decision.guarantees.point_path`) and leads
 from the safest point to the boldest; the losses are those of other cases. That is what

@@ -1,4 +1,4 @@
-"""What is guaranteed about the next group, and what stands for it: a certificate or an estimate.
+"""Records of a guarantee and its statement: a certificate or an estimate.
 
 A :class:`Certificate` rests on cases that nothing else has seen, scored by the very function that
 will be used. The same sum over validation or out-of-fold scores is an :class:`Estimate`, and says

@@ -1,4 +1,4 @@
-"""Find the boldest operating point that a guarantee holds for, or say why there is none."""
+"""Search the operating point furthest along a path at which a guarantee holds."""
 
 from __future__ import annotations
 

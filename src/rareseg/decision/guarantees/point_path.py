@@ -1,4 +1,4 @@
-"""The path from the safest operating point to the one that validation cases chose.
+"""Make the path of operating points from the safest to the chosen one.
 
 It is made from validation cases alone, so that whatever stands for a guarantee along it has no say
 in it.

@@ -1,4 +1,4 @@
-"""An operating point that somebody set by hand, and what it reaches on the cases at hand."""
+"""Evaluate an operating point that was set by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be had instead of the chosen point: the points that no other beats in both ways."""
+"""Compute the Pareto frontier of operating points beside the chosen one."""
 
 from __future__ import annotations
 

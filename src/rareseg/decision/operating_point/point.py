@@ -1,4 +1,4 @@
-"""The record of an operating point, and how it makes a mask of scores.
+"""Record of an operating point, and the mask that it makes of scores.
 
 :func:`apply_point` is the one place in the package where a score is compared with a threshold.
 """

@@ -1,4 +1,4 @@
-"""A coarse grid of candidates around the best point: what could be had instead of it."""
+"""Make a coarse grid of candidate points around the best one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which smallest components an operating point is chosen from, in the unit of the images."""
+"""Choose the smallest component sizes to search, in the unit of the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operating point is chosen by: counts at every point of a grid, ratios of their sums."""
+"""Compute counts and criteria at every point of a grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The largest value of an objective, over threshold, smallest component and gate jointly."""
+"""Maximise an objective over threshold, smallest component and gate jointly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flagging every image, or none, costs, and whether the images that a point flags differ."""
+"""Compute the cost of flagging every image or none, beside that of a point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The point of least cost, or nearly: of those that cannot be told from it the best masks.
+"""Find the point of least cost, and the best masks among points that cannot be told apart.
 
 Costs of images and lesions count what is touched at all, so that ever larger masks find ever more
 by one voxel: the very least cost lies at masks that nobody would draw. Of all points within one

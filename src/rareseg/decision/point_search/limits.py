@@ -1,4 +1,4 @@
-"""Tell at which gates, thresholds and sizes limits are kept by some of the cases."""
+"""Find the gates, thresholds and sizes at which limits can be kept."""
 
 from __future__ import annotations
 

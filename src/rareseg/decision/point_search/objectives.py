@@ -1,4 +1,4 @@
-"""What a cut is chosen for: an objective to maximise, and limits to keep.
+"""Objectives to maximise and limits to keep when a point is chosen.
 
 Objectives and limits are read off :class:`~rareseg.decision.point_search.criteria.Criterion`s,
 each a ratio of sums over cases. A :class:`Goal` only names them.

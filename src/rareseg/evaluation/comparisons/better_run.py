@@ -1,4 +1,4 @@
-"""Is one run better than another? Found, dice and alarms are weighed together.
+"""Tell whether one run is better than another by recall, dice and alarms together.
 
 What is gained in one measure counts where no other is lost: beyond chance, or possibly by more than
 a non-inferiority margin.

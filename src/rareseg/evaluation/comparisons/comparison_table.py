@@ -1,4 +1,4 @@
-"""The table of a comparison: rows are ways of training, columns regions and measures.
+"""Make the table of a comparison: strategies by regions and measures.
 
 Every row has the same cases and seeds. A row is the winner of a column only where the paired
 interval of its difference to every other row excludes 0, at a confidence that holds for all columns

@@ -1,4 +1,4 @@
-"""May one way of training replace others? Not worse than any in every column, better in one.
+"""Test whether a strategy is non-inferior in every column and better in one.
 
 A claim about many columns is tested as a whole: the intervals of all columns and rivals hold
 together, at the confidence of one (Bonferroni). What the intervals leave open stays open; few

@@ -1,4 +1,4 @@
-"""Is one way of training better than another? Paired over groups, with the noise of training."""
+"""Compare strategies by paired differences over groups and seeds."""
 
 from __future__ import annotations
 

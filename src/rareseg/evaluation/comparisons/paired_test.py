@@ -1,4 +1,4 @@
-"""Is one run better than another on the same cases? Paired, over independent groups."""
+"""Compare two runs on the same cases by paired differences over groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One case at one operating point: everything that is counted on its masks."""
+"""Count everything on the masks of one case at one operating point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured on the masks at the chosen point alone: surfaces and the challenges' scores.
+"""Measure masks at the chosen point alone: surface distances and challenge scores.
 
 No table can give these for every threshold, so each case has one row of them, beside
 :class:`~rareseg.evaluation.measures.case_result.CaseResult`.

@@ -1,4 +1,4 @@
-"""One measure: what is read of a case, how it is called, and how its values are summed up."""
+"""Record of one measure: how it is computed, named and summed up."""
 
 from __future__ import annotations
 

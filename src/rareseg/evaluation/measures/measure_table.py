@@ -1,4 +1,4 @@
-"""The table of measures: what is measured of a case, how it is called, and where it stands.
+"""The table of all measures, from which files, scorecards and reports are made.
 
 Each is one :class:`~rareseg.evaluation.measures.measure.Measure`. From this table are made the
 columns of cases.csv and details.csv, scorecard.json, the tables of the report, what the terminal

@@ -1,4 +1,4 @@
-"""The scorecard: positives, negatives and lesions, each with its own count, never one mean."""
+"""Sum up cases in a scorecard: positives, negatives and lesions apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a scorecard back from the plain values that it was written as."""
+"""Read a scorecard from JSON."""
 
 from __future__ import annotations
 

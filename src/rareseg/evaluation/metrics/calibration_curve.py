@@ -1,4 +1,4 @@
-"""Does a score of 0.8 mean 80 %? The calibration curve and its errors, from score tables.
+"""Compute the calibration curve and its errors from score tables.
 
 The tables keep the mean score of every bin exactly, so that nothing here knows binning errors:
 the intervals of the curve begin and end at bin edges.

@@ -1,4 +1,4 @@
-"""Lesion scores as two challenges define them: BraTS 2023 and autoPET III.
+"""Compute lesion scores as BraTS 2023 and autoPET III define them.
 
 Both differ from :mod:`rareseg.evaluation.metrics.objects` in what they call one lesion, and are
 re-derived from the challenges' published scorers. Ignored voxels are taken out of both masks.

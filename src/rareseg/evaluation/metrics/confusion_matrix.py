@@ -1,4 +1,4 @@
-"""The confusion matrix of all classes at once, in one pass over two label maps."""
+"""Compute the confusion matrix of all classes from two label maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detection of lesions: FROC, sensitivity at fixed false positives per case, recall by size.
+"""Compute FROC, sensitivity at fixed false positives per case, and recall by size.
 
 Two curves are told apart. :func:`froc` follows the operating points: at every threshold the masks
 that would be written there. :func:`candidate_froc` is the challenges' curve: candidates are found

@@ -1,4 +1,4 @@
-"""The area under the image-level ROC curve with a jackknife interval over groups.
+"""Compute the area under the image-level ROC curve with an interval over groups.
 
 The interval is taken on the log-odds scale, where the area's distribution is closer to normal, and
 a group's positive and negative cases leave together.

@@ -1,4 +1,4 @@
-"""The image-level ROC: cases with and without the region, by their image score.
+"""Image-level ROC: cases with and without the region, ranked by image score.
 
 The image score is what an image-level gate cuts: at every point of the curve stands a gate that
 reaches it.

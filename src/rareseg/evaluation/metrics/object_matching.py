@@ -1,4 +1,4 @@
-"""Which predicted component is which object: one to one, by their overlap.
+"""Match predicted components with objects, one to one, by their overlap.
 
 A component that touches an object has found it (:mod:`rareseg.evaluation.metrics.objects`), however
 much else it covers; one over everything finds all of them and is never false. Where objects cost,

@@ -1,4 +1,4 @@
-"""Lesions: connected components of a region, and which of them a prediction finds.
+"""Find the objects (lesions) of a mask, and which of them a prediction touches.
 
 Components are 8-connected in 2D and 26-connected in 3D. A reference lesion is found where at
 least one of its voxels is predicted; a predicted component is a false positive where it touches

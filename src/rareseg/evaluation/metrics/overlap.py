@@ -1,4 +1,4 @@
-"""Confusion counts and what is read from them, for one mask and for every threshold at once.
+"""Compute dice, precision, recall and curves from confusion counts.
 
 Everything is a pure function of counts. Where a formula has no denominator the answer is
 :class:`~rareseg.evaluation.statistics.undefined.Undefined` with its reason.

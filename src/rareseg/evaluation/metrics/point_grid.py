@@ -1,4 +1,4 @@
-"""What every operating point of a grid does: thresholds × smallest components, gates beside.
+"""Count what every operating point of a grid does: thresholds, component sizes, gates.
 
 Read from component tables alone, in memory of cases × thresholds × sizes; the images are not
 touched again. The counts equal those of the masks that the point writes, exactly. A gate needs no

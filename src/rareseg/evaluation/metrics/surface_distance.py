@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, in the units of the spacing.
+"""Compute distances between the surfaces of two masks, in mm.
 
 The surface of a mask are its edge voxels: those with a face neighbour that is not in the mask;
 what lies beyond the array is not. Each edge voxel's distance to the nearest one of the other mask

@@ -1,4 +1,4 @@
-"""Intervals that count independent groups: Clopper–Pearson for proportions, jackknife for means.
+"""Compute confidence intervals over independent groups: Clopper–Pearson, jackknife.
 
 A group is a patient or a tile; its images are not independent. A case without a known group is
 its own, and every :class:`Estimate` that rests on such cases says so.

@@ -1,4 +1,4 @@
-"""The jackknife over groups: how far a number would move with other groups.
+"""Jackknife over groups: the standard error of a mean or a ratio.
 
 A group (patient, tile) leaves with all its cases, the number is computed anew, and the spread of
 these numbers gives a standard error (Tukey 1958; Efron & Stein 1981). The interval takes Student's

@@ -1,4 +1,4 @@
-"""Undefined is a value: what a ratio without a denominator is, and how it is written down.
+"""The value of a ratio without a denominator, and how it is written and read.
 
 A metric is either a number or :class:`Undefined` with the reason. It is never silently 0, 1 or
 dropped: it stands as an empty cell beside its reason in CSV, as ``{"undefined": reason}`` in JSON

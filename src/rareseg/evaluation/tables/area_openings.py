@@ -1,4 +1,4 @@
-"""Where each voxel is on, for all thresholds at once and every smallest component.
+"""Compute area openings of thresholded scores for every component size at once.
 
 A voxel that reaches the first ``n`` thresholds of a grid has level ``n``. Removing components of
 fewer than ``s`` voxels at every threshold lowers its level to that of the highest threshold at

@@ -1,4 +1,4 @@
-"""Bring one case's scores and reference to the types that the passes over voxels read."""
+"""Convert one case's scores and reference to the types that kernels read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How components grow and merge as the threshold falls: every voxel is looked at once.
+"""Track how components grow and merge as the threshold falls, in one pass.
 
 Labelling a mask anew at each of a hundred thresholds would cost a hundred passes. Here the voxels
 enter in the order of their scores, and a union–find structure (Tarjan 1975: union by size, path

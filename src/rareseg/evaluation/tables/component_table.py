@@ -1,4 +1,4 @@
-"""Component tables: what a prediction's components are at every threshold of a fixed grid.
+"""Component tables: the components of a prediction at every threshold of a grid.
 
 Components merge as the threshold falls, so that histograms of the score cannot see them. Beside the
 :class:`~rareseg.evaluation.tables.score_table.ScoreTable` therefore stands this one, and everything

@@ -1,4 +1,4 @@
-"""Keep a case's highest scores to the last bit: where few positives are, their order decides.
+"""Keep the highest scores of a case exactly, for ranking among few positives.
 
 Bins lose the order of the voxels within them. That matters where a bin holds a good part of all
 voxels at or above it: at the top. So the voxels of the highest scores are counted once more, score

@@ -1,4 +1,4 @@
-"""The image score of a region: how strongly a whole case says that it holds the region.
+"""Compute the image score of a region, which the image-level gate cuts.
 
 It is what the image-level gate cuts, and what image-level ROC, gate searches and certificates read.
 """

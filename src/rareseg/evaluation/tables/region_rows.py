@@ -1,4 +1,4 @@
-"""Tables of rows that each belong to one region of one case, and how they lie in a file.
+"""Tables with one row per case and region, and their columns in files.
 
 What they hold is the concern of :mod:`rareseg.evaluation.tables.score_table` and
 :mod:`rareseg.evaluation.tables.component_table`.

@@ -1,4 +1,4 @@
-"""Order the voxels of several cases by score, as finely as their tables keep it."""
+"""Rank the voxels of several cases by score, as finely as their tables keep it."""
 
 from __future__ import annotations
 

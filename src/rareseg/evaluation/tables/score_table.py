@@ -1,4 +1,4 @@
-"""Score tables: the sufficient statistics that evaluation reads in place of voxels.
+"""Score tables: histograms of the score, inside and outside a region, per case.
 
 Per case and region two histograms of the region's score are kept, of voxels inside and outside the
 region, over the bins of :mod:`rareseg.evaluation.tables.threshold_bins`, sparsely; of the highest

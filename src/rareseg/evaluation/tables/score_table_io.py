@@ -1,4 +1,4 @@
-"""A score table on disk: one npz file of plain columns, nothing pickled."""
+"""Read and write score tables as npz files, without pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notice scores that all lie in one bin, where no threshold can tell voxels apart."""
+"""Detect scores that all lie in one bin, which no threshold separates."""
 
 from __future__ import annotations
 

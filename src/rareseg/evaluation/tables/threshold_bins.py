@@ -1,4 +1,4 @@
-"""Bins that follow the float's own spacing, and the one pass over the voxels that fills them.
+"""Bin scores by the spacing of floats, in one pass over the voxels.
 
 The best threshold of a rare class can lie at 0.02 or at 0.9999, so bins of equal width lose it.
 Here the bin of a score p is

@@ -1,4 +1,4 @@
-"""The record of an encoder: its features, how it is built, and where its weights lie."""
+"""Record of an encoder: its features, how it is built, and where its weights lie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders by name: those that come with rareseg, and any feature pyramid of timm."""
+"""Registry of encoders: those of rareseg, and feature pyramids of timm."""
 
 from __future__ import annotations
 

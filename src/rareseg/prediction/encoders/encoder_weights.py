@@ -1,4 +1,4 @@
-"""The weights that an encoder begins with: ImageNet's from a package, or a file of one's own.
+"""Load the weights of an encoder: pretrained ones of a package, or a file.
 
 Packages are read as files: nothing of them is executed, and nothing is unpickled.
 """

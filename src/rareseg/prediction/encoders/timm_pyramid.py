@@ -1,4 +1,4 @@
-"""Feature pyramids of timm, an extra: any network of it that takes images of any size."""
+"""Feature pyramids of timm as encoders, with the extra `encoders`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A U-Net decoder on an encoder that has seen other images before."""
+"""A U-Net decoder on a pretrained encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a network, and the registry that finds it by the section of the recipe.
+"""Registry of networks, found by their section of the recipe.
 
 A network is one section (what it reads) and one function (how it is built)::
 

@@ -1,4 +1,4 @@
-"""Norms of networks by the recipe's names, as MONAI writes them."""
+"""Names of norms in the recipe, as MONAI spells them."""
 
 from __future__ import annotations
 

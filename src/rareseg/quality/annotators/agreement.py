@@ -1,4 +1,4 @@
-"""How far the annotators of one case agree, region by region and lesion by lesion.
+"""Measure the agreement of annotators on one case, by region and by lesion.
 
 A **lesion** is a connected component of the union of all masks of a region. The union, since what
 a single annotator drew is gone from every consensus, and just that is to be seen. Neighbours that

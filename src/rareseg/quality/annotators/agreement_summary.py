@@ -1,4 +1,4 @@
-"""How far annotators agree over a whole data set: means with intervals over groups."""
+"""Sum up the agreement of annotators over a data set, with intervals over groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All annotators of a data set: what each case says of their agreement, and what unites them."""
+"""Measure agreement and consensus over all cases of a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the annotators of a case drew, side by side on the image's grid."""
+"""Read the masks of all annotators of a case on the image's grid."""
 
 from __future__ import annotations
 

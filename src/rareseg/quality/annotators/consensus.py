@@ -1,4 +1,4 @@
-"""One mask of what several annotators drew: by majority or by STAPLE, with what stays ambiguous.
+"""Make one mask of several annotators' by majority vote or STAPLE.
 
 Regions are decided first, each on its own, and the map of classes follows from them: two
 annotators who name a spot differently have both seen it.

@@ -1,4 +1,4 @@
-"""A data set of consensus masks, which can be trained on as it is, and what it was made from."""
+"""Write a data set of consensus masks, which can be trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fleiss' kappa from counts of votes: agreement beyond what chance alone would give.
+"""Compute Fleiss' kappa from counts of votes.
 
 A voxel is a subject, an annotator a rater, and a region either drawn there or not.
 """

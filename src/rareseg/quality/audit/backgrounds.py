@@ -1,4 +1,4 @@
-"""What the background of a case looks like: a few numbers of texture and brightness per tile."""
+"""Describe the background of a case: texture and brightness of its tiles."""
 
 from __future__ import annotations
 

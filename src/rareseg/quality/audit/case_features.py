@@ -1,4 +1,4 @@
-"""One look at every case, image and mask together: what the finders need of it, and no more."""
+"""Compute the features of every case that the audit reads, in one pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finding: what is wrong or odd in a data set, how bad it is, and in which cases it shows."""
+"""Record of a finding: its kind, how bad it is, and in which cases it shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the masks say of themselves: findings from shapes, outlines, values and annotators."""
+"""Find faults of masks: shapes, outlines, values, annotators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pairs of look-alikes mean: leaks across the split, across groups, and masks that differ."""
+"""Find leakage: near-duplicates across the split or across groups, and masks that differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the masks of two images of the same content agree, where the images lie on each other.
+"""Compare the masks of two images of the same content where the images overlap.
 
 Of each mask the share of every class in each voxel of a small grid is kept. The second's are
 brought onto the first's grid as the two images lie (found with the look-alikes), and compared

@@ -1,4 +1,4 @@
-"""Whether empty images show what lies around lesions, and training shows what tests hold.
+"""Check whether negative cases cover the backgrounds of positive and test cases.
 
 Tiles of background (:mod:`rareseg.quality.audit.backgrounds`) are points. A tile is *known* to
 other images where they have their part in its neighbourhood: among the nearest tiles of other

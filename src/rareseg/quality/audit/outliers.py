@@ -1,4 +1,4 @@
-"""Cases unlike all others: robust distances from the middle, one feature at a time."""
+"""Find outlying cases by robust distances, one feature at a time."""
 
 from __future__ import annotations
 

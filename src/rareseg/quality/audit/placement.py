@@ -1,4 +1,4 @@
-"""Whether a mask lies where its image has edges, or would fit shifted, mirrored or turned.
+"""Check whether a mask lies where its image has edges, or fits shifted or mirrored.
 
 A mask's outline is held against the image with the correlation of the image and the Laplacian of
 the smoothed mask, which is the sum of the image's slope across the outline: large where the image

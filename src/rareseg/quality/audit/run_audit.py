@@ -1,4 +1,4 @@
-"""The audit: everything that is to be known of a data set before anybody trains on it."""
+"""Run the audit: all findings about a data set before training."""
 
 from __future__ import annotations
 

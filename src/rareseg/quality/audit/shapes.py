@@ -1,4 +1,4 @@
-"""What a mask looks like by itself: lesions, islands, holes, what the border cuts."""
+"""Measure the shape of a mask: lesions, islands, holes, contact with the border."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model calls the parts of a drawn lesion, against what the label calls them."""
+"""Compare the class that a model gives to parts of a lesion with its label."""
 
 from __future__ import annotations
 

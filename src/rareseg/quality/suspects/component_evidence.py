@@ -1,4 +1,4 @@
-"""What a model that has not seen a case says of each component of its label, and the reverse.
+"""Collect what an unseen model says of each labelled and each predicted component.
 
 What is said of a component is in :mod:`~rareseg.quality.suspects.region_view`, what is said of the
 classes within it in :mod:`~rareseg.quality.suspects.class_names`.

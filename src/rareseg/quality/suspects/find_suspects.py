@@ -1,4 +1,4 @@
-"""From sightings to suspects: which places of the labels deserve a second look, and why.
+"""Find suspect labels from component evidence: missed, spurious, moved, misnamed.
 
 A score is a product of two numbers in [0, 1]: how sure the network is, in units of its usual
 sureness, and how often such a verdict is right elsewhere in the same set. Neither grows with the

@@ -1,4 +1,4 @@
-"""Who else speaks of a place: annotators, and voxels that mining set aside as hard to believe."""
+"""Collect other evidence of a place: annotators, and voxels set aside by mining."""
 
 from __future__ import annotations
 

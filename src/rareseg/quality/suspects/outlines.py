@@ -1,4 +1,4 @@
-"""How far a prediction moves the outline of a drawn lesion, whatever the lesion's size."""
+"""Measure how far a prediction moves the outline of a labelled lesion."""
 
 from __future__ import annotations
 

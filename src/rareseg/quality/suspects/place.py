@@ -1,4 +1,4 @@
-"""The record of what one side, drawn or predicted, says of a place of the other."""
+"""Record of the evidence about one component."""
 
 from __future__ import annotations
 

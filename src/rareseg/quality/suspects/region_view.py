@@ -1,4 +1,4 @@
-"""One region of one case, looked at component by component, drawn and predicted.
+"""View one region of one case component by component, labelled and predicted.
 
 Everything is measured on the component and its near surroundings, never on the image, so that
 neither its size nor that of the lesion changes what is said.

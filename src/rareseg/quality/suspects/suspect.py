@@ -1,4 +1,4 @@
-"""A place in a label that deserves a second look, and the file in which such places travel."""
+"""Record of a suspect label, and the file of suspects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model usually says of drawn lesions, against which a single one can be held.
+"""Estimate the usual scores of a model on labelled lesions, to compare single ones with.
 
 A log-odds of −3 is a hint of doubt for one network and utter certainty for another, and a small
 lesion that is not seen says little where small lesions are rarely seen. So how sure a network is

@@ -1,4 +1,4 @@
-"""The pictures of an audit: the cases that a finding is about, with what is meant in them."""
+"""Draw the cases of audit findings, with what is meant in them."""
 
 from __future__ import annotations
 

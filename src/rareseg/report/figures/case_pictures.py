@@ -1,4 +1,4 @@
-"""Case pictures: which cases to show, how to take them, and how to paint what went wrong.
+"""Draw cases: choose which to show, and colour hits, misses and false positives.
 
 Colours are Okabe and Ito's, which colour-blind readers tell apart: bluish green is right,
 vermillion is wrong, sky blue is missed. Missed voxels are also hollow, so that shape says it too.

@@ -1,4 +1,4 @@
-"""Figures of what is found at all: lesions (FROC, recall by size), images, and what scores mean."""
+"""Draw FROC, recall by size, image-level ROC and calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the values of a patch become a picture."""
+"""Map the values of a patch to the grey levels of a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sheet of patches: images side by side with the outlines of their masks, as one picture.
+"""Draw a sheet of patches with the outlines of their masks.
 
 Colours are Okabe and Ito's, which colour-blind readers tell apart; what is ignored is hatched.
 """

@@ -1,4 +1,4 @@
-"""Plotly figures as plain dictionaries, and the parts that they are made of.
+"""Make Plotly figures as plain dictionaries.
 
 Colours are tokens such as ``token:chosen`` that the page replaces by its own, in light and in
 dark. Names are escaped, since Plotly reads some HTML in texts.

@@ -1,4 +1,4 @@
-"""The curves of one region: dice against threshold, precision and recall, ROC."""
+"""Draw the curves of one region: dice against threshold, precision–recall, ROC."""
 
 from __future__ import annotations
 

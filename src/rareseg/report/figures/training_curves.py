@@ -1,4 +1,4 @@
-"""The curves of a training: the loss, and the score on whole validation cases."""
+"""Draw the curves of a training: loss and validation score."""
 
 from __future__ import annotations
 

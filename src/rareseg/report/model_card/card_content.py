@@ -1,4 +1,4 @@
-"""Everything that a model card is made from, as one record."""
+"""Record of everything that a model card is made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model learned from and was judged on, and what follows for its use, for its card."""
+"""Write the part of a model card on data and intended use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model is cut, what it reaches there, and what is guaranteed of it, for its card."""
+"""Write the part of a model card on operating points, results and guarantees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is, where it began, and how it is used, for its card."""
+"""Write the part of a model card on the network and its weights."""
 
 from __future__ import annotations
 

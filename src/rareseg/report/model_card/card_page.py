@@ -1,4 +1,4 @@
-"""Put the sections of a model card together."""
+"""Join the parts of a model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of an audit: verdict, findings with their cases, and what the files hold."""
+"""Write the page of an audit: verdict, findings, contents of the files."""
 
 from __future__ import annotations
 

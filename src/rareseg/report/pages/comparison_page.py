@@ -1,4 +1,4 @@
-"""The page of a comparison: the table with paired intervals, and the same cases side by side."""
+"""Write the page of a comparison: paired intervals, and the same cases side by side."""
 
 from __future__ import annotations
 

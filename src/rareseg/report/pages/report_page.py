@@ -1,4 +1,4 @@
-"""One offline HTML file: everything of a report, in the order in which people ask."""
+"""Write the report: one offline HTML file."""
 
 from __future__ import annotations
 

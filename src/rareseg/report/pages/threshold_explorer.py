@@ -1,4 +1,4 @@
-"""What a page needs to try every other cut: counts at the points of a grid, masks of the pictures.
+"""Prepare the data of the threshold explorer: counts at every point, masks of the pictures.
 
 The counts are those of :mod:`rareseg.evaluation.metrics.point_grid`, so that what a reader sees at
 a threshold is what an evaluation at that threshold counts. Arrays travel as zlib in base64; along

@@ -1,4 +1,4 @@
-"""How far annotators agree and what became of it, in plain lines."""
+"""Describe the agreement of annotators in lines of text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an augmentation did to one patch, in words."""
+"""Describe in words what an augmentation did to one patch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a default point reaches on groups left out of its choice, in words."""
+"""Describe what a default point reaches on groups left out of its choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sampler delivered and what mining found, as tables and sentences of the page."""
+"""Describe what the sampler delivered and what mining found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a network began, and what the first of two stages left to the second, in sentences."""
+"""Describe where a network's weights began, and what a first stage left."""
 
 from __future__ import annotations
 

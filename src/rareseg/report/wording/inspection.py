@@ -1,4 +1,4 @@
-"""What inspection found, as lines for the terminal and as a record for machines."""
+"""Describe what inspection found, as lines and as a record."""
 
 from __future__ import annotations
 

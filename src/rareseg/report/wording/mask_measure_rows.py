@@ -1,4 +1,4 @@
-"""What is measured at the chosen point alone: surfaces, challenge scores, confused classes."""
+"""Make table rows of surface distances, challenge scores and confused classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them: per cents, intervals, counts with their nouns."""
+"""Format numbers for people: per cent, intervals, counts with nouns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of the page as rows of finished text: cases, recipe, composition."""
+"""Make the tables of the report as rows of text: cases, recipe, composition."""
 
 from __future__ import annotations
 

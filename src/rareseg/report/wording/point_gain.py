@@ -1,4 +1,4 @@
-"""What a chosen operating point changes against the usual 0.5, on the same cases."""
+"""Describe what the chosen operating point changes against 0.5."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences on what lies behind the numbers: what scores mean, who errs, what was asked for."""
+"""Describe what lies behind the numbers: overconfidence, groups that err, what was asked."""
 
 from __future__ import annotations
 

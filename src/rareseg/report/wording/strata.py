@@ -1,4 +1,4 @@
-"""The three strata of a scorecard, side by side for several operating points."""
+"""Make the tables of positives, negatives and lesions for several operating points."""
 
 from __future__ import annotations
 

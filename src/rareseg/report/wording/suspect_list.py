@@ -1,4 +1,4 @@
-"""Suspects in words: the most suspicious of each kind, and where to look."""
+"""Describe the most suspicious labels of each kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scorecard in a handful of lines, for the terminal."""
+"""Sum up a scorecard in a few lines for the terminal."""
 
 from __future__ import annotations
 

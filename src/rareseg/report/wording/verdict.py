@@ -1,4 +1,4 @@
-"""What the numbers mean, in sentences: each with its number and with the rule it follows.
+"""Judge the numbers in sentences, each with the rule that it follows.
 
 A rule is a function from the content and one region's scorecard to a :class:`Sentence`, or None
 where it has nothing to say. :func:`judge` asks every rule in the order in which people read.

@@ -1,4 +1,4 @@
-"""Learn in two stages: what is there, out of fold, and within that what it is.
+"""Train a cascade in two stages: foreground out of fold, then its classes within.
 
 The second stage learns on what the first one finds in cases that it has not seen, since that is
 what it will be given. Both stages together take as many steps as one network would.

@@ -1,4 +1,4 @@
-"""Fit what the presence means on whole cases that nothing was learned from, and keep their tables.
+"""Fit the presence scaling on whole validation cases, and keep their tables.
 
 The tables hold the presence as the model will tell it, so that a point that is chosen on them is a
 point of what `predict` writes.

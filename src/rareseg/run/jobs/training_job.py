@@ -1,4 +1,4 @@
-"""What learning one lesson needs: the network, its loss, its patches, and whom it answers to."""
+"""Train one network: its loss, its patches, its validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write what an evaluation found: tables, scorecards, and the page."""
+"""Write the files of an evaluation: tables, scorecards, report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is guaranteed of the points in use, in words, and what ends or voids it."""
+"""Describe the guarantees of the points in use, and what ends or voids them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the model card of a run's bundle from what the run recorded."""
+"""Write the model card of a run's bundle."""
 
 from __future__ import annotations
 

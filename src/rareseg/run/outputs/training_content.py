@@ -1,4 +1,4 @@
-"""What a report shows of the training behind a model."""
+"""Collect what a report shows of the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score whole cases with a model: tables for the decision, results at operating points."""
+"""Score whole cases with a model: tables, and results at operating points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open the scores of another tool with their references, and count them as a run's are counted."""
+"""Open the scores of another tool with their references."""
 
 from __future__ import annotations
 

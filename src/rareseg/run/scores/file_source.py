@@ -1,4 +1,4 @@
-"""The scores that another tool wrote, held against references: no run of ours is needed.
+"""Score source of files that another tool wrote; no run is needed.
 
 What is decided about them lies in a folder with the places of a run's: ``decisions.json``,
 ``fingerprint.json``, ``split.csv``, ``scores/``, and in ``scores.json`` which files it is about.

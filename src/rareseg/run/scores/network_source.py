@@ -1,4 +1,4 @@
-"""The scores of a run's model, which it gives to cases."""
+"""Score source of a run's model."""
 
 from __future__ import annotations
 

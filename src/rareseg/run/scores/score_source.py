@@ -1,4 +1,4 @@
-"""What is judged: scores of cases behind one protocol, wherever they come from.
+"""Protocol of a score source: scores of cases, wherever they come from.
 
 :class:`~rareseg.run.scores.network_source.NetworkSource` scores cases with a model,
 :class:`~rareseg.run.scores.file_source.FileSource` reads the scores that another tool wrote.

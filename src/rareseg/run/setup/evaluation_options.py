@@ -1,4 +1,4 @@
-"""What a user wants an evaluation to answer: what matters, and what changed since another one."""
+"""Options of an evaluation: what matters, and which evaluation to compare with."""
 
 from __future__ import annotations
 

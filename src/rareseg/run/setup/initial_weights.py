@@ -1,4 +1,4 @@
-"""Beginning with what an earlier run learned, without letting it judge what it has seen."""
+"""Load initial weights, and refuse those that have seen cases kept for a verdict."""
 
 from __future__ import annotations
 

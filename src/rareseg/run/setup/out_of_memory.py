@@ -1,4 +1,4 @@
-"""A memory that is full is the settings' doing more often than ours, and is told as such."""
+"""Turn out-of-memory errors into one sentence that names what to reduce."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settle in which arithmetic a run learns and predicts, before it begins."""
+"""Settle the precision of training and prediction before a run begins."""
 
 from __future__ import annotations
 

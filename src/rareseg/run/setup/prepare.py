@@ -1,4 +1,4 @@
-"""From a call to a run that is ready to learn: data inspected, recipe planned, split, store built.
+"""Prepare a run: inspect data, plan the recipe, split, build the store.
 
 Every stage leaves its result in the run's folder and takes it from there the next time.
 """

@@ -1,4 +1,4 @@
-"""The folder of one run: where everything lies, and whether it may be written to."""
+"""The folder of a run: where each file lies, and whether it may be written to."""
 
 from __future__ import annotations
 

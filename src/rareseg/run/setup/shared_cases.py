@@ -1,4 +1,4 @@
-"""Which cases of two data sets are of one group, or hold the same image."""
+"""Find cases of two data sets that share a group or an image."""
 
 from __future__ import annotations
 

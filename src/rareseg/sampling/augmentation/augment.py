@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the training device: plan, then apply.
+"""Augment whole batches on the training device: draw a plan, then apply it.
 
 :func:`draw_plan` draws one set of parameters per patch from an explicit generator, and
 :func:`apply_plan` carries them out. Patches are pulled out of larger windows, so that a corner that

@@ -1,4 +1,4 @@
-"""What an augmentation does to each patch of a batch, drawn before anything is touched."""
+"""Draw the parameters of an augmentation for each patch of a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an augmentation changes in intensity: each function works on a whole batch, in place.
+"""Augment intensities of whole batches, in place.
 
 ``images`` are float32 (B, C, *patch) on any device. Only the patches that a plan changes are
 touched.

@@ -1,4 +1,4 @@
-"""Smooth displacement fields from a few control points: uniform cubic B-splines.
+"""Make smooth displacement fields from control points: uniform cubic B-splines.
 
 Where no control point moves by more than 0.40 of their spacing (0.48 in 2D), no field folds over
 itself; the recipe allows no more. Source: Choi & Lee 2000, Injectivity conditions of 2D and 3D

@@ -1,4 +1,4 @@
-"""All that an augmentation changes in space, as one pull: where each voxel of a patch comes from.
+"""Apply all spatial augmentation of a batch in one interpolation.
 
 Mirroring, rotation, scaling, shift and elastic displacement are composed before anything is read,
 so that a patch is interpolated once. On the CPU compiled kernels do it, on any other device torch;

@@ -1,4 +1,4 @@
-"""Pulling patches out of windows along given coordinates, compiled for the CPU.
+"""Compiled kernels that interpolate patches at given coordinates on the CPU.
 
 A patch is made block by block: where its voxels come from, once for all channels, then labels and
 channels one after the other. Blocks are small enough for the processor's nearest memory and large

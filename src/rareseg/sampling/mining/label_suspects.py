@@ -1,4 +1,4 @@
-"""Label suspects: what mining set aside, region by region, for a person to look at."""
+"""List labels that mining set aside as suspect, region by region."""
 
 from __future__ import annotations
 

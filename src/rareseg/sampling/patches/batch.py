@@ -1,4 +1,4 @@
-"""What a sampler hands out: patches, where they come from, and how they are cut."""
+"""Record of a batch of patches, and the cutter that makes it."""
 
 from __future__ import annotations
 

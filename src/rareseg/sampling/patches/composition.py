@@ -1,4 +1,4 @@
-"""What a sampler really delivered, beside what was asked of it."""
+"""Count what a sampler delivered, beside what was asked of it."""
 
 from __future__ import annotations
 

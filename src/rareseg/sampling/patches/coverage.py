@@ -1,4 +1,4 @@
-"""How much was seen: distinct windows and voxels covered, in memory that does not grow.
+"""Estimate coverage: distinct windows and voxels seen, in constant memory.
 
 A bitmap over all voxels would be exact, and would take an eighth of the masks in memory and again
 in every checkpoint. These take a few hundred kilobytes whatever the data, are exact while the

@@ -1,4 +1,4 @@
-"""Cutting patches at their places, which has no chance in it, and counting what they hold."""
+"""Cut patches from the store at given places, and count their classes."""
 
 from __future__ import annotations
 

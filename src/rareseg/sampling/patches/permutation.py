@@ -1,4 +1,4 @@
-"""Voxels in turn: all of a pool once, in random order, before any comes again."""
+"""Visit the voxels of a pool in random permutations, without storing one."""
 
 from __future__ import annotations
 

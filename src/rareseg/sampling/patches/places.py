@@ -1,4 +1,4 @@
-"""Where patches lie: places are drawn from an explicit generator, and from nothing else."""
+"""Draw patch positions from pools with an explicit generator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The account of a whole run: what was handed out, phase by phase."""
+"""Count what was delivered over a whole run, phase by phase."""
 
 from __future__ import annotations
 

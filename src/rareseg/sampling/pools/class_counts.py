@@ -1,4 +1,4 @@
-"""Counting the classes in patches."""
+"""Count the classes in patches, in compiled code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What mining found: pools of hard voxels, and the voxels that are under suspicion."""
+"""Record of what mining found: pools of hard voxels, and suspected voxels."""
 
 from __future__ import annotations
 

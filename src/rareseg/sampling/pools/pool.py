@@ -1,4 +1,4 @@
-"""Exact sets of voxels over all cases of a store, as runs.
+"""Pools: exact sets of voxels over all cases of a store, run-length encoded.
 
 A pool lists the runs of consecutive voxels, in the store's flat label array, that belong to it.
 A draw is an integer below the pool's size, looked up in the runs: an exact bijection onto the

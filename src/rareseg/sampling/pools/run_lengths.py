@@ -1,4 +1,4 @@
-"""Runs of consecutive voxels: how they are found, packed, looked up and combined.
+"""Find, pack, look up and combine runs of consecutive voxels.
 
 A packed run takes four bytes: how far it begins behind the one before, and how long it is. Every
 64th entry is noted with its place and the voxels before it, so that a look-up reads one block.

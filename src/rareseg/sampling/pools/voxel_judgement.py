@@ -1,4 +1,4 @@
-"""What probabilities say about voxels whose class is known: right, wrong, hard, suspected.
+"""Judge predictions of labelled voxels: right, wrong, hard, suspected.
 
 * **Wrong** is a voxel whose most probable class is not the true one (of equals the true one).
 * **Hard** is what is wrong, or right with p(true class) below the confidence.

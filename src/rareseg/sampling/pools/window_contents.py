@@ -1,4 +1,4 @@
-"""What windows really hold: exact counts in the window about every voxel, and runs of centres."""
+"""Count what the window about every voxel holds."""
 
 from __future__ import annotations
 

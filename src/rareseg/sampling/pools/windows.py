@@ -1,4 +1,4 @@
-"""Where a window lies, given its centre."""
+"""Compute where a window lies, given its centre."""
 
 from __future__ import annotations
 

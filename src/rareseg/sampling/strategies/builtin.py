@@ -1,4 +1,4 @@
-"""The strategies that come with the house, each with its source and when to use it.
+"""The built-in sampling strategies, each with its source and when to use it.
 
 A strategy says how much to draw from which pool, and nothing else.
 """

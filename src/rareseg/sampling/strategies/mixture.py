@@ -1,4 +1,4 @@
-"""What a strategy resolves to: shares over pools, and the rule for pools that are empty.
+"""Mixtures: shares over pools, and the rule for pools that are empty.
 
 The rule: the share of a pool without voxels goes to the other pools of its family in proportion to
 their shares, and where the family has none left, to all others in proportion. It is logged, and

@@ -1,4 +1,4 @@
-"""Which mixture is in force at which batch: phases follow each other, mined pools change within."""
+"""Tell which mixture is in force at which batch: phases, and mined pools within them."""
 
 from __future__ import annotations
 

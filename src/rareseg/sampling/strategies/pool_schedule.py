@@ -1,4 +1,4 @@
-"""From which pool each patch of an endless stream comes, so that shares hold at every moment."""
+"""Schedule the pool of each patch, so that shares hold after any number of patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to look at, and how often: a strategy resolves to shares over pools, and to nothing else.
+"""Resolve a sampling strategy by its name into shares over pools.
 
 A strategy of one's own is one function::
 

@@ -1,4 +1,4 @@
-"""What a strategy may look at, and the register of all strategies by name."""
+"""Registry of sampling strategies, and what a strategy may read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of classes: whether there is one for each, and weights that follow from frequencies."""
+"""Check class weights, and derive them from class frequencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cross-entropy, and the cross-entropy of each voxel that other losses are made of."""
+"""The cross-entropy, per voxel and as a mean."""
 
 from __future__ import annotations
 

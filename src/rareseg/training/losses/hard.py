@@ -1,4 +1,4 @@
-"""Dice and cross-entropy with more weight on foreground and on the hardest background."""
+"""Dice and cross-entropy with more weight on foreground and the hardest background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a loss, and the registry that finds it by the section of the recipe.
+"""Registry of losses, found by their section of the recipe.
 
 A loss is one section (what it reads) and one function (how it is built)::
 

@@ -1,4 +1,4 @@
-"""What a training network's output costs, its answers about presence included."""
+"""Compute the loss of a training network's output, presence included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan dimension, resolution and normalisation: how cases are brought to the network."""
+"""Plan dimension, resolution and normalisation."""
 
 from __future__ import annotations
 

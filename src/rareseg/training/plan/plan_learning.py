@@ -1,4 +1,4 @@
-"""Plan what is learned from and how: strategy, mining, loss, steps and rates."""
+"""Plan strategy, mining, loss, steps and learning rates."""
 
 from __future__ import annotations
 

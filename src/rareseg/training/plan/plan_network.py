@@ -1,4 +1,4 @@
-"""Plan the network: in 2D one whose encoder has seen other images before."""
+"""Plan the network: in 2D one with a pretrained encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan the windows of training and prediction, the batch, and the norm that fits it."""
+"""Plan patch size, tile, batch size and norm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold a recipe in the making, in which what the user set wins."""
+"""A draft of a recipe, in which the user's settings win over planned ones."""
 
 from __future__ import annotations
 
