@@ -1,4 +1,4 @@
-"""Compare samples of image scores: can one be a mixture of two others?"""
+"""Compare samples of image scores, and test whether one can be a mixture of two others."""
 
 from __future__ import annotations
 
