@@ -22,12 +22,12 @@ import SimpleITK as sitk
 from rareseg.data.formats import (
     Format,
     format_of,
-    format_registry,
     formats,
     is_image,
     mask_suffix,
     read_image,
     read_mask,
+    register,
     stem_of,
     suffix_of,
     write_mask,
@@ -269,7 +269,7 @@ def test_every_format_keeps_the_contract(form, suffix, check, tmp_path):
 def entered():
     """Register formats that are gone after the test."""
     before = dict(_BY_SUFFIX)
-    yield format_registry
+    yield register
     for suffix in set(_BY_SUFFIX) - set(before):
         del _BY_SUFFIX[suffix]
     assert before == _BY_SUFFIX

@@ -225,8 +225,7 @@ class GuaranteeOptions:
             if self.in_expectation or self.confidence is not None or self.certify_on is not None:
                 raise UsageError(
                     "--confidence, --in-expectation and --certify-on belong to a guarantee; add "
-                    "one, "
-                    "such as --max-false-alarm-rate 0.1."
+                    "one, such as --max-false-alarm-rate 0.1."
                 )
             return None
         [(kind, alpha)] = asked

@@ -30,7 +30,7 @@ class _Side:
 
 
 class AffectedVoxels:
-    """What is at stake in one case, from its class indices (z, y, x), drawn and predicted.
+    """The affected voxels of one case, from its class indices (z, y, x), drawn and predicted.
 
     Of each region components are found once, and kept.
     """
@@ -45,7 +45,7 @@ class AffectedVoxels:
         Components of its region, drawn or predicted, of which at least half lies in its box, and
         those of the other side that overlap them: so a prediction is accepted whole where it
         reaches beyond what was drawn. Without such a component, what is drawn or predicted within
-        the box. Voxels that were ignored before are never at stake. Raises :class:`RunError` where
+        the box. Voxels that were ignored before are never affected. Raises :class:`RunError` where
         the box does not lie in the case.
         """
         shape = self.labels.shape

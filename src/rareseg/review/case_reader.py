@@ -26,7 +26,8 @@ class ViewedCase:
     """One case in memory: ``image``, and class indices (z, y, x) ``labels`` and ``predicted``.
 
     ``ranges`` (channel, 2) float64 are the smallest and the largest finite value of each channel,
-    ``windows`` what a viewer begins with. ``stakes`` says what a verdict on an item is about.
+    ``windows`` what a viewer begins with. ``affected`` says which voxels a verdict on an item is
+    about.
     """
 
     case: Case

@@ -31,7 +31,7 @@ def correct_labels(
 ) -> Corrected:
     """Return a case's labels after its items' verdicts.
 
-    "accept prediction" gives the voxels at stake the predicted class, "ignore region" ``IGNORE``,
+    "accept prediction" gives the affected voxels the predicted class, "ignore region" ``IGNORE``,
     "accept label" what was drawn. Larger places come first, so that a verdict on a smaller place
     inside them stands; of equal places ignoring wins over the label, and that over the prediction.
     """

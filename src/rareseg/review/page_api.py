@@ -180,7 +180,7 @@ class PageApi:
         }
 
     def _stake(self, viewed: ViewedCase, item: Suspect) -> Bools:
-        """Return what is at stake; that of the last item is kept, for its other slices."""
+        """Return the affected voxels; that of the last item is kept, for its other slices."""
         name, stake = self._last_stake
         if name != item.id:
             stake = viewed.affected.of(item)

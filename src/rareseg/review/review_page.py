@@ -18,9 +18,9 @@ LOOK = ("rareseg.report", "page.css")
 
 MEANINGS: Mapping[Verdict, str] = {
     "accept label": "it is right as it is",
-    "accept prediction": "what is at stake, the tinted place, becomes what is predicted",
+    "accept prediction": "the tinted voxels becomes what is predicted",
     "exclude case": "the whole case is left out",
-    "ignore region": "what is at stake counts nowhere",
+    "ignore region": "the tinted voxels count nowhere",
     "unsure": "no vote; the item is listed as open",
 }
 

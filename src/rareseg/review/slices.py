@@ -60,7 +60,7 @@ def describe_case(
 
     ``channels`` come in the order in which they are offered: ``low`` and ``high`` are what the
     smallest and largest sent number stand for, ``from`` and ``to`` the window to begin with.
-    ``drawn`` and ``predicted`` count the classes at stake, and ``changes`` the voxels that differ.
+    ``drawn`` and ``predicted`` count the affected classes, and ``changes`` the voxels that differ.
     """
     array, geometry = viewed.image.array, viewed.image.geometry
     frame = frame_of(array.shape[1:], item.box)
@@ -125,7 +125,7 @@ def pixels_of(viewed: ViewedCase, frame: Frame, *, plane: int, channel: int) -> 
 def masks_of(
     viewed: ViewedCase, frame: Frame, stake: Bools, *, plane: int, region: str, classes: Classes
 ) -> bytes:
-    """Return one uint8 a pixel, row by row: the bits drawn, predicted, ignored and at stake.
+    """Return one uint8 a pixel, row by row: the bits drawn, predicted, ignored and affected.
 
     ``stake`` is (z, y, x). Where pixels are left out, a bit is on if it is for any of those that
     one stands for.

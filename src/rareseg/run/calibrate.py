@@ -270,8 +270,7 @@ def _void(decision: RegionDecision) -> list[str]:
     return [
         f"{decision.found.region}: its guarantee on the false discovery proportion holds at the "
         "prevalence of the cases that it rests on alone, and is void at another; guarantees on "
-        "false "
-        "negatives and alarms stand."
+        "false negatives and alarms stand."
     ]
 
 

@@ -99,13 +99,13 @@ def preview(
 ) -> Preview:
     """Draw ``patches`` patches as a run would, and write them beside augmented versions to ``out``.
 
-    The recipe is planned from the data, as far as ``wishes`` leaves it open. Some cases are read:
-    as many as patches, every class among them, and half as many without any. A sheet that stands at
-    ``out`` is replaced.
+    The recipe is planned from the data, as far as ``training_options`` leave it open. Some cases
+    are read: as many as patches, every class among them, and half as many without any. A sheet that
+    stands at ``out`` is replaced.
 
     Raises :class:`UsageError` for a number that is out of range, :class:`OutputError` where ``out``
     is no PNG or holds another file, :class:`ProblemsError` for data with problems, and
-    :class:`RecipeError` for impossible wishes.
+    :class:`RecipeError` for impossible settings.
     """
     out, training_options = Path(out), training_options or TrainingOptions()
     if not 1 <= patches <= MOST_PATCHES or seed < 0:

@@ -51,7 +51,7 @@ from rareseg.run.setup.run_folder import (
 from rareseg.training.mining_round import RECORD, read_record
 
 VERSION = 1
-"""Raised whenever sightings of the old kind could be misread."""
+"""Raised whenever evidence of the old kind could be misread."""
 
 ENSEMBLE = "all networks"
 """The scorer of cases that no network learned from."""
@@ -223,7 +223,7 @@ def _on_grid(note: Aside, grid: Sequence[int], shape: Sequence[int]) -> Aside:
 
 
 def _key(model: Model, points: Mapping[str, OperatingPoint], dataset: Dataset) -> str:
-    """Return the hash of all that sightings depend on."""
+    """Return the hash of all that evidence depends on."""
     cuts = {
         region: (point.threshold, point.smallest_component.plain)
         for region, point in points.items()
@@ -233,7 +233,7 @@ def _key(model: Model, points: Mapping[str, OperatingPoint], dataset: Dataset) -
 
 
 class _Kept:
-    """The sightings found so far, in a file that only grows: a key, then one line for each case.
+    """The evidence found so far, in a file that only grows: a key, then one line for each case.
 
     A file of another key is begun anew; a line cut short by a kill is found anew.
     """
@@ -250,7 +250,7 @@ class _Kept:
             self._take(line)
 
     def add(self, case_id: str, all_evidence: Sequence[ComponentEvidence]) -> None:
-        """Keep the sightings of a case."""
+        """Keep the evidence of a case."""
         line = {"case": case_id, "sightings": [asdict(evidence) for evidence in all_evidence]}
         with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -99,11 +99,11 @@ def learn(
     torch.set_num_threads(run.recipe.training.threads)
     run = with_precision(run, fabric)
     if not (run.folder.bundle / DESCRIPTION).is_file():
-        jobs = _learners(run, machine, fabric)
+        jobs = _jobs(run, machine, fabric)
         if not run.folder.recipe.is_file():
             if budget is not None:
                 run = _fit_into(budget, started, jobs[0], say)
-                jobs = _learners(run, machine, fabric)
+                jobs = _jobs(run, machine, fabric)
             if fabric.is_global_zero:
                 write_recipe(run.folder, run.plan)
         fabric.barrier()
@@ -133,7 +133,7 @@ def learn(
     return run.folder
 
 
-def _learners(run: PreparedRun, machine: Machine, fabric: Fabric) -> list[TrainingJob]:
+def _jobs(run: PreparedRun, machine: Machine, fabric: Fabric) -> list[TrainingJob]:
     """Return one learner, or one for each fold."""
     return [TrainingJob(run, inputs, machine, fabric) for inputs in run.job_inputs()]
 

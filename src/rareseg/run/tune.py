@@ -163,7 +163,7 @@ def describe(found: OperatingPoint | Infeasible) -> str:
         f"{found.region}: {_cut(found)}; on {found.n_positive} positive"
         f"{negatives} {found.role or 'scored'} cases ({found.n_groups} {groups}): dice "
         f"{format_value(found.mean_dice)}"
-        + (f", {format_value(found.share_clean)} of negatives left clean" if negatives else "")
+        + (f", {format_value(found.share_clean)} of negatives without alarm" if negatives else "")
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rareseg.data.look_alikes import Placement, Seen, find_look_alikes, make_thumbnail
+from rareseg.data.look_alikes import ComparedCase, Placement, find_look_alikes, make_thumbnail
 from rareseg.data.records import Geometry, Image
 from rareseg.quality.audit.finding import Move
 from rareseg.quality.audit.mask_agreement import compare_masks, shrink_mask
@@ -31,7 +31,7 @@ def compare(first, second):
     seen = []
     for name, (image, mask) in zip("ab", (first, second), strict=True):
         geometry = Geometry((1.0, 1.0, 1.0), 2 if mask.shape[0] == 1 else 3)
-        seen.append(Seen(name, None, "", make_thumbnail(Image(image, geometry))))
+        seen.append(ComparedCase(name, None, "", make_thumbnail(Image(image, geometry))))
     (pair,) = find_look_alikes(seen, jobs=1)
     small = [shrink_mask(mask, 2) for _, mask in (first, second)]
     return compare_masks(*small, pair.placement, NAMES)

@@ -1,4 +1,4 @@
-"""Islands, holes, frames, borders and parts, on masks that can be counted by eye."""
+"""Islands, holes, frames, surface distances and parts, on masks that can be counted by eye."""
 
 import numpy as np
 import pytest

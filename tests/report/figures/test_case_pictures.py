@@ -96,7 +96,7 @@ def test_missed_lesions_and_borders_that_are_off_are_shown_for_themselves():
     ]
     shots = {shot.case_id: shot.caption for shot in choose_shots(results, details, each=1)}
     assert shots["p5"] == "missed lesion"
-    assert shots["p6"] == "worst border"
+    assert shots["p6"] == "worst surface distance"
     assert shots["p0"] == "worst"
 
 

@@ -19,7 +19,7 @@ def figures_of(content, region):
 
 def test_the_froc_passes_through_the_chosen_point(content):
     for region in content.regions:
-        froc = figures_of(content, region)["Lesions found and false ones"]
+        froc = figures_of(content, region)["FROC"]
         part = content.scorecard.region(region)
         [mark] = [trace for trace in froc.data if trace["name"] == "chosen point"]
         assert mark["x"][0] == pytest.approx(part["false_positive_components"].value)
@@ -49,7 +49,7 @@ def test_every_lesion_is_in_one_band_of_size(content):
 
 
 def test_images_are_told_apart_as_by_scikit_learn(content):
-    figure = figures_of(content, "crack")["Is there anything at all?"]
+    figure = figures_of(content, "crack")["Image-level ROC"]
     rows = [row for row in content.table if row.region == "crack"]
     area = roc_auc_score([row.n_inside > 0 for row in rows], [row.top for row in rows])
     assert f"Area {area:.2f} (" in figure.caption

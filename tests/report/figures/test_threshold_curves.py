@@ -81,7 +81,7 @@ def test_what_cannot_be_drawn_says_why():
     empty = score_case(scores, np.zeros((4, 4), bool), case_id="a", region="r")
     first, second, third = region_figures(ScoreTable((empty,)), "r", None)
     assert isinstance(first, Figure)
-    assert [trace["name"] for trace in first.data] == ["share of negative cases left clean"]
+    assert [trace["name"] for trace in first.data] == ["specificity of images"]
     assert second == MissingFigure("Precision and recall", "no positive voxel in any case")
     assert isinstance(third, MissingFigure)
     assert all(isinstance(f, MissingFigure) for f in region_figures(ScoreTable(), "r", None))

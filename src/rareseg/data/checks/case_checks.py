@@ -41,7 +41,7 @@ class Examined:
     """One case that was read. ``values`` maps mask values to voxel counts.
 
     ``digest`` is a hash of the image's values and shape, "" where all values are equal;
-    ``portrait`` is what look-alikes are found by, ``None`` without structure.
+    ``thumbnail`` is what look-alikes are found by, ``None`` without structure.
     ``thickness`` is that of the foreground of a photograph in pixels, ``None`` elsewhere.
     ``turned`` says that the photograph was turned by its EXIF note, the mask was not, and the
     shapes cannot tell whether that is right.

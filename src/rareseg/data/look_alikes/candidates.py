@@ -34,7 +34,7 @@ Candidate = tuple[int, int, Symmetry]
 
 
 class Spectra:
-    """The spectra of portraits of one dimension, in every symmetry, ready to be compared."""
+    """The spectra of thumbnails of one dimension, in every symmetry, ready to be compared."""
 
     def __init__(self, thumbnails: Sequence[Thumbnail]) -> None:
         self.symmetries = symmetries(thumbnails[0].picture.ndim)

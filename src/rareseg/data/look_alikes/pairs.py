@@ -40,7 +40,7 @@ _TOGETHER = 24
 
 @dataclass(frozen=True, eq=False)
 class ComparedCase:
-    """What is known of one case: its portrait (``None`` without structure), and more.
+    """What is known of one case: its thumbnail (``None`` without structure), and more.
 
     ``digest`` is a hash of all values, "" where all are equal; ``group`` is ``None`` where none is
     known.
@@ -114,10 +114,10 @@ class _Search:
         self, members: Sequence[ComparedCase], dimension: int, parallel: Parallel, track: Track
     ) -> None:
         self._members = members
-        self._portraits = [case.thumbnail for case in members if case.thumbnail is not None]
+        self._thumbnails = [case.thumbnail for case in members if case.thumbnail is not None]
         self._least = ALIKE[dimension]
         self._parallel, self._track = parallel, track
-        self._spectra = Spectra(self._portraits)
+        self._spectra = Spectra(self._thumbnails)
         self._fits: dict[tuple[int, int], Fit] = {}
 
     def look_alikes(self) -> list[LookAlike]:
@@ -143,7 +143,7 @@ class _Search:
             a=first.id,
             b=second.id,
             similarity=round(min(1.0, fit.similarity), 4),
-            how=_in_words(fit, self._portraits[i], self._portraits[j]),
+            how=_in_words(fit, self._thumbnails[i], self._thumbnails[j]),
             copy=copy,
             placement=fit.placement,
         )
@@ -171,7 +171,7 @@ class _Search:
             work[-1][1].append((j, symmetry))
         if not work:
             return
-        thumbnails = self._portraits
+        thumbnails = self._thumbnails
         calls = (
             delayed(lay)(thumbnails[i], [(thumbnails[j], s) for j, s in others], clear=self._least)
             for i, others in work

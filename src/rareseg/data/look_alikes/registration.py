@@ -52,7 +52,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Fit:
-    """How the second of two portraits lies best on the first.
+    """How the second of two thumbnails lies best on the first.
 
     ``similarity`` is the correlation over their overlap. The second is scaled by ``scale`` and
     lies ``shift`` pixels of the picture (y, x or z, y, x) farther on, which ``placement`` says in

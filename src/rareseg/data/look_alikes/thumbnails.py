@@ -65,7 +65,7 @@ class Thumbnail:
 
 
 def make_thumbnail(image: Image) -> Thumbnail | None:
-    """Return the portrait of an image (channel, z, y, x); ``None`` where it has no structure.
+    """Return the thumbnail of an image (channel, z, y, x); ``None`` where it has no structure.
 
     Channels are brought to one mean and deviation and averaged, the first with the largest weight
     (1, 1/2, 1/3, …), so that no two can cancel out. Values that are NaN or infinite count as the

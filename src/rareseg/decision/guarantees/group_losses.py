@@ -134,8 +134,7 @@ def case_loss(row: Row, path: Path, guarantee: Guarantee) -> Floats:
     if isinstance(row, CaseScores) and needs_components(guarantee, path):
         raise UsageError(
             "Score tables do not see components, which a guarantee about lesions or with a "
-            "smallest "
-            f"component of {path.smallest_component} needs; give component tables, or "
+            f"smallest component of {path.smallest_component} needs; give component tables, or "
             "guarantee voxels or images with a smallest component of 0."
         )
     seen = tally(row, path)

@@ -61,12 +61,13 @@ def keep_guarantee(
 
     ``point`` itself is kept where the guarantee holds there. Else the answer lies on the path that
     the validation rows of its region fix
-    (:func:`~rareseg.decision.guarantees.group_losses.path_to`), as far out as the witnesses let it.
-    Infeasible, never another threshold, where not even the safest point of the path will do, or
-    where only a point that finds nothing will. ``validation`` and the witnesses' table are of one
-    kind, component tables where :func:`~rareseg.decision.guarantees.group_losses.needs_components`
-    says so. Raises UsageError where they are not, or where the region is not in a table, and
-    ScoreError where only the images of one of them have a presence.
+    (:func:`~rareseg.decision.guarantees.group_losses.path_to`), as far out as the certify cases let
+    it. Infeasible, never another threshold, where not even the safest point of the path will do, or
+    where only a point that finds nothing will. ``validation`` and the certify cases' table are of
+    one kind, component tables where
+    :func:`~rareseg.decision.guarantees.group_losses.needs_components` says so. Raises UsageError
+    where they are not, or where the region is not in a table, and ScoreError where only the images
+    of one of them have a presence.
     """
     region = point.region
     own, theirs = validation.select(region=region), certify_set.table.select(region=region)
@@ -94,8 +95,7 @@ def keep_guarantee(
         return Infeasible(
             region,
             f"{_asked(guarantee)} holds only where next to nothing is on: at that point no "
-            f"positive "
-            "validation case is found; ask for less, or train a better model",
+            "positive validation case is found; ask for less, or train a better model",
         )
     kind = Certificate if certify_set.unseen else Estimate
     statement = kind(
@@ -130,8 +130,7 @@ def refuse_count(guarantee: Guarantee, region: str, n_groups: int) -> Infeasible
     return Infeasible(
         region,
         f"{_asked(guarantee)} needs at least {_count(needed)} groups with {guarantee.eligible}, "
-        f"and "
-        f"there {_are(n_groups)}; {_best(best, n_groups)}",
+        f"and there {_are(n_groups)}; {_best(best, n_groups)}",
         needed,
         best,
     )

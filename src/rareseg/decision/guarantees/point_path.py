@@ -52,7 +52,7 @@ def path_to(point: Cut, validation: Table, guarantee: Guarantee) -> Path:
     positive validation case passes; it goes below the threshold only where images have a presence,
     since an image whose largest score is below the threshold shows nothing anyway. *False discovery
     proportion*: of a grid of thresholds and gates those that no other beats in both the loss and
-    the worth (mean dice + share of negatives left clean), in the order of their loss (Pareto
+    the worth (mean dice + specificity), in the order of their loss (Pareto
     testing, Laufer-Goldshtein et al., arXiv 2210.07913).
 
     The point itself is worth most: what validation cases chose stands wherever the guarantee does.
@@ -61,8 +61,7 @@ def path_to(point: Cut, validation: Table, guarantee: Guarantee) -> Path:
     if needs_components(guarantee, point) and not isinstance(validation, ComponentTable):
         raise UsageError(
             "Score tables do not see components, which a guarantee about lesions or with a "
-            "smallest "
-            f"component of {point.smallest_component} needs; give component tables, or "
+            f"smallest component of {point.smallest_component} needs; give component tables, or "
             "guarantee voxels or images with a smallest component of 0."
         )
     if guarantee.kind == "false negative rate":
@@ -75,7 +74,7 @@ def path_to(point: Cut, validation: Table, guarantee: Guarantee) -> Path:
 def validation_terms(
     validation: Table, path: Path
 ) -> tuple[Floats | None, Floats | None, NDArray[np.bool_]]:
-    """Return (mean dice of positives, share of negatives left clean, whether anything is found).
+    """Return (mean dice of positives, specificity, whether anything is found).
 
     Each is (points,), at every point of a path; None where there is no positive, or no negative.
     """

@@ -230,7 +230,7 @@ def _silence(problem: Problem, best: Best, goal: Goal) -> int | None:
 def _at(
     problem: Problem, threshold: float, smallest_component: Size, gate: float
 ) -> tuple[float, Value, Value]:
-    """Return (objective, mean dice, share of negatives left clean) at one point."""
+    """Return (objective, mean dice, specificity) at one point."""
     admitted = sum(np.float32(row.image_score) >= np.float32(gate) for row in problem.rows)
     if problem.grid.levels is not None and bin_of(threshold) > problem.grid.bins[-1]:
         threshold, admitted = float(bin_edges()[problem.grid.bins[0]]), 0  # nothing is on

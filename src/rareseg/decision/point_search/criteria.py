@@ -148,7 +148,7 @@ def f_beta(beta: float) -> Criterion:
 DICE = f_beta(1.0)
 
 CLEAN = Criterion(
-    "negatives left clean",
+    "specificity",
     lambda t: (0.0, 0.0) if t.is_positive else (np.asarray(t.fp == 0, np.float64), 1.0),
 )
 

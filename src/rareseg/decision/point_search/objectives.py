@@ -86,7 +86,8 @@ class Goal:
     *dice*: D̃·(1 − w·Ã), smoothed dice on positive and alarms on negative groups: the default point
     of :func:`~rareseg.decision.operating_point.choose.choose_operating_point`. *f-beta*: ½·(mean
     over positive cases of F_β = (1+β²)·TP / ((1+β²)·TP + β²·FN + FP), and the share of negative
-    cases left clean); the first mean alone where there is no negative case. *youden*: sensitivity +
+    cases without a false alarm); the first mean alone where there is no negative case. *youden*:
+    sensitivity +
     specificity − 1 (Youden 1950), by voxels in each case, or by images. *cost*: minus the mean cost
     of a case, ``cost_false_positive`` for every voxel, component or negative image that is wrongly
     on, ``cost_false_negative`` for every voxel or lesion missed, or positive image without a hit;

@@ -37,7 +37,7 @@ def see_case(
     annotations: Sequence[NDArray[np.uint8]] = (),
     aside: Sequence[Aside] = (),
 ) -> tuple[ComponentEvidence, ...]:
-    """Return a sighting of every drawn and every predicted component of every region.
+    """Return the evidence of every drawn and every predicted component of every region.
 
     ``probabilities`` is (class, Z, Y, X) float32, ``labels`` and each of the ``annotations``
     (Z, Y, X) uint8 class indices with IGNORE. A region is cut at its point's threshold, less

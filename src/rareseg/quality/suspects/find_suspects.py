@@ -42,7 +42,7 @@ def judge(
 
     ``ensemble`` is the scorer, if any, that is all networks together; what it scored says so. Of
     regions within each other the outermost is named where the same place is suspected of the same
-    in several. No sightings, or labels that the model agrees with, give none.
+    in several. No evidence, or labels that the model agrees with, give none.
     """
     found: list[tuple[ComponentEvidence, Suspect]] = []
     for region in classes.regions:
@@ -97,7 +97,7 @@ class _Region:
         return self.units[evidence.scorer]
 
     def suspects(self) -> Iterator[tuple[ComponentEvidence, Suspect]]:
-        """Yield what is suspected, with its sighting."""
+        """Yield what is suspected, with its evidence."""
         for index, evidence in enumerate(self.drawn):
             # What is seen as another class is not unseen, and is judged by its name.
             if evidence.met < SEEN and evidence.other is None:

@@ -93,7 +93,7 @@ class ComponentEvidence:
 
 
 def blank_evidence(case_id: str, group: str | None, scorer: str) -> ComponentEvidence:
-    """Return what every sighting of a case begins with; a place has yet to be filled in."""
+    """Return what all evidence of a case begins with; a place has yet to be filled in."""
     return ComponentEvidence(
         case_id=case_id,
         group=group,
@@ -114,7 +114,7 @@ def blank_evidence(case_id: str, group: str | None, scorer: str) -> ComponentEvi
 def locate(
     about: ComponentEvidence, box: Place, on: Bools, shape: tuple[int, ...]
 ) -> ComponentEvidence:
-    """Return a sighting with the place of a component, given by its mask within its box."""
+    """Return the evidence with the place of a component, given by its mask within its box."""
     z, y, x = ((int(side.start), int(side.stop)) for side in box)
     first = [int(start[0]) for start in np.nonzero(on)]
     at = [low + step for (low, _), step in zip((z, y, x), first, strict=True)]

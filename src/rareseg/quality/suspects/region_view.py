@@ -69,7 +69,7 @@ class RegionView:
     def look(
         self, about: ComponentEvidence, other_evidence: OtherEvidence
     ) -> Iterator[ComponentEvidence]:
-        """Yield a sighting of every component, the drawn ones first."""
+        """Yield the evidence of every component, the drawn ones first."""
         names = {self.classes.names[index] for index in self.members}
         for evidence, box, on in chain(self._look_at_drawn(about), self._look_at_predicted(about)):
             drawn = evidence.side == "drawn"

@@ -51,10 +51,10 @@ class Units:
 
 
 def measure_units(own: Sequence[ComponentEvidence], everyone: Sequence[ComponentEvidence]) -> Units:
-    """Return the units of a network from its sightings of what is drawn, of one region or class.
+    """Return the units of a network from its evidence of what is drawn, of one region or class.
 
     Medians, so that the few lesions whose labels are wrong do not matter. ``everyone`` are the
-    sightings of all networks, which are asked where there are fewer than :data:`FEW` of its own.
+    evidence of all networks, which is asked where there are fewer than :data:`FEW` of its own.
     """
 
     def usual(values: list[float], of_all: list[float]) -> float:

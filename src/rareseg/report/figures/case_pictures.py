@@ -74,7 +74,7 @@ def choose_shots(
     """Return the cases that went wrong in one way or another, and some that did not.
 
     Per region at most ``each`` with the least dice, the largest false alarms, the largest lesions
-    missed as a whole, and by ``details`` the borders that are furthest off; then those of median
+    missed as a whole, and by ``details`` the largest surface distances; then those of median
     and of most dice. No case comes twice in a region, and negative cases without an alarm are not
     shown.
     """
@@ -100,7 +100,7 @@ def choose_shots(
             ("worst", ranked[:each]),
             ("worst false alarm", alarms[:each]),
             ("missed lesion", missed[:each]),
-            ("worst border", borders[:each]),
+            ("worst surface distance", borders[:each]),
             ("median", ranked[middle : middle + each]),
             ("best", ranked[-each:][::-1]),
         )

@@ -54,7 +54,7 @@ def froc_figure(
     results: Sequence[CaseResult],
 ) -> Figure | MissingFigure:
     """Return the recall of lesions against false components per case, over the thresholds."""
-    title = "Lesions found and false ones"
+    title = "FROC"
     if content.components is None:
         return MissingFigure(title, "components were not counted")
     cut = point if isinstance(point, OperatingPoint) else OperatingPoint(region, 0.5)
@@ -163,7 +163,7 @@ def image_figure(
     Where images have a presence, the chosen point lies below the curve as far as its threshold
     silences images that its gate lets pass.
     """
-    title = "Is there anything at all?"
+    title = "Image-level ROC"
     curve = image_level(table, region=region)
     told = (
         ", the root of presence times largest score"
@@ -212,7 +212,7 @@ def _shares_on(rows: Sequence[CaseScores], point: OperatingPoint) -> tuple[float
 
 def calibration_figure(table: ScoreTable, region: str) -> Figure | MissingFigure:
     """Return how often a score is right, in octaves of the score, on log-odds axes."""
-    title = "What a score means"
+    title = "Calibration curve"
     octaves = calibration_curve(table, region=region, intervals="octaves")
     if not len(octaves.lows):
         return MissingFigure(title, "no voxel counts")

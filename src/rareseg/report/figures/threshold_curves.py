@@ -75,7 +75,11 @@ def threshold_figure(
     for level, dash in ((gate, "solid"), *(((0.0, "dot"),) if gate > 0 else ())):
         for name, values, colour in (
             ("mean dice of positive cases", _mean_dice(rows, bins, level), "dice"),
-            ("share of negative cases left clean", _share_clean(rows, bins, level), "clean"),
+            (
+                "specificity of images",
+                _share_clean(rows, bins, level),
+                "clean",
+            ),
         ):
             if values is not None:
                 shown.append(values)
@@ -95,7 +99,7 @@ def threshold_figure(
         title,
         "Every case of equal weight. The horizontal axis is stretched where the thresholds of rare "
         "classes lie.",
-        "Mean dice of positive cases and share of negative cases left clean, by threshold.",
+        "Mean dice of positive cases and specificity of images, by threshold.",
         data,
         frame,
         _threshold_key(point),

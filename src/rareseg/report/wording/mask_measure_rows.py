@@ -65,7 +65,7 @@ def comparison_rows(lines: Sequence[PairedComparison]) -> tuple[tuple[str, ...],
 
 
 def confusion_view(confusion: Confusion | None) -> ConfusionView | None:
-    """Return the classes that were taken for others; None unless there are three or more."""
+    """Return the confusion matrix of classes; None unless there are three or more."""
     if confusion is None or len(confusion.names) < 3:
         return None
     names = confusion.names

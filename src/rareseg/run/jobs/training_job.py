@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class TrainingJob:
-    """What learning one lesson needs, made from a prepared run."""
+    """What training one network needs, made from a prepared run."""
 
     def __init__(
         self, run: PreparedRun, inputs: JobInputs, machine: Machine, fabric: Fabric

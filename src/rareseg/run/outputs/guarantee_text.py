@@ -20,8 +20,7 @@ def describe_guarantee(result: Kept | Infeasible) -> str:
     dice = format_value(point.mean_dice)
     return (
         f"{point.region}: threshold {point.threshold:.4g}{gate}, dice {dice} on positive "
-        f"validation "
-        f"cases. {result.statement.sentence}."
+        f"validation cases. {result.statement.sentence}."
     )
 
 

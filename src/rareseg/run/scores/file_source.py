@@ -158,8 +158,7 @@ class FileSource:
         if not opened.cases("validation"):
             raise DataError(
                 f"{opened.dataset.root} has no case of role validation, and points are chosen on "
-                f"no "
-                "other; give some cases that role, or no role to any."
+                "no other; give some cases that role, or no role to any."
             )
         about = AboutScores(
             classes=opened.classes,

@@ -62,15 +62,12 @@ TRAIN_SAMPLE = 24
 """How many training cases are scored beside the test cases, to see overfitting."""
 
 _EVALUATED = "an evaluation has shown before how the model does on these cases"
+_UNSEEN = "keep some for split.certify, or name unseen ones with --certify-on"
 _OUT_OF_FOLD = (
     "each was scored by one fold's network, not by the mean of all that is used, and chose the "
-    "point (keep some for split.certify, or name unseen ones with --certify-on)"
+    f"point ({_UNSEEN})"
 )
-_SELECTED = (
-    "the validation cases chose checkpoint and point (keep some for split.certify, or name "
-    "unseen ones "
-    "with --certify-on)"
-)
+_SELECTED = f"the validation cases chose checkpoint and point ({_UNSEEN})"
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class PreparedRun:
         return self.store.subset(case.id for case in self.cases(role))
 
     def job_inputs(self) -> tuple[JobInputs, ...]:
-        """Return what is to be learnt: one lesson, or one for each fold."""
+        """Return the inputs of the run's network, or of one for each fold."""
         if not self.folds:
             return (
                 JobInputs(self.part("train"), self.part("validation"), self.folder.training, ()),
@@ -188,10 +188,10 @@ def prepare_run(
 ) -> PreparedRun:
     """Bring a run to the point where it can learn, or take up the one that stands at ``out``.
 
-    What is ``given`` is not found anew; wishes beside it are not looked at.
+    What is ``shared`` is not found anew; ``training_options`` beside it are not read.
 
     Raises :class:`ProblemsError` for data with problems, :class:`RecipeError` for impossible
-    wishes, :class:`OutputError` and :class:`RunError` where ``out`` holds something else, a run
+    settings, :class:`OutputError` and :class:`RunError` where ``out`` holds something else, a run
     begun with other settings, or a run of data that changed since.
     """
     overrides = training_options.overrides() if shared is None else shared.recipe.model_dump()

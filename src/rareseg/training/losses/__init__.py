@@ -11,7 +11,7 @@ from rareseg.training.losses import (  # noqa: F401 - registers the losses
     cross_entropy,
     focal,
     hard,
-    overlap,
+    overlap_losses,
 )
 from rareseg.training.losses.class_weights import frequency_weights
 from rareseg.training.losses.loss_spec import (

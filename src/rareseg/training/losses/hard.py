@@ -9,7 +9,7 @@ from rareseg.data.records import IGNORE, Classes
 from rareseg.recipe.loss_sections import DiceHardCrossEntropySection
 from rareseg.training.losses.cross_entropy import voxel_cross_entropy
 from rareseg.training.losses.loss_spec import Loss, loss
-from rareseg.training.losses.overlap import with_dice
+from rareseg.training.losses.overlap_losses import with_dice
 
 
 @loss(DiceHardCrossEntropySection, proper=False)
