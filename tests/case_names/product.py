@@ -53,7 +53,7 @@ def compare_paired(first, second, groups, *, measure, resamples=None):
     return paired_test.compare_paired(first, second, groups, measure=measure)
 
 
-def tabulate_runs(runs, *, seed=0):
+def hold_contest(runs, *, seed=0):
     """Return the columns of a comparison; nothing is drawn."""
     return comparison_table.tabulate_runs(runs)
 
