@@ -81,7 +81,7 @@ class TestRefusals:
     def test_a_key_like_no_other_lists_what_there_is(self):
         message = refusal({"split": {"zzz": 1}})
         assert "did you mean" not in message
-        assert "seed, train, select, certify, test" in message
+        assert "seed, train, validation, certify, test" in message
 
     @pytest.mark.parametrize(
         ("values", "words"),

@@ -85,7 +85,7 @@ def test_one_group_of_each_class_still_gives_every_role_a_positive() -> None:
 
 def test_too_few_groups_are_an_error() -> None:
     same = [fact(i, "patient", 1) for i in range(50)]
-    with pytest.raises(DataError, match="1 groups to divide while the roles train, select, test"):
+    with pytest.raises(DataError, match="1 groups to divide while the roles train, valid"):
         split_cases(same, shares=SHARES, seed=0, declared={})
     lonely = [fact(i, f"g{i}", *([1] if i < 2 else [])) for i in range(50)]
     with pytest.raises(DataError, match="2 positive groups"):

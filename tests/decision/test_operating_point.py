@@ -153,7 +153,7 @@ def test_wrong_calls_are_refused_with_the_remedy():
             for role in ("validation", "test")
         )
     )
-    with pytest.raises(UsageError, match=r"roles select, test; .*table\.select"):
+    with pytest.raises(UsageError, match=r"roles test, validation; .*table\.select"):
         choose_operating_point(mixed, region="r")
 
 

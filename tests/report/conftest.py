@@ -218,7 +218,7 @@ def draw_cases(
     seed: int = 0,
     *,
     n_test: int = 24,
-    n_select: int = 24,
+    n_validation: int = 24,
     classes: Classes = TWO_CLASSES,
     side: int = 96,
     grouped: bool = True,
@@ -226,7 +226,7 @@ def draw_cases(
 ) -> list[Scored]:
     """Draw the cases of a content: 12 that were learnt from, some to choose on, some to test."""
     rng = np.random.default_rng(seed)
-    draw: list[tuple[Role, int]] = [("train", 12), ("validation", n_select), ("test", n_test)]
+    draw: list[tuple[Role, int]] = [("train", 12), ("validation", n_validation), ("test", n_test)]
     return [
         draw_case(rng, 1000 * k + i, role, classes, side, grouped, name)
         for k, (role, n) in enumerate(draw)
@@ -238,7 +238,7 @@ def build_content(
     *,
     seed: int = 0,
     n_test: int = 24,
-    n_select: int = 24,
+    n_validation: int = 24,
     classes: Classes = TWO_CLASSES,
     side: int = 96,
     grouped: bool = True,
@@ -249,7 +249,7 @@ def build_content(
     cases = draw_cases(
         seed,
         n_test=n_test,
-        n_select=n_select,
+        n_validation=n_validation,
         classes=classes,
         side=side,
         grouped=grouped,

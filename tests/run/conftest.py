@@ -37,7 +37,7 @@ def tell(settings):
         "network__width": [8, 16, 16],
         "sampling__batch_size": 8,
         "split__train": 0.35,
-        "split__select": 0.4,
+        "split__validation": 0.4,
         "split__test": 0.25,
         "training__learning_rate": 0.01,
         "training__steps": 240,

@@ -257,7 +257,7 @@ class TestImagesSmallerThanThePatch:
             sampling__border=border,
             sampling__patch_size=[64, 64],
             split__train=0.5,
-            split__select=0.25,
+            split__validation=0.25,
             split__test=0.25,
             training__steps=2,
             training__validations=1,

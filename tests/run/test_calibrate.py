@@ -119,7 +119,7 @@ def test_a_stated_prevalence_gives_a_predictive_value_by_bayes(run):
 
 
 def test_a_prevalence_is_estimated_from_unlabelled_images(run, plates):
-    region, validation = region_of(run), run / "scores" / "select.npz"
+    region, validation = region_of(run), run / "scores" / "validation.npz"
     tops = sorted(_tops_of(run, plates))
     rows = load_table(validation).rows
     kinds = {own: next(row for row in rows if (row.n_inside > 0) == own) for own in (True, False)}
@@ -149,7 +149,7 @@ def test_a_prevalence_is_estimated_from_unlabelled_images(run, plates):
 
 
 def test_a_prevalence_that_cannot_be_estimated_is_told_with_the_reason(run, plates):
-    region, validation = region_of(run), run / "scores" / "select.npz"
+    region, validation = region_of(run), run / "scores" / "validation.npz"
     table = load_table(validation)
     save_table(table.select(case_ids=[row.case_id for row in table if row.n_inside]), validation)
     found = calibrate(run, unlabelled=plates)[region]

@@ -182,7 +182,7 @@ def test_lesions_and_a_smallest_component_are_certified_too(run, unseen):
     assert kept.point.smallest_component == Size(2, "pixels")
 
 
-def test_select_cases_give_an_estimate(run):
+def test_validation_cases_give_an_estimate(run):
     found = only(certify(run, replace(MISSED, alpha=0.6)))
     assert type(found.statement) is Estimate
     assert found.statement.role == "validation"

@@ -50,7 +50,7 @@ def test_the_point_and_the_cases_are_those_of_the_run(written, specks, finished,
     assert (tmp_path / "evaluation" / "report.html").stat().st_size > 100_000
 
 
-def test_a_guarantee_from_select_cases_is_an_estimate(written, specks, finished, call, tmp_path):
+def test_a_guarantee_from_validation_is_an_estimate(written, specks, finished, call, tmp_path):
     asked = options(written, specks, finished)
     called = call("tune", *asked, "--out", tmp_path / "points", "--max-false-negative-rate", "0.6")
     assert called.code == 0, called.err

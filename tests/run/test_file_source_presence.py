@@ -93,7 +93,7 @@ def test_points_are_those_that_the_arrays_give(made, tmp_path):
     found = tune_files(files, tmp_path / "points")[REGION].found
     table = score_cases(scores, masks, role="validation", presence=told)
     assert found == choose_operating_point(table, region=REGION)
-    stored = load_table(tmp_path / "points" / "scores" / "select.npz")
+    stored = load_table(tmp_path / "points" / "scores" / "validation.npz")
     assert {row.case_id: row.image_score for row in stored} == {
         row.case_id: row.image_score for row in table
     }

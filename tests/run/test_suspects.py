@@ -43,7 +43,7 @@ def planted(call, settings, tmp_path_factory):
         folder / "run",
         "--folds",
         "2",
-        *settings(training__steps=200, split__train=0.6, split__select=0.2, split__test=0.2),
+        *settings(training__steps=200, split__train=0.6, split__validation=0.2, split__test=0.2),
     )
     assert called.code == 0, called.err
     return folder / "run", faults

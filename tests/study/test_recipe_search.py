@@ -60,7 +60,7 @@ def test_no_test_case_is_scored(searched):
     out, _ = searched
     for run in (out / "trials").iterdir():
         assert "test" in read_split(run / "split.csv").values()
-        assert (run / "scores" / "select.npz").is_file()
+        assert (run / "scores" / "validation.npz").is_file()
         assert not (run / "scores" / "test.npz").exists()
 
 

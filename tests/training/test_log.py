@@ -59,7 +59,7 @@ def test_tensorboard_reads_the_same_numbers(tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("training/loss")] == [(20, 2.5), (40, 5.0)]
-    assert [(e.step, e.value) for e in events.Scalars("select/score")] == [(40, 0.25)]
+    assert [(e.step, e.value) for e in events.Scalars("validation/score")] == [(40, 0.25)]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

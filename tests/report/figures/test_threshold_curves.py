@@ -27,7 +27,7 @@ def test_the_threshold_curve_passes_through_the_scorecard(content):
     for region in content.regions:
         figure = region_figures(content.table, region, content.points[region])[0]
         part = content.scorecard.region(region)
-        line, clean = trace(figure, "mean dice"), trace(figure, "share of negative")
+        line, clean = trace(figure, "mean dice"), trace(figure, "specificity")
         assert value_at(line, part.threshold) == pytest.approx(part["dice"].value, abs=1e-4)
         alarms = part["false_alarm"].value
         assert value_at(clean, part.threshold) == pytest.approx(1 - alarms, abs=1e-4)

@@ -145,7 +145,7 @@ def test_every_case_has_its_row_in_every_region(content, page):
 
 def test_names_given_by_users_are_escaped(make_content, one_class):
     evil = "<img src=x onerror=alert(1)>\"'&</script><script>alert(2)</script>"
-    content = make_content(name=evil, title=evil, n_test=8, n_select=8, classes=one_class)
+    content = make_content(name=evil, title=evil, n_test=8, n_validation=8, classes=one_class)
     label = content.scorecards[0][0]
     content = replace(
         content,
@@ -182,14 +182,14 @@ def test_a_region_without_a_point_and_a_report_without_a_run_are_still_pages(con
 
 
 def test_strata_without_a_case_say_so(make_content, one_class):
-    content = make_content(n_test=1, n_select=8, classes=one_class)  # case 0 is negative
+    content = make_content(n_test=1, n_validation=8, classes=one_class)  # case 0 is negative
     text = " ".join("".join(read(render(content)).texts).split())
     assert "undefined: no positive case" in text
     assert "Not drawn: no positive voxel in any case." in text
 
 
 def test_a_page_of_160_cases_is_a_few_megabytes(make_content, one_class, tmp_path):
-    content = make_content(n_test=160, n_select=8, classes=one_class, side=64)
+    content = make_content(n_test=160, n_validation=8, classes=one_class, side=64)
     path = tmp_path / "new" / "report.html"
     write_report(path, content)
     assert path.stat().st_size < 7_000_000

@@ -69,7 +69,7 @@ def test_tables_hold_what_predict_says(told, telling):
                 assert row.presence == told[row.case_id].presence[REGION]
 
 
-def test_the_presence_is_scaled_by_the_select_cases(telling):
+def test_the_presence_is_scaled_by_the_validation_cases(telling):
     folder = open_run(telling)
     bundle = load_model(folder.bundle)
     scaling = bundle.presence[REGION]
@@ -149,7 +149,7 @@ def test_an_estimate_by_a_falling_gate_moves_along_image_scores(run):
     kept = certify(run, guarantee, rule=start)[REGION]
     assert isinstance(kept, Kept)
     assert kept.point.gate > 0
-    rows = load_table(run / "scores" / "select.npz").rows
+    rows = load_table(run / "scores" / "validation.npz").rows
     alarmed = [
         row.top >= kept.point.threshold and row.image_score >= kept.point.gate
         for row in rows
@@ -184,8 +184,8 @@ def test_it_goes_on_where_it_stopped(telling, plates, call, tell, tmp_path):
     again, before = load_model(run / "bundle"), load_model(telling / "bundle")
     assert again.presence == before.presence
     assert all(torch.equal(again.weights[name], t) for name, t in before.weights.items())
-    assert load_table(run / "scores" / "select.npz") == load_table(
-        telling / "scores" / "select.npz"
+    assert load_table(run / "scores" / "validation.npz") == load_table(
+        telling / "scores" / "validation.npz"
     )
 
 

@@ -117,7 +117,7 @@ def files(data, scores, tmp_path):
 
 @pytest.fixture
 def split(data, tmp_path):
-    """Half of the cases select; of the others, positive and negative alike, certify or test."""
+    """Half are validation cases; of the others, positive and negative alike, certify or test."""
     path = tmp_path / "split.csv"
     rows = sorted(rows_of(data), key=lambda row: row["mask"] == "empty")
     order = ["validation", "certify", "validation", "test"]
@@ -146,8 +146,8 @@ def test_every_format_gives_the_point_that_the_arrays_give(data, scores, tmp_pat
     assert said[0].startswith("foreground: threshold")
     assert decisions_in(tmp_path / "out").regions["foreground"].frontier.points
     assert sorted(path.name for path in (tmp_path / "out" / "scores").iterdir()) == [
-        "select.npz",
-        "select_components.npz",
+        "validation.npz",
+        "validation_components.npz",
     ]
 
 
@@ -274,7 +274,7 @@ class TestRoles:
         assert isinstance(refused, Infeasible)
         assert "needs at least 99 groups" in refused.reason
 
-    def test_without_roles_select_cases_make_an_estimate(self, files, tmp_path):
+    def test_without_roles_validation_cases_make_an_estimate(self, files, tmp_path):
         guarantee = make_guarantee("false alarm rate", 0.5, confidence=None)
         kept = certify_files(files, guarantee, tmp_path / "out")["foreground"]
         assert isinstance(kept, Kept)

@@ -40,7 +40,7 @@
 
   // What opens items goes one after the other. A verdict is for what is seen, so that none is taken
   // while something else is about to be shown.
-  let turn_of = Guarantee.resolve(), waiting = 0;
+  let turn_of = Promise.resolve(), waiting = 0;
   const busy = (by) => { waiting += by; document.querySelector("main").setAttribute("aria-busy", String(waiting > 0)); };
   const inTurn = (work) => (...given) => {
     busy(1);
