@@ -215,6 +215,12 @@ def test_the_samplers_prior_is_a_candidate_under_proper_losses_alone(run):
     assert (prior, why) == (pytest.approx(shown[1] / sum(shown)), "")
     weighted, _ = sampled_prior(under(name="cross_entropy", class_weights=[1.0, 3.0]))
     assert weighted == pytest.approx(3 * shown[1] / (shown[0] + 3 * shown[1]))
+    pasted = make_recipe(
+        merge(under(name="cross_entropy").recipe.model_dump(), {"augmentation": {"paste": 0.1}})
+    )
+    prior, why = sampled_prior(replace(model, recipe=pasted))
+    assert prior is None
+    assert "where objects were pasted" in why
     for name in (name for name, spec in losses().items() if not spec.proper):
         prior, why = sampled_prior(under(name=name))
         assert prior is None

@@ -83,6 +83,23 @@ def test_without_augmentation_all_versions_are_the_original(specks, tmp_path):
     assert made.before.with_foreground == 0.5  # as the strategy guarantees
 
 
+def test_what_is_pasted_is_shown_and_said(specks, tmp_path):
+    settings = ["sampling.patch_size=[32, 32]", *STILL, "augmentation.paste=1"]
+    made = preview(
+        specks,
+        tmp_path / "pasted.png",
+        training_options=TrainingOptions(settings=settings),
+        patches=6,
+    )
+    words = {word for patch in made.patches for word in patch.versions}
+    assert words == {"unchanged", "object pasted", "texture pasted"}
+    assert made.before.with_foreground == 0.5
+    assert made.after.with_foreground > 0.5
+    for patch in made.patches:
+        if patch.pool != "windows with nothing":
+            assert set(patch.versions) == {"unchanged"}
+
+
 def test_of_volumes_the_middle_slice_and_the_first_channel(volumes, tmp_path):
     training_options = TrainingOptions(
         settings=["data.dimension=3", "sampling.patch_size=[8, 12, 12]"]

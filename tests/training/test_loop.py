@@ -108,6 +108,7 @@ def run(
     sampler=PatchSampler,
     said=None,
     track=silent,
+    on_validation=lambda step, score: None,
 ) -> Fitted:
     """Train with validations that give ``scores`` in turn; ``keep`` takes the validated weights.
 
@@ -133,6 +134,7 @@ def run(
         fabric=Fabric(accelerator="cpu", devices=1),
         report=lambda line: None if said is None else said.append(line),
         track=track,
+        on_validation=on_validation,
     )
 
 
@@ -292,6 +294,50 @@ class TestFit:
 
     def test_scores_that_are_equal_keep_the_first(self, store, tmp_path):
         assert run(store, tmp_path, recipe_with(), [0.0] * 4).kept_step == 3
+
+
+class TestPasting:
+    """Objects are pasted into every window without any, most of them with their labels."""
+
+    RECIPE = make_recipe({**RECIPE, "augmentation": {"paste": 1.0, "paste_texture": 0.2}})
+
+    def test_a_training_that_was_stopped_ends_with_the_same_weights(self, store, tmp_path):
+        class Stopped(Exception):
+            pass
+
+        def stop(step: int, score: float) -> None:
+            if step == 9:
+                raise Stopped
+
+        scores = [0.1, 0.2, 0.3, 0.4]
+        through = run(store, tmp_path / "through", self.RECIPE, scores)
+        with pytest.raises(Stopped):
+            run(store, tmp_path / "stopped", self.RECIPE, scores, on_validation=stop)
+        assert torch.load(tmp_path / "stopped" / "last.pt")["progress"]["step"] == 6
+        resumed = run(store, tmp_path / "stopped", self.RECIPE, scores[2:])
+        assert same(through.weights, resumed.weights)
+        without = run(store, tmp_path / "without", recipe_with(), scores)
+        assert not same(through.weights, without.weights)
+
+    def test_the_account_is_that_after_pasting(self, store, tmp_path):
+        accounts = []
+        for recipe in (recipe_with(), self.RECIPE):
+            samplers = []
+
+            class Kept(PatchSampler):
+                def __init__(self, *arguments, _kept=samplers, **settings):
+                    super().__init__(*arguments, **settings)
+                    _kept.append(self)
+
+            run(store, tmp_path / f"{len(accounts)}", recipe, [0.1] * 4, sampler=Kept)
+            accounts.append(samplers[0].delivered())
+        plain, pasted = accounts
+        assert plain.pasted is None
+        assert pasted.pasted.objects > 0
+        assert pasted.pasted.textures > 0
+        assert pasted.with_foreground > plain.with_foreground
+        assert pasted.voxels[1] > plain.voxels[1]
+        assert pasted.centres == plain.centres
 
 
 # The deepest features are larger than one pixel, or their layout would be anybody's guess.

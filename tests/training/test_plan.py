@@ -66,6 +66,7 @@ class TestDimension:
         assert len(plan.recipe.sampling.patch_size) == 3
         assert plan.recipe.data.target_spacing is None
         assert plan.recipe.augmentation.mirror == 0
+        assert not plan.recipe.augmentation.paste_turns
 
     def test_volumes_of_thick_slices_in_2d(self):
         plan = plan_recipe(volumes(shape=(30, 256, 256), spacing=(5.0, 0.8, 0.8)))

@@ -237,6 +237,24 @@ class AugmentationSection(Section):
         default=False, description="true: what is hidden does not count either"
     )
 
+    paste: Probability = Field(
+        default=0.0,
+        description="probability that an object of the training cases is pasted into a window, "
+        "before all else",
+    )
+    paste_into: Literal["empty", "any"] = Field(
+        default="empty",
+        description="empty: windows without foreground alone; any: also beside other objects",
+    )
+    paste_texture: Probability = Field(
+        default=0.3,
+        description="share of them that paste background in the shape of an object, and no label",
+    )
+    paste_turns: bool = Field(
+        default=True,
+        description="pasted objects are mirrored on each axis, and turned by quarters in the plane",
+    )
+
     @model_validator(mode="after")
     def _does_not_fold(self) -> AugmentationSection:
         if self.elastic_shift > 0.4 * self.elastic_spacing:

@@ -113,8 +113,8 @@ def calibrate_source(
 
     On the validation cases, or in folds the out-of-fold scores, as
     :func:`rareseg.decision.calibration.calibration.calibrate` does. The prior that the sampler
-    delivered is a candidate where the loss is a proper scoring rule. Masks, operating points and
-    certificates stay as they are, since the order of scores does.
+    delivered is a candidate where the loss is a proper scoring rule and no objects were pasted.
+    Masks, operating points and certificates stay as they are, since the order of scores does.
 
     ``prevalence`` is the share of positive images where the model will work; or it is estimated
     from the ``unlabelled`` images (a file, a folder or a data set), as

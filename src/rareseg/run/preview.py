@@ -29,6 +29,7 @@ from rareseg.report.wording.augmentation_text import describe_changes
 from rareseg.run.setup.prepare import TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.sampling.augmentation.augment import apply_plan, draw_plan, window_for
+from rareseg.sampling.pasting.paster import Paster
 from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.training.loop import seed_of
 from rareseg.training.plan import check_overrides, make_preprocessing, plan_recipe
@@ -137,7 +138,8 @@ def preview(
             prefetch=0,
         )
         batch = sampler.batch(0)
-        rows, before, after = _make_rows(batch, recipe, look, seed)
+        paster = Paster.beside(sampler, recipe.augmentation)
+        rows, before, after = _make_rows(batch, paster, recipe, look, seed)
     places, names = batch.places, sampler.mixture.names
     made = Preview(
         file=out,
@@ -234,7 +236,7 @@ def _small_store(
 
 
 def _make_rows(
-    batch: Batch, recipe: Recipe, look: Look, seed: int
+    batch: Batch, paster: Paster, recipe: Recipe, look: Look, seed: int
 ) -> tuple[list[SheetRow], Shares, Shares]:
     """Return the originals beside their versions, and what both hold."""
     size = recipe.sampling.patch_size
@@ -259,8 +261,12 @@ def _make_rows(
             patch_size=size,
             generator=torch.Generator().manual_seed(seed_of(seed, "preview", version)),
         )
-        changed, classes = apply_plan(batch.images, batch.class_indices, plan)
-        captions = [describe_changes(plan, number) for number in range(len(cases))]
+        pasted = paster(batch, seed=seed_of(seed, "preview paste", version))
+        changed, classes = apply_plan(pasted.images, pasted.labels, plan)
+        captions = [
+            describe_changes(plan, number, pasted=outcome)
+            for number, outcome in enumerate(pasted.outcomes)
+        ]
         columns.append(panels(changed, classes, captions))
         after.append(classes)
     rows = [SheetRow("", row) for row in zip(*columns, strict=True)]

@@ -15,7 +15,7 @@ from rareseg.recipe import MiningSection, Phase, SamplingSection, make_recipe
 from rareseg.sampling.mining.hard_examples import Predict, mine
 from rareseg.sampling.patches.batch import Batch as Batch
 from rareseg.sampling.patches.batch import Cutter
-from rareseg.sampling.patches.composition import Composition
+from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.sampling.patches.places import Places, draw_places
 from rareseg.sampling.patches.run_composition import RunComposition
 from rareseg.sampling.pools.mined_pools import Mined, nothing_mined, restore_mined
@@ -241,10 +241,17 @@ class PatchSampler:
             batch.with_foreground,
         )
 
-    def recount(self, batch: Batch, labels: torch.Tensor) -> None:
-        """Count ``labels`` (B, patch) in place of those cut: what an augmentation left of them."""
+    def recount(self, batch: Batch, labels: torch.Tensor, pasted: PasteCount | None = None) -> None:
+        """Count ``labels`` (B, patch) in place of those cut: what an augmentation left of them.
+
+        ``pasted`` is what was pasted before, for the record.
+        """
         self._ledger.recount(
-            self._program.phase_at(batch.number), batch.voxels, batch.with_foreground, labels
+            self._program.phase_at(batch.number),
+            batch.voxels,
+            batch.with_foreground,
+            labels,
+            pasted,
         )
 
     @property

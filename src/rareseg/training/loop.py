@@ -1,8 +1,8 @@
 """The training loop: step by step, validated on whole images, resumable at any step.
 
-Everything random in step k (the places, the augmentation, dropout) is a function of the seed and
-of k. A run that was killed and resumed therefore ends with the same weights, bit for bit, as one
-that was not, on the same machine with the same number of threads.
+Everything random in step k (the places, what is pasted, the augmentation, dropout) is a function of
+the seed and of k. A run that was killed and resumed therefore ends with the same weights, bit for
+bit, as one that was not, on the same machine with the same number of threads.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe, TrainingSection
 from rareseg.sampling.augmentation.augment import augment
 from rareseg.sampling.dataloader import PatchLoader
+from rareseg.sampling.pasting.paster import Paster
+from rareseg.sampling.patches.composition import PasteCount
 from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.training.budget import seconds_per_call
 from rareseg.training.checkpoint import State, load_state, save_state
@@ -133,7 +135,7 @@ def fit(
     sampler draws from what is mined between epochs, ``make_predict`` is needed.
     """
     settings = recipe.training
-    loop = _Loop(network, loss, recipe, fabric)
+    loop = _Loop(network, loss, sampler, recipe, fabric)
     progress = loop.restore(load_state(folder / "last.pt"), sampler)
     live = _Live()
     saved_at = time.monotonic()
@@ -152,8 +154,8 @@ def fit(
             started = time.perf_counter()
             batch = next(batches)
             waited = time.perf_counter() - started
-            value, norm, labels = loop.step(batch, step)
-            sampler.recount(batch, labels)
+            value, norm, labels, pasted = loop.step(batch, step)
+            sampler.recount(batch, labels, pasted)
             progress.step = step + 1
             if step == remaining.start:
                 progress.begun += time.perf_counter() - started
@@ -210,7 +212,7 @@ def measure_step(
 
     ``network`` is changed; neither the sampler nor anything on disk is.
     """
-    loop = _Loop(network, loss, recipe, fabric)
+    loop = _Loop(network, loss, sampler, recipe, fabric)
     return seconds_per_call(
         lambda step: loop.step(sampler.batch(step), 0),
         agree=lambda go_on: bool(fabric.broadcast(go_on)),
@@ -248,10 +250,13 @@ class _Loop:
         self,
         network: torch.nn.Module,
         loss: Loss,
+        sampler: PatchSampler,
         recipe: Recipe,
         fabric: Fabric,
     ) -> None:
         self.recipe = recipe
+        pastes = recipe.augmentation.paste > 0
+        self.paster = Paster.beside(sampler, recipe.augmentation) if pastes else None
         self.settings = recipe.training
         self.fabric = fabric
         self.loss = loss
@@ -300,17 +305,22 @@ class _Loop:
             "progress": vars(progress),
         }
 
-    def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Learn from one batch; returns the loss, the gradient's norm before clipping, the labels.
+    def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Tensor, PasteCount | None]:
+        """Learn from one batch.
 
-        Labels are those after augmentation, class indices (B, *patch).
+        Returns the loss, the gradient's norm before clipping, the labels after augmentation, class
+        indices (B, *patch), and what was pasted; None where nothing is to be.
         """
         seed = self.settings.seed
         rank = self.fabric.global_rank
         torch.manual_seed(seed_of(seed, f"dropout {rank}", step))
+        images, classes, pasted = batch.images, batch.class_indices, None
+        if self.paster is not None:
+            done = self.paster(batch, seed=seed_of(seed, f"paste {rank}", step))
+            images, classes, pasted = done.images, done.labels, done.count
         images, labels = augment(
-            batch.images.to(self.fabric.device),
-            batch.class_indices.to(self.fabric.device),
+            images.to(self.fabric.device),
+            classes.to(self.fabric.device),
             self.recipe.augmentation,
             seed=seed_of(seed, f"augmentation {rank}", step),
             patch_size=self.recipe.sampling.patch_size,
@@ -338,7 +348,7 @@ class _Loop:
         self.optimizer.step()
         self.average.update_parameters(self.network)
         assert norm is not None
-        return value.detach(), norm, labels
+        return value.detach(), norm, labels, pasted
 
     def validate(
         self,

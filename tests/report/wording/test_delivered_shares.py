@@ -7,7 +7,7 @@ import pytest
 from rareseg.report.pages.report_page import render
 from rareseg.report.wording.delivered_shares import mining_view, phase_views, seen_sentences
 from rareseg.sampling.mining.label_suspects import Suspect
-from rareseg.sampling.patches.composition import Composition
+from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.training.mining_round import MiningRecord, Round
 
 BALANCED = Composition(
@@ -100,6 +100,14 @@ def test_what_was_seen_in_words():
         "3 cases: 0 to 60 patches from each, 40 in the median; 1 case was never seen.",
         "At least once a window held 50 % of the pixels of background and 100 % of the pixels of "
         "speck.",
+    )
+
+
+def test_what_was_pasted_in_words():
+    pasted = replace(WHOLE, pasted=PasteCount(objects=1200, textures=1, failed=7))
+    assert seen_sentences(pasted)[1] == (
+        "An object was pasted into 1,200 windows, background in the shape of one into 1; for 7 "
+        "nothing fitted."
     )
 
 

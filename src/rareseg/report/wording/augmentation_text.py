@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 
 from rareseg.sampling.augmentation.augmentation_plan import AugmentationPlan
+from rareseg.sampling.pasting.paster import Outcome
 
 
-def describe_changes(plan: AugmentationPlan, patch: int) -> str:
-    """Return what a plan does to a patch, such as ``turned 9°, size 1.12, noise 0.1``."""
-    words = []
+def describe_changes(plan: AugmentationPlan, patch: int, *, pasted: Outcome = "") -> str:
+    """Return what a plan does to a patch, such as ``turned 9°, size 1.12, noise 0.1``.
+
+    ``pasted`` is what came of pasting into it before.
+    """
+    words = [f"{pasted} pasted"] if pasted in ("object", "texture") else []
     axes = "zyx"[-len(plan.patch_size) :]
     mirrored = [axis for axis, flip in zip(axes, plan.mirror[patch], strict=True) if flip]
     if mirrored:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rareseg.report.wording.numbers import count, percent
 from rareseg.report.wording.page_tables import ShareRow, pool_rows, prior_rows
 from rareseg.sampling.mining.label_suspects import Suspect
-from rareseg.sampling.patches.composition import Composition
+from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.training.mining_round import MiningRecord
 
 MOST_SUSPECTS = 20
@@ -49,6 +49,8 @@ def seen_sentences(composition: Composition, *, voxel: str = "voxel") -> tuple[s
             f"{count(composition.windows, 'different window')} in "
             f"{count(composition.patches, 'patch', 'patches')}."
         )
+    if composition.pasted is not None:
+        sentences.append(_pasted_sentence(composition.pasted))
     cases = composition.cases
     if cases:
         unseen = sum(1 for patches in cases if not patches)
@@ -66,6 +68,14 @@ def seen_sentences(composition: Composition, *, voxel: str = "voxel") -> tuple[s
     if covered:
         sentences.append(f"At least once a window held {_listed(covered)}.")
     return tuple(sentences)
+
+
+def _pasted_sentence(pasted: PasteCount) -> str:
+    """Return into how many windows something was pasted, and into how many it could not be."""
+    return (
+        f"An object was pasted into {count(pasted.objects, 'window')}, background in the shape of "
+        f"one into {pasted.textures:,}; for {pasted.failed:,} nothing fitted."
+    )
 
 
 @dataclass(frozen=True)

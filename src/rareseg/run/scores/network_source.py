@@ -38,6 +38,7 @@ from rareseg.run.scores.case_scoring import (
     score_all,
     score_each,
 )
+from rareseg.run.scores.sampled_prior import sampled_prior
 from rareseg.run.scores.score_source import (
     CertifyCases,
     JudgedCases,
@@ -56,7 +57,6 @@ from rareseg.run.setup.run_folder import (
     read_split,
 )
 from rareseg.run.setup.shared_cases import shared_cases
-from rareseg.training.losses import losses
 
 TRAIN_SAMPLE = 24
 """How many training cases are scored beside the test cases, to see overfitting."""
@@ -278,30 +278,8 @@ class NetworkSource:
         return Unlabelled(scores, tuple(case.group for case in cases))
 
     def sampled_prior(self, region: str) -> tuple[float | None, str]:
-        """Return the region's share of the voxels that the sampler delivered.
-
-        None under a loss that is no proper scoring rule, and where it is not known.
-        """
-        loss, delivered = self.model.recipe.loss, self.model.training.delivered
-        averaged = ""
-        if self.model.members > 1:
-            averaged = (
-                "; fitted on scores of single networks, while the model averages "
-                f"{self.model.members}, which are somewhat less sure"
-            )
-        spec = losses().get(loss.name)
-        if spec is None or not spec.proper:
-            why = f"; the sampler's prior cannot be undone under the loss {loss.name}"
-            return None, why + averaged
-        if delivered is None:
-            return None, f"; what the sampler delivered is not known{averaged}"
-        # Class weights act as if the classes had been shown so much more often.
-        weights = getattr(loss, "class_weights", None) or (1.0,) * len(delivered.prior)
-        weighted = [share * own for share, own in zip(delivered.prior, weights, strict=True)]
-        inside, total = sum(weighted[k] for k in self.classes.regions[region]), sum(weighted)
-        if not 0.0 < inside < total:
-            return None, f"; training was shown the region everywhere or nowhere{averaged}"
-        return inside / total, averaged
+        """Return the region's share of the voxels that the sampler delivered, or why not."""
+        return sampled_prior(self.model, region)
 
     def describe(self, content: ReportContent, judged: JudgedCases) -> ReportContent:
         """Return the content with the recipe and the record of the training."""

@@ -67,13 +67,31 @@ class Cutter:
     cut_size: tuple[int, ...]
     border: Border
 
+    @property
+    def margin(self) -> NDArray[np.int64]:
+        """How much further than the patch a window reaches on either side, (z, y, x)."""
+        margin: NDArray[np.int64] = np.subtract(as_zyx(self.cut_size), as_zyx(self.patch_size)) // 2
+        return margin
+
+    @property
+    def beyond(self) -> Border:
+        """What a window shows beyond its image."""
+        # Only what is cut about a patch can lie outside where patches are shifted inside.
+        return "reflect" if self.border == "shift" and self.margin.any() else self.border
+
+    def within(self, windows: Places) -> NDArray[np.int64]:
+        """Return which part of each window lies within its image, (B, D, 2): first voxel and end.
+
+        ``windows`` are the places of whole windows, D the axes of ``cut_size``.
+        """
+        size, shape = as_zyx(self.cut_size), self.store.cases.shape[windows.case]
+        first, end = np.maximum(-windows.corner, 0), np.minimum(shape - windows.corner, size)
+        return np.stack([first, end], 2)[:, -len(self.cut_size) :].astype(np.int64)
+
     def batch(self, number: int, places: Places) -> Batch:
         """Cut the batch of a number at its places, in the calling thread alone."""
-        margin = (np.array(as_zyx(self.cut_size)) - as_zyx(self.patch_size)) // 2
-        # Only what is cut about a patch can lie outside where patches are shifted inside.
-        border = "reflect" if self.border == "shift" and margin.any() else self.border
-        windows = places.widened(margin.tolist())
-        patches = cut(self.store, windows, patch_size=self.cut_size, border=border)
+        windows = places.widened(self.margin.tolist())
+        patches = cut(self.store, windows, patch_size=self.cut_size, border=self.beyond)
         return Batch(
             images=torch.from_numpy(patches.images),
             class_indices=torch.from_numpy(patches.labels),

@@ -15,6 +15,26 @@ from rareseg.sampling.pools.class_counts import count_classes
 
 
 @dataclass(frozen=True)
+class PasteCount:
+    """Windows into which something was pasted, or was to be.
+
+    ``objects`` counts those that got an object, ``textures`` those that got background in the shape
+    of one, ``failed`` those that got nothing: what was drawn found no room, or has no known end.
+    """
+
+    objects: int = 0
+    textures: int = 0
+    failed: int = 0
+
+    def __add__(self, other: PasteCount) -> PasteCount:
+        return PasteCount(
+            self.objects + other.objects,
+            self.textures + other.textures,
+            self.failed + other.failed,
+        )
+
+
+@dataclass(frozen=True)
 class Composition:
     """The patches delivered so far, in the whole run or in one ``phase`` of it.
 
@@ -24,6 +44,7 @@ class Composition:
     count nowhere (outside the image, or labelled so). ``with_foreground`` counts the patches that
     hold any foreground voxel, ``cases`` those cut from each case, in the order of the store.
 
+    ``pasted`` counts the windows into which something was pasted; None where nothing was to be.
     ``windows`` counts the different windows, and ``covered`` is the share of each class's voxels
     that a window has held, both from the beginning of the run to the end of the phase; None where
     a class has no voxel. ``phases`` are the parts of a run of several, in their order.
@@ -41,6 +62,7 @@ class Composition:
     cases: tuple[int, ...] = ()
     windows: int | None = None
     covered: tuple[float | None, ...] = ()
+    pasted: PasteCount | None = None
     phase: str = ""
     phases: tuple[Composition, ...] = ()
 
@@ -60,6 +82,8 @@ class Composition:
         fixed: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
+        if fixed.get("pasted") is not None:
+            fixed["pasted"] = PasteCount(**fixed["pasted"])
         fixed["phases"] = tuple(cls.from_dict(phase) for phase in values.get("phases", ()))
         return cls(**fixed)
 
@@ -75,6 +99,7 @@ class Tally:
         self.voxels: NDArray[np.int64] = np.zeros(IGNORE + 1, np.int64)
         self.with_foreground = 0
         self.cases: NDArray[np.int64] = np.zeros(cases, np.int64)
+        self.pasted: PasteCount | None = None
         self._later: torch.Tensor | None = None
 
     def add(
@@ -112,6 +137,11 @@ class Tally:
             counts = count_later(labels, classes)
             self._later = counts if self._later is None else self._later + counts
 
+    def count_pasted(self, pasted: PasteCount | None) -> None:
+        """Add what was pasted; None: nothing was to be."""
+        if pasted is not None:
+            self.pasted = pasted + (self.pasted or PasteCount())
+
     def settle(self) -> None:
         """Take over what was counted on a device."""
         if self._later is not None:
@@ -138,6 +168,7 @@ class Tally:
         for name in ("asked", "drawn", "centres"):
             np.add.at(getattr(self, name), index, getattr(other, name))
         self.cases += other.cases
+        self.count_pasted(other.pasted)
         self.count(other.voxels, other.with_foreground)
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,6 +182,7 @@ class Tally:
             "voxels": self.voxels.tolist(),
             "with_foreground": self.with_foreground,
             "cases": self.cases.tolist(),
+            "pasted": None if self.pasted is None else asdict(self.pasted),
         }
 
     @classmethod
@@ -161,6 +193,8 @@ class Tally:
         for name in ("asked", "drawn", "centres", "voxels", "cases"):
             getattr(tally, name)[:] = values[name]
         tally.with_foreground = int(values["with_foreground"])
+        if values.get("pasted") is not None:  # states of before have none
+            tally.pasted = PasteCount(**values["pasted"])
         return tally
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
-from rareseg.sampling.patches.composition import Composition, Tally
+from rareseg.sampling.patches.composition import Composition, PasteCount, Tally
 from rareseg.sampling.patches.coverage import Coverage, DistinctWindows
 from rareseg.sampling.patches.places import Places
 from rareseg.sampling.pools.pool import pool_classes
@@ -55,12 +55,18 @@ class RunComposition:
         self._watch().add(places, patch)
 
     def recount(
-        self, phase: int, voxels: NDArray[np.int64], with_foreground: int, labels: torch.Tensor
+        self,
+        phase: int,
+        voxels: NDArray[np.int64],
+        with_foreground: int,
+        labels: torch.Tensor,
+        pasted: PasteCount | None,
     ) -> None:
         """Count ``labels`` (B, *patch) in place of those of a batch that was added."""
         tally = self._tallies[phase]
         tally.count(-voxels, -with_foreground)
         tally.count_labels(labels, self._store.classes.count)
+        tally.count_pasted(pasted)
 
     def composition(self, mixtures: Sequence[Mixture]) -> Composition:
         """Return the account; ``mixtures``, one a phase, say what is asked before any batch."""
@@ -102,6 +108,7 @@ class RunComposition:
             cases=tuple(tally.cases.tolist()),
             windows=seen[0],
             covered=seen[1],
+            pasted=tally.pasted,
             phase=phase,
             phases=phases,
         )

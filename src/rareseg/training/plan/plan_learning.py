@@ -118,6 +118,7 @@ def plan_learning(draft: Draft, fingerprint: Fingerprint, dimension: int) -> Non
     )
     if dimension == 3:
         draft.choose("augmentation.mirror", 0.0, "left and right differ in volumes of the body")
+        draft.choose("augmentation.paste_turns", False, "nor does what is pasted turn in a body")
 
 
 def usual_steps(cases: int) -> int:
