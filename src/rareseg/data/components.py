@@ -8,7 +8,7 @@ happens in volumes with an empty margin, which the tests hold against scipy.)
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import cc3d
 import numpy as np
@@ -45,13 +45,27 @@ def label_components(
     if box is None:
         return labels, 0
     part = mask[box] if mask.ndim == 3 else mask[np.newaxis, *box]
-    padded = np.zeros((part.shape[0], part.shape[1] + 2, part.shape[2] + 2), np.bool_)
-    padded[:, 1:-1, 1:-1] = part
+    found, count = connected(part, connectivity=connectivity)
+    labels[box] = found.reshape(labels[box].shape)
+    return labels, count
+
+
+def connected(
+    values: NDArray[Any], *, connectivity: Literal[18, 26] = 26, by_plane: bool = False
+) -> tuple[NDArray[np.uint32], int]:
+    """Return (numbers, count): what is connected of one value of ``values`` (Z, Y, X), 0 outside.
+
+    ``values`` are bool or uint8; numbers have their shape. With ``by_plane`` nothing is connected
+    from one plane to the next.
+    """
+    depth, height, width = values.shape
+    step = 2 if by_plane else 1  # an empty plane between any two keeps them apart
+    padded = np.zeros((step * depth, height + 2, width + 2), values.dtype)
+    padded[::step, 1:-1, 1:-1] = values
     found, count = cc3d.connected_components(
         padded, connectivity=connectivity, return_N=True, out_dtype=np.uint32
     )
-    labels[box] = found[:, 1:-1, 1:-1].reshape(labels[box].shape)
-    return labels, int(count)
+    return found[::step, 1:-1, 1:-1], int(count)
 
 
 def component_sizes(labels: NDArray[np.uint32], count: int) -> NDArray[np.int64]:

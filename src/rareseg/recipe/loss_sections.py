@@ -69,6 +69,14 @@ class OverlapLossSection(WeightedLossSection):
     )
 
 
+class HardestLossSection(OverlapLossSection):
+    """A loss that gives the hardest background more weight."""
+
+    hardest_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.02, description="share of the background voxels"
+    )
+
+
 @LOSS_SECTIONS.register
 class DiceCrossEntropySection(OverlapLossSection):
     """Cross-entropy plus soft dice."""
@@ -84,12 +92,20 @@ class CrossEntropySection(WeightedLossSection):
 
 
 @LOSS_SECTIONS.register
-class DiceHardCrossEntropySection(OverlapLossSection):
+class DiceHardCrossEntropySection(HardestLossSection):
     """Cross-entropy plus soft dice, with more weight on foreground and the hardest background."""
 
     name: Literal["dice_hard_cross_entropy"] = "dice_hard_cross_entropy"
-    hardest_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.02, description="share of the background voxels"
+
+
+@LOSS_SECTIONS.register
+class ComponentDiceCrossEntropySection(HardestLossSection):
+    """``dice_hard_cross_entropy``, plus dice and cross-entropy of each connected component."""
+
+    name: Literal["component_dice_cross_entropy"] = "component_dice_cross_entropy"
+    component_weight: NonNegativeFloat = Field(
+        default=1.0,
+        description="weight of the part in which components count alike, small or large",
     )
 
 

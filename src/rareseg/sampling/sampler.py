@@ -18,6 +18,7 @@ from rareseg.sampling.patches.batch import Cutter
 from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.sampling.patches.places import Places, draw_places
 from rareseg.sampling.patches.run_composition import RunComposition
+from rareseg.sampling.patches.window_components import map_components
 from rareseg.sampling.pools.mined_pools import Mined, nothing_mined, restore_mined
 from rareseg.sampling.pools.pool import Weighting
 from rareseg.sampling.pools.windows import Border, as_zyx
@@ -51,6 +52,10 @@ class PatchSampler:
     ``positive_share``, ``exponent``, ``shares``, ``balanced_until`` and ``phases`` are the recipe's
     settings for strategies. Several phases need ``steps``, the batches of the whole run.
 
+    ``components`` gives batches the components that their voxels belong to, for a loss that reads
+    them; those of the whole store are found at the beginning. In patches of two axes they are those
+    of an axial plane.
+
     A strategy that mines needs an ``epoch_length``: between two epochs :meth:`mine` looks for what
     the network finds hard, as the recipe's section ``mining`` says.
 
@@ -75,6 +80,7 @@ class PatchSampler:
         phases: Sequence[Phase | Mapping[str, Any]] | None = None,
         mining: MiningSection | None = None,
         cut_size: Sequence[int] | None = None,
+        components: bool = False,
         steps: int | None = None,
         epoch_length: int | None = None,
         prefetch: int = 2,
@@ -113,6 +119,7 @@ class PatchSampler:
             patch_size=self.settings.patch_size,
             cut_size=tuple(patch_size if cut_size is None else cut_size),
             border=border,
+            components=map_components(store, by_plane=len(patch_size) == 2) if components else None,
         )
         self.batch_size = batch_size
         self.seed = seed
@@ -149,6 +156,7 @@ class PatchSampler:
         mining: MiningSection | None = None,
         steps: int | None = None,
         patch_size: Sequence[int] | None = None,
+        components: bool = False,
         epoch_length: int | None = None,
         prefetch: int = 2,
         rank: int = 0,
@@ -171,6 +179,7 @@ class PatchSampler:
             seed=seed,
             mining=mining,
             cut_size=patch_size,
+            components=components,
             steps=steps,
             epoch_length=epoch_length,
             prefetch=prefetch,

@@ -25,7 +25,7 @@ from rareseg.prediction.networks import encoder
 from rareseg.prediction.scorer import memory_layout
 from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe, TrainingSection
-from rareseg.sampling.augmentation.augment import augment
+from rareseg.sampling.augmentation.augment import apply_plan, apply_to_components, draw_plan
 from rareseg.sampling.dataloader import PatchLoader
 from rareseg.sampling.pasting.paster import Paster
 from rareseg.sampling.patches.composition import PasteCount
@@ -314,17 +314,22 @@ class _Loop:
         seed = self.settings.seed
         rank = self.fabric.global_rank
         torch.manual_seed(seed_of(seed, f"dropout {rank}", step))
-        images, classes, pasted = batch.images, batch.class_indices, None
+        images, classes, components = batch.images, batch.class_indices, batch.components
+        pasted = None
         if self.paster is not None:
             done = self.paster(batch, seed=seed_of(seed, f"paste {rank}", step))
-            images, classes, pasted = done.images, done.labels, done.count
-        images, labels = augment(
-            images.to(self.fabric.device),
-            classes.to(self.fabric.device),
+            images, classes, components = done.images, done.labels, done.components
+            pasted = done.count
+        device = self.fabric.device
+        plan = draw_plan(
             self.recipe.augmentation,
-            seed=seed_of(seed, f"augmentation {rank}", step),
+            patches=len(batch.images),
             patch_size=self.recipe.sampling.patch_size,
+            generator=torch.Generator().manual_seed(seed_of(seed, f"augmentation {rank}", step)),
         )
+        images, labels = apply_plan(images.to(device), classes.to(device), plan)
+        if components is not None:
+            components = apply_to_components(components, plan)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * learning_rate(self.settings, step)
         spared = self.encoder if step < self.frozen_steps else ()
@@ -336,6 +341,7 @@ class _Loop:
             self.loss,
             self.wrapped(images.to(memory_format=self.layout)),
             labels.long(),
+            components=components,
             presence_weight=self.recipe.loss.presence,
             regions=self.regions,
         )

@@ -600,3 +600,29 @@ class TestAccount:
         resumed = sampler_of(store, epoch_length=2)
         resumed.load_state_dict(state)
         assert resumed.delivered() == sampler.delivered()
+
+
+def test_a_pasted_object_is_a_component_of_its_own(store: Store) -> None:
+    """For losses by component: whole as it was pasted, and the others as they were."""
+    sampler = sampler_of(store, batch_size=32, components=True)
+    paster = paster_beside(sampler, paste_into="any", paste_texture=0.0)
+    batch = sampler.batch(0)
+    done = paster(batch, seed=0)
+    windows = [n for n, outcome in enumerate(done.outcomes) if outcome == "object"]
+    assert windows
+    before, after = batch.components, done.components
+    assert before is not None
+    assert after is not None
+    assert torch.equal(after.whole[: len(before.whole)], before.whole)
+    for n in windows:
+        fresh = done.labels[n] != batch.class_indices[n]
+        assert torch.equal(after.pieces[n][~fresh], before.pieces[n][~fresh])
+        for region, members in enumerate(CLASSES.regions.values()):
+            inside = fresh & torch.isin(done.labels[n], torch.tensor(members, dtype=torch.uint8))
+            if not bool(inside.any()):
+                continue
+            numbers = after.component[after.pieces[n][inside].long(), region]
+            assert int(numbers.min()) >= len(before.whole)
+            assert int(after.whole[numbers.unique()].sum()) == int(inside.sum())
+    untouched = paster_beside(sampler, paste=0.0)(batch, seed=0)
+    assert untouched.components is batch.components

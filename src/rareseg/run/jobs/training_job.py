@@ -40,7 +40,7 @@ from rareseg.sampling.mining.hard_examples import Predict, mine
 from rareseg.sampling.pools.mined_pools import nothing_mined
 from rareseg.sampling.sampler import PatchSampler
 from rareseg.training.loop import Fitted, OnValidation, Validate, fit
-from rareseg.training.losses import Loss, make_loss
+from rareseg.training.losses import ComponentLoss, Loss, make_loss
 from rareseg.training.presence_losses import WithPresence
 from rareseg.training.validation import ValidationResult, check
 
@@ -83,6 +83,7 @@ class TrainingJob:
             mining=self.recipe.mining,
             steps=self.recipe.training.steps,
             patch_size=window_for(self.recipe.augmentation, settings.patch_size),
+            components=isinstance(self.loss, ComponentLoss),
             rank=fabric.global_rank,
             world_size=fabric.world_size,
         )

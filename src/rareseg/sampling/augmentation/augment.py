@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -29,9 +30,17 @@ from rareseg.errors import UsageError
 from rareseg.recipe import AugmentationSection
 from rareseg.sampling.augmentation.augmentation_plan import AugmentationPlan, draw_plan
 from rareseg.sampling.augmentation.intensity import add_noise, change_contrast, hide, soften
-from rareseg.sampling.augmentation.warp import make_pull, warp
+from rareseg.sampling.augmentation.warp import make_pull, warp, warp_numbers
+from rareseg.sampling.patches.window_components import Components
 
-__all__ = ["AugmentationPlan", "apply_plan", "augment", "draw_plan", "window_for"]
+__all__ = [
+    "AugmentationPlan",
+    "apply_plan",
+    "apply_to_components",
+    "augment",
+    "draw_plan",
+    "window_for",
+]
 
 LARGEST_MARGIN = 0.2
 """What a window may hold beyond the patch on either side, as a share of the patch's side.
@@ -94,6 +103,24 @@ def apply_plan(images: Tensor, labels: Tensor, plan: AugmentationPlan) -> tuple[
     add_noise(images, plan)
     hide(images, classes, plan)
     return images, classes.to(labels.dtype)
+
+
+def apply_to_components(components: Components, plan: AugmentationPlan) -> Components:
+    """Carry out on the components of windows what :func:`apply_plan` does to their labels in space.
+
+    Which voxels have which piece agrees with the labels of the CPU, but where the window's known
+    and ignored voxels meet. What a plan hides keeps its piece.
+    """
+    window = components.pieces.shape[1:]
+    places = make_pull(plan, window)
+    axes = sum(max(sides) > 1 for sides in zip(window, plan.patch_size, strict=True))
+    return replace(
+        components,
+        pieces=warp_numbers(
+            components.pieces, places, patch_size=plan.patch_size, votes=plan.votes
+        ),
+        magnified=components.magnified * plan.scale.double() ** axes,
+    )
 
 
 def augment(

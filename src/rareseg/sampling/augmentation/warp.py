@@ -102,12 +102,25 @@ def warp(
     window images are its reflection and labels ``IGNORE``.
     """
     if images.device.type == "cpu":
-        return _warp_compiled(images, labels, places, patch_size, votes)
+        return _warp_compiled(images, labels, IGNORE, places, patch_size, votes)
     return warp_by_torch(images, labels, places, patch_size=patch_size, votes=votes)
 
 
+def warp_numbers(
+    numbers: Tensor, places: Pull, *, patch_size: Sequence[int], votes: bool
+) -> Tensor:
+    """Pull integers (B, *window) as :func:`warp` pulls labels, 0 outside the window; on the CPU."""
+    none = torch.empty((len(numbers), 0, *numbers.shape[1:]))
+    return _warp_compiled(none, numbers, 0, places, patch_size, votes)[1]
+
+
 def _warp_compiled(
-    images: Tensor, labels: Tensor, places: Pull, patch_size: Sequence[int], votes: bool
+    images: Tensor,
+    labels: Tensor,
+    outside: int,
+    places: Pull,
+    patch_size: Sequence[int],
+    votes: bool,
 ) -> tuple[Tensor, Tensor]:
     count, channels, *window = images.shape
     axes = len(patch_size)
@@ -117,10 +130,12 @@ def _warp_compiled(
     bend = np.zeros((len(places.bend), 3, voxels), np.float32)
     bend[:, 3 - axes :] = places.bend.reshape(-1, axes, voxels).numpy()
     new_images = torch.empty((count, channels, *patch_size))
-    new_labels = torch.empty((count, *patch_size), dtype=torch.uint8)
+    new_labels = torch.empty((count, *patch_size), dtype=labels.dtype)
+    flat = labels.reshape(count, -1).numpy()
     pull(
-        images.reshape(count, channels, -1).numpy(),
-        labels.reshape(count, -1).numpy(),
+        images.reshape(count, channels, flat.shape[1]).numpy(),
+        flat,
+        flat.dtype.type(outside),
         as_zyx(window),
         as_zyx(patch_size),
         matrix,

@@ -10,22 +10,21 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from rareseg.data.records import IGNORE
-
 BLOCK = 2048
 """Voxels that a block holds at least, unless the patch is smaller; always whole rows."""
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
 def pull(  # type: ignore[no-untyped-def]
-    images, labels, window, patch, matrix, plain, bend, bent, votes, new_images, new_labels
+    images, labels, outside, window, patch, matrix, plain, bend, bent, votes, new_images, new_labels
 ):
     """Fill ``new_images`` (B, C, voxels) and ``new_labels`` (B, voxels), flat in space.
 
-    ``images`` (B, C, voxels) float32 and ``labels`` (B, voxels) uint8 are windows of the sides
+    ``images`` (B, C, voxels) float32 and ``labels`` (B, voxels) integers are windows of the sides
     ``window`` (z, y, x), and ``patch`` has the sides of what is filled. ``matrix`` (B, 3, 4) leads
     from a voxel of the patch to one of the window, plus ``bend[bent[b]]`` (3, voxels) where
-    ``bent[b]`` is not negative. Patches that are ``plain`` need no interpolation.
+    ``bent[b]`` is not negative. Patches that are ``plain`` need no interpolation. Labels are
+    ``outside``, of their type, where a place lies outside the window.
     """
     height, width = patch[1], patch[2]
     rows = patch[0] * height
@@ -58,9 +57,9 @@ def pull(  # type: ignore[no-untyped-def]
                 )  # fmt: skip
             drawn = new_labels[b, first:end]
             if plain[b] or not votes:
-                _take_nearest(labels[b], nearest, inside, drawn)
+                _take_nearest(labels[b], nearest, inside, outside, drawn)
             else:
-                _take_votes(labels[b], base, inside, weights, steps, drawn)
+                _take_votes(labels[b], base, inside, outside, weights, steps, drawn)
             for channel in range(images.shape[1]):
                 source, taken = images[b, channel], new_images[b, channel, first:end]
                 if plain[b]:
@@ -123,10 +122,10 @@ def _locate(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
-def _take_nearest(source, nearest, inside, taken):  # type: ignore[no-untyped-def]
+def _take_nearest(source, nearest, inside, outside, taken):  # type: ignore[no-untyped-def]
     for i in range(np.uint64(len(taken))):
         label = source[np.uint32(nearest[i])]
-        taken[i] = label if inside[i] else np.uint8(IGNORE)
+        taken[i] = label if inside[i] else outside
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
@@ -167,7 +166,7 @@ def _take_volume(source, base, weights, steps, taken):  # type: ignore[no-untype
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
-def _take_votes(source, base, inside, weights, steps, taken):  # type: ignore[no-untyped-def]
+def _take_votes(source, base, inside, outside, weights, steps, taken):  # type: ignore[no-untyped-def]
     """Give each voxel the class of which its neighbours, each with its weight, hold most.
 
     Where two hold as much, that of the first neighbour in order wins.
@@ -177,7 +176,7 @@ def _take_votes(source, base, inside, weights, steps, taken):  # type: ignore[no
         corners[corner] = (
             (corner >> 2) * steps[0] + (corner >> 1 & 1) * steps[1] + (corner & 1) * steps[2]
         )
-    around = np.empty(8, np.uint8)
+    around = np.empty(8, source.dtype)
     voices = np.empty(8, np.float32)
     one = np.float32(1)
     for i in range(len(taken)):
@@ -203,4 +202,4 @@ def _take_votes(source, base, inside, weights, steps, taken):  # type: ignore[no
                         held += voices[other]
                 if held > most:
                     most, label = held, around[corner]
-        taken[i] = label if inside[i] else np.uint8(IGNORE)
+        taken[i] = label if inside[i] else outside

@@ -27,6 +27,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -39,6 +40,7 @@ from rareseg.sampling.patches.batch import Batch, Cutter
 from rareseg.sampling.patches.composition import PasteCount
 from rareseg.sampling.patches.cutting import cut
 from rareseg.sampling.patches.places import locate, windows_about
+from rareseg.sampling.patches.window_components import Components
 from rareseg.sampling.pools.pool import Pool, Weighting, pool_classes
 from rareseg.sampling.sampler import PatchSampler
 
@@ -79,11 +81,15 @@ class PastePlan:
 
 @dataclass(frozen=True, eq=False)
 class Pasted:
-    """A batch after pasting: images, labels as class indices, and what came of each window."""
+    """A batch after pasting: images, labels as class indices, and what came of each window.
+
+    ``components`` are those of the batch where it has any, each pasted object being one of its own.
+    """
 
     images: Tensor
     labels: Tensor
     outcomes: tuple[Outcome, ...]
+    components: Components | None = None
 
     @property
     def count(self) -> PasteCount:
@@ -178,7 +184,7 @@ class Paster:
         outcomes: list[Outcome] = [""] * len(plan)
         into = [n for n in np.flatnonzero(plan.chosen) if self._takes(batch.class_indices[n])]
         if not into:
-            return Pasted(batch.images, batch.class_indices, tuple(outcomes))
+            return Pasted(batch.images, batch.class_indices, tuple(outcomes), batch.components)
         images, labels = batch.images.clone(), batch.class_indices.clone()
         within = self.cutter.within(batch.places.widened(self.cutter.margin.tolist()))
         textured = [n for n in into if plan.texture[n] >= 0]
@@ -198,7 +204,15 @@ class Paster:
                 outcomes[n] = "no room"
             else:
                 outcomes[n] = "texture" if n in textures else "object"
-        return Pasted(images, labels, tuple(outcomes))
+        components = batch.components
+        if components is not None:
+            regions = tuple(self.cutter.store.classes.regions.values())
+            for window, outcome in enumerate(outcomes):
+                if outcome == "object":
+                    before, after = batch.class_indices[window], labels[window]
+                    fresh = torch.where(after != before, after, 0)
+                    components = components.pasted(window, fresh, regions)
+        return Pasted(images, labels, tuple(outcomes), components)
 
     def _takes(self, labels: Tensor) -> bool:
         """Say whether anything may be pasted into a window with these labels."""

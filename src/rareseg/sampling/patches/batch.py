@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rareseg.data.store.store import Store
 from rareseg.sampling.patches.cutting import cut
 from rareseg.sampling.patches.places import Places
+from rareseg.sampling.patches.window_components import ComponentMap, Components, cut_components
 from rareseg.sampling.pools.windows import Border, as_zyx
 
 
@@ -21,7 +22,8 @@ class Batch:
 
     Images are ``(B, C, *patch)``, class indices ``(B, *patch)``, ``IGNORE`` = 255. ``voxels``
     (256,) counts the indices, and ``with_foreground`` the patches that hold any foreground.
-    ``number`` is k of batch k.
+    ``number`` is k of batch k. ``components``, where the sampler was asked for them, tell which
+    component of its whole image each voxel belongs to; they stay on the CPU.
     """
 
     images: torch.Tensor
@@ -30,6 +32,7 @@ class Batch:
     voxels: NDArray[np.int64]
     with_foreground: int
     number: int
+    components: Components | None = None
 
     @cached_property
     def labels(self) -> torch.Tensor:
@@ -60,12 +63,14 @@ class Cutter:
     """What turns places into batches: all that a worker process needs, a path and a few numbers.
 
     ``patch_size`` is that of the places, ``cut_size`` of the windows that are cut about them.
+    ``components`` are those of the store, where batches are to have them.
     """
 
     store: Store
     patch_size: tuple[int, ...]
     cut_size: tuple[int, ...]
     border: Border
+    components: ComponentMap | None = None
 
     @property
     def margin(self) -> NDArray[np.int64]:
@@ -92,6 +97,11 @@ class Cutter:
         """Cut the batch of a number at its places, in the calling thread alone."""
         windows = places.widened(self.margin.tolist())
         patches = cut(self.store, windows, patch_size=self.cut_size, border=self.beyond)
+        components = None
+        if self.components is not None:
+            components = cut_components(
+                self.components, self.store, windows, patch_size=self.cut_size
+            )
         return Batch(
             images=torch.from_numpy(patches.images),
             class_indices=torch.from_numpy(patches.labels),
@@ -99,4 +109,5 @@ class Cutter:
             voxels=patches.voxels,
             with_foreground=patches.with_foreground,
             number=number,
+            components=components,
         )

@@ -8,6 +8,7 @@ whose gradient there is of order one.
 """
 
 from rareseg.training.losses import (  # noqa: F401 - registers the losses
+    component_loss,
     cross_entropy,
     focal,
     hard,
@@ -16,6 +17,7 @@ from rareseg.training.losses import (  # noqa: F401 - registers the losses
 from rareseg.training.losses.class_weights import frequency_weights
 from rareseg.training.losses.loss_spec import (
     Builder,
+    ComponentLoss,
     Loss,
     LossSpec,
     loss,
@@ -27,6 +29,7 @@ from rareseg.training.losses.training_output import Output, training_loss
 
 __all__ = [
     "Builder",
+    "ComponentLoss",
     "Loss",
     "LossSpec",
     "Output",

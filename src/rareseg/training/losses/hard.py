@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rareseg.data.records import IGNORE, Classes
-from rareseg.recipe.loss_sections import DiceHardCrossEntropySection
+from rareseg.recipe.loss_sections import DiceHardCrossEntropySection, HardestLossSection
 from rareseg.training.losses.cross_entropy import voxel_cross_entropy
 from rareseg.training.losses.loss_spec import Loss, loss
 from rareseg.training.losses.overlap_losses import with_dice
@@ -14,7 +14,12 @@ from rareseg.training.losses.overlap_losses import with_dice
 
 @loss(DiceHardCrossEntropySection, proper=False)
 def dice_hard_cross_entropy(settings: DiceHardCrossEntropySection, classes: Classes) -> Loss:
-    """Dice + cross-entropy, with more weight where it matters: foreground and hardest background.
+    """Dice + cross-entropy, with more weight on foreground and on the hardest background."""
+    return with_hardest(settings, classes)
+
+
+def with_hardest(settings: HardestLossSection, classes: Classes) -> Loss:
+    """Join dice and cross-entropy with the cross-entropy of foreground and hardest background.
 
     To dice and cross-entropy it adds ½ · (mean cross-entropy over a patch's foreground voxels)
     and ½ · (mean over the hardest ``hardest_share`` of its background voxels, at least one), each

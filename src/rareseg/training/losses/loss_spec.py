@@ -24,6 +24,7 @@ from torch import Tensor
 from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.recipe import LOSS_SECTIONS, LossSection
+from rareseg.sampling.patches.window_components import Components, Regions, components_in
 from rareseg.training.losses.class_weights import require_weights_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -32,6 +33,29 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Labels are class indices, or ``IGNORE`` where nothing is known. A batch in which all is ignored
 costs 0 and has a gradient of 0.
 """
+
+
+@dataclass(frozen=True)
+class ComponentLoss:
+    """A loss that reads, beside the labels, which component each voxel belongs to.
+
+    ``cost`` takes logits, labels and
+    :class:`~rareseg.sampling.patches.window_components.Components`. A run gives it those of whole
+    images, for which its sampler looks because the loss is one of these. Called with logits and
+    labels alone, as any other, it takes the components that each patch shows.
+    """
+
+    cost: Callable[[Tensor, Tensor, Components], Tensor]
+    regions: Regions
+
+    def __call__(
+        self, logits: Tensor, labels: Tensor, components: Components | None = None
+    ) -> Tensor:
+        """Return the scalar that a batch costs."""
+        if components is None:
+            components = components_in(labels, self.regions)
+        return self.cost(logits, labels, components)
+
 
 S = TypeVar("S", bound=LossSection)
 

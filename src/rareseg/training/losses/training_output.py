@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rareseg.training.losses.loss_spec import Loss
+from rareseg.sampling.patches.window_components import Components
+from rareseg.training.losses.loss_spec import ComponentLoss, Loss
 from rareseg.training.presence_losses import PresenceOdds, Regions, presence_loss
 
 Output = Tensor | tuple[Tensor, PresenceOdds]
@@ -16,16 +17,21 @@ def training_loss(
     output: Output,
     labels: Tensor,
     *,
+    components: Components | None = None,
     presence_weight: float = 0.0,
     regions: Regions = (),
 ) -> Tensor:
     """Return what a training network's output costs, and what it says beside the outlines.
 
-    ``regions`` are the class indices of each region that its image head tells of. Computed in
-    float32 whatever the network computed in.
+    ``components`` are for a :class:`ComponentLoss`, and ``regions`` the class indices of each
+    region that the network's image head tells of. Computed in float32 whatever the network computed
+    in.
     """
-    if isinstance(output, Tensor):
-        return loss(output.float(), labels)
-    logits, odds = output
-    beside = presence_loss(odds, labels, regions)
-    return loss(logits.float(), labels) + presence_weight * beside
+    logits, odds = (output, None) if isinstance(output, Tensor) else output
+    if isinstance(loss, ComponentLoss):
+        cost = loss(logits.float(), labels, components)
+    else:
+        cost = loss(logits.float(), labels)
+    if odds is None:
+        return cost
+    return cost + presence_weight * presence_loss(odds, labels, regions)
