@@ -17,11 +17,14 @@ install: .venv/installed
 demo: install
 	$(BIN)/rareseg demo --out demo
 
+# One process a core, with one thread each; the tests of a file stay together, since they share runs.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+
 test: install
-	$(BIN)/pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-slow: install
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 # A second environment, which finds in the first what lies there and adds what the extras need.
 test-extras: .venv-extras/installed
