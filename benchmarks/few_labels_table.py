@@ -149,7 +149,7 @@ def findings(
     """Return the findings of one row by seed and case, over all folds that are done.
 
     ``regated`` moves each run's gate so that at most this share of its cases without the region is
-    alarmed.
+    alarmed. A run that did not record the cut, as one without scores, has no findings.
     """
     found: defaultdict[int, dict[str, Finding]] = defaultdict(dict)
     for run in runs:
@@ -158,7 +158,7 @@ def findings(
             counts = case["regions"][region].get(cut)
             if counts is None:
                 continue
-            if case["regions"][region]["image_score"] < gate:
+            if regated is not None and case["regions"][region]["image_score"] < gate:
                 counts = _silent(counts)
             values = {name: float(counts[name]) for name in MEASURES if name in counts}
             found[run["asked"]["seed"]][case["id"]] = Finding(
@@ -308,11 +308,15 @@ def _bounded(value: tuple[float, Floats]) -> str:
 
 
 def mean_auc(runs: Iterable[Mapping[str, Any]], region: str) -> str:
-    """Return the mean over runs of the image-level AUC (each network has scores of its own)."""
+    """Return the mean over runs of the image-level AUC (each network has scores of its own).
+
+    Runs of a row without image scores have none.
+    """
     areas = []
     for run in runs:
         own = [case["regions"][region] for case in run["cases"]]
-        positive = np.array(["dice" in counts[HALF] for counts in own])
+        positive = np.array(["dice" in counts[CHOSEN] for counts in own])
+        # None is NaN as a number, and so is the area.
         areas.append(auc([counts["image_score"] for counts in own], positive))
     defined = [area for area in areas if not np.isnan(area)]
     return f"{np.mean(defined):.3f}" if defined else "—"
