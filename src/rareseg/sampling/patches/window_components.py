@@ -28,12 +28,12 @@ Regions = Sequence[Sequence[int]]
 class Components:
     """The K components of R regions that B windows hold of, by P pieces, all on the CPU.
 
-    ``pieces`` int32 ``(B, *window)`` is 0 where there is no foreground, else 1…P: a piece is what is
-    connected of one class, and in any two neighbouring voxels of one class the same. ``component``
-    int64 (P + 1, R) is the component of each region that a piece is part of, 0 where it is in none;
-    they are counted 1…K over all regions. ``whole`` int64 (K + 1,) are the voxels of each in its
-    whole image, of which a window may hold any part. ``magnified`` float64 (B,): the voxels of a
-    window that one of its image became, other than 1 after an augmentation alone.
+    ``pieces`` int32 ``(B, *window)`` is 0 where there is no foreground, else 1…P: a piece is what
+    is connected of one class, and in any two neighbouring voxels of one class the same.
+    ``component`` int64 (P + 1, R) is the component of each region that a piece is part of, 0 where
+    it is in none; they are counted 1…K over all regions. ``whole`` int64 (K + 1,) are the voxels of
+    each in its whole image, of which a window may hold any part. ``magnified`` float64 (B,): the
+    voxels of a window that one of its image became, other than 1 after an augmentation alone.
     """
 
     pieces: Tensor
@@ -44,8 +44,8 @@ class Components:
     def pasted(self, window: int, labels: Tensor, regions: Regions) -> Components:
         """Return the record after objects were pasted into one of the windows.
 
-        ``labels`` ``(*window)`` are their class indices, 0 where the window is as it was. Each of their
-        components is one of its own, whole as it was pasted. What they cover is lost to the
+        ``labels`` ``(*window)`` are their class indices, 0 where the window is as it was. Each of
+        their components is one of its own, whole as it was pasted. What they cover is lost to the
         components that were there.
         """
         found = components_in(labels.unsqueeze(0), regions)
