@@ -40,9 +40,6 @@ RATE, LAST_RATE = 2e-4, 1e-5
 ENCODER = f"tu-tf_{NAME}"
 STRIDE = 32
 
-CHOICE_SHARE = 0.05
-"""Of the time, kept for choosing a point, beside as long as scoring the validation cases takes."""
-
 TRIED = 5
 """Images that are scored before the training, to know how long scoring takes."""
 
@@ -57,7 +54,12 @@ def main() -> None:
     assert task.validates is not None, "a point is chosen on validation cases"
     validation = photographs(load(task.validates, task.classes))
     network = Network(task.classes.count)
-    progress = progress_of(task, begun, reserve=reserved(network, validation, task))
+    reserve = 0.0
+    if task.seconds is not None:
+        # To choose a point, a program starts anew, reads all images, and counts in those scored.
+        gone = time.time() - begun
+        reserve = gone + 2 * seconds_to_score(validation, network, task)
+    progress = progress_of(task, begun, reserve=reserve)
     learn(
         network,
         batches(learned, task),
@@ -137,16 +139,13 @@ def photographs(cases: Sequence[Loaded]) -> list[Loaded]:
     return list(cases)
 
 
-def reserved(network: Network, cases: Sequence[Loaded], task: RivalTask) -> float:
-    """Return the seconds to keep for scoring the validation cases and choosing a point."""
-    if task.seconds is None:
-        return 0.0
+def seconds_to_score(cases: Sequence[Loaded], network: Network, task: RivalTask) -> float:
+    """Return how long it takes to score the cases and write them, from a few of them."""
     network.eval()
     tried = cases[:TRIED]
     started = time.monotonic()
     write_scores(task.folder / "tried", tried, network.probabilities)
-    each = (time.monotonic() - started) / len(tried)
-    return 2 * each * len(cases) + CHOICE_SHARE * task.seconds
+    return (time.monotonic() - started) / len(tried) * len(cases)
 
 
 def coloured(array: NDArray[Any]) -> NDArray[np.uint8]:
