@@ -109,7 +109,7 @@ def learn_tuned(rival: Rival, sibling: str, row: Row, task: Task) -> Outcome:
     arguments = [
         "tune",
         *("--probabilities", str(learned.task.scores("validation"))),
-        # All cases of the fold say what the classes are; those of role "select" are scored.
+        # All cases of the fold say what the classes are; those of role "validation" are scored.
         *("--references", str(task.learns)),
         *("--split", str(shared / "cases" / SPLIT)),
         *("--out", str(points)),
