@@ -111,7 +111,7 @@ def main(folder: Path, steps: int = 40) -> None:
     for name, seed in (("validation", 1), ("test", 2)):
         predict(network, write_cases(folder / name, 12, seed, name), folder / f"{name}_scores")
 
-    chosen_on = ScoreFiles(folder / "select_scores", DataOptions(str(folder / "validation")))
+    chosen_on = ScoreFiles(folder / "validation_scores", DataOptions(str(folder / "validation")))
     source = FileSource.to_decide(chosen_on, folder / "points", roles=("validation",), track=silent)
     tune_source(source, say=print)
     new = ScoreFiles(folder / "test_scores", DataOptions(str(folder / "test")))

@@ -51,8 +51,11 @@ def postgres(tmp_path_factory):
         except KeyError:
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
+        own = tmp_path_factory.getbasetemp()
+        shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
         for part in (root, *root.parents):
-            of_pytest = "pytest" in part.name or part == tmp_path_factory.getbasetemp()
+            # Of several test processes each has a folder of its own within the one of all.
+            of_pytest = "pytest" in part.name or part.is_relative_to(shared)
             if part.stat().st_uid == 0 and of_pytest:
                 part.chmod(part.stat().st_mode | 0o055)
         os.chown(root, user.pw_uid, user.pw_gid)
