@@ -257,7 +257,7 @@ def _run(command: list[str], task: Task) -> None:
         )
     if done.returncode:
         said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
-        raise WorkError(f"{command[2]} failed ({log}): {' '.join(said)}")
+        raise WorkError(f"{command[2]} ended with {done.returncode} ({log}): {' '.join(said)}")
 
 
 def most_probable(probabilities: NDArray[np.float32], image: Image, *, classes: Classes) -> Masks:
