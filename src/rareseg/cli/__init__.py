@@ -10,15 +10,15 @@ import logging
 import os
 import sys
 
-import rareseg.cli.train_commands  # isort: skip
-import rareseg.cli.audit_command  # isort: skip
-import rareseg.cli.tune_command  # isort: skip
-import rareseg.cli.calibrate_command  # isort: skip
-import rareseg.cli.evaluate_commands  # isort: skip
-import rareseg.cli.compare_commands  # isort: skip
-import rareseg.cli.annotator_commands  # isort: skip
-import rareseg.cli.suspects_command  # isort: skip
-import rareseg.cli.review_commands  # noqa: F401 - importing registers the commands
+import rareseg.cli.commands.train_commands  # isort: skip
+import rareseg.cli.commands.audit_command  # isort: skip
+import rareseg.cli.commands.tune_command  # isort: skip
+import rareseg.cli.commands.calibrate_command  # isort: skip
+import rareseg.cli.commands.evaluate_commands  # isort: skip
+import rareseg.cli.commands.compare_commands  # isort: skip
+import rareseg.cli.commands.annotator_commands  # isort: skip
+import rareseg.cli.commands.suspects_command  # isort: skip
+import rareseg.cli.commands.review_commands  # noqa: F401 - importing registers the commands
 from rareseg.cli.app import app
 from rareseg.cli.terminal import complain
 from rareseg.errors import RaresegError

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from rareseg.evaluation.measures.measure_table import DETAIL_MEASURES
 from rareseg.report.figures.detection_curves import detection_figures
 from rareseg.report.figures.plotly_parts import Figure, MissingFigure
-from rareseg.report.wording.mask_measure_rows import confusion_view, detail_rows
+from rareseg.report.tables.mask_measure_rows import confusion_view, detail_rows
 
 
 def figures_of(content, region):

@@ -8,8 +8,8 @@ import pytest
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import WorkError
 from rareseg.report.pages.report_page import render, write_report
+from rareseg.report.tables.page_tables import case_table
 from rareseg.report.wording.default_point_text import evidence_rows
-from rareseg.report.wording.page_tables import case_table
 
 VOID = {"meta", "link", "img", "br", "i", "input"}
 

@@ -8,9 +8,9 @@ from rareseg.evaluation.statistics.intervals import INDEPENDENT_IMAGES
 from rareseg.evaluation.statistics.undefined import is_defined
 from rareseg.report.model_card.card_content import CardContent
 from rareseg.report.model_card.markdown import markdown_table
+from rareseg.report.tables.strata import Number, stratum_tables
 from rareseg.report.wording.default_point_text import evidence_lines
 from rareseg.report.wording.numbers import count, percent, score, threshold
-from rareseg.report.wording.strata import Number, stratum_tables
 
 _AGAIN = "`rareseg evaluate RUN DATA --out DIR` on the data of the run measures it"
 

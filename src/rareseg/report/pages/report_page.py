@@ -24,17 +24,17 @@ from rareseg.report.figures.threshold_curves import region_figures
 from rareseg.report.figures.training_curves import training_figures
 from rareseg.report.pages.threshold_explorer import explorer_record, picture_record
 from rareseg.report.report_content import CasePicture, ReportContent, Sentence
-from rareseg.report.wording.default_point_text import evidence_rows
-from rareseg.report.wording.delivered_shares import (
+from rareseg.report.tables.delivered_shares import (
     SUSPECT_COLUMNS,
     mining_view,
     phase_views,
     seen_sentences,
 )
-from rareseg.report.wording.mask_measure_rows import comparison_rows, confusion_view, detail_rows
+from rareseg.report.tables.mask_measure_rows import comparison_rows, confusion_view, detail_rows
+from rareseg.report.tables.page_tables import CaseTable, case_table, recipe_sections
+from rareseg.report.tables.strata import StratumTable, stratum_tables
+from rareseg.report.wording.default_point_text import evidence_rows
 from rareseg.report.wording.numbers import count, percent, score, size, threshold
-from rareseg.report.wording.page_tables import CaseTable, case_table, recipe_sections
-from rareseg.report.wording.strata import StratumTable, stratum_tables
 
 SCRIPTS = ("cuts.js", "paint.js", "explorer.js", "page.js")
 """In the order in which they build on each other."""

@@ -30,7 +30,7 @@ from rareseg.evaluation.metrics.point_grid import PointGrid, point_grid
 from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.recipe.component_size import ANY_SIZE, Size
 from rareseg.report.report_content import CasePicture, ReportContent
-from rareseg.report.wording.strata import TITLES
+from rareseg.report.tables.strata import TITLES
 
 MOST_SIZES = 7
 """Smallest components that are offered, the chosen one aside."""

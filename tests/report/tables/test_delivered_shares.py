@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rareseg.report.pages.report_page import render
-from rareseg.report.wording.delivered_shares import mining_view, phase_views, seen_sentences
+from rareseg.report.tables.delivered_shares import mining_view, phase_views, seen_sentences
 from rareseg.sampling.mining.label_suspects import Suspect
 from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.training.mining_round import MiningRecord, Round

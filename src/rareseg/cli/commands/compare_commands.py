@@ -7,30 +7,20 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.shared_options import (
-    Accelerator,
-    AsJson,
-    Data,
-    GroupFrom,
-    MissingMask,
-    Out,
-    Parallel,
-    RecipeFile,
-    Settings,
-    Steps,
-    Storage,
-    StudyName,
-    data_options,
-)
+from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.shared_options import AsJson, Data, Out
+from rareseg.cli.options.study_options import StudyArguments
 from rareseg.cli.terminal import bar, print_json, print_line, say_to
 
 
 @app.command(
     epilog="Example: rareseg compare data/ --strategies random,balanced,hard --seeds 3 --out table"
 )
+@grouped
 def compare(
     data: Data,
     out: Out,
+    *,
     strategies: Annotated[
         str,
         typer.Option(
@@ -56,15 +46,7 @@ def compare(
     margin: Annotated[
         float, typer.Option("--margin", help="By how much the candidate may be worse.")
     ] = 0.01,
-    steps: Steps = None,
-    recipe: RecipeFile = None,
-    settings: Settings = None,
-    parallel: Parallel = 1,
-    storage: Storage = None,
-    name: StudyName = "",
-    group_from: GroupFrom = None,
-    missing_mask: MissingMask = None,
-    accelerator: Accelerator = "auto",
+    study: StudyArguments,
     as_json: AsJson = False,
 ) -> None:
     """Train rows that differ in one thing on the same cases and steps; again: go on.
@@ -75,24 +57,14 @@ def compare(
     import json
 
     from rareseg.report.pages.comparison_page import comparison_lines, non_inferiority_sentence
-    from rareseg.run.setup.prepare import Machine, TrainingOptions
     from rareseg.study.compare import ComparisonOptions
     from rareseg.study.compare import compare as compare_rows
     from rareseg.study.comparison_rows import make_rows
-    from rareseg.study.shared_data import StudyOptions
 
-    options = StudyOptions(
-        data=data_options(data, group_from, missing_mask),
-        training_options=TrainingOptions(recipe, _with_steps(settings, steps)),
-        storage=storage,
-        name=name,
-        parallel=parallel,
-        machine=Machine(accelerator),
-    )
     names = [part.strip() for part in strategies.split(",") if part.strip()]
     compared = compare_rows(
         ComparisonOptions(
-            options,
+            study.study(data),
             rows=make_rows(names, rows or []),
             seeds=seeds,
             folds=folds,
@@ -119,9 +91,11 @@ def compare(
 @app.command(
     epilog="Example: rareseg search data/ --range training.learning_rate=1e-4..1e-2:log --out found"
 )
+@grouped
 def search(
     data: Data,
     out: Out,
+    *,
     ranges: Annotated[
         list[str] | None,
         typer.Option("--range", metavar="KEY=LOW..HIGH[:log]", help="A number to vary."),
@@ -131,7 +105,6 @@ def search(
         typer.Option("--choice", metavar="KEY=A|B", help="A value to choose."),
     ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Recipes to try.")] = 30,
-    steps: Steps = None,
     maximize: Annotated[
         str, typer.Option("--maximize", help="dice, f-beta, youden, or cost, as `tune` takes it.")
     ] = "dice",
@@ -148,14 +121,7 @@ def search(
     region: Annotated[
         str | None, typer.Option("--region", help="One region; the mean over all if not given.")
     ] = None,
-    recipe: RecipeFile = None,
-    settings: Settings = None,
-    parallel: Parallel = 1,
-    storage: Storage = None,
-    name: StudyName = "",
-    group_from: GroupFrom = None,
-    missing_mask: MissingMask = None,
-    accelerator: Accelerator = "auto",
+    study: StudyArguments,
     as_json: AsJson = False,
 ) -> None:
     """Search a recipe whose operating point reaches most on the validation cases; again: go on.
@@ -164,23 +130,13 @@ def search(
     and dropout. The test cases are not looked at: train with --recipe best.yaml to see more.
     """
     from rareseg.decision.operating_point import Goal
-    from rareseg.run.setup.prepare import Machine, TrainingOptions
     from rareseg.study.recipe_search import Wanted
     from rareseg.study.recipe_search import search as search_recipe
     from rareseg.study.search_space import make_space
-    from rareseg.study.shared_data import StudyOptions
 
-    options = StudyOptions(
-        data=data_options(data, group_from, missing_mask),
-        training_options=TrainingOptions(recipe, _with_steps(settings, steps)),
-        storage=storage,
-        name=name,
-        parallel=parallel,
-        machine=Machine(accelerator),
-    )
     found = search_recipe(
         Wanted(
-            options,
+            study.study(data),
             space=make_space(ranges or [], choices or []),
             goal=Goal(
                 maximize,  # type: ignore[arg-type]
@@ -207,7 +163,3 @@ def search(
         print_line(f"  {key}: {value}")
     print_line(f"All trials: {found.trials_csv}")
     print_line(f"What it is worth on cases that chose nothing: train with --recipe {found.recipe}")
-
-
-def _with_steps(settings: list[str] | None, steps: int | None) -> list[str]:
-    return [*(settings or []), *([] if steps is None else [f"training.steps={steps}"])]

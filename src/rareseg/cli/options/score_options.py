@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rareseg.cli.shared_options import (
+from rareseg.cli.options.shared_options import (
     GroupFrom,
     MissingMask,
     Probabilities,

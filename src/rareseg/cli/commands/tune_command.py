@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.decision_options import CutOptions, GoalOptions, GuaranteeOptions, LimitOptions
-from rareseg.cli.option_groups import grouped
-from rareseg.cli.score_options import ScoreOptions, decided_source
-from rareseg.cli.shared_options import AsJson, Device, OptionalRun, OutsideOut, Region, data_options
+from rareseg.cli.options.decision_options import (
+    CutOptions,
+    GoalOptions,
+    GuaranteeOptions,
+    LimitOptions,
+)
+from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.score_options import ScoreOptions, decided_source
+from rareseg.cli.options.shared_options import (
+    AsJson,
+    Device,
+    OptionalRun,
+    OutsideOut,
+    Region,
+    data_options,
+)
 from rareseg.cli.terminal import bar, decision_record, print_json, print_line, say_to
 from rareseg.errors import UsageError
 

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rareseg.report.tables.page_tables import ShareRow, pool_rows, prior_rows
 from rareseg.report.wording.numbers import count, percent
-from rareseg.report.wording.page_tables import ShareRow, pool_rows, prior_rows
 from rareseg.sampling.mining.label_suspects import Suspect
 from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.training.mining_round import MiningRecord

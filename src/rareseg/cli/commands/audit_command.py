@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.shared_options import AsJson, Data, GroupFrom, MissingMask, Out, data_options
+from rareseg.cli.options.shared_options import (
+    AsJson,
+    Data,
+    GroupFrom,
+    MissingMask,
+    Out,
+    data_options,
+)
 from rareseg.cli.terminal import bar, print_json, print_line
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.option_groups import grouped
-from rareseg.cli.score_options import ScoreOptions, decided_source
-from rareseg.cli.shared_options import AsJson, Device, OptionalRun, OutsideOut, Region
+from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.score_options import ScoreOptions, decided_source
+from rareseg.cli.options.shared_options import AsJson, Device, OptionalRun, OutsideOut, Region
 from rareseg.cli.terminal import bar, print_json, say_to
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.option_groups import grouped
-from rareseg.cli.score_options import ScoreOptions
-from rareseg.cli.shared_options import (
+from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.score_options import ScoreOptions
+from rareseg.cli.options.shared_options import (
     OUTSIDE,
     AsJson,
     Device,

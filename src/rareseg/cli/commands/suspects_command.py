@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.shared_options import AsJson, Device, Run
+from rareseg.cli.options.shared_options import AsJson, Device, Run
 from rareseg.cli.terminal import bar, print_json, print_line, say_to
 
 

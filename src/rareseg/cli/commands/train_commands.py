@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.shared_options import (
+from rareseg.cli.options.shared_options import (
     Accelerator,
     AsJson,
     Data,
