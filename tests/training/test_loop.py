@@ -15,15 +15,10 @@ from rareseg.prediction.networks import build_network
 from rareseg.prediction.scorer import prepare_network
 from rareseg.progress import silent
 from rareseg.recipe import Recipe, TrainingSection, make_recipe
+from rareseg.sampling.pasting.paster import Paster
 from rareseg.sampling.sampler import PatchSampler
 from rareseg.training.log import read_table
-from rareseg.training.loop import (
-    Fitted,
-    fit,
-    measure_step,
-    seed_of,
-    validation_steps,
-)
+from rareseg.training.loop import Fitted, fit, measure_step, seed_of, validation_steps
 from rareseg.training.losses import make_loss
 from rareseg.training.validation import ValidationResult
 
@@ -338,6 +333,20 @@ class TestPasting:
         assert pasted.with_foreground > plain.with_foreground
         assert pasted.voxels[1] > plain.voxels[1]
         assert pasted.centres == plain.centres
+
+    def test_each_step_and_each_rank_has_a_stream_of_its_own(self, store, tmp_path, monkeypatch):
+        seeds, paste = [], Paster.__call__
+
+        def noted(self, batch, *, seed):
+            seeds.append(seed)
+            return paste(self, batch, seed=seed)
+
+        monkeypatch.setattr(Paster, "__call__", noted)
+        run(store, tmp_path / "run", self.RECIPE, [0.1] * 4)
+        training = self.RECIPE.training
+        assert seeds == [seed_of(training.seed, "paste 0", k) for k in range(training.steps)]
+        streams = {seed_of(training.seed, f"paste {rank}", k) for rank in (0, 1) for k in (0, 1)}
+        assert len(streams) == 4
 
 
 # The deepest features are larger than one pixel, or their layout would be anybody's guess.
