@@ -19,7 +19,7 @@ from filelock import FileLock
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.layouts.manifest import write_manifest
+from rareseg.data.layouts.manifests.manifest_writing import write_manifest
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.splits import make_folds
 

@@ -27,7 +27,7 @@ from rivals.task import Report, RivalTask
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
 from rareseg.data.formats import mask_suffix, read_image, write_mask
-from rareseg.data.layouts.manifest import write_manifest
+from rareseg.data.layouts.manifests.manifest_writing import write_manifest
 from rareseg.data.records import Case, Classes, Dataset, Image, Role
 from rareseg.data.score_files.probability_files import read_probabilities
 from rareseg.data.splits import make_split

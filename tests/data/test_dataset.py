@@ -326,7 +326,7 @@ class TestGroupsAndPaths:
         with pytest.raises(DataError, match="holds nothing; give a folder with images/"):
             open_dataset(tmp_path)
         (tmp_path / "notes.txt").write_text("")
-        with pytest.raises(DataError, match=r"neither a folder nor a \.csv"):
+        with pytest.raises(DataError, match="neither a folder nor a file that describes"):
             open_dataset(tmp_path / "notes.txt")
 
     def test_an_empty_images_folder_is_a_problem(self, tmp_path):

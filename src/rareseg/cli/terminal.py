@@ -12,6 +12,7 @@ from rareseg.progress import nothing
 
 if TYPE_CHECKING:
     from rareseg.data.checks.fingerprint import Fingerprint
+    from rareseg.data.records import Dataset
     from rareseg.decision.guarantees.guarantee_search import Kept
     from rareseg.decision.operating_point import Infeasible, OperatingPoint
     from rareseg.run.outputs.evaluation_files import Evaluation
@@ -118,12 +119,12 @@ def show(evaluation: Evaluation, as_json: bool, before: Iterable[str] = ()) -> N
     print_line(f"Report: {evaluation.report.resolve()}")
 
 
-def show_fingerprint(fingerprint: Fingerprint, as_json: bool) -> None:
+def show_inventory(dataset: Dataset, fingerprint: Fingerprint, as_json: bool) -> None:
     """Print what inspection found."""
     from rareseg.report.wording.inspection import inventory_lines, inventory_record
 
     if as_json:
-        print_json(inventory_record(fingerprint))
+        print_json(inventory_record(dataset, fingerprint))
         return
-    for line in inventory_lines(fingerprint):
+    for line in inventory_lines(dataset, fingerprint):
         print_line(line)

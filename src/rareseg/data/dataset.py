@@ -10,24 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of
-from rareseg.data.layouts.dataset_json import read_dataset_json
-from rareseg.data.layouts.folder_layouts import (
-    Listing,
-    group_channels,
-    images_in,
-    open_decathlon,
-    open_folders,
-    open_manifest,
-    open_nnunet,
-)
+from rareseg.data.layouts import FileTree, Listing, Recognised, group_channels, recognise
 from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError, UsageError
 
 MissingMask = Literal["error", "negative"]
-_LAYOUTS = (
-    "a folder with images/ and masks/ (or negatives/), a manifest.csv, an nnU-Net raw folder or a "
-    "Decathlon folder"
-)
 
 
 def open_dataset(
@@ -35,20 +22,23 @@ def open_dataset(
     *,
     group_from: str | None = None,
     missing_mask: MissingMask = "error",
+    layout: str | None = None,
 ) -> Dataset:
     """List the cases of a folder, a manifest or a sequence of cases; reads no pixels.
 
     ``group_from`` is a regular expression searched in every id; its group named ``group``, or its
     first, is the case's group. ``missing_mask="negative"`` takes an image without a mask as one
-    that holds nothing. Faults of single cases are collected in ``Dataset.problems``.
+    that holds nothing. ``layout`` names one of :func:`rareseg.data.layouts.layouts` where the
+    folder's names are not to decide. Faults of single cases are collected in ``Dataset.problems``.
 
     Raises:
         DataError: the path does not exist, has no known layout, or what describes it is broken.
-        UsageError: ``group_from`` is no regular expression, has no group or matches no id.
+        UsageError: ``group_from`` is no regular expression, has no group or matches no id, or no
+            layout is called so.
     """
-    root, listing = _listed(data)
+    root, listing, taken = _listed(data, layout)
     unlabelled = _missing_masks(listing, root, told=missing_mask == "negative")
-    return _assembled(root, listing, group_from, unlabelled)
+    return _assembled(root, listing, taken, group_from, unlabelled)
 
 
 def open_annotations(
@@ -63,28 +53,44 @@ def open_annotations(
         DataError: as :func:`open_dataset`, and where no case has annotations.
         UsageError: as :func:`open_dataset`.
     """
-    root, listing = _listed(data)
+    root, listing, taken = _listed(data)
     if not any(case.annotations for case in listing.cases):
         raise DataError(
             f"{data if isinstance(data, (str, Path)) else 'The data set'} names no masks of "
             "annotators; give a manifest.csv with a column mask_NAME for each of them (the word "
             "'empty' where one looked and drew nothing)."
         )
-    return _assembled(root, listing, group_from, [])
+    return _assembled(root, listing, taken, group_from, [])
 
 
-def _listed(data: Path | str | Sequence[Case]) -> tuple[Path, Listing]:
-    """Return the folder that a data set stands in, and what its layout lists."""
-    if isinstance(data, (str, Path)):
-        root = Path(data)
-        return (root if root.is_dir() else root.parent), _list(root)
-    return Path(), Listing("cases", tuple(data))
+def _listed(
+    data: Path | str | Sequence[Case], layout: str | None = None
+) -> tuple[Path, Listing, Recognised | None]:
+    """Return the folder that a data set stands in, what its layout lists, and which that was."""
+    if not isinstance(data, (str, Path)):
+        return Path(), Listing(tuple(data)), None
+    path = Path(data)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; correct the path.")
+    tree = FileTree(path)
+    taken = recognise(tree, layout)
+    return tree.root, taken.layout.read(tree), taken
 
 
 def _assembled(
-    root: Path, listing: Listing, group_from: str | None, unlabelled: Sequence[str]
+    root: Path,
+    listing: Listing,
+    taken: Recognised | None,
+    group_from: str | None,
+    unlabelled: Sequence[str],
 ) -> Dataset:
     """Make the data set of a listing; ``unlabelled`` are the problems of masks that are missing."""
+    notes = listing.notes
+    if taken is not None and taken.others:
+        notes = (
+            f"{root} could also be read as {' or '.join(taken.others)}; --layout NAME says so.",
+            *notes,
+        )
     problems = [*listing.problems, *unlabelled]
     cases = listing.cases
     if group_from is not None:
@@ -96,13 +102,15 @@ def _assembled(
     declared = listing.declared
     return Dataset(
         root=root,
-        layout=listing.layout,
+        layout="cases" if taken is None else taken.layout.name,
         cases=cases,
         labels=declared.labels,
         regions=declared.regions,
         ignore_value=declared.ignore_value,
         channel_names=declared.channel_names,
         problems=tuple(problems),
+        layout_reason="" if taken is None else taken.reason,
+        notes=notes,
     )
 
 
@@ -123,7 +131,7 @@ def open_images(path: Path | str, *, channels: int | None = None) -> tuple[Case,
         return (Case(stem_of(path), (path,), None),)
     if path.is_file() and path.suffix.lower() != ".csv":
         raise DataError(f"{path} is no image; allowed are {', '.join(IMAGE_SUFFIXES)}.")
-    found = images_in(path) if path.is_dir() else []
+    found = FileTree(path).images("") if path.is_dir() else []
     if not found:
         return tuple(replace(case, mask=None) for case in open_dataset(path).cases)
     grouped = _gathered(found, channels)
@@ -134,26 +142,6 @@ def open_images(path: Path | str, *, channels: int | None = None) -> tuple[Case,
             "other, so rename one."
         )
     return tuple(Case(name, paths, None) for name, paths in grouped.items())
-
-
-def _list(root: Path) -> Listing:
-    """Recognise the layout of ``root`` and list it."""
-    if not root.exists():
-        raise DataError(f"{root} does not exist; correct the path.")
-    if root.is_file():
-        if root.suffix.lower() != ".csv":
-            raise DataError(f"{root} is neither a folder nor a .csv manifest; give {_LAYOUTS}.")
-        return open_manifest(root)
-    if (root / "manifest.csv").is_file():
-        return open_manifest(root / "manifest.csv")
-    if (root / "imagesTr").is_dir():
-        entries = read_dataset_json(root).training
-        is_decathlon = bool(entries) and any((root / str(e.get("image"))).exists() for e in entries)
-        return open_decathlon(root) if is_decathlon else open_nnunet(root)
-    if (root / "images").is_dir() or (root / "negatives").is_dir():
-        return open_folders(root)
-    holds = ", ".join(sorted(entry.name for entry in root.iterdir())[:5]) or "nothing"
-    raise DataError(f"{root} holds {holds}; give {_LAYOUTS}.")
 
 
 def _missing_masks(listing: Listing, root: Path, *, told: bool) -> list[str]:

@@ -10,6 +10,7 @@ Conventions that hold in the whole package:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,26 +65,59 @@ class Image:
 
 @dataclass(frozen=True)
 class Mask:
-    """One case's drawn labels: ``array`` (z, y, x) of mask values, any integer type."""
+    """One case's drawn labels: ``array`` (z, y, x) of mask values, any integer type.
+
+    ``overlap`` counts the voxels that more than one class claims, where classes are drawn apart.
+    """
 
     array: NDArray[np.integer]
     geometry: Geometry
+    overlap: int = 0
+
+
+class MaskSource(ABC):
+    """A mask that is not one file of mask values: how it is made of the files that it names.
+
+    Polygons in an annotation file and one file for each class are such masks. An implementation is
+    a frozen dataclass whose text representation differs where it reads differently. In sentences it
+    is called by its first file.
+    """
+
+    @property
+    @abstractmethod
+    def files(self) -> tuple[Path, ...]:
+        """The files that the mask is read from, at least one."""
+
+    @abstractmethod
+    def read(self, image: Image) -> Mask:
+        """Return the mask of this image (z, y, x); raises :class:`~rareseg.errors.ReadError`."""
+
+    def __str__(self) -> str:
+        return str(self.files[0])
 
 
 @dataclass(frozen=True)
 class Case:
     """One image with its mask. ``mask`` is ``None`` where the image is known to hold nothing.
 
+    A mask is a file of mask values, or a :class:`MaskSource` where it is drawn in another way.
     ``annotations`` are masks that several annotators drew: name and file, ``None`` for one who
     looked and drew nothing. They are compared and united; the mask is what is learnt from.
     """
 
     id: str
     images: tuple[Path, ...]
-    mask: Path | None
+    mask: Path | MaskSource | None
     group: str | None = None
     role: Role | None = None
     annotations: tuple[tuple[str, Path | None], ...] = ()
+
+    @property
+    def mask_files(self) -> tuple[Path, ...]:
+        """The files that the mask is read from; none where there is no mask."""
+        if self.mask is None:
+            return ()
+        return (self.mask,) if isinstance(self.mask, Path) else self.mask.files
 
 
 @dataclass(frozen=True)
@@ -128,7 +162,8 @@ class Dataset:
     what a ``dataset.json`` declared, or ``None`` where nothing was declared and the classes are to
     be read from the masks. ``problems`` are faults of the folder itself (an image without a mask, a
     duplicate id), one sentence each; :func:`rareseg.data.checks.fingerprint.inspect_dataset` adds
-    those of the files' contents.
+    those of the files' contents. ``layout`` is the name of the layout and ``layout_reason`` why it
+    was taken, "" where nothing was recognised; ``notes`` say how the folder was read otherwise.
     """
 
     root: Path
@@ -139,3 +174,5 @@ class Dataset:
     ignore_value: int | None = None
     channel_names: tuple[str, ...] | None = None
     problems: tuple[str, ...] = field(default=())
+    layout_reason: str = field(default="", compare=False)
+    notes: tuple[str, ...] = ()

@@ -18,8 +18,9 @@ import torch
 
 from rareseg.data.atomic_files import atomic_folder
 from rareseg.data.checks.fingerprint import Fingerprint, content_hash
-from rareseg.data.formats import mask_suffix, read_image, read_mask, write_mask
-from rareseg.data.layouts.folder_layouts import EMPTY
+from rareseg.data.formats import mask_suffix, read_case_mask, read_image, write_mask
+from rareseg.data.layouts.manifests.manifest_writing import EMPTY
+from rareseg.data.masks.mask_file import as_mask_file
 from rareseg.data.records import IGNORE, Case, Classes, Dataset, Role
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.undefined import value_to_json
@@ -198,10 +199,11 @@ def _correct_masks(
         voxels[case.id] = found.changed
         if not any(found.changed.values()):
             continue
-        mask = None if case.mask is None else read_mask(case.mask)
+        mask = read_case_mask(case, image)
         original = labels * 0 if mask is None else mask.array
         geometry = image.geometry if mask is None else mask.geometry
-        path = Path("masks") / f"{case.id}{mask_suffix(case.mask or case.images[0])}"
+        drawn_in = case.mask if isinstance(case.mask, Path) else case.images[0]
+        path = Path("masks") / f"{case.id}{mask_suffix(drawn_in)}"
         (out / "masks").mkdir(exist_ok=True)
         values = to_mask_values(original, labels, found.labels, classes, ignore_value)
         write_mask(out / path, values, geometry)
@@ -226,7 +228,7 @@ def _write_manifest(path: Path, cases: Sequence[Case], roles: Mapping[str, Role]
                     case.id,
                     *files,
                     *[""] * (most - len(files)),
-                    _named(case.mask),
+                    _named(as_mask_file(case, path.parent / "masks")),
                     case.group or "",
                     roles[case.id],
                     *(drawn.get(name, "") for name in names),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rareseg.data.atomic_files import remove_leftovers
-from rareseg.data.layouts.manifest import check_manifest_place, write_manifest
+from rareseg.data.layouts.manifests.manifest_writing import check_manifest_place, write_manifest
 from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent

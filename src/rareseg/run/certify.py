@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rareseg.data.formats import read_mask
+from rareseg.data.formats import read_case_mask
 from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.data.store.preprocess import class_indices
 from rareseg.decision.decisions import Decisions
@@ -192,8 +192,9 @@ def _count_groups(
     groups = []
     for case in cases:
         positive, counts = False, True
-        if case.mask is not None:
-            labels = class_indices(read_mask(case.mask).array, classes.values, classes.ignore_value)
+        mask = read_case_mask(case)
+        if mask is not None:
+            labels = class_indices(mask.array, classes.values, classes.ignore_value)
             positive = bool(np.isin(labels, members).any())
             counts = bool((labels != IGNORE).any())
         if counts and guarantee.is_about(positive=positive):

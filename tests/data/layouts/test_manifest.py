@@ -9,7 +9,7 @@ import pytest
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.dataset import open_dataset
-from rareseg.data.layouts.manifest import write_manifest
+from rareseg.data.layouts.manifests.manifest_writing import write_manifest
 from rareseg.errors import OutputError
 
 

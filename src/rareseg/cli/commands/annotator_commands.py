@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.options.shared_options import AsJson, Data, GroupFrom, Out
+from rareseg.cli.options.reading_options import GroupFrom
+from rareseg.cli.options.shared_options import AsJson, Data, Out
 from rareseg.cli.terminal import bar, print_json, print_line
 
 MEASURED = "How agreement is measured"

@@ -8,20 +8,21 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
+from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.reading_options import ReadingOptions
 from rareseg.cli.options.shared_options import (
     AsJson,
     Data,
-    GroupFrom,
-    MissingMask,
     Out,
-    data_options,
 )
 from rareseg.cli.terminal import bar, print_json, print_line
 
 
 @app.command(epilog="Example: rareseg audit data/ --out audit --write-manifest grouped.csv")
+@grouped
 def audit(
     data: Data,
+    reading: ReadingOptions,
     out: Out,
     allow: Annotated[
         list[str] | None,
@@ -35,8 +36,6 @@ def audit(
             help="Write a manifest whose groups keep look-alikes together.",
         ),
     ] = None,
-    group_from: GroupFrom = None,
-    missing_mask: MissingMask = None,
     as_json: AsJson = False,
 ) -> None:
     """Can labels and split be trusted: leaks, masks that contradict, negatives, odd cases.
@@ -47,7 +46,7 @@ def audit(
     from rareseg.run.audit import audit as audit_data
 
     done = audit_data(
-        data_options(data, group_from, missing_mask),
+        reading.data(data),
         out,
         allow=allow or (),
         manifest=manifest,

@@ -18,7 +18,6 @@ from rareseg.cli.options.shared_options import (
     OptionalRun,
     Out,
     RunOrBundle,
-    data_options,
 )
 from rareseg.cli.terminal import bar, print_json, print_line, say_to, show
 from rareseg.errors import UsageError
@@ -119,6 +118,6 @@ def evaluate(
             "--points DIR, or --masks DIR --references DATA."
         )
     else:
-        options = data_options(data, scores.group_from, scores.missing_mask)
+        options = scores.data(data)
         source = NetworkSource.open(run, options, device=device)
     show(evaluate_source(source, out, asked=asked, track=bar), as_json)

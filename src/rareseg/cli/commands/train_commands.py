@@ -8,18 +8,17 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
+from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.reading_options import ReadingOptions
 from rareseg.cli.options.shared_options import (
     Accelerator,
     AsJson,
     Data,
-    GroupFrom,
-    MissingMask,
     Out,
     RecipeFile,
     Settings,
-    data_options,
 )
-from rareseg.cli.terminal import bar, print_json, print_line, say_to, show, show_fingerprint
+from rareseg.cli.terminal import bar, print_json, print_line, say_to, show, show_inventory
 from rareseg.errors import ProblemsError
 
 
@@ -36,27 +35,28 @@ def demo(
 
 
 @app.command(epilog="Example: rareseg inspect data/ --group-from '(patient\\d+)'")
+@grouped
 def inspect(
     data: Data,
-    group_from: GroupFrom = None,
-    missing_mask: MissingMask = None,
+    reading: ReadingOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in there: classes, skew, empty masks, groups, and everything that is broken."""
+    """Say how the data are read and what they hold: classes, skew, groups, everything broken."""
     from rareseg.data.checks.fingerprint import inspect_dataset
 
-    fingerprint = inspect_dataset(data_options(data, group_from, missing_mask).open(), track=bar)
-    show_fingerprint(fingerprint, as_json)
+    dataset = reading.data(data).open()
+    fingerprint = inspect_dataset(dataset, track=bar)
+    show_inventory(dataset, fingerprint, as_json)
     if fingerprint.problems:
         raise typer.Exit(1)
 
 
 @app.command(epilog="Example: rareseg plan data/ --out recipe.yaml")
+@grouped
 def plan(
     data: Data,
+    reading: ReadingOptions,
     out: Out = Path("recipe.yaml"),
-    group_from: GroupFrom = None,
-    missing_mask: MissingMask = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
@@ -72,7 +72,7 @@ def plan(
     check_overrides(overrides, source="--set")
     if out.exists():
         raise OutputError(f"{out} exists already; name another file with --out, or remove it.")
-    fingerprint = inspect_dataset(data_options(data, group_from, missing_mask).open(), track=bar)
+    fingerprint = inspect_dataset(reading.data(data).open(), track=bar)
     if fingerprint.problems:
         raise ProblemsError(fingerprint.problems)
     made = plan_recipe(fingerprint, overrides)
@@ -89,8 +89,10 @@ def plan(
 @app.command(
     epilog="Example: rareseg preview data/ --out preview.png --set augmentation.elastic=0.3"
 )
+@grouped
 def preview(
     data: Data,
+    reading: ReadingOptions,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE.png", help="The picture.", show_default=False)
     ],
@@ -98,8 +100,6 @@ def preview(
     settings: Settings = None,
     patches: Annotated[int, typer.Option("--patches", help="Originals to show.")] = 6,
     seed: Annotated[int, typer.Option("--seed", help="Another seed shows others.")] = 0,
-    group_from: GroupFrom = None,
-    missing_mask: MissingMask = None,
     as_json: AsJson = False,
 ) -> None:
     """Show patches before and after augmentation, with the outlines of their masks."""
@@ -108,7 +108,7 @@ def preview(
     from rareseg.run.setup.prepare import TrainingOptions
 
     made = draw_preview(
-        data_options(data, group_from, missing_mask),
+        reading.data(data),
         out,
         training_options=TrainingOptions(recipe, settings or []),
         patches=patches,
@@ -127,8 +127,10 @@ def preview(
 
 
 @app.command(epilog="Example: rareseg train data/ --out run --budget 20min")
+@grouped
 def train(
     data: Data,
+    reading: ReadingOptions,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder of the run; 'NAME-run' beside you where not given."),
@@ -142,8 +144,6 @@ def train(
         int | None,
         typer.Option("--folds", min=2, help="Cross-validation: choose points on all cases."),
     ] = None,
-    group_from: GroupFrom = None,
-    missing_mask: MissingMask = None,
     accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option("--devices", min=1, help="Devices on each node.")] = 1,
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines.")] = 1,
@@ -156,7 +156,7 @@ def train(
     out = out or Path(f"{data.resolve().name}-run")
     chosen_folds = [] if folds is None else [f"split.folds={folds}"]
     evaluation = train_run(
-        data_options(data, group_from, missing_mask),
+        reading.data(data),
         out,
         training_options=TrainingOptions(recipe, [*(settings or []), *chosen_folds], budget),
         machine=Machine(accelerator, devices, nodes),

@@ -21,7 +21,6 @@ from rareseg.cli.options.shared_options import (
     OptionalRun,
     OutsideOut,
     Region,
-    data_options,
 )
 from rareseg.cli.terminal import bar, decision_record, print_json, print_line, say_to
 from rareseg.errors import UsageError
@@ -76,7 +75,7 @@ def tune(
         out,
         region,
         device,
-        new=None if new is None else data_options(new, scores.group_from, scores.missing_mask),
+        new=None if new is None else scores.data(new),
         certifies=guarantee is not None,
     )
     if guarantee is None:

@@ -6,14 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rareseg.cli.options.shared_options import (
-    GroupFrom,
-    MissingMask,
-    Probabilities,
-    References,
-    SplitFile,
-    data_options,
-)
+from rareseg.cli.options.reading_options import ReadingOptions
+from rareseg.cli.options.shared_options import Probabilities, References, SplitFile
 from rareseg.cli.terminal import bar
 from rareseg.errors import UsageError
 
@@ -25,14 +19,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ScoreOptions:
+class ScoreOptions(ReadingOptions):
     """The scores of another tool, in place of a run's, and how data are read."""
 
     probabilities: Probabilities = None
     references: References = None
     split: SplitFile = None
-    group_from: GroupFrom = None
-    missing_mask: MissingMask = None
 
     def files(self, run: Path | None, masks: Path | None = None) -> ScoreFiles | None:
         """Return the scores, or finished masks, that are meant; None for a run.
@@ -51,15 +43,15 @@ class ScoreOptions:
                 "--probabilities DIR and --references DATA go together, in place of a RUN; name "
                 "either."
             )
-        references = data_options(self.references, self.group_from, self.missing_mask)
+        references = self.data(self.references)
         return ScoreFiles(folder, references, self.split, finished=masks is not None)
 
     def require_no_grouping(self, what: str) -> None:
         """Raise UsageError where it is said how data are read, while none are named."""
-        if (self.group_from, self.missing_mask) != (None, None):
+        if (self.group_from, self.missing_mask, self.layout) != (None, None, None):
             raise UsageError(
-                f"--group-from and --missing-mask say how {what} is read; the run's own cases are "
-                "grouped as it was begun."
+                f"--group-from, --missing-mask and --layout say how {what} is read; the run's own "
+                "cases are read as it was begun."
             )
 
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from rareseg.errors import UsageError
-
-if TYPE_CHECKING:
-    from rareseg.data.dataset import MissingMask as MissingMaskName
-    from rareseg.run.setup.run_folder import DataOptions
 
 Data = Annotated[
     Path,
     typer.Argument(
-        help="images/ + masks/, a manifest.csv, an nnU-Net raw or a Decathlon folder.",
+        help="A folder with images and masks, or a manifest; `inspect` says how it is read.",
         show_default=False,
     ),
 ]
@@ -64,23 +58,6 @@ Region = Annotated[
     str | None, typer.Option("--region", help="One region alone; all where not given.")
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.", show_default=False)]
-GroupFrom = Annotated[
-    str | None,
-    typer.Option(
-        "--group-from",
-        metavar="REGEX",
-        help="Reads the group (patient, tile) from each name: the first (…) of the pattern. With "
-        "a run, the run's own pattern where not given; '' for none.",
-    ),
-]
-MissingMask = Annotated[
-    str | None,
-    typer.Option(
-        "--missing-mask",
-        help="What an image without a mask is: 'error', or 'negative' (it holds nothing). With a "
-        "run, as in the run where not given.",
-    ),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of words.")]
 Device = Annotated[
     str, typer.Option("--device", help="Where to compute, such as cpu, cuda or cuda:1.")
@@ -106,17 +83,3 @@ Storage = Annotated[
 StudyName = Annotated[
     str, typer.Option("--name", help="What it is called in that database; as --out if empty.")
 ]
-
-
-def data_options(data: Path, group_from: str | None, missing_mask: str | None) -> DataOptions:
-    """Return how the data is to be opened; raise UsageError for an unknown word."""
-    from rareseg.run.setup.run_folder import DataOptions
-
-    allowed: dict[str | None, MissingMaskName | None] = {
-        None: None,
-        "error": "error",
-        "negative": "negative",
-    }
-    if missing_mask not in allowed:
-        raise UsageError(f"--missing-mask is {missing_mask!r}; allowed are error and negative.")
-    return DataOptions(str(data), group_from, allowed[missing_mask])

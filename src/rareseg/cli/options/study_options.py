@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rareseg.cli.options.reading_options import ReadingOptions
 from rareseg.cli.options.shared_options import (
     Accelerator,
-    GroupFrom,
-    MissingMask,
     Parallel,
     RecipeFile,
     Settings,
     Steps,
     Storage,
     StudyName,
-    data_options,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StudyArguments:
+class StudyArguments(ReadingOptions):
     """What `compare` and `search` take alike."""
 
     steps: Steps = None
@@ -33,8 +31,6 @@ class StudyArguments:
     parallel: Parallel = 1
     storage: Storage = None
     name: StudyName = ""
-    group_from: GroupFrom = None
-    missing_mask: MissingMask = None
     accelerator: Accelerator = "auto"
 
     def study(self, data: Path) -> StudyOptions:
@@ -44,7 +40,7 @@ class StudyArguments:
 
         steps = [] if self.steps is None else [f"training.steps={self.steps}"]
         return StudyOptions(
-            data=data_options(data, self.group_from, self.missing_mask),
+            data=self.data(data),
             training_options=TrainingOptions(self.recipe, [*(self.settings or []), *steps]),
             storage=self.storage,
             name=self.name,

@@ -21,8 +21,8 @@ from scipy import ndimage
 from rareseg.data.atomic_files import atomic_folder, atomic_write
 from rareseg.data.components import label_components
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_mask, write_mask
-from rareseg.data.records import Case, Dataset
+from rareseg.data.formats import read_case_mask, read_mask, write_mask
+from rareseg.data.records import Case, Dataset, MaskSource
 from rareseg.errors import DataError, OutputError, UsageError
 from rareseg.progress import Track, silent
 
@@ -113,7 +113,14 @@ def plant_faults(
     dataset = open_dataset(root)
     if out.exists():
         raise OutputError(f"{out} exists already; name another folder, or remove it.")
-    outside = [case.mask for case in dataset.cases if case.mask and not _within(case.mask, root)]
+    drawn = [case.mask for case in dataset.cases if isinstance(case.mask, MaskSource)]
+    if drawn:
+        raise DataError(
+            f"{drawn[0]} is no file of mask values, and faults are planted in such files alone; "
+            "write the data set as a manifest first (rareseg audit --write-manifest)."
+        )
+    files = [case.mask for case in dataset.cases if isinstance(case.mask, Path)]
+    outside = [mask for mask in files if not _within(mask, root)]
     if outside:
         raise DataError(
             f"{outside[0]} lies outside of {root}, so that a copy of the folder would not hold it; "
@@ -129,7 +136,7 @@ def plant_faults(
         for number, case in track(enumerate(dataset.cases), "planting faults", len(dataset.cases)):
             if not wanted[number]:
                 continue
-            assert case.mask is not None, "faults are only wanted where there is a mask"
+            assert isinstance(case.mask, Path), "faults are only wanted where there is a file"
             mask = read_mask(case.mask)
             own = [lesion for lesion in lesions if lesion.case == number]
             spoiler = _Spoiler(case, np.array(mask.array), own, dataset, settings, number)
@@ -169,9 +176,10 @@ def _list_lesions(dataset: Dataset, track: Track) -> list[_Lesion]:
     """Return the components of all foreground of every case."""
     lesions = []
     for number, case in track(enumerate(dataset.cases), "listing lesions", len(dataset.cases)):
-        if case.mask is None:
+        drawn = read_case_mask(case)
+        if drawn is None:
             continue
-        mask = read_mask(case.mask).array
+        mask = drawn.array
         labels, count = label_components(_is_lesion(mask, dataset.ignore_value))
         for index, box in enumerate(ndimage.find_objects(labels, count), start=1):
             values = np.where(labels[box] == index, mask[box], 0)

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_image, read_mask
+from rareseg.data.formats import read_case_mask, read_image
 from rareseg.data.geometry import disagreement
 from rareseg.data.look_alikes import Thumbnail, make_thumbnail
 from rareseg.data.records import Case, Geometry, Image, Mask
@@ -73,7 +73,7 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
     except ReadError as error:
         problems.append(str(error))
     try:
-        mask = read_mask(case.mask) if case.mask else None
+        mask = read_case_mask(case, image) if image is not None else None
     except ReadError as error:
         problems.append(str(error))
     if image is None or (case.mask is not None and mask is None):

@@ -17,7 +17,7 @@ from rareseg.data.checks.case_checks import ChannelFacts, Examined, examine, fir
 from rareseg.data.checks.problems import Findings, Problem
 from rareseg.data.checks.read_classes import resolve_classes
 from rareseg.data.look_alikes import ComparedCase, LookAlike, across_groups, find_look_alikes
-from rareseg.data.records import Case, Classes, Dataset, Role
+from rareseg.data.records import Case, Classes, Dataset, MaskSource, Role
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
 
@@ -167,9 +167,11 @@ def content_hash(dataset: Dataset) -> str:
     for case in dataset.cases:
         drawn = [(name, mask is None) for name, mask in case.annotations]
         about = [case.id, case.group, case.role, case.mask is None, *([drawn] if drawn else [])]
+        if isinstance(case.mask, MaskSource):
+            about.append(repr(case.mask))
         digest.update(json.dumps(about).encode())
-        masks = [mask for mask in (case.mask, *dict(case.annotations).values()) if mask]
-        for path in (*case.images, *masks):
+        drawn_apart = [mask for mask in dict(case.annotations).values() if mask]
+        for path in (*case.images, *case.mask_files, *drawn_apart):
             for file in sorted(path.iterdir()) if path.is_dir() else (path,):
                 within = file.is_relative_to(dataset.root)
                 name = file.relative_to(dataset.root) if within else file.absolute()

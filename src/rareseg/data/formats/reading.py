@@ -10,7 +10,7 @@ import numpy as np
 from rareseg.data.formats.format_registry import IMAGE_SUFFIXES, format_of, suffix_of
 from rareseg.data.formats.medical import is_dicom_folder, read_dicom
 from rareseg.data.geometry import disagreement
-from rareseg.data.records import Image, Mask
+from rareseg.data.records import Case, Image, Mask
 from rareseg.errors import ReadError
 
 
@@ -73,6 +73,22 @@ def read_mask(path: Path) -> Mask:
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
     return Mask(array, image.geometry)
+
+
+def read_case_mask(case: Case, image: Image | None = None) -> Mask | None:
+    """Read a case's mask; ``None`` where the case holds nothing.
+
+    A mask that is drawn in another way than as a file of mask values needs the image that it lies
+    on: ``image``, or it is read here.
+
+    Raises:
+        ReadError: as :func:`read_mask`, and where the source of the mask cannot be read.
+    """
+    if case.mask is None:
+        return None
+    if isinstance(case.mask, Path):
+        return read_mask(case.mask)
+    return case.mask.read(read_image(case.images) if image is None else image)
 
 
 def _read(path: Path, *, as_mask: bool) -> Image:

@@ -1,4 +1,23 @@
-"""Layouts: how folders, manifests and `dataset.json` name cases, masks and classes.
+"""Layouts: how the folders and tables that people have name cases, masks and classes.
 
-In goes a path. Out come cases and what is declared of them. Imports `formats` and the records.
+In goes a path. Out come cases and what is declared of them. Imports `formats`, `masks` and the
+records. Importing this package registers the layouts, in the order in which they are tried.
 """
+
+import rareseg.data.layouts.manifests.manifest_reading  # isort: skip
+import rareseg.data.layouts.medical.nnunet_decathlon  # isort: skip
+import rareseg.data.layouts.folders.image_folders  # noqa: F401 - importing registers the layouts
+from rareseg.data.layouts.file_tree import FileTree
+from rareseg.data.layouts.layout_registry import Layout, Recognised, layouts, recognise, register
+from rareseg.data.layouts.listing import Listing, group_channels
+
+__all__ = [
+    "FileTree",
+    "Layout",
+    "Listing",
+    "Recognised",
+    "group_channels",
+    "layouts",
+    "recognise",
+    "register",
+]

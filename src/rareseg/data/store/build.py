@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
-from rareseg.data.formats import read_image, read_mask
+from rareseg.data.formats import read_case_mask, read_image
 from rareseg.data.records import Case, Classes, Dataset, Image
 from rareseg.data.store.preprocess import Preprocessing, class_indices
 from rareseg.data.store.store import Store, open_store
@@ -79,7 +79,7 @@ def build_store(
 def _read_case(case: Case, classes: Classes) -> tuple[Image, Labels]:
     """Read one case's files; no mask means that nothing is there."""
     image = read_image(case.images)
-    if case.mask is None:
+    mask = read_case_mask(case, image)
+    if mask is None:
         return image, np.zeros(image.array.shape[1:], np.uint8)
-    mask = read_mask(case.mask).array
-    return image, class_indices(mask, classes.values, classes.ignore_value)
+    return image, class_indices(mask.array, classes.values, classes.ignore_value)

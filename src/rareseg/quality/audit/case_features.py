@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_image, read_mask
+from rareseg.data.formats import read_case_mask, read_image
 from rareseg.data.records import Case, Classes
 from rareseg.data.store.preprocess import class_indices
 from rareseg.errors import DataError
@@ -41,12 +41,13 @@ class CaseFeatures:
 def read_case(case: Case, classes: Classes) -> tuple[NDArray[Any], NDArray[np.uint8], Any]:
     """Return image (C, z, y, x), class indices (z, y, x) and geometry; raises DataError."""
     image = read_image(case.images)
-    if case.mask is None:
+    mask = read_case_mask(case, image)
+    if mask is None:
         return image.array, np.zeros(image.array.shape[1:], np.uint8), image.geometry
-    mask = read_mask(case.mask).array
-    if mask.shape != image.array.shape[1:]:
+    if mask.array.shape != image.array.shape[1:]:
         raise DataError(f"{case.mask} has another shape than its image.")
-    return image.array, class_indices(mask, classes.values, classes.ignore_value), image.geometry
+    labels = class_indices(mask.array, classes.values, classes.ignore_value)
+    return image.array, labels, image.geometry
 
 
 def look_at(

@@ -6,14 +6,15 @@ from dataclasses import asdict
 from typing import Any
 
 from rareseg.data.checks.fingerprint import Fingerprint
+from rareseg.data.records import Dataset
 from rareseg.report.report_content import DataFacts, data_facts
 from rareseg.report.wording.numbers import count, percent
 from rareseg.training.advice import advise
 
 
-def inventory_lines(fingerprint: Fingerprint) -> list[str]:
-    """Return plain lines: extent, classes with their skew, regions, warnings, problems, advice."""
-    lines: list[str] = []
+def inventory_lines(dataset: Dataset, fingerprint: Fingerprint) -> list[str]:
+    """Return plain lines: the layout and why, extent, classes, regions, warnings, problems."""
+    lines = [f"read as '{dataset.layout}', because {dataset.layout_reason}", *dataset.notes]
     if fingerprint.cases:
         lines += _facts(data_facts(fingerprint))
     lines += [f"! {warning}" for warning in fingerprint.warnings]
@@ -26,9 +27,14 @@ def inventory_lines(fingerprint: Fingerprint) -> list[str]:
     return lines
 
 
-def inventory_record(fingerprint: Fingerprint) -> dict[str, Any]:
+def inventory_record(dataset: Dataset, fingerprint: Fingerprint) -> dict[str, Any]:
     """Return the same as plain values."""
     return {
+        "layout": {
+            "name": dataset.layout,
+            "reason": dataset.layout_reason,
+            "notes": list(dataset.notes),
+        },
         "data": asdict(data_facts(fingerprint)) if fingerprint.cases else None,
         "near_duplicates": [
             {"a": p.a, "b": p.b, "similarity": p.similarity, "how": p.how, "copy": p.copy}

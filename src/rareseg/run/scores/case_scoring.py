@@ -12,7 +12,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_image, read_mask
+from rareseg.data.formats import read_case_mask, read_image
 from rareseg.data.records import Case, Classes, Image, Role
 from rareseg.data.store.preprocess import class_indices
 from rareseg.decision.operating_point import OperatingPoint, apply_point
@@ -115,9 +115,10 @@ def score_each(
 
 def read_labels(case: Case, classes: Classes, image: Image) -> NDArray[np.uint8]:
     """Return a case's class indices (z, y, x); a case without a mask holds nothing."""
-    if case.mask is None:
+    mask = read_case_mask(case, image)
+    if mask is None:
         return np.zeros(image.array.shape[1:], np.uint8)
-    return class_indices(read_mask(case.mask).array, classes.values, classes.ignore_value)
+    return class_indices(mask.array, classes.values, classes.ignore_value)
 
 
 def score_all(

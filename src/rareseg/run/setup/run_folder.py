@@ -23,12 +23,13 @@ class DataOptions:
 
     ``group_from`` and ``missing_mask`` are None where nothing was said: then a data set that is
     used with a run is opened as the run's own (:meth:`like`). An empty pattern is a wish too:
-    groups are those that the data declare.
+    groups are those that the data declare. ``layout`` None lets the folder's names decide.
     """
 
     path: str
     group_from: str | None = None
     missing_mask: MissingMask | None = None
+    layout: str | None = None
 
     def open(self) -> Dataset:
         """Open the data set."""
@@ -36,6 +37,7 @@ class DataOptions:
             Path(self.path),
             group_from=self.group_from or None,
             missing_mask=self.missing_mask or "error",
+            layout=self.layout,
         )
 
     def to_dict(self) -> dict[str, str | None]:
@@ -44,6 +46,7 @@ class DataOptions:
             "path": str(Path(self.path).resolve()),
             "group_from": self.group_from or None,
             "missing_mask": self.missing_mask or "error",
+            "layout": self.layout,
         }
 
     def like(self, earlier: Mapping[str, Any]) -> DataOptions:

@@ -1,4 +1,4 @@
-"""Write a data set as a manifest with other groups; no file is copied."""
+"""Write a data set as a manifest with other groups; images and mask files are not copied."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from rareseg.data.layouts.dataset_json import (
     Declared,
     read_dataset_json,
 )
-from rareseg.data.layouts.folder_layouts import EMPTY
+from rareseg.data.masks.mask_file import as_mask_file
 from rareseg.data.records import Case, Dataset
 from rareseg.errors import OutputError
+
+EMPTY = "empty"
+"""The word in a manifest's mask column that says: this image holds nothing."""
 
 
 def check_manifest_place(path: Path, dataset: Dataset) -> None:
@@ -44,8 +47,10 @@ def write_manifest(path: Path, dataset: Dataset, groups: Mapping[str, str]) -> P
 
     Paths are relative to the manifest where they can be. What the data set declares of its classes
     is written to a ``dataset.json`` beside it, unless one stands there. Cases whose mask is not
-    there are left without one. Raises as :func:`check_manifest_place`, and WorkError for a full
-    disk. Returns ``path``.
+    there are left without one; masks that are drawn in another way than as files of mask values are
+    written as such into a folder beside the manifest. Returns ``path``.
+
+    Raises as :func:`check_manifest_place`, and WorkError for a full disk.
     """
     check_manifest_place(path, dataset)
     folder = path.absolute().parent
@@ -58,7 +63,11 @@ def write_manifest(path: Path, dataset: Dataset, groups: Mapping[str, str]) -> P
         columns = ["id", *images, "mask", *(f"mask_{name}" for name in annotators), "group"]
         writer.writerow([*columns, *(["split"] if split else [])])
         for case in dataset.cases:
-            row = [case.id, *_images(case, n_images, folder), _mask(case.mask, folder)]
+            row = [
+                case.id,
+                *_images(case, n_images, folder),
+                _mask(as_mask_file(case, folder / f"{path.stem}_masks"), folder),
+            ]
             drawn = dict(case.annotations)
             row += [_mask(drawn[name], folder) if name in drawn else "" for name in annotators]
             row.append(groups.get(case.id, case.group or ""))

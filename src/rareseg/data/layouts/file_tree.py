@@ -1,0 +1,77 @@
+"""The names of the files and folders of a data set, read once for all layouts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from rareseg.data.formats import is_image
+
+MOST_LEVELS = 8
+"""Folders deeper than this below the root are not looked into."""
+_OF_SYSTEMS = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+
+
+class FileTree:
+    """A folder, or one file that describes a data set, as layouts look at it.
+
+    Folders are named relative to ``root`` with ``/``, the root itself ``""``. What systems leave
+    behind (names that begin with a dot, Thumbs.db, __MACOSX) is not there. Links to folders are
+    followed one level at a time, never back into a folder that contains them.
+
+    ``root`` is the folder; ``file`` is the file that was named, ``None`` where it was a folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path if path.is_file() else None
+        self.root = path.parent if path.is_file() else path
+
+    @cached_property
+    def _content(self) -> dict[str, tuple[list[str], list[str]]]:
+        """Names of folders and of files in every folder, sorted."""
+        content = {}
+        for folder, folders, files in os.walk(self.root, followlinks=True):
+            here = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
+            name = "" if str(here) == "." else str(here)
+            real = Path(folder).resolve()
+            folders[:] = sorted(
+                entry
+                for entry in folders
+                if _visible(entry) and not real.is_relative_to(Path(folder, entry).resolve())
+            )
+            content[name] = (list(folders), sorted(filter(_visible, files)))
+            if len(here.parts) >= MOST_LEVELS:
+                folders.clear()
+        return content
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name in the root."""
+        return (self.root / name).is_file()
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Return the names of the folders in a folder, sorted; a missing one has none."""
+        return self._content.get(folder, ([], []))[0]
+
+    def files(self, folder: str = "") -> list[str]:
+        """Return the names of the files in a folder, sorted; a missing one has none."""
+        return self._content.get(folder, ([], []))[1]
+
+    def walk(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield every folder with the names of its files, outer folders first."""
+        for folder, (_, files) in self._content.items():
+            yield folder, files
+
+    def path(self, folder: str, name: str = "") -> Path:
+        """Return the path of a folder, or of a file in it."""
+        return self.root / folder / name if name else self.root / folder
+
+    def images(self, folder: str) -> list[Path]:
+        """Return the readable images of a folder, series of DICOM files included, by name."""
+        names = sorted((*self.files(folder), *self.folders(folder)))
+        return [path for name in names if is_image(path := self.path(folder, name))]
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _OF_SYSTEMS
