@@ -65,6 +65,9 @@ CUTS = {
     "best_limited": f"the best at {ALARMS:.0%} alarms",
 }
 
+TOLD = {"dice": "dice", "found": "found", "alarms": "alarmed"}
+"""What a point tells of itself at the choice, and the measure of the judged cases beside it."""
+
 WITHOUT_TEST = ("split.train=0.8", "split.validation=0.2", "split.test=0")
 """No case is taken for a test where the held-out part are the validation cases."""
 
@@ -213,7 +216,8 @@ def do_trial(trial: Trial) -> str:
         ],
     }
     write_json(trial.result, record)
-    return "\n".join([f"{trial.result}: {record['steps']} steps", *_lines([record])])
+    told = [f"{trial.result}: {record['steps']} steps", *_lines([record])]
+    return "\n".join([*told, "", *transfer_lines([record])])
 
 
 def _train(trial: Trial) -> dict[str, float]:
@@ -383,12 +387,46 @@ def table_lines(given: argparse.Namespace) -> Iterator[str]:
             yield ""
             yield from _lines(same)
             yield ""
+            yield from transfer_lines(same)
             if len(_named(same)) > 1:
                 cut = "left_out" if judged == "validation" else "chosen"
                 yield f"**{CUTS[cut]}**"
                 yield ""
                 found = {name: _findings(own, cut) for name, own in _named(same).items()}
                 yield from difference_lines(found)
+
+
+def transfer_lines(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how far found and alarms on the judged cases lie from what was told out of fold.
+
+    Told is what each group reaches at the point that is chosen without it, judged what the mean of
+    all networks does at the point itself. Only of recipes in folds that found a point.
+    """
+    rows: defaultdict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for record in records:
+        evidence = (record["points"]["chosen"] or {}).get("evidence")
+        if not record["recipe"]["split"]["folds"] or evidence is None:
+            continue
+        values = estimates(over_seeds(_findings([record], "chosen")))
+        pairs = [(evidence["chosen"][name], values[m].value) for name, m in TOLD.items()]
+        if all(isinstance(told, float) and is_defined(reached) for told, reached in pairs):
+            rows[record["asked"]["name"]].append(tuple(v for pair in pairs for v in pair))
+    if not rows:
+        return
+    yield f"| in folds | trainings | {' | '.join(f'{n}: out of fold → judged' for n in TOLD)} |"
+    yield "|---" * (len(TOLD) + 2) + "|"
+    for name, own in rows.items():
+        table = np.array(own)
+        cells = []
+        for k in range(len(TOLD)):
+            told, reached = table[:, 2 * k], table[:, 2 * k + 1]
+            apart = 100.0 * np.abs(reached - told)
+            cells.append(
+                f"{told.mean():.1%} → {reached.mean():.1%} ({apart.mean():.0f} points apart, at "
+                f"most {apart.max():.0f})"
+            )
+        yield f"| {name} | {len(own)} | {' | '.join(cells)} |"
+    yield ""
 
 
 def _length(record: Mapping[str, Any]) -> str:

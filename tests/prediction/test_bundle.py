@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -275,3 +276,14 @@ def test_networks_of_flat_sections_have_the_tensors_that_they_had(name, width, u
     )
     lines = [f"{key} {list(tensor.shape)}" for key, tensor in network.state_dict().items()]
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == expected
+
+
+def test_certificates_know_the_mean_only_where_it_is_another_than_it_was():
+    model = a_model()
+    usual = model.arithmetic("cpu")
+    assert "mean_of" not in usual
+    prediction = RECIPE.prediction.model_copy(update={"mean_of": "log_odds"})
+    other = replace(model, recipe=RECIPE.model_copy(update={"prediction": prediction}))
+    assert other.arithmetic("cpu") == usual, "one network has no mean"
+    assert replace(other, members=2).arithmetic("cpu")["mean_of"] == "log_odds"
+    assert "mean_of" not in replace(model, members=2).arithmetic("cpu")

@@ -212,7 +212,7 @@ def test_a_prediction_is_the_one_of_the_network_that_had_not_seen_the_case(run):
         if point.smallest_component.removes or point.gate > row.top:
             continue
         # the same number of voxels at the threshold as the table of out-of-fold scores counts
-        scorer = predictions._scorer(predictions.folds[row.case_id])
+        scorer = predictions._scorer(predictions.folds.fold_of[row.case_id])
         found = scorer.probabilities(read_image(dataset[row.case_id].images))
         scores = region_scores(found, predictions.classes)["foreground"]
         assert float(scores.max()) == pytest.approx(row.top, abs=1e-6)

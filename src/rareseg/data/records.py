@@ -24,7 +24,7 @@ ROLES: tuple[Role, ...] = ("train", "validation", "certify", "test")
 """What a case can be given to do."""
 
 SCORED_AS: tuple[Role, ...] = get_args(Role)
-"""As what a case can be scored: "out-of-fold" by the network of several that had not seen it."""
+"""As what a case can be scored: "out-of-fold" by those of several networks that had not seen it."""
 
 
 def role_named(word: str) -> str:

@@ -23,12 +23,13 @@ IMAGE_HEAD = "image_head."
 class Model:
     """A model, which nothing that is decided about its scores changes.
 
-    ``weights`` are those of one network, or of ``members`` networks (:func:`join_members`) whose
-    probabilities are averaged, or joined as ``cascade`` says. ``channels`` is the number of image
-    channels; ``precision`` (``"32"`` or ``"bf16"``) the arithmetic in which cases are scored;
-    ``training`` how the weights came about. ``presence`` says how what the networks tell of whole
-    images becomes each region's presence, which gates and tables read. ``digest`` is the SHA-256 of
-    the file of weights, which tells one model from another; "" of a model that no file holds yet.
+    ``weights`` are those of one network, or of ``members`` networks (:func:`join_members`) that are
+    averaged as the recipe's ``prediction.mean_of`` says, or joined as ``cascade`` says.
+    ``channels`` is the number of image channels; ``precision`` (``"32"`` or ``"bf16"``) the
+    arithmetic in which cases are scored; ``training`` how the weights came about. ``presence`` says
+    how what the networks tell of whole images becomes each region's presence, which gates and
+    tables read. ``digest`` is the SHA-256 of the file of weights, which tells one model from
+    another; "" of a model that no file holds yet.
     """
 
     recipe: Recipe
@@ -58,9 +59,13 @@ class Model:
         scaled = {
             f"presence of {region}": [own.slope, own.bias] for region, own in self.presence.items()
         }
+        prediction = self.recipe.prediction.model_dump(mode="json")
+        if self.members == 1 or prediction["mean_of"] == "probabilities":
+            # As it was before there was anything else: certificates of then stand.
+            del prediction["mean_of"]
         return {
             **scaled,
-            **self.recipe.prediction.model_dump(mode="json"),
+            **prediction,
             "weights": self.digest,
             "precision": self.precision,
             "backend": f"torch on {device}",
@@ -68,7 +73,13 @@ class Model:
 
     def member(self, number: int) -> Model:
         """Return one of several networks as a model of its own, numbered from 0."""
-        return replace(self, weights=split_members(self)[number], members=1)
+        return self.mean_of([number])
+
+    def mean_of(self, numbers: Sequence[int]) -> Model:
+        """Return the model that averages some of several networks, numbered from 0."""
+        every = split_members(self)
+        chosen = [every[number] for number in numbers]
+        return replace(self, weights=join_members(chosen), members=len(chosen))
 
     def ignoring(self, value: int | None) -> Model:
         """Return the model for data whose masks mark what does not count by ``value``.

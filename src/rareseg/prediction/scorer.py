@@ -25,6 +25,7 @@ from rareseg.data.store.resampling import resample
 from rareseg.decision.calibration.presence_scaling import PresenceScaling
 from rareseg.errors import DataError
 from rareseg.prediction.model import Model, split_members
+from rareseg.prediction.network_mean import as_terms, from_terms, mean_presence
 from rareseg.prediction.networks import stride
 from rareseg.prediction.presence_head import Windows, load_network
 from rareseg.recipe import Recipe
@@ -73,7 +74,10 @@ class BatchScores:
 
 
 class ImageScorer:
-    """Scores whole images with the network of a model, the mean of several, or two stages."""
+    """Scores whole images with the network of a model, the mean of several, or two stages.
+
+    What is averaged is said by the recipe's ``prediction.mean_of``.
+    """
 
     def __init__(self, model: Model, *, device: str | torch.device = "cpu") -> None:
         self.model = model
@@ -119,6 +123,7 @@ class ImageScorer:
 
     def _mean(self, networks: Sequence[torch.nn.Module], array: NDArray[np.float32]) -> ArrayScores:
         """Return the mean of what the networks say, on their own grid."""
+        of_log_odds = self.model.recipe.prediction.mean_of == "log_odds" and len(networks) > 1
         total: NDArray[np.float32] | None = None
         said: list[NDArray[np.float32]] = []
         for network in networks:
@@ -129,13 +134,14 @@ class ImageScorer:
                 device=self.device,
                 precision=self.model.precision,
             )
-            total = found.probabilities if total is None else total + found.probabilities
+            terms = as_terms(found.probabilities, of_log_odds=of_log_odds)
+            total = terms if total is None else total + terms
             if found.presence is not None:
                 said.append(found.presence)
         assert total is not None
         return ArrayScores(
-            np.asarray(total / np.float32(len(networks)), np.float32),
-            np.mean(said, axis=0, dtype=np.float32) if said else None,
+            from_terms(total, len(networks), of_log_odds=of_log_odds),
+            mean_presence(said, of_log_odds=of_log_odds) if said else None,
         )
 
     def _presence(self, said: NDArray[np.float32] | None) -> dict[str, float] | None:

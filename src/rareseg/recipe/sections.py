@@ -64,6 +64,11 @@ class SplitSection(Section):
         default=0,
         description="cross-validation: so many networks, each blind to one part of the cases",
     )
+    held_out: PositiveInt = Field(
+        default=1,
+        description="folds that each of these networks leaves out; every case is then scored by "
+        "the mean of as many networks that have not seen it",
+    )
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> SplitSection:
@@ -72,6 +77,12 @@ class SplitSection(Section):
             raise ValueError(f"the shares train + validation + certify + test are {total:g}, not 1")
         if self.folds == 1:
             raise ValueError("folds is 1; give 0 for none, or 2 or more")
+        if self.held_out > 1 and self.held_out >= self.folds:
+            left = "there are no folds" if not self.folds else f"of {self.folds} folds"
+            raise ValueError(
+                f"held_out is {self.held_out}, but {left}; each network must learn from at least "
+                f"one, so give folds={self.held_out + 1} or more, or a held_out below folds"
+            )
         return self
 
 
@@ -355,6 +366,11 @@ class PredictionSection(Section):
         default=0.5, description="share by which neighbouring windows overlap"
     )
     mirror: bool = Field(default=False, description="average over mirrored images as well")
+    mean_of: Literal["probabilities", "log_odds"] = Field(
+        default="probabilities",
+        description="what several networks are averaged in, presences as well; log_odds: a point "
+        "that is chosen on few of them suits the mean of all better",
+    )
     precision: Precision = Field(
         default="auto",
         description="as training.precision, tried apart; operating points and certificates belong "

@@ -47,12 +47,20 @@ ROLE_PURPOSES: Mapping[Role, str] = {
 }
 """What the cases of each role were used for."""
 
-FOLD_PURPOSES: Mapping[Role, str] = {
-    **ROLE_PURPOSES,
-    "train": "Each network learnt from all folds of these cases but one; the points were chosen on "
-    "the scores of the one that it had not seen.",
-}
-"""What the roles' cases were used for in cross-validation."""
+
+def fold_purposes(held_out: int) -> Mapping[Role, str]:
+    """Return what the roles' cases were used for where each network leaves out so many folds."""
+    if held_out == 1:
+        told = (
+            "Each network learnt from all folds of these cases but one; the points were chosen on "
+            "the scores of the one that it had not seen."
+        )
+    else:
+        told = (
+            f"Each network learnt from all folds of these cases but {held_out}; the points were "
+            f"chosen on the mean scores of the {held_out} networks that had not seen a case."
+        )
+    return {**ROLE_PURPOSES, "train": told}
 
 
 def as_priority(word: str | None) -> Priority | None:

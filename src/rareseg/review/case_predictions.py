@@ -21,7 +21,8 @@ from rareseg.errors import DataError, ReadError
 from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer, class_map
-from rareseg.run.setup.run_folder import RunFolder, read_folds, read_split
+from rareseg.run.setup.network_folds import Folds, folds_of_run
+from rareseg.run.setup.run_folder import RunFolder, read_split
 
 _KNOWN_AS: Mapping[Role, str] = {
     "train": "the model, which learnt from this very case and so agrees with its label more than "
@@ -38,7 +39,7 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFi
 class Predictions:
     """The run's class maps at its operating points, one case at a time.
 
-    A case that folds were learnt from is predicted by the network that had not seen it; any other
+    A case that folds were learnt from is predicted by the networks that had not seen it; any other
     by the whole model. What was predicted is kept in ``folder``, and is the same when it is asked
     for again. ``digest`` names networks and points: with others, other masks were seen.
     """
@@ -48,12 +49,12 @@ class Predictions:
         self.points = load_decisions(run.bundle).points_in_use
         self.device = device
         self.roles = read_split(run.split)
-        has_folds = run.folds.is_file() and self.model.cascade is None
-        self.folds = read_folds(run.folds) if has_folds else {}
+        in_folds = self.model.cascade is None
+        self.folds = folds_of_run(run, self.model) if in_folds else Folds({})
         about = {
             "weights": self.model.digest,
             "points": {region: point.to_dict() for region, point in self.points.items()},
-            "folds": self.folds,
+            "folds": self.folds.fold_of,
         }
         if self.model.presence:
             scalings = self.model.presence.items()
@@ -86,15 +87,18 @@ class Predictions:
 
     def by(self, case_id: str) -> str:
         """Say who predicts a case, and whether it had seen it."""
-        if case_id in self.folds:
-            return f"the network of fold {self.folds[case_id] + 1}, which had not seen this case"
+        fold = self.folds.fold_of.get(case_id)
+        if fold is not None and self.folds.held_out == 1:
+            return f"the network of fold {fold + 1}, which had not seen this case"
+        if fold is not None:
+            return f"the mean of {self.folds.held_out} networks, which had not seen this case"
         if self.folds:
             return f"the mean of {self.model.members} networks, none of which had seen this case"
         return _KNOWN_AS[self.roles[case_id]]
 
     def _predict(self, case_id: str, image: Image) -> NDArray[np.uint8]:
         try:
-            found = self._scorer(self.folds.get(case_id)).score(image)
+            found = self._scorer(self.folds.fold_of.get(case_id)).score(image)
         except ReadError:
             raise
         except DataError as error:
@@ -115,12 +119,11 @@ class Predictions:
         return class_map(found.probabilities, masks, classes)
 
     def _scorer(self, fold: int | None) -> ImageScorer:
-        """Return the network of a fold, or the whole model; each is built once."""
+        """Return the networks blind to a fold, or the whole model; each is built once."""
         if fold not in self._scorers:
             model = self.model
             if fold is not None:
-                member = sorted(set(self.folds.values())).index(fold)
-                model = model.member(member)
+                model = model.mean_of(self.folds.blind_to(fold))
             self._scorers[fold] = ImageScorer(model, device=self.device)
         return self._scorers[fold]
 

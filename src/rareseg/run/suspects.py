@@ -1,6 +1,6 @@
 """Find suspect labels of a run's cases.
 
-Each case is scored by the network that had not seen it; what is seen of it is kept line by line in
+Each case is scored by the networks that had not seen it; what is seen of it is kept line by line in
 ``scores/sightings.jsonl``, so that a killed search goes on where it stopped, and a repeated one
 reads it alone.
 """
@@ -39,15 +39,9 @@ from rareseg.quality.suspects import (
     see_case,
 )
 from rareseg.run.scores.case_scoring import ScoredCase, score_each
+from rareseg.run.setup.network_folds import folds_of_run
 from rareseg.run.setup.prepare import Say, say_nothing
-from rareseg.run.setup.run_folder import (
-    DataOptions,
-    RunFolder,
-    open_run,
-    read_about,
-    read_folds,
-    read_split,
-)
+from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about, read_split
 from rareseg.training.mining_round import RECORD, read_record
 
 VERSION = 1
@@ -77,8 +71,8 @@ def find_suspects(
 ) -> Found:
     """Find suspects in the labels of a run's cases and write them to ``RUN/suspects.json``.
 
-    Of a run in folds every case is scored by the network that had not seen it, held-out test cases
-    by all together; of any other run only the cases that nothing was learnt from are scored, and
+    Of a run in folds every case is scored by the networks that had not seen it, test cases by all
+    together; of any other run only the cases that nothing was learnt from are scored, and
     ``say`` is told so. Raises :class:`RunError` for a folder that is no finished run or has no case
     that was not learnt from, :class:`ReadError` and :class:`DataError` for a case that cannot be
     scored.
@@ -87,7 +81,7 @@ def find_suspects(
     model, points = load_model(folder.bundle), load_decisions(folder.bundle).points
     dataset = DataOptions(**read_about(folder)).open()
     plan = plan_scorers(folder, dataset, model)
-    scope = _scope(plan, n_cases=len(dataset.cases))
+    scope = _scope(plan, n_cases=len(dataset.cases), held_out=model.recipe.split.held_out)
     say(scope)
     kept = _Kept(folder.root / "scores" / "sightings.jsonl", _key(model, points, dataset))
     for scorer, (own_model, cases) in plan.items():
@@ -115,17 +109,16 @@ def plan_scorers(folder: RunFolder, dataset: Dataset, model: Model) -> Scorers:
     Raises :class:`RunError` where nobody may look at any.
     """
     roles = read_split(folder.split)
-    folds = read_folds(folder.folds) if folder.folds.is_file() else {}
-    numbers = sorted(set(folds.values()))
-    if folds and len(numbers) != model.members:
+    folds = folds_of_run(folder, model)
+    if folds and folds.count != model.members:
         raise RunError(
-            f"{folder.folds} names {len(numbers)} folds, but {folder.bundle} holds "
+            f"{folder.folds} names {folds.count} folds, but {folder.bundle} holds "
             f"{model.members} networks; copy the run again, or train into another --out."
         )
     plan: dict[str, tuple[Model, Sequence[Case]]] = {}
-    for place, number in enumerate(numbers):
-        own = [case for case in dataset.cases if folds.get(case.id) == number]
-        plan[f"fold {number + 1}"] = (model.member(place), own)
+    for number in range(folds.count):
+        own = [case for case in dataset.cases if folds.fold_of.get(case.id) == number]
+        plan[f"fold {number + 1}"] = (model.mean_of(folds.blind_to(number)), own)
     unlearnt = [case for case in dataset.cases if roles.get(case.id) in UNLEARNT]
     if unlearnt:
         plan[ENSEMBLE] = (model, unlearnt)
@@ -137,7 +130,7 @@ def plan_scorers(folder: RunFolder, dataset: Dataset, model: Model) -> Scorers:
     return plan
 
 
-def _scope(plan: Scorers, *, n_cases: int) -> str:
+def _scope(plan: Scorers, *, n_cases: int, held_out: int) -> str:
     """Return one sentence about which cases are looked at, and by whom."""
     by_all = len(plan[ENSEMBLE][1]) if ENSEMBLE in plan else 0
     n_folds = len(plan) - (ENSEMBLE in plan)
@@ -147,10 +140,11 @@ def _scope(plan: Scorers, *, n_cases: int) -> str:
             "at; train with --folds 5 to have every case looked at."
         )
     learnt = sum(len(cases) for scorer, (_, cases) in plan.items() if scorer != ENSEMBLE)
-    held_out = f", and {by_all} held-out cases by all {n_folds} together" if by_all else ""
+    by_all_too = f", and {by_all} held-out cases by all {n_folds} together" if by_all else ""
+    who = "one" if held_out == 1 else f"{held_out}"
     return (
-        f"{learnt} cases are looked at, each by the one of {n_folds} networks that had not seen "
-        f"it{held_out}."
+        f"{learnt} cases are looked at, each by the {who} of {n_folds} networks that had not seen "
+        f"it{by_all_too}."
     )
 
 

@@ -124,7 +124,7 @@ def learn(
         if fabric.is_global_zero:
             model = _average(models)
             if run.folds:
-                scored = _score_unseen(jobs, models, fabric.device, track)
+                scored = _score_unseen(run, model, fabric.device, track)
                 model = keep_scaled(run, model, scored, role="out-of-fold", say=say)
             else:
                 model = scale_on_validation(run, model, device=fabric.device, track=track, say=say)
@@ -139,28 +139,26 @@ def _jobs(run: PreparedRun, machine: Machine, fabric: Fabric) -> list[TrainingJo
 
 
 def _average(models: Sequence[Model]) -> Model:
-    """Return the model that averages the probabilities of all; of one, itself."""
+    """Return the model that averages all; of one, itself."""
     weights = join_members([model.weights for model in models])
     return replace(models[0], weights=weights, members=len(models))
 
 
-def _score_unseen(
-    jobs: Sequence[TrainingJob],
-    models: Sequence[Model],
-    device: torch.device,
-    track: Track,
-) -> Scored:
-    """Return every case that was learnt from, scored by the one network that has not seen it."""
+def _score_unseen(run: PreparedRun, model: Model, device: torch.device, track: Track) -> Scored:
+    """Return every case that was learnt from, scored by the mean of those that never saw it.
+
+    ``model`` averages all of a run's networks: what it does with all of them is done with some.
+    """
     parts = [
         score_all(
-            ImageScorer(model, device=device),
-            job.inputs.unseen,
+            ImageScorer(model.mean_of(run.folds.blind_to(fold)), device=device),
+            [case for case in run.dataset.cases if run.folds.fold_of.get(case.id) == fold],
             role="out-of-fold",
             closely=True,
             track=track,
-            doing=f"scoring fold {number}",
+            doing=f"scoring fold {fold + 1}",
         )
-        for number, (job, model) in enumerate(zip(jobs, models, strict=True), start=1)
+        for fold in range(run.folds.count)
     ]
     return merge_scored(parts, n_points=0)
 
@@ -180,25 +178,33 @@ def _fit_into(seconds: float, started: float, job: TrainingJob, say: Say) -> Pre
     gone = time.monotonic() - started + validations
     # Several processes follow the clock of the first.
     step_seconds, case_seconds, gone = job.fabric.broadcast((step_seconds, case_seconds, gone))
-    # Folds learn one after the other, and each of their networks scores whatever all score.
-    networks = max(1, run.recipe.split.folds)
-    chosen_on = len(run.folds) or len(run.cases("validation"))
-    shown = networks * (len(run.cases("test")) + 2 * TRAIN_SAMPLE)
-    to_score = chosen_on + shown
-    if recipe.training.cascade is not None:
-        # Both stages score those cases, and the first one twice what the second learns from.
-        folds = recipe.training.cascade.folds
-        to_score += (
-            folds * to_score + 2 * len(run.cases("train")) + folds * len(run.cases("validation"))
-        )
     budget = plan_steps(
         seconds,
-        step_seconds=networks * step_seconds,
+        # Folds learn one after the other.
+        step_seconds=max(1, run.recipe.split.folds) * step_seconds,
         case_seconds=case_seconds,
-        cases_to_score=to_score,
+        cases_to_score=scorings(run),
         gone=gone,
     )
     say(f"{budget.steps} steps fit into the budget ({step_seconds:.3f} s a step)")
     reasons = {**run.plan.reasons, "training.steps": budget.reason}
     longer = make_recipe(merge(recipe.model_dump(), {"training": {"steps": budget.steps}}))
     return replace(run, plan=Plan(longer, reasons))
+
+
+def scorings(run: PreparedRun) -> int:
+    """Return how many times a network scores a whole case between learning and the report.
+
+    Each network of a run in folds scores whatever all score together, and a case that is learnt
+    from is scored by those that left it out.
+    """
+    networks = max(1, run.recipe.split.folds)
+    validation = len(run.cases("validation"))
+    out_of_fold = run.folds.held_out * len(run.folds.fold_of)
+    total = out_of_fold or validation
+    total += networks * (len(run.cases("test")) + 2 * TRAIN_SAMPLE)
+    cascade = run.recipe.training.cascade
+    if cascade is not None:
+        # Both stages score those cases, and the first one twice what the second learns from.
+        total += cascade.folds * (total + validation) + 2 * len(run.cases("train"))
+    return total

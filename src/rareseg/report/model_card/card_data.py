@@ -8,7 +8,7 @@ from rareseg.data.checks.fingerprint import CaseFacts
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.model_card.card_content import CardContent
 from rareseg.report.model_card.markdown import markdown_table
-from rareseg.report.report_content import FOLD_PURPOSES, ROLE_PURPOSES, find_leakage, role_counts
+from rareseg.report.report_content import ROLE_PURPOSES, find_leakage, fold_purposes, role_counts
 from rareseg.report.wording.numbers import count
 from rareseg.report.wording.verdict import FEW_CASES
 
@@ -38,7 +38,8 @@ def evaluation_data(content: CardContent) -> list[str]:
 def training_data(content: CardContent) -> list[str]:
     """Return the cases of each role, what they hold, and the digest of all."""
     regions = content.model.classes.regions
-    purposes = FOLD_PURPOSES if content.in_folds else ROLE_PURPOSES
+    held_out = content.model.recipe.split.held_out
+    purposes = fold_purposes(held_out) if content.in_folds else ROLE_PURPOSES
     counts = role_counts(content.fingerprint.cases, content.roles)
     rows = [
         (

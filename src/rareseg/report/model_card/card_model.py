@@ -159,7 +159,10 @@ def _arithmetic(model: Model) -> str:
     if settings.tile is not None:
         tile = f"windows of {_extent(settings.tile)} that overlap by {settings.overlap:g}"
     mirrored = ", averaged over mirrored images" if settings.mirror else ""
-    return f"precision {model.precision}, {tile}{mirrored}"
+    mean = ""
+    if model.members > 1 and settings.mean_of == "log_odds":
+        mean = f", the mean of the log-odds of {model.members} networks"
+    return f"precision {model.precision}, {tile}{mirrored}{mean}"
 
 
 def _extent(sides: Sequence[float]) -> str:

@@ -45,8 +45,9 @@ def scale_on_validation(
 def keep_scaled(run: PreparedRun, model: Model, scored: Scored, *, role: Role, say: Say) -> Model:
     """Return the model with its presence scaled by ``scored``, and save its tables so scaled.
 
-    ``scored`` holds the presence as the networks told it. Out of fold, each case was told by one
-    network, while the model scales the mean of what all tell, which is somewhat less sure. Without
+    ``scored`` holds the presence as the networks told it. Out of fold, each case was told by the
+    networks that had not seen it, while the model scales the mean of what all tell, which is
+    somewhat less sure. Without
     a presence tables and model are as they were.
     """
     regions = model.classes.regions if model.tells_presence else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rareseg.prediction.model import Model
-from rareseg.report.report_content import FOLD_PURPOSES, ROLE_PURPOSES, History, ReportContent
+from rareseg.report.report_content import ROLE_PURPOSES, History, ReportContent, fold_purposes
 from rareseg.report.wording.initial_weights_text import beginning_sentences, stage_sentences
 from rareseg.run.setup.prepare import read_reasons
 from rareseg.run.setup.run_folder import RunFolder
@@ -24,7 +24,7 @@ def with_training(content: ReportContent, folder: RunFolder, model: Model) -> Re
         content,
         recipe=model.recipe,
         reasons=read_reasons(folder.recipe),
-        role_purposes=FOLD_PURPOSES if in_folds else ROLE_PURPOSES,
+        role_purposes=(fold_purposes(model.recipe.split.held_out) if in_folds else ROLE_PURPOSES),
         history=History(
             read_table(training / "steps.csv"), read_table(training / "validations.csv")
         ),

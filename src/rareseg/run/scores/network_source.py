@@ -64,8 +64,8 @@ TRAIN_SAMPLE = 24
 _EVALUATED = "an evaluation has shown before how the model does on these cases"
 _UNSEEN = "keep some for split.certify, or name unseen ones with --certify-on"
 _OUT_OF_FOLD = (
-    "each was scored by one fold's network, not by the mean of all that is used, and chose the "
-    f"point ({_UNSEEN})"
+    "each was scored by the networks that had not seen it, not by the mean of all that is used, "
+    f"and chose the point ({_UNSEEN})"
 )
 _SELECTED = f"the validation cases chose checkpoint and point ({_UNSEEN})"
 

@@ -18,8 +18,10 @@ def sampled_prior(model: Model, region: str) -> tuple[float | None, str]:
     loss, delivered = model.recipe.loss, model.training.delivered
     averaged = ""
     if model.members > 1:
+        few = model.recipe.split.held_out
+        single = "single networks" if few == 1 else f"the mean of {few} networks"
         averaged = (
-            "; fitted on scores of single networks, while the model averages "
+            f"; fitted on scores of {single}, while the model averages "
             f"{model.members}, which are somewhat less sure"
         )
     spec = losses().get(loss.name)

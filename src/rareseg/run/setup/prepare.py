@@ -34,6 +34,7 @@ from rareseg.recipe import (
 )
 from rareseg.recipe.component_size import unit_of
 from rareseg.run.setup.initial_weights import require_unseen
+from rareseg.run.setup.network_folds import Folds
 from rareseg.run.setup.run_folder import (
     DataOptions,
     RunFolder,
@@ -124,7 +125,7 @@ class SharedInputs:
 class JobInputs:
     """What one network learns from and is validated on, and where its state and log lie.
 
-    ``unseen`` are the cases of its fold, which only this network has not seen; none without folds.
+    ``unseen`` are the cases of the folds that it leaves out; none without folds.
     ``recipe`` is another than the run's.
     """
 
@@ -144,7 +145,7 @@ class PreparedRun:
     fingerprint: Fingerprint
     plan: Plan
     roles: dict[str, Role]
-    folds: dict[str, int]
+    folds: Folds
     store: Store
 
     @property
@@ -168,12 +169,12 @@ class PreparedRun:
             )
         return tuple(
             JobInputs(
-                self.store.subset(case for case, own in self.folds.items() if own != fold),
-                self.store.subset(case for case, own in self.folds.items() if own == fold),
-                self.folder.training / f"fold_{fold}",
-                tuple(c for c in self.dataset.cases if self.folds.get(c.id) == fold),
+                self.store.subset(self.folds.seen_by(network)),
+                self.store.subset(self.folds.unseen_by(network)),
+                self.folder.training / f"fold_{network}",
+                tuple(c for c in self.dataset.cases if self.folds.leaves_out(network, c.id)),
             )
-            for fold in sorted(set(self.folds.values()))
+            for network in range(self.folds.count)
         )
 
 
@@ -222,7 +223,7 @@ def prepare_run(
         )
     )
     if folds:
-        say(f"{plan.recipe.split.folds} folds of the train cases, one network each")
+        say(folds.sentence)
     return PreparedRun(folder, dataset, fingerprint, plan, roles, folds, store)
 
 
@@ -368,12 +369,13 @@ def _split(
 
 def _folds(
     fingerprint: Fingerprint, roles: dict[str, Role], recipe: Recipe, folder: RunFolder
-) -> dict[str, int]:
+) -> Folds:
     if not recipe.split.folds:
-        return {}
+        return Folds({})
+    held_out = recipe.split.held_out
     if folder.folds.is_file() and folder.recipe.is_file():
-        return read_folds(folder.folds)
+        return Folds(read_folds(folder.folds), held_out)
     learnt = {case for case, role in roles.items() if role == "train"}
     folds = make_folds(fingerprint, count=recipe.split.folds, seed=recipe.split.seed, ids=learnt)
     write_folds(folder.folds, folds)
-    return folds
+    return Folds(folds, held_out)

@@ -15,7 +15,12 @@ from rareseg.sampling.strategies.builtin import require_shares
 from rareseg.sampling.strategies.strategy import find_phases
 from rareseg.training.losses import make_loss
 from rareseg.training.plan.plan_grid import make_preprocessing, plan_dimension, plan_grid
-from rareseg.training.plan.plan_learning import plan_learning, plan_mining, plan_strategy
+from rareseg.training.plan.plan_learning import (
+    plan_folds,
+    plan_learning,
+    plan_mining,
+    plan_strategy,
+)
 from rareseg.training.plan.plan_network import plan_network
 from rareseg.training.plan.plan_windows import plan_windows
 from rareseg.training.plan.recipe_draft import Draft, Plan
@@ -47,6 +52,7 @@ def plan_recipe(fingerprint: Fingerprint, overrides: Overrides | None = None) ->
     plan_windows(draft, fingerprint, dimension)
     plan_strategy(draft, fingerprint)
     plan_mining(draft, fingerprint)
+    plan_folds(draft)
     plan_learning(draft, fingerprint, dimension)
     for section, values in overrides.items():
         for key, value in values.items():

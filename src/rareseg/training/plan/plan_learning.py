@@ -57,6 +57,18 @@ def plan_strategy(draft: Draft, fingerprint: Fingerprint) -> None:
         )
 
 
+def plan_folds(draft: Draft) -> None:
+    """Choose what networks are averaged in, where a point is chosen on the mean of a few."""
+    held_out = int(draft.overrides.get("split", {}).get("held_out", 1))
+    if held_out > 1:
+        draft.choose(
+            "prediction.mean_of",
+            "log_odds",
+            f"the point is chosen on means of {held_out} networks and used on the mean of all: in "
+            "log-odds both lie in the same place",
+        )
+
+
 def plan_mining(draft: Draft, fingerprint: Fingerprint) -> None:
     """Judge all voxels where that takes no longer than the windows about a subset."""
     window = math.prod(draft.values["sampling"]["patch_size"])
