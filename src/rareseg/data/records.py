@@ -32,6 +32,14 @@ def role_named(word: str) -> str:
     return "validation" if word == "select" else word
 
 
+def object_named(word: str) -> str:
+    """Return a name of today: earlier versions called an object a lesion.
+
+    Names of the BraTS challenge, whose measure is called lesion-wise, stay.
+    """
+    return word if word.startswith("brats") else word.replace("lesion", "object")
+
+
 IGNORE = 255
 """The class index of voxels that count nowhere: not in pools, losses or metrics."""
 

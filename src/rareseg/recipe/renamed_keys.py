@@ -1,4 +1,4 @@
-"""Keys of the recipe under their earlier names, which stay readable."""
+"""Keys and words of settings under their earlier names, which stay readable."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from rareseg.errors import RecipeError
 
 RENAMED: Mapping[tuple[str, str], str] = {("split", "select"): "validation"}
 """The name of today of a (section, key) of earlier versions."""
+
+LEVELS: Mapping[str, str] = {"lesion": "object"}
+"""The name of today of a level of counting of earlier versions."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,3 +42,13 @@ def with_current_keys(
         # In its place, so that the order of keys stays.
         current[section] = {today if k == earlier else k: v for k, v in part.items()}
     return current
+
+
+def current_level(level: str) -> str:
+    """Return a level of counting under its name of today, with a line where it had an earlier one.
+
+    Unknown words come back as they are.
+    """
+    if level in LEVELS:
+        _LOG.warning("The level '%s' is called '%s' now.", level, LEVELS[level])
+    return LEVELS.get(level, level)

@@ -16,6 +16,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Literal, get_args
 
+from rareseg.data.records import object_named
 from rareseg.errors import RunError, UsageError, WorkError
 from rareseg.quality.suspects import Suspect
 
@@ -232,7 +233,8 @@ def checked_name(reviewer: str) -> str:
 
 def _suspect(record: dict[str, Any]) -> Suspect:
     (z0, z1), (y0, y1), (x0, x1) = record["box"]
-    return Suspect(**{**record, "box": ((z0, z1), (y0, y1), (x0, x1))})
+    kind = object_named(record["kind"])
+    return Suspect(**{**record, "kind": kind, "box": ((z0, z1), (y0, y1), (x0, x1))})
 
 
 def _now() -> str:

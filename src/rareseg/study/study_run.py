@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import Case
+from rareseg.data.records import Case, object_named
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import apply_point
 from rareseg.evaluation.comparisons.paired_test import Headline, headline
@@ -85,7 +85,12 @@ class CellResult:
         """Return the result that :meth:`to_dict` wrote."""
         return cls(
             headlines={
-                cut: tuple(Headline(case, region, group, v) for case, region, group, v in lines)
+                cut: tuple(
+                    Headline(
+                        case, region, group, {object_named(k): value for k, value in v.items()}
+                    )
+                    for case, region, group, v in lines
+                )
                 for cut, lines in record["headlines"].items()
             },
             points=record["points"],

@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from rareseg.data.records import role_named
+from rareseg.data.records import object_named, role_named
 from rareseg.decision.operating_point.point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError, nearest
 from rareseg.evaluation.statistics.intervals import INDEPENDENT_IMAGES
 from rareseg.recipe.component_size import Size, as_size
+from rareseg.recipe.renamed_keys import current_level
 
 Kind = Literal["false negative rate", "false alarm rate", "false discovery proportion"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-Level = Literal["image", "lesion", "voxel"]
+Level = Literal["image", "object", "voxel"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 CONFIDENCE = 0.95
@@ -37,7 +38,7 @@ _DEFAULTS: Mapping[Kind, tuple[Level, Within]] = {
 
 _WORDS: Mapping[tuple[Kind, Level], tuple[str, str]] = {
     ("false negative rate", "voxel"): ("share of its voxels that is missed", "positive images"),
-    ("false negative rate", "lesion"): ("share of its lesions that is missed", "positive images"),
+    ("false negative rate", "object"): ("share of its objects that is missed", "positive images"),
     ("false negative rate", "image"): ("chance of being missed altogether", "positive images"),
     ("false alarm rate", "image"): ("chance of a false alarm", "negative images"),
     ("false alarm rate", "voxel"): ("share of voxels that is falsely on", "negative images"),
@@ -45,8 +46,8 @@ _WORDS: Mapping[tuple[Kind, Level], tuple[str, str]] = {
         "share of what is on that is false (nothing on counts 0), at the prevalence of its cases,",
         "images",
     ),
-    ("false discovery proportion", "lesion"): (
-        "share of predicted components that touch no lesion (none counts 0), at the prevalence of "
+    ("false discovery proportion", "object"): (
+        "share of predicted components that touch no object (none counts 0), at the prevalence of "
         "its cases,",
         "images",
     ),
@@ -167,6 +168,7 @@ def make_guarantee(
             f"A guarantee about '{kind}' is not known{nearest(kind, KINDS)}; allowed: "
             f"{', '.join(KINDS)}."
         )
+    level = None if level is None else current_level(level)
     if level is not None and level not in LEVELS:
         raise UsageError(
             f"The level '{level}' is not known{nearest(level, LEVELS)}; allowed: "
@@ -286,10 +288,12 @@ def statement_from_dict(record: Mapping[str, Any]) -> Statement:
         )
     try:
         size = as_size(values["smallest_component"])
-        guarantee = Guarantee(**values["guarantee"])
+        guarantee = Guarantee(
+            **{**values["guarantee"], "level": object_named(values["guarantee"]["level"])}
+        )
         of_today = {"guarantee": guarantee, "role": role_named(values["role"])}
         return made(**{**values, **of_today, "smallest_component": size})
-    except (TypeError, UsageError) as error:
+    except (KeyError, TypeError, UsageError) as error:
         raise ScoreError(f"A statement is damaged ({error}); certify again.") from error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.data.records import object_named
 from rareseg.errors import ScoreError
 from rareseg.evaluation.measures.case_result import CaseResult
 from rareseg.evaluation.measures.measure import Measure, read_cell
@@ -195,7 +196,7 @@ def compare_headlines(
     """Return the measures of one region that a comparison shows, compared between two runs.
 
     A measure over positive cases is compared in those, one over negative cases in those, and one
-    over lesions in every case that it is about. A measure for which there is no such case is
+    over objects in every case that it is about. A measure for which there is no such case is
     Undefined. Groups are those of the second. Raises ScoreError where the runs do not hold the
     same cases.
     """
@@ -245,7 +246,7 @@ def _compared(
     """Return the values that a case of a stratum has, of what is compared."""
     values: dict[str, Value] = {}
     for measure in shown_in("comparison"):
-        over = ("positive", "negative") if measure.stratum == "lesion" else (measure.stratum,)
+        over = ("positive", "negative") if measure.stratum == "object" else (measure.stratum,)
         value = value_of(measure) if stratum in over else None
         if value is not None:
             values[measure.words] = float(value) if is_defined(value) else value
@@ -267,6 +268,8 @@ def read_headlines(path: Path) -> tuple[Headline, ...]:
         ) from error
 
 
-def _read_headline(line: Mapping[str, str]) -> Headline:
+def _read_headline(written: Mapping[str, str]) -> Headline:
+    line = {object_named(name): text for name, text in written.items()}
+    line["undefined"] = object_named(line["undefined"])
     values = _compared(line["stratum"], lambda measure: read_cell(measure, line))
     return Headline(line["case"], line["region"], line["group"] or None, values)

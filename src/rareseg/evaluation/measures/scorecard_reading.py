@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from rareseg.data.records import Role, role_named
+from rareseg.data.records import Role, object_named, role_named
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.measures.measure import Measure
 from rareseg.evaluation.measures.measure_table import SUMMED
@@ -20,12 +20,19 @@ from rareseg.recipe.component_size import Size, as_size
 def scorecard_from_json(record: Mapping[str, Any]) -> Scorecard:
     """Return the scorecard that `scorecard_to_json` wrote.
 
-    A measure that the version which wrote it did not know is Undefined. Raises ScoreError, which
-    names the field, where one is missing or not of its kind.
+    A measure that the version which wrote it did not know is Undefined; names of earlier versions
+    are read. Raises ScoreError, which names the field, where one is missing or not of its kind.
     """
-    found = _read(Scorecard, record, "scorecard")
+    found = _read(Scorecard, _of_today(record), "scorecard")
     assert isinstance(found, Scorecard)
     return found
+
+
+def _of_today(node: Any) -> Any:
+    """Return a record with its keys under their names of today."""
+    if isinstance(node, Mapping):
+        return {object_named(key): _of_today(part) for key, part in node.items()}
+    return [_of_today(part) for part in node] if isinstance(node, list) else node
 
 
 def _read(kind: Any, node: Any, where: str) -> Any:

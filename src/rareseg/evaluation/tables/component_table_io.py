@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from rareseg.data.records import object_named
 from rareseg.errors import ScoreError
 from rareseg.evaluation.tables.component_table import NOT_COUNTED, CaseComponents, ComponentTable
 from rareseg.evaluation.tables.region_rows import (
@@ -30,12 +31,12 @@ _COMPONENTS: _Kinds = {
     "tops": np.float32,
 }
 _PAIRS: _Kinds = {"touching": np.int32, "touched": np.int32, "shared": np.int32}
-_LESIONS: _Kinds = {"lesion_sizes": np.int64}
+_OBJECTS: _Kinds = {"object_sizes": np.int64}
 
 _LENGTHS: Mapping[str, _Kinds] = {
     "component_starts": _COMPONENTS,
     "pair_starts": _PAIRS,
-    "lesion_starts": _LESIONS,
+    "object_starts": _OBJECTS,
 }
 """Row i's part of each column stands at ``starts[i]:starts[i + 1]``."""
 
@@ -66,6 +67,7 @@ def load_components(path: Path) -> ComponentTable:
 def _from_columns(arrays: Columns) -> ComponentTable:
     """Return the rows that the columns hold; ValueError where they do not fit together."""
     abouts = read_about(arrays)
+    arrays = {object_named(name): values for name, values in arrays.items()}
     arrays = {
         "shared": np.full(len(arrays["touched"]), NOT_COUNTED),
         "unit": np.full(len(abouts), "voxels"),
@@ -108,9 +110,9 @@ def _require_possible(row: CaseComponents, n_levels: int) -> None:
         and (row.inside >= 0).all()
         and (row.ignored >= 0).all()
         and (row.outside >= 0).all()
-        and (row.lesion_sizes > 0).all()
+        and (row.object_sizes > 0).all()
         and ((row.touching >= 0) & (row.touching < len(row.levels))).all()
-        and ((row.touched >= 0) & (row.touched < row.n_lesions)).all()
+        and ((row.touched >= 0) & (row.touched < row.n_objects)).all()
         and row.unit in get_args(Unit)
         and ((row.shared > 0) | (row.shared == NOT_COUNTED)).all()
     )

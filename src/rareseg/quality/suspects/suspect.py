@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rareseg.data.atomic_files import atomic_write
+from rareseg.data.records import object_named
 from rareseg.errors import RunError
 
-Kind = Literal["missed lesion", "spurious label", "wrong boundary", "wrong class", "worst case"]
+Kind = Literal["missed object", "spurious label", "wrong boundary", "wrong class", "worst case"]
 """What is suspected; a "worst case" is no suspicion but a case that the model does worst on."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -62,6 +63,7 @@ def load_suspects(path: Path) -> tuple[Suspect, ...]:
 
 
 def _suspect(entry: dict[str, Any]) -> Suspect:
+    entry = {**entry, "kind": object_named(entry["kind"])}
     if entry["kind"] not in KINDS:
         raise ValueError(f"kind {entry['kind']!r}")
     (z0, z1), (y0, y1), (x0, x1) = entry["box"]

@@ -40,6 +40,11 @@ def percent_digits(share: float) -> int:
     return -math.floor(math.log10(distance))
 
 
+def object_noun(size_unit: str) -> str:
+    """Return what sentences call an object: "lesion" in volumes, whose sizes are in mm³."""
+    return "lesion" if size_unit == "mm³" else "object"
+
+
 def score(value: float) -> str:
     """Return a metric in [0, 1] with two digits."""
     return f"{value:.2f}"
