@@ -35,7 +35,7 @@ _FLAT = ("half_unet", "unet", "dynunet", "basicunet", "segresnet")
 def _current(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return network values of any version as those of today.
 
-    ``encoder: none`` is no setting of a network but the wish for one without an encoder.
+    ``encoder: none`` is no setting of a network but asks for one without an encoder.
     """
     values = dict(values)
     name = values.get("name")

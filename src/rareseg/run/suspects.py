@@ -1,7 +1,7 @@
 """Find suspect labels of a run's cases.
 
 Each case is scored by the networks that had not seen it; what is seen of it is kept line by line in
-``scores/sightings.jsonl``, so that a killed search goes on where it stopped, and a repeated one
+``scores/component_evidence.jsonl``, so that a killed search goes on where it stopped, and a repeated one
 reads it alone.
 """
 
@@ -83,7 +83,7 @@ def find_suspects(
     plan = plan_scorers(folder, dataset, model)
     scope = _scope(plan, n_cases=len(dataset.cases), held_out=model.recipe.split.held_out)
     say(scope)
-    kept = _Kept(folder.root / "scores" / "sightings.jsonl", _key(model, points, dataset))
+    kept = _Kept(folder.root / "scores" / "component_evidence.jsonl", _key(model, points, dataset))
     for scorer, (own_model, cases) in plan.items():
         left = [case for case in cases if case.id not in kept.cases]
         if not left:
@@ -245,14 +245,14 @@ class _Kept:
 
     def add(self, case_id: str, all_evidence: Sequence[ComponentEvidence]) -> None:
         """Keep the evidence of a case."""
-        line = {"case": case_id, "sightings": [asdict(evidence) for evidence in all_evidence]}
+        line = {"case": case_id, "evidence": [asdict(evidence) for evidence in all_evidence]}
         with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self._take(line)
 
     def _take(self, line: Mapping[str, Any]) -> None:
         self.cases.add(line["case"])
-        self.all_evidence += [ComponentEvidence.from_dict(values) for values in line["sightings"]]
+        self.all_evidence += [ComponentEvidence.from_dict(values) for values in line["evidence"]]
 
     def _read(self, key: str) -> Iterator[dict[str, Any]]:
         if not self._path.is_file():

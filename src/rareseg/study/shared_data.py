@@ -34,10 +34,10 @@ FINGERPRINT = "fingerprint.json"
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """What every study is told, as a second machine would be told it too.
+    """Options of every study, on a second machine as on the first.
 
-    ``wishes`` hold for all trainings. ``storage`` is a database URL, ``None`` for a file beside the
-    results; ``name`` tells studies in one database apart, "" is the folder's; ``parallel``
+    ``training_options`` hold for all trainings. ``storage`` is a database URL, ``None`` for a file beside the
+    results; ``name`` distinguishes studies in one database, "" is the folder's; ``parallel``
     processes work on this machine.
     """
 

@@ -1,4 +1,4 @@
-"""Find the objects (objects) of a mask, and which of them a prediction touches.
+"""Find the objects of a mask (its connected components), and which of them a prediction touches.
 
 Components are 8-connected in 2D and 26-connected in 3D. A reference object is found where at
 least one of its voxels is predicted; a predicted component is a false positive where it touches

@@ -22,8 +22,8 @@ class DataOptions:
     """How a data set is opened: what ``open_dataset`` is told beside the path.
 
     ``group_from`` and ``missing_mask`` are None where nothing was said: then a data set that is
-    used with a run is opened as the run's own (:meth:`like`). An empty pattern is a wish too:
-    groups are those that the data declare. ``layout`` None lets the folder's names decide.
+    used with a run is opened as the run's own (:meth:`like`). An empty pattern is said too:
+    groups are then those that the data declare. ``layout`` None lets the folder's names decide.
     """
 
     path: str
