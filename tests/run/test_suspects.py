@@ -73,11 +73,11 @@ def test_what_was_planted_ranks_high(planted, found):
     right = np.mean([any(hits(s, fault) for fault in faults) for s in first])
     lines = [
         json.loads(line)
-        for line in (run / "scores" / "sightings.jsonl")
+        for line in (run / "scores" / "component_evidence.jsonl")
         .read_text(encoding="utf-8")
         .splitlines()[1:]
     ]
-    components = [s for line in lines for s in line["sightings"]]
+    components = [s for line in lines for s in line["evidence"]]
     by_chance = len(faults) / len(components)
     assert by_chance < 0.3
     assert right > 0.6
@@ -106,8 +106,9 @@ def test_each_case_is_seen_by_the_network_that_had_not_learned_from_it(planted, 
         read_folds(folder.folds),
         read_split(folder.split),
     )
-    lines = (run / "scores" / "sightings.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    told = {line["case"]: line["sightings"] for line in map(json.loads, lines)}
+    kept = run / "scores" / "component_evidence.jsonl"
+    lines = kept.read_text(encoding="utf-8").splitlines()[1:]
+    told = {line["case"]: line["evidence"] for line in map(json.loads, lines)}
     assert set(told) == set(roles)
     images = ImageScorer(model)
     networks = images.networks
@@ -135,7 +136,7 @@ def test_each_case_is_seen_by_the_network_that_had_not_learned_from_it(planted, 
 
 def test_a_killed_search_goes_on_where_it_stopped(planted, found, monkeypatch):
     run, _ = planted
-    kept = run / "scores" / "sightings.jsonl"
+    kept = run / "scores" / "component_evidence.jsonl"
     whole = kept.read_bytes()
     lines = whole.splitlines(keepends=True)
     kept.write_bytes(b"".join(lines[:9]) + lines[9][:40])
@@ -171,7 +172,7 @@ def test_what_mining_set_aside_is_noted(planted, found, tmp_path):
     }
     record = {"rounds": [], "suspects": [note]}
     (run / "training" / "fold_0" / "mining.json").write_text(json.dumps(record), encoding="utf-8")
-    (run / "scores" / "sightings.jsonl").unlink()
+    (run / "scores" / "component_evidence.jsonl").unlink()
     again = {s.id: s for s in find_suspects(run).suspects}
     assert again[suspect.id] == replace(suspect, aside=True)
     assert again[other.id] == other
@@ -224,7 +225,8 @@ def test_without_folds_only_what_was_not_learnt_from_is_looked_at(finished, call
     called = call("suspects", run)
     assert called.code == 0, called.err
     assert f"Of {len(roles)} cases only the {len(unlearnt)}" in called.out
-    lines = (run / "scores" / "sightings.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    kept = run / "scores" / "component_evidence.jsonl"
+    lines = kept.read_text(encoding="utf-8").splitlines()[1:]
     assert {json.loads(line)["case"] for line in lines} == unlearnt
     assert {s.case_id for s in load_suspects(run / "suspects.json")} <= unlearnt
 

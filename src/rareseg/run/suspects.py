@@ -1,8 +1,8 @@
 """Find suspect labels of a run's cases.
 
 Each case is scored by the networks that had not seen it; what is seen of it is kept line by line in
-``scores/component_evidence.jsonl``, so that a killed search goes on where it stopped, and a repeated one
-reads it alone.
+``scores/component_evidence.jsonl``, so that a killed search goes on where it stopped, and a
+repeated one reads it alone.
 """
 
 from __future__ import annotations

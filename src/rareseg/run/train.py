@@ -88,7 +88,8 @@ def learn(
     """Bring the run at ``out`` to a trained bundle and return its folder: the first half of train.
 
     Neither a point is chosen nor a test case looked at. ``fabric`` is launched, for 32 bits; what
-    ``inputs`` hold is not found anew; ``on_validation`` is called after each validation. Raises as :func:`train`.
+    ``shared`` holds is not found anew; ``on_validation`` is called after each validation. Raises as
+    :func:`train`.
     """
     started = time.monotonic()
     options = data if isinstance(data, DataOptions) else DataOptions(str(data))

@@ -36,9 +36,9 @@ FINGERPRINT = "fingerprint.json"
 class StudyOptions:
     """Options of every study, on a second machine as on the first.
 
-    ``training_options`` hold for all trainings. ``storage`` is a database URL, ``None`` for a file beside the
-    results; ``name`` distinguishes studies in one database, "" is the folder's; ``parallel``
-    processes work on this machine.
+    ``training_options`` hold for all trainings. ``storage`` is a database URL, ``None`` for a file
+    beside the results; ``name`` distinguishes studies in one database, "" is the folder's;
+    ``parallel`` processes work on this machine.
     """
 
     data: DataOptions

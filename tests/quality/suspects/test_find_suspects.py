@@ -482,7 +482,7 @@ def test_ids_are_one_for_each_suspect_and_stay():
     assert len({suspect.id for suspect in first}) == len(first) == 3
 
 
-def test_sightings_come_back_from_json():
+def test_evidence_comes_back_from_json():
     import json
     from dataclasses import asdict
 
