@@ -112,6 +112,7 @@ def _count_pairs(
             continue
         for k in range(8 * i, 8 * i + 8):
             cells[(np.int64(theirs[k]) << 8) | ours[k]] += 1
+    # What is left behind the last whole word.
     for k in range(8 * our_words.size, ours.size):
         cells[(np.int64(theirs[k]) << 8) | ours[k]] += 1
     cells[0] += background

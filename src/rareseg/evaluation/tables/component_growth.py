@@ -111,6 +111,7 @@ def _enter_in_order(
     count = np.zeros(n_levels + 1, np.int64)
     for i in range(scores.size):
         if scores[i] >= edges[0]:
+            # Bisect for the last edge at or below the score.
             low, high = 0, n_levels
             while high - low > 1:
                 middle = (low + high) // 2
@@ -123,6 +124,7 @@ def _enter_in_order(
     starts = np.zeros(n_levels + 1, np.int64)
     for level in range(n_levels - 1, -1, -1):
         starts[level] = starts[level + 1] + count[level]
+    # A counting sort: linear, and stable, so that equal scores enter in the order of memory.
     order = np.empty(starts[0], np.int32)
     cursor = starts[1:].copy()
     for i in range(scores.size):
@@ -165,11 +167,14 @@ def _enter(
                 line = (nz * height + ny) * width
                 for neighbour in range(line + max(x - 1, 0), line + min(x + 2, width)):
                     other = parent[neighbour]
+                    # Neighbours mostly belong to the own component: asked before the search for
+                    # the root, which costs more.
                     if other < 0 or other == own:
                         continue
                     other = np.int32(_root(parent, other))
                     if other == own:
                         continue
+                    # The smaller joins the larger, so that no path is longer than log2(voxels).
                     if size[other] > size[own]:
                         own, other = other, own
                     parent[other] = own
@@ -192,6 +197,7 @@ def _distinct(
     for k in range(keys.size):
         voxel, component = divmod(keys[k], n)
         moved[k] = np.int64(_root(parent, voxel)) * n + component
+    # Components that have joined have one root now, so their keys meet after sorting.
     order = np.argsort(moved)
     found, sums = np.empty(keys.size, np.int64), np.empty(keys.size, np.int32)
     kept = 0

@@ -31,11 +31,13 @@ def pull(  # type: ignore[no-untyped-def]
     each = min(rows, BLOCK // width + 1)
     flat = window[0] == 1 and patch[0] == 1
     strides = (window[1] * window[2], window[2], 1)
+    # Along an axis of one voxel the neighbour above is the voxel itself.
     steps = (
         strides[0] if window[0] > 1 else 0,
         strides[1] if window[1] > 1 else 0,
         1 if window[2] > 1 else 0,
     )
+    # Rows are taken in blocks whose buffers stay in the first cache level between the passes.
     base = np.empty(each * width, np.int32)
     nearest = np.empty(each * width, np.int32)
     inside = np.empty(each * width, np.uint8)
@@ -111,6 +113,7 @@ def _locate(  # type: ignore[no-untyped-def]
         for i in range(columns):
             place = weight[at + i]
             inside[at + i] &= np.uint8((place >= low) & (place < high))
+            # Reflection without repeating the outermost voxel has the period 2 (side - 1).
             place = abs(place)
             place -= period * np.floor(place / period)
             place = min(place, period - place)
@@ -124,6 +127,7 @@ def _locate(  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
 def _take_nearest(source, nearest, inside, outside, taken):  # type: ignore[no-untyped-def]
     for i in range(np.uint64(len(taken))):
+        # An unsigned index spares the check for one that counts from the end.
         label = source[np.uint32(nearest[i])]
         taken[i] = label if inside[i] else outside
 
@@ -138,6 +142,7 @@ def _take_exactly(source, nearest, taken):  # type: ignore[no-untyped-def]
 def _take_plane(source, base, weights, steps, taken):  # type: ignore[no-untyped-def]
     """Interpolate between the four neighbours."""
     up, right = weights[1], weights[2]
+    # Shifted views, so that all four are read at one index.
     a, b = source, source[steps[2] :]
     c, d = source[steps[1] :], source[steps[1] + steps[2] :]
     for i in range(np.uint64(len(taken))):
@@ -186,6 +191,7 @@ def _take_votes(source, base, inside, outside, weights, steps, taken):  # type: 
         for corner in range(8):
             around[corner] = source[at + corners[corner]]
             agreed &= around[corner] == label
+        # Away from outlines all eight agree, and nothing is weighed.
         if not agreed:
             deep, up, right = weights[0, i], weights[1, i], weights[2, i]
             for corner in range(8):

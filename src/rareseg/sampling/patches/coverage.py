@@ -145,6 +145,7 @@ def _watch(cases, corners, patch, shapes, offsets, places, bounds, seen):  # typ
         for z in range(z_low, z_high):
             first = offsets[case] + (z * Y + y_low) * X
             last = offsets[case] + (z * Y + y_high) * X
+            # Watched places ascend, so that each slice is searched behind the one before.
             i += np.searchsorted(places[i:end], first)
             while i < end and places[i] < last:
                 x = (places[i] - offsets[case]) % X

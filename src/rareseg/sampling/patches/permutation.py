@@ -30,10 +30,13 @@ def permuted_ranks(nth: NDArray[np.int64], size: int, seed: Sequence[int]) -> ND
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
 def _permute(nth, size, half, keys, out):  # type: ignore[no-untyped-def]
+    # Unsigned throughout: numba turns int64 mixed with uint64 into float64.
     bits = np.uint64(half)
     mask = (np.uint64(1) << bits) - np.uint64(1)
     for i in range(len(nth)):
         lap, place = np.uint64(nth[i] // size), np.uint64(nth[i] % size)
+        # Walk the cycle until a rank below size is met: the permutation of the larger range stays
+        # one on the smaller, and fewer than four steps are taken on average.
         while True:
             left, right = place >> bits, place & mask
             for key in keys:

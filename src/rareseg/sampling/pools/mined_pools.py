@@ -195,6 +195,7 @@ def _find_runs(places, key, offsets, first, lengths):  # type: ignore[no-untyped
             continue
         if begins:
             count += 1
+        # A first call with empty arrays only counts, so that the second gets arrays that fit.
         if count <= len(first):
             if begins:
                 first[count - 1] = i

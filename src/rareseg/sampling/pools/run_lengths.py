@@ -126,6 +126,7 @@ def _pack(gaps, lengths, entries):  # type: ignore[no-untyped-def]
     e = 0
     for run in range(len(gaps)):
         gap, length = gaps[run], lengths[run]
+        # A gap or length beyond 16 bits goes on in further entries with an empty run or gap.
         while gap >= FULL:
             entries[e, 0], entries[e, 1] = FULL, 0
             gap -= FULL
@@ -179,6 +180,7 @@ def _tell(entries, block_places, places, out):  # type: ignore[no-untyped-def]
         block = _block(block_places, places[i])
         if block < 0:
             continue
+        # Only one block of entries is walked, since every block knows the place before it.
         ahead = places[i] - block_places[block]
         for e in range(block * BLOCK, min((block + 1) * BLOCK, len(entries))):
             gap, length = np.int64(entries[e, 0]), np.int64(entries[e, 1])
@@ -200,6 +202,7 @@ def _find(flat):  # type: ignore[no-untyped-def]
         differs = np.uint8(first == 0)
         for i in range(len(block)):
             differs |= block[i] ^ value
+        # Without a branch in the loop above, a block of one value is compared at memory speed.
         if differs == 0:
             continue
         if n + BLOCK > len(starts):

@@ -74,6 +74,7 @@ def _judge(  # type: ignore[no-untyped-def]
         true = labels[i]
         if true == IGNORE:
             continue
+        # Begun with the true class, so that it wins where several are equally probable.
         best = true
         for index in range(classes):
             if probabilities[index, i] > probabilities[best, i]:
@@ -90,5 +91,6 @@ def _judge(  # type: ignore[no-untyped-def]
             flags[i] |= FALSE_NEGATIVE
         if most_rounds > 0 and probabilities[best, i] >= suspicious:
             rounds[i] = min(before[i] + 1, 255)
+            # Wrong with confidence for several rounds: its label is suspected, and not mined.
             if rounds[i] >= most_rounds:
                 flags[i] = 0

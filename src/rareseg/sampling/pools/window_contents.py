@@ -95,6 +95,7 @@ def _box(label, index, others, box):  # type: ignore[no-untyped-def]
     for z in range(depth):
         for y in range(height):
             row = label[z, y]
+            # Bits are gathered without a branch, so that rows without anything pass vectorised.
             met, ignored = np.uint8(0), np.uint8(0)
             for x in range(width):
                 met |= np.uint8(_is_wanted(row[x], index, others))
@@ -157,6 +158,7 @@ def _window_runs(  # type: ignore[no-untyped-def]
                 for k in range(all_z_out, all_z_low[z]):
                     _count(all_plane, label[k], 0, 0, IGNORE, True, -1)
                 all_z_in, all_z_out = all_z_high[z], all_z_low[z]
+        # The line starts anew in every plane: sliding it back would take as many additions.
         line[:] = 0
         all_line[:] = 0
         y_in = y_out = all_y_in = all_y_out = 0
@@ -168,6 +170,7 @@ def _window_runs(  # type: ignore[no-untyped-def]
                 if counted:
                     _slide(all_line, all_plane, all_y_in, all_y_high[y], all_y_out, all_y_low[y])
                     all_y_in, all_y_out = all_y_high[y], all_y_low[y]
+                # No wanted voxel in the window's rows: the whole row of windows is passed over.
                 near = _sum_up(line, before, size) > 0
             if not (near or negate):
                 continue

@@ -63,6 +63,7 @@ def _corners(centre, shape, patch, shift, corner):  # type: ignore[no-untyped-de
         for axis in range(len(patch)):
             corner[i, axis] = centre[i, axis] - patch[axis] // 2
             room = shape[i, axis] - patch[axis]
+            # An image that is smaller than the window lies in its middle.
             if shift and room < 0:
                 corner[i, axis] = room // 2
             elif shift:
