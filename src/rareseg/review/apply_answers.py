@@ -17,8 +17,9 @@ from typing import Any
 import torch
 
 from rareseg.data.atomic_files import atomic_folder
-from rareseg.data.checks.fingerprint import Fingerprint, content_hash
+from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.formats import mask_suffix, read_case_mask, read_image, write_mask
+from rareseg.data.identity import is_content
 from rareseg.data.layouts.manifests.manifest_writing import EMPTY
 from rareseg.data.masks.mask_file import as_mask_file
 from rareseg.data.records import IGNORE, Case, Classes, Dataset, Role
@@ -83,7 +84,7 @@ def review_folder(run: RunFolder) -> Path:
 def open_reviewed(run: RunFolder) -> Dataset:
     """Return the run's data; raises :class:`RunError` where its files changed since."""
     dataset = DataOptions(**read_about(run)).open()
-    if content_hash(dataset) != Fingerprint.from_json(run.fingerprint).content_hash:
+    if not is_content(dataset, Fingerprint.from_json(run.fingerprint).content_hash):
         raise RunError(
             f"the files of {dataset.root} have changed since {run.root} was begun, so its "
             "predictions are of other data; train on the new data and review that run."

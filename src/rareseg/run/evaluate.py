@@ -13,7 +13,9 @@ from rareseg.progress import Track, silent
 from rareseg.report.figures.case_pictures import choose_shots
 from rareseg.report.pages.threshold_explorer import all_cuts
 from rareseg.report.report_content import (
+    Level,
     ReportContent,
+    Sentence,
     data_facts,
     find_leakage,
     role_counts,
@@ -37,17 +39,20 @@ def evaluate(
     out: Path | str,
     *,
     asked: EvaluationOptions | None = None,
+    include_seen: bool = False,
     device: str | torch.device = "cpu",
     track: Track = silent,
 ) -> Evaluation:
     """Score every case of ``data`` with the model of a run; write what that shows to ``out``.
 
-    Of the data that the run was trained on, its test cases alone are scored. Groups and missing
+    Of the data that the run was trained on, wherever they lie now, its test cases alone are scored;
+    of other data the cases whose images the model was trained, chosen or certified on are left out,
+    unless ``include_seen``. Groups and missing
     masks are read as in the run where ``data`` does not say otherwise. Data that were evaluated
     certify nothing any more. As :func:`evaluate_source`.
     """
     require_free(Path(out))
-    source = NetworkSource.open(run, data, device=device)
+    source = NetworkSource.open(run, data, device=device, include_seen=include_seen)
     return evaluate_source(source, out, asked=asked, track=track)
 
 
@@ -93,13 +98,35 @@ def _evaluate(source: ScoreSource, out: Path, asked: EvaluationOptions, track: T
         track=track,
         doing="scoring test cases",
     )
+    scored = _with_roles(scored, judged)
     content = source.describe(_content(source, judged, decisions, scored), judged)
     content = asked.answer(source.keep_evaluation(content, judged, scored, track))
     shots = choose_shots(content.results, content.details)
     cuts = all_cuts(content)
     pictures = draw_pictures(source, judged.cases, shots, used, cuts=cuts, track=track)
     guarantees = statement_lines(decisions, source.arithmetic)
-    return write_evaluation(out, replace(content, pictures=pictures), guarantees, source.remarks)
+    remarks = (*_remarks(judged), *source.remarks)
+    return write_evaluation(out, replace(content, pictures=pictures), guarantees, remarks)
+
+
+def _with_roles(scored: Scored, judged: JudgedCases) -> Scored:
+    """Return the results with the roles in which the model has seen some of the images."""
+    if not judged.seen:
+        return scored
+    results = tuple(
+        tuple(replace(one, role=judged.seen.get(one.case_id, one.role)) for one in at_point)
+        for at_point in scored.results
+    )
+    return replace(scored, results=results)
+
+
+def _remarks(judged: JudgedCases) -> tuple[Sentence, ...]:
+    """Return the sentence about which cases count, if there is one."""
+    if not judged.remark:
+        return ()
+    reason = "Images are compared by their bytes with those that the model was made from."
+    level: Level = "warning" if judged.seen else "note"
+    return (Sentence(level, judged.remark, reason, headline=True),)
 
 
 def _content(

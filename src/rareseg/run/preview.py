@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from rareseg.data.atomic_files import atomic_write
-from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
+from rareseg.data.identity import content_hash
 from rareseg.data.records import IGNORE, Dataset
 from rareseg.data.store.build import build_store
 from rareseg.data.store.store import Store

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from rareseg.data.atomic_files import atomic_write, naming
-from rareseg.data.checks.fingerprint import content_hash
 from rareseg.data.formats import read_mask
+from rareseg.data.identity import content_hash
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.data.store.preprocess import class_indices
 from rareseg.data.store.store import open_store

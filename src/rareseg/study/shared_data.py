@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
+from rareseg.data.identity import is_content
 from rareseg.data.records import Dataset, Role
 from rareseg.data.store.build import build_store
 from rareseg.errors import ProblemsError, UsageError
@@ -126,7 +127,7 @@ def find_data(options: StudyOptions, out: Path, purpose: Purpose, track: Track) 
         require_free(out)
     path = out / FINGERPRINT
     known = Fingerprint.from_json(path) if path.is_file() else None
-    if known is None or known.content_hash != content_hash(dataset):
+    if known is None or not is_content(dataset, known.content_hash):
         known = inspect_dataset(dataset, track=track)
         if known.problems:
             raise ProblemsError(known.problems)

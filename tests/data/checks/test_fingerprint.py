@@ -11,8 +11,9 @@ import pytest
 import SimpleITK as sitk
 
 from rareseg.data.checks.case_checks import count_values, intensities, thumbnail_hash
-from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.dataset import open_dataset
+from rareseg.data.identity import content_hash
 from rareseg.data.records import Case
 from rareseg.errors import DataError
 

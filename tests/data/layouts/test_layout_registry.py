@@ -77,7 +77,7 @@ class TestClassFiles:
             ClassFiles(parts).read(None)
 
     def test_a_case_counts_as_other_where_its_source_differs(self, folder):
-        from rareseg.data.checks.fingerprint import content_hash
+        from rareseg.data.identity import content_hash
         from rareseg.data.records import Dataset
 
         def hashed(value):

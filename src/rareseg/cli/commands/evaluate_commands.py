@@ -87,12 +87,19 @@ def evaluate(
         Path | None,
         typer.Option("--against", help="An earlier evaluation of the same cases, to compare with."),
     ] = None,
+    include_seen: Annotated[
+        bool,
+        typer.Option(
+            "--include-seen", help="Score images too that the model has seen in training."
+        ),
+    ] = False,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Score cases with known masks: cases.csv, details.csv, scorecard.json and report.html.
 
-    Of the data that the run was trained on, only its test cases are scored. With --probabilities or
+    Of the data that the run was trained on, wherever they lie now, only its test cases are scored;
+    images that it was trained, chosen or certified on are left out of other data too. With --probabilities or
     --masks it is another tool's scores or masks that are held against --references.
     """
     from rareseg.run.evaluate import evaluate_source
@@ -119,5 +126,5 @@ def evaluate(
         )
     else:
         options = scores.data(data)
-        source = NetworkSource.open(run, options, device=device)
+        source = NetworkSource.open(run, options, device=device, include_seen=include_seen)
     show(evaluate_source(source, out, asked=asked, track=bar), as_json)

@@ -90,7 +90,7 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
         intensities=tuple(intensities(channel) for channel in image.array),
         values={0: z * y * x} if mask is None else count_values(mask.array),
         thumbnail_hash=thumbnail_hash(image.array),
-        digest=_digest(image.array),
+        digest=image_digest(image.array),
         thumbnail=make_thumbnail(image),
         thickness=None if mask is None or z > 1 else thickness(mask.array[0]),
         turned=mask is not None and _turned(image.geometry, mask.geometry, (y, x)),
@@ -157,7 +157,8 @@ def thumbnail_hash(image: NDArray[np.generic]) -> str:
     return np.packbits((small > np.median(small)).ravel()).tobytes().hex()
 
 
-def _digest(image: NDArray[np.generic]) -> str:
+def image_digest(image: NDArray[np.generic]) -> str:
+    """Return 32 hexadecimal digits of the values and the shape, "" where all values are equal."""
     if image.size == 0 or np.all(image == image.flat[0]):
         return ""
     digest = hashlib.blake2b(repr((image.dtype.str, image.shape)).encode(), digest_size=16)

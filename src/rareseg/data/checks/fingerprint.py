@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,8 +15,9 @@ from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.case_checks import ChannelFacts, Examined, examine, first_file
 from rareseg.data.checks.problems import Findings, Problem
 from rareseg.data.checks.read_classes import resolve_classes
+from rareseg.data.identity import content_hash
 from rareseg.data.look_alikes import ComparedCase, LookAlike, across_groups, find_look_alikes
-from rareseg.data.records import Case, Classes, Dataset, MaskSource, Role
+from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
 
@@ -62,7 +62,8 @@ class Fingerprint:
 
     ``cases`` are those that could be read. ``problems`` stop a training, ``warnings`` do not.
     ``look_alikes`` are all pairs of cases that look almost alike, also within a group, the most
-    alike first. ``content_hash`` changes when a file does.
+    alike first. ``content_hash`` changes when
+    the bytes of a file do, or a name (:func:`rareseg.data.identity.content_hash`).
     """
 
     cases: tuple[CaseFacts, ...]
@@ -154,31 +155,6 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
         content_hash=content_hash(dataset),
     )
     return replace(fingerprint, warnings=(*fingerprint.warnings, *_look_alikes(fingerprint)))
-
-
-def content_hash(dataset: Dataset) -> str:
-    """Return a hash (64 hexadecimal digits) of paths, sizes, times and what is declared.
-
-    Paths count relative to the data set's root, so that a moved folder keeps its hash.
-    """
-    digest = hashlib.sha256()
-    declared = [dataset.labels, dataset.regions, dataset.ignore_value]
-    digest.update(json.dumps(declared, sort_keys=True).encode())
-    for case in dataset.cases:
-        drawn = [(name, mask is None) for name, mask in case.annotations]
-        about = [case.id, case.group, case.role, case.mask is None, *([drawn] if drawn else [])]
-        if isinstance(case.mask, MaskSource):
-            about.append(repr(case.mask))
-        digest.update(json.dumps(about).encode())
-        drawn_apart = [mask for mask in dict(case.annotations).values() if mask]
-        for path in (*case.images, *case.mask_files, *drawn_apart):
-            for file in sorted(path.iterdir()) if path.is_dir() else (path,):
-                within = file.is_relative_to(dataset.root)
-                name = file.relative_to(dataset.root) if within else file.absolute()
-                stat = file.stat() if file.exists() else None
-                stamp = (stat.st_size, stat.st_mtime_ns) if stat else None
-                digest.update(json.dumps([name.as_posix(), stamp]).encode())
-    return digest.hexdigest()
 
 
 def _facts(case: Case, examined: Examined, classes: Classes) -> CaseFacts:

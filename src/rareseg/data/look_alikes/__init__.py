@@ -4,7 +4,7 @@
 reads ``Fingerprint.look_alikes``.
 """
 
-from rareseg.data.look_alikes.groups import propose_groups
+from rareseg.data.look_alikes.groups import propose_groups, united_copies
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike, across_groups
 from rareseg.data.look_alikes.pairs import ComparedCase, find_look_alikes
 from rareseg.data.look_alikes.registration import Placement
@@ -20,4 +20,5 @@ __all__ = [
     "find_look_alikes",
     "make_thumbnail",
     "propose_groups",
+    "united_copies",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -74,6 +75,18 @@ def propose_groups(cases: Sequence[Case], pairs: Sequence[LookAlike]) -> dict[st
         taken.add(name)
         names |= {case.id: name for case in members}
     return {case.id: names[case.id] for case in cases}
+
+
+def united_copies(cases: Sequence[Case], pairs: Sequence[LookAlike]) -> dict[str, str]:
+    """Return the groups of :func:`propose_groups` for those cases alone that a copy unites."""
+    proposed = propose_groups(cases, pairs)
+    sizes = Counter(proposed.values())
+    own = Counter(case.group for case in cases if case.group)
+    return {
+        case.id: group
+        for case in cases
+        if sizes[group := proposed[case.id]] > (own[case.group] if case.group else 1)
+    }
 
 
 def _group_name(members: Sequence[Case]) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.formats import read_case_mask, read_image
+from rareseg.data.identity import content_hash
 from rareseg.data.records import Case, Classes, Dataset, Image
 from rareseg.data.store.preprocess import Preprocessing, class_indices
 from rareseg.data.store.store import Store, open_store

@@ -12,9 +12,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
 from rareseg.data.formats import read_image
+from rareseg.data.identity import DIGESTS, content_hash
 from rareseg.data.records import Case, Classes, Dataset, Image, Role
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
 from rareseg.data.score_files.image_score_files import Presences, read_presences
@@ -94,9 +95,7 @@ class OpenedScores:
         digest = hashlib.sha256(content_hash(self.dataset).encode())
         for case, by_region in sorted(self.files.files.items()):
             for region, path in sorted(by_region.items()):
-                about = path.stat()
-                stamp = [case, region, path.name, about.st_size, about.st_mtime_ns]
-                digest.update(json.dumps(stamp).encode())
+                digest.update(json.dumps([case, region, path.name, DIGESTS.of(path)]).encode())
         if self.presences is not None:
             digest.update(json.dumps(self.presences, sort_keys=True).encode())
         digest.update(json.dumps(sorted(self.roles.items())).encode())

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
 from rareseg.data.dataset import open_images
 from rareseg.data.formats import read_image
@@ -27,6 +27,7 @@ from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track
 from rareseg.recipe import DecisionSection
 from rareseg.report.report_content import ReportContent, Sentence
+from rareseg.report.wording.numbers import count
 from rareseg.run.outputs.evaluation_files import write_scorecards
 from rareseg.run.outputs.model_card_file import write_model_card
 from rareseg.run.outputs.training_content import with_training
@@ -38,6 +39,12 @@ from rareseg.run.scores.case_scoring import (
     score_all,
     score_each,
 )
+from rareseg.run.scores.named_data import (
+    NamedData,
+    is_own,
+    new_certify_cases,
+    without_seen,
+)
 from rareseg.run.scores.sampled_prior import sampled_prior
 from rareseg.run.scores.score_source import (
     CertifyCases,
@@ -47,35 +54,29 @@ from rareseg.run.scores.score_source import (
     keep_tables,
     read_tables,
 )
+from rareseg.run.setup.known_cases import (
+    image_digests,
+    require_unchanged,
+)
 from rareseg.run.setup.run_folder import (
     DataOptions,
     RunFolder,
+    note_certified,
     note_evaluated,
     open_run,
     read_about,
-    read_evaluated,
     read_split,
 )
-from rareseg.run.setup.shared_cases import shared_cases
 
 TRAIN_SAMPLE = 24
 """How many training cases are scored beside the test cases, to see overfitting."""
 
-_EVALUATED = "an evaluation has shown before how the model does on these cases"
 _UNSEEN = "keep some for split.certify, or name unseen ones with --certify-on"
 _OUT_OF_FOLD = (
     "each was scored by the networks that had not seen it, not by the mean of all that is used, "
     f"and chose the point ({_UNSEEN})"
 )
 _SELECTED = f"the validation cases chose checkpoint and point ({_UNSEEN})"
-
-
-@dataclass(frozen=True)
-class NamedData:
-    """Data that the user names in place of the run's own, and how they were opened."""
-
-    options: DataOptions
-    dataset: Dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,7 @@ class NetworkSource:
     model: Model
     device: torch.device
     named: NamedData | None = None
+    include_seen: bool = False
 
     @classmethod
     def open(
@@ -97,10 +99,13 @@ class NetworkSource:
         data: DataOptions | Path | str | None = None,
         *,
         device: str | torch.device = "cpu",
+        include_seen: bool = False,
     ) -> NetworkSource:
         """Return the model of the run at ``run``, and the cases that it is to certify or judge.
 
-        Groups and missing masks of ``data`` are read as in the run where it does not say otherwise.
+        With ``include_seen`` cases are judged whose images the model was trained, chosen or
+        certified on; without, they are left out. Groups and missing masks of
+        ``data`` are read as in the run where it does not say otherwise.
         Raises :class:`RunError` for a folder that is no finished run, :class:`BundleError` where
         its model is damaged, and as :func:`~rareseg.data.dataset.open_dataset` does.
         """
@@ -111,7 +116,8 @@ class NetworkSource:
         options = data if isinstance(data, DataOptions) else DataOptions(str(data))
         options = options.like(read_about(folder))
         named = NamedData(options, options.open())
-        return cls(folder, model.ignoring(named.dataset.ignore_value), device, named)
+        model = model.ignoring(named.dataset.ignore_value)
+        return cls(folder, model, device, named, include_seen)
 
     @property
     def classes(self) -> Classes:
@@ -217,12 +223,7 @@ class NetworkSource:
         Raises :class:`DataError` where the model has seen any of the cases that are named.
         """
         if self.named is not None:
-            self._refuse_seen(self.named, track)
-            dataset = self.named.dataset
-            digest = content_hash(dataset)
-            why = _EVALUATED if digest in read_evaluated(self.folder) else ""
-            grouping = f"{dataset.root}: {self.named.options.grouping(dataset)}"
-            return CertifyCases(dataset.cases, "certify", digest, not why, why, grouping)
+            return new_certify_cases(self.folder, self.named, self.model.training.data, track)
         digest = self.model.training.data
         if own := self.cases("certify"):
             return CertifyCases(own, "certify", digest, True)
@@ -235,18 +236,21 @@ class NetworkSource:
         """Return the tables of those cases: new ones are scored by the model as it stands."""
         if certify_set.role != "certify":
             return self.tables(track)
+        if self.named is not None:
+            images = image_digests(certify_set.cases).values()
+            note_certified(self.folder, images, certify_set.digest)
         scored = self.score(
             certify_set.cases, role="certify", track=track, doing="scoring certify cases"
         )
         return keep_tables(self.folder, "certify", scored)
 
     def judged_cases(self, track: Track) -> JudgedCases:
-        """Return all cases that the user names, but of the run's own data its test cases.
+        """Return the cases that the user names whose images are new to the model.
 
-        Raises :class:`DataError` where the run has no test case, :class:`ProblemsError` for data
-        with problems.
+        Of the run's own data these are its test cases. Raises :class:`DataError` where there is no
+        such case or the run's own data changed, :class:`ProblemsError` for data with problems.
         """
-        if self.named is None or self._is_own(self.named):
+        if self.named is None or (self._is_own() and not self.include_seen):
             return self._own_test_cases()
         dataset = self.named.dataset
         fingerprint = inspect_dataset(dataset, track=track)
@@ -255,7 +259,8 @@ class NetworkSource:
         if problems:
             raise ProblemsError(problems)
         title = f"{dataset.root.name} by the model of {self.folder.root.name}"
-        return JudgedCases(title, dataset.cases, None, fingerprint, {})
+        judged = JudgedCases(title, dataset.cases, None, fingerprint, {})
+        return without_seen(self.folder, judged, include_seen=self.include_seen)
 
     def unlabelled(self, images: Path, track: Track) -> Unlabelled:
         """Return the image scores of a file, a folder or a data set of images.
@@ -293,7 +298,7 @@ class NetworkSource:
         The dice on a sample of training cases is added, which shows overfitting.
         """
         if not judged.own:
-            note_evaluated(self.folder, judged.fingerprint.content_hash)
+            note_evaluated(self.folder, image_digests(judged.cases).values())
             return content
         keep_tables(self.folder, "test", scored)
         content = replace(content, train_dice=self._train_dice(judged.fingerprint, track))
@@ -301,8 +306,13 @@ class NetworkSource:
         write_model_card(self.folder, self.model)
         return content
 
+    def _is_own(self) -> bool:
+        data = self.model.training.data
+        return self.named is not None and is_own(self.folder, self.named, data)
+
     def _own_test_cases(self) -> JudgedCases:
-        cases = self.cases("test")
+        dataset = None if self.named is None else self.named.dataset
+        cases = cases_of(self.folder, "test", dataset)
         if not cases:
             raise DataError(
                 f"{self.folder.root} has no test cases (split.test is 0); name other data: "
@@ -310,38 +320,14 @@ class NetworkSource:
             )
         fingerprint = Fingerprint.from_json(self.folder.fingerprint)
         roles, name = read_split(self.folder.split), self.folder.root.name
-        return JudgedCases(name, cases, "test", fingerprint, roles, own=True)
-
-    def _is_own(self, named: NamedData) -> bool:
-        """Tell whether data are those that the model was made from; a copy of them is."""
-        same_path = str(Path(named.options.path).resolve()) == read_about(self.folder)["path"]
-        return same_path or content_hash(named.dataset) == self.model.training.data
-
-    def _refuse_seen(self, named: NamedData, track: Track) -> None:
-        """Raise where the model was made from any of the cases, or where they cannot be read."""
-        path = named.options.path
-        if self._is_own(named):
-            raise DataError(
-                f"{path} is what the model was trained on; name cases that it has not "
-                "seen, or train with --set split.certify=0.2 and leave --certify-on out."
+        remark = ""
+        if dataset is not None and len(cases) < len(dataset.cases):
+            remark = (
+                f"These are the same data as those of the run: its "
+                f"{count(len(cases), 'test case')} alone are scored, and the other "
+                f"{len(dataset.cases) - len(cases)} left out, which the model has seen in training."
             )
-        fingerprint = inspect_dataset(named.dataset, track=track)
-        # Images known to be empty serve for the false-alarm guarantee.
-        problems = other_than(fingerprint.problems, {"no positive case"})
-        if problems:
-            raise ProblemsError(problems)
-        roles = read_split(self.folder.split)
-        known = Fingerprint.from_json(self.folder.fingerprint)
-        for mine, theirs in shared_cases(known, fingerprint):
-            role = roles.get(mine.id)
-            if role in ("train", "validation"):
-                together = mine.group is not None and mine.group == theirs.group
-                what = f"of the same group ('{mine.group}') as" if together else "the same image as"
-                raise DataError(
-                    f"Case '{theirs.id}' of {path} is {what} the run's "
-                    f"{role} case '{mine.id}'; cases that certify must be new to the model, so "
-                    "leave it out."
-                )
+        return JudgedCases(name, cases, "test", fingerprint, roles, own=True, remark=remark)
 
     def _train_dice(self, fingerprint: Fingerprint, track: Track) -> dict[str, float]:
         """Return the mean dice at the points in use on a sample of positive training cases."""
@@ -371,8 +357,14 @@ class NetworkSource:
         return means
 
 
-def cases_of(folder: RunFolder, role: Role) -> tuple[Case, ...]:
-    """Return the cases of a run's own data that play ``role``."""
+def cases_of(folder: RunFolder, role: Role, dataset: Dataset | None = None) -> tuple[Case, ...]:
+    """Return the cases of a run's own data that play ``role``.
+
+    ``dataset`` is where they lie now, None where they were. Raises :class:`DataError` where a case
+    is gone, or its image or mask is not what it was.
+    """
     roles = read_split(folder.split)
-    dataset = DataOptions(**read_about(folder)).open()
-    return tuple(case for case in dataset.cases if roles.get(case.id) == role)
+    dataset = dataset or DataOptions(**read_about(folder)).open()
+    cases = tuple(case for case in dataset.cases if roles.get(case.id) == role)
+    require_unchanged(folder, cases, [name for name, own in roles.items() if own == role])
+    return cases

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +54,8 @@ class JudgedCases:
     """The cases that an evaluation scores, and the data that they belong to.
 
     ``roles`` are those of all cases of the data, empty where none are known; ``own`` says that the
-    data are those that the model was made from.
+    data are those that the model was made from. ``seen`` are the roles of cases that count though
+    the model has seen their images; ``remark`` is a sentence about which cases count, "" for none.
     """
 
     title: str
@@ -63,6 +64,8 @@ class JudgedCases:
     fingerprint: Fingerprint
     roles: Mapping[str, Role]
     own: bool = False
+    seen: Mapping[str, Role] = field(default_factory=dict)
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from rareseg.data.atomic_files import atomic_write
-from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
+from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
+from rareseg.data.identity import is_content
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.splits import make_folds, make_split
 from rareseg.data.store.build import build_store
@@ -34,11 +35,13 @@ from rareseg.recipe import (
 )
 from rareseg.recipe.component_size import unit_of
 from rareseg.run.setup.initial_weights import require_unseen
+from rareseg.run.setup.known_cases import write_known_cases
 from rareseg.run.setup.network_folds import Folds
 from rareseg.run.setup.run_folder import (
     DataOptions,
     RunFolder,
     begin_run,
+    note_path,
     read_folds,
     read_split,
     write_folds,
@@ -202,8 +205,11 @@ def prepare_run(
     if shared is not None and not folder.fingerprint.is_file():
         shared.fingerprint.to_json(folder.fingerprint)
     fingerprint = _inspect(dataset, folder, track)
+    note_path(folder, data)
     plan = _plan(fingerprint, folder, overrides)
     roles = _split(dataset, fingerprint, plan.recipe, folder, shared)
+    if not folder.data_identity.is_file():
+        write_known_cases(folder, dataset.cases)
     folds = _folds(fingerprint, roles, plan.recipe, folder)
     if not folder.recipe.is_file():
         require_unseen(plan.recipe, fingerprint, roles)
@@ -252,10 +258,9 @@ def _without_settled(overrides: Overrides) -> Overrides:
 
 
 def _inspect(dataset: Dataset, folder: RunFolder, track: Track) -> Fingerprint:
-    known = content_hash(dataset)
     if folder.fingerprint.is_file():
         fingerprint = Fingerprint.from_json(folder.fingerprint)
-        if fingerprint.content_hash == known:
+        if is_content(dataset, fingerprint.content_hash):
             return fingerprint
         if folder.recipe.is_file():
             raise RunError(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from rareseg.data.atomic_files import atomic_write, remove_leftovers
 from rareseg.data.dataset import MissingMask, open_dataset
+from rareseg.data.identity import DIGESTS
 from rareseg.data.records import ROLES, Dataset, Role, role_named
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
@@ -131,6 +133,21 @@ class RunFolder:
         """The digests of other data whose labels an evaluation has shown."""
         return self.root / "evaluated.json"
 
+    @property
+    def data_identity(self) -> Path:
+        """The digests of every case's image and mask, and of the split."""
+        return self.root / "data_identity.json"
+
+    @property
+    def file_digests(self) -> Path:
+        """Digests of the data's files by path, size and time, so that they are not read again."""
+        return self.root / "file_digests.csv"
+
+    @property
+    def certified(self) -> Path:
+        """The digests of images that were asked to stand for a guarantee, each with its data's."""
+        return self.root / "certified.json"
+
     def components(self, role: Role) -> Path:
         """The component table of one role's cases."""
         return self._role_file(role, "_components.npz")
@@ -150,13 +167,16 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
     """
     folder = RunFolder(root)
     remove_leftovers(root)
+    DIGESTS.load(folder.file_digests)
     about = data.to_dict()
     if folder.about.is_file():
         known = read_about(folder)
-        changed = [key for key, value in about.items() if known[key] != value]
+        changed = [key for key, value in about.items() if known.get(key) != value]
         if not changed:
             return folder
         if folder.recipe.is_file():
+            if changed == ["path"]:
+                return folder  # the same data elsewhere, or not: their bytes will tell
             key = changed[0]
             raise RunError(
                 f"{root} was begun with {key} {known[key]!r}, not {about[key]!r}; "
@@ -167,6 +187,14 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
     with atomic_write(folder.about) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return folder
+
+
+def note_path(folder: RunFolder, data: DataOptions) -> None:
+    """Note where the data of a run lie now."""
+    about = data.to_dict()
+    if read_about(folder) != about:
+        with atomic_write(folder.about) as temporary:
+            temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def open_run(root: Path) -> RunFolder:
@@ -181,6 +209,7 @@ def open_run(root: Path) -> RunFolder:
         raise RunError(
             f"{root} holds an unfinished run; call `rareseg train` on it again to finish it."
         )
+    DIGESTS.load(folder.file_digests)
     return folder
 
 
@@ -204,22 +233,46 @@ def read_about(folder: RunFolder) -> dict[str, Any]:
     return about
 
 
-def note_evaluated(folder: RunFolder, digest: str) -> None:
-    """Note that an evaluation has shown how the model does on these data."""
+def note_evaluated(folder: RunFolder, digests: Iterable[str]) -> None:
+    """Note the images on which an evaluation has shown how the model does, by their digests."""
     known = read_evaluated(folder)
-    if digest not in known:
+    merged = list(dict.fromkeys([*known, *digests]))
+    if len(merged) > len(known):
         with atomic_write(folder.evaluated) as temporary:
-            temporary.write_text(json.dumps([*known, digest], indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
 
 
 def read_evaluated(folder: RunFolder) -> tuple[str, ...]:
-    """Return the digests of all data that were evaluated; RunError where the file is damaged."""
+    """Return the digests of all images that were evaluated; RunError where the file is damaged.
+
+    Those of earlier versions are of whole data sets.
+    """
     if not folder.evaluated.is_file():
         return ()
     try:
         return tuple(map(str, json.loads(folder.evaluated.read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{folder.evaluated} is damaged ({error}); copy the run again.") from error
+
+
+def note_certified(folder: RunFolder, images: Iterable[str], digest: str) -> None:
+    """Note images that were asked to stand for a guarantee, and the digest of their data."""
+    known = read_certified(folder)
+    merged = {**dict.fromkeys(images, digest), **known}
+    if len(merged) > len(known):
+        with atomic_write(folder.certified) as temporary:
+            temporary.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
+
+
+def read_certified(folder: RunFolder) -> dict[str, str]:
+    """Return what :func:`note_certified` noted; RunError where the file is damaged."""
+    if not folder.certified.is_file():
+        return {}
+    try:
+        content = json.loads(folder.certified.read_text(encoding="utf-8"))
+        return {str(image): str(digest) for image, digest in content.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunError(f"{folder.certified} is damaged ({error}); copy the run again.") from error
 
 
 def require_free(root: Path) -> None:
@@ -280,10 +333,17 @@ def read_folds(path: Path) -> dict[str, int]:
 def read_split(path: Path) -> dict[str, Role]:
     """Read what :func:`write_split` wrote; raises :class:`RunError` where it is damaged."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            roles = {row["id"]: role_named(row["role"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError) as error:
-        raise RunError(f"{path} cannot be read as a split ({error}).") from error
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(row["id"], role_named(row["role"] or "")) for row in csv.DictReader(file)]
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise RunError(
+            f"{path} cannot be read as a split ({error}); it needs the columns id and role, as "
+            "UTF-8 text."
+        ) from error
+    roles = dict(rows)
+    if len(roles) < len(rows):
+        twice = next(name for name, number in Counter(n for n, _ in rows).items() if number > 1)
+        raise RunError(f"{path} names the case '{twice}' twice; keep one line of each case.")
     if not roles:
         raise RunError(f"{path} names no case; copy the run again, or train into another --out.")
     strange = sorted(set(roles.values()) - set(ROLES))

@@ -1,0 +1,185 @@
+"""Identify images and masks by their bytes, wherever they lie and whatever they are called.
+
+A file's digest is computed once and remembered under its path, size and time; where any of these
+differs it is computed again.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from joblib import Parallel, delayed
+
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.records import Case, Dataset, MaskSource
+from rareseg.errors import DataError
+
+DIGEST_BYTES = 16
+_COLUMNS = ("path", "size", "time", "digest")
+
+_Stamp = tuple[str, int, int]
+"""Absolute path, size in bytes and modification time in nanoseconds."""
+
+
+@dataclass(frozen=True)
+class CaseIdentity:
+    """What a case is by its bytes: hexadecimal digests of its image's and of its mask's files.
+
+    ``mask`` is "" where the case is known to hold nothing. A mask that is drawn in another way than
+    as one file counts by its files and by how it is made of them.
+    """
+
+    image: str
+    mask: str
+
+
+class FileDigests:
+    """Digests of files, remembered by path, size and time.
+
+    :data:`DIGESTS` is that of the process; :meth:`load` and :meth:`save` keep it from one call to
+    the next.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[_Stamp, str] = {}
+
+    def of(self, path: Path) -> str:
+        """Return the digest of a file, or of all files of a folder; "" where there is none."""
+        if path.is_dir():
+            own = hashlib.blake2b(digest_size=DIGEST_BYTES)
+            for file in sorted(path.iterdir()):
+                own.update(f"{file.name}\0{self.of(file) if file.is_file() else ''}\n".encode())
+            return own.hexdigest()
+        stamp = _stamp(path)
+        if stamp is None:
+            return ""
+        found = self._known.get(stamp)
+        if found is None:
+            with path.open("rb") as content:
+                found = hashlib.file_digest(content, _blake2b).hexdigest()
+            self._known[stamp] = found
+        return found
+
+    def compute(self, paths: Iterable[Path], *, jobs: int = -1) -> None:
+        """Compute the digests of many files in parallel; those that are known are not read."""
+        # Hashing releases the interpreter's lock, so that threads are enough.
+        Parallel(n_jobs=jobs, prefer="threads")(delayed(self.of)(path) for path in set(paths))
+
+    def load(self, path: Path) -> None:
+        """Take over what :meth:`save` wrote; a file that is absent or damaged adds nothing."""
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    stamp = (row["path"], int(row["size"]), int(row["time"]))
+                    self._known.setdefault(stamp, row["digest"])
+        except (OSError, KeyError, TypeError, ValueError):
+            return  # a cache: what cannot be read is computed again
+
+    def save(self, path: Path, files: Iterable[Path]) -> None:
+        """Write the digests of ``files`` that are known, atomically."""
+        stamps = [stamp for file in files if (stamp := _stamp(file)) is not None]
+        with atomic_write(path) as temporary, temporary.open("w", newline="") as target:
+            writer = csv.writer(target)
+            writer.writerow(_COLUMNS)
+            writer.writerows(
+                (*stamp, self._known[stamp]) for stamp in stamps if stamp in self._known
+            )
+
+
+DIGESTS = FileDigests()
+"""The digests that this process knows."""
+
+
+def identify(cases: Sequence[Case], *, jobs: int = -1) -> dict[str, CaseIdentity]:
+    """Return the identity of every case by its id; of an id that occurs twice, the last one's.
+
+    Raises :class:`~rareseg.errors.DataError` where a file cannot be read.
+    """
+    try:
+        DIGESTS.compute((path for case in cases for path in files_of(case)), jobs=jobs)
+        return {case.id: _identity(case) for case in cases}
+    except OSError as error:
+        raise DataError(
+            f"{error.filename} cannot be read ({error.strerror}); see that it is there and may be "
+            "read."
+        ) from error
+
+
+def files_of(case: Case) -> tuple[Path, ...]:
+    """Return the files of a case's image, mask and annotations; folders are not looked into."""
+    annotations = tuple(mask for _, mask in case.annotations if mask is not None)
+    return (*case.images, *case.mask_files, *annotations)
+
+
+def content_hash(dataset: Dataset) -> str:
+    """Return a hash (64 hexadecimal digits) of names, bytes and what is declared.
+
+    Names are ids, groups and roles; where files lie, when they were written and in which order they
+    are listed counts for nothing, so that a copied or moved folder keeps its hash. A file that is
+    absent counts as such. Raises :class:`~rareseg.errors.DataError` as :func:`identify` does.
+    """
+    digest = hashlib.sha256()
+    digest.update(repr([dataset.labels, dataset.regions, dataset.ignore_value]).encode())
+    found = identify(dataset.cases)
+    for case in sorted(dataset.cases, key=lambda case: case.id):
+        own = found[case.id]
+        drawn = [(name, mask and DIGESTS.of(mask)) for name, mask in case.annotations]
+        about = [case.id, case.group, case.role, own.image, own.mask, *([drawn] if drawn else [])]
+        digest.update(repr(about).encode())
+    return digest.hexdigest()
+
+
+def is_content(dataset: Dataset, known: str) -> bool:
+    """Whether a data set still is what ``known`` was computed of, by any version of rareseg."""
+    return known in (content_hash(dataset), _earlier_content_hash(dataset))
+
+
+def _earlier_content_hash(dataset: Dataset) -> str:
+    """Return the hash of earlier versions: paths, sizes and times in place of bytes."""
+    digest = hashlib.sha256()
+    declared = [dataset.labels, dataset.regions, dataset.ignore_value]
+    digest.update(json.dumps(declared, sort_keys=True).encode())
+    for case in dataset.cases:
+        drawn = [(name, mask is None) for name, mask in case.annotations]
+        about = [case.id, case.group, case.role, case.mask is None, *([drawn] if drawn else [])]
+        digest.update(json.dumps(about).encode())
+        for path in files_of(case):
+            for file in sorted(path.iterdir()) if path.is_dir() else (path,):
+                within = file.is_relative_to(dataset.root)
+                name = file.relative_to(dataset.root) if within else file.absolute()
+                stat = file.stat() if file.exists() else None
+                stamp = (stat.st_size, stat.st_mtime_ns) if stat else None
+                digest.update(json.dumps([name.as_posix(), stamp]).encode())
+    return digest.hexdigest()
+
+
+def _identity(case: Case) -> CaseIdentity:
+    image = "".join(DIGESTS.of(path) for path in case.images)
+    mask = "".join(DIGESTS.of(path) for path in case.mask_files)
+    if isinstance(case.mask, MaskSource):
+        made = repr(case.mask)
+        for path in case.mask.files:  # which may lie anywhere
+            made = made.replace(repr(path), DIGESTS.of(path))
+        mask = _short(made)
+    return CaseIdentity(image if len(case.images) == 1 else _short(image), mask)
+
+
+def _short(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return str(path.absolute()), stat.st_size, stat.st_mtime_ns
+
+
+def _blake2b() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
