@@ -99,8 +99,8 @@ def evaluate(
     """Score cases with known masks: cases.csv, details.csv, scorecard.json and report.html.
 
     Of the data that the run was trained on, wherever they lie now, only its test cases are scored;
-    images that it was trained, chosen or certified on are left out of other data too. With --probabilities or
-    --masks it is another tool's scores or masks that are held against --references.
+    images that it was trained, chosen or certified on are left out of other data too. With
+    --probabilities or --masks another tool's scores or masks are held against --references.
     """
     from rareseg.run.evaluate import evaluate_source
     from rareseg.run.scores.file_source import FileSource
