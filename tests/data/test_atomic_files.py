@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rareseg.data.atomic_files import atomic_folder, atomic_write, remove_leftovers
+from rareseg.data.atomic_files import _RETIRED, atomic_folder, atomic_write, remove_leftovers
 from rareseg.errors import WorkError
 
 KILLED_WRITER = """
@@ -71,11 +71,16 @@ def test_what_is_being_written_now_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_replaced_folder_is_removed_only_where_its_successor_stands(tmp_path: Path) -> None:
-    retired = tmp_path / ".retired-x"
+    command = [sys.executable, "-c", "import os; print(os.getpid())"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    theirs = tmp_path / ".retired-x"
+    retired = tmp_path / f"{_RETIRED}{ended}-x"
+    (theirs / "store").mkdir(parents=True)
     (retired / "store").mkdir(parents=True)
     assert remove_leftovers(tmp_path) == []
     (tmp_path / "store").mkdir()
     assert remove_leftovers(tmp_path) == [retired]
+    assert theirs.is_dir()
 
 
 def test_names_of_others_are_left_alone(tmp_path: Path) -> None:

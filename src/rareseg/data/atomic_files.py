@@ -16,7 +16,8 @@ from rareseg.errors import WorkError
 _WRITING = f".writing-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-"
 """Temporary names start so, with the process's number: who was killed here can be told later."""
 
-_RETIRED = ".retired-"
+_RETIRED = f".retired-{_WRITING.removeprefix('.writing-')}"
+"""Names of folders that a new one is just replacing: a user's own may begin with .retired too."""
 
 
 @contextmanager
@@ -70,7 +71,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             temporary.chmod(0o755)
             if path.exists():
-                retired = Path(tempfile.mkdtemp(prefix=_RETIRED, dir=path.parent))
+                prefix = f"{_RETIRED}{os.getpid()}-"
+                retired = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
                 path.replace(retired / path.name)
                 temporary.replace(path)
                 shutil.rmtree(retired)
@@ -86,9 +88,10 @@ def remove_leftovers(root: Path) -> list[Path]:
     Only temporary files and folders of processes of this machine that no longer run, and replaced
     folders whose successor is in place. A folder that does not exist has none.
     """
-    gone = [path for path in root.rglob(_WRITING + "*") if not _runs(path)]
+    gone = [path for path in root.rglob(_WRITING + "*") if is_leftover(path)]
     for retired in root.rglob(_RETIRED + "*"):
-        if all((retired.parent / old.name).exists() for old in retired.iterdir()):
+        in_place = all((retired.parent / old.name).exists() for old in retired.iterdir())
+        if in_place and not _runs(retired):
             gone.append(retired)
     for path in gone:
         if path.is_dir():
@@ -98,13 +101,18 @@ def remove_leftovers(root: Path) -> list[Path]:
     return gone
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a file or folder is what a writer of this machine left that no longer runs."""
+    return path.name.startswith(_WRITING) and not _runs(path)
+
+
 def _prefix() -> str:
     return f"{_WRITING}{os.getpid()}-"
 
 
 def _runs(temporary: Path) -> bool:
     """Tell whether the process that a temporary name belongs to is still there."""
-    number = temporary.name.removeprefix(_WRITING).split("-")[0]
+    number = temporary.name.removeprefix(_WRITING).removeprefix(_RETIRED).split("-")[0]
     if not number.isdigit():
         return True  # not a name of ours: leave it alone
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def audit(
     before any file is read.
     """
     check_allowed(allow)
-    if not (out / "audit.json").is_file():
+    if not _is_audit(out / "audit.json"):
         require_free(out)
     dataset = options.open()
     if manifest is not None:
@@ -70,6 +71,15 @@ def audit(
     if manifest is None or found.fingerprint.problems:
         return Audited(found, page, record, None)
     return Audited(found, page, record, write_manifest(manifest, dataset, found.groups))
+
+
+def _is_audit(path: Path) -> bool:
+    """Whether a file is the record of an audit of ours, which a new one may replace."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"findings", "content_hash"} <= set(content)
 
 
 def _scene(finding: str, example: Example, cases: Mapping[str, Case], classes: Classes) -> Scene:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
+from rareseg.data.folder_lock import sole_writer
 from rareseg.prediction.bundle import DESCRIPTION, save_model
 from rareseg.prediction.model import Model, join_members
 from rareseg.prediction.scorer import ImageScorer
@@ -62,14 +63,20 @@ def train(
     fabric = machine.fabric("32")
     fabric.launch()
     if not fabric.is_global_zero:
-        track, say = silent, say_nothing
-    folder = learn(
-        data, out, fabric, training_options=training_options, machine=machine, track=track, say=say
-    )
-    if not fabric.is_global_zero:
+        learn(data, out, fabric, training_options=training_options, machine=machine)
         return None
-    tune_source(NetworkSource.open(folder.root, device=fabric.device), track=track)
-    return evaluate_run(folder.root, device=fabric.device, track=track)
+    with sole_writer(Path(out)):
+        folder = learn(
+            data,
+            out,
+            fabric,
+            training_options=training_options,
+            machine=machine,
+            track=track,
+            say=say,
+        )
+        tune_source(NetworkSource.open(folder.root, device=fabric.device), track=track)
+        return evaluate_run(folder.root, device=fabric.device, track=track)
 
 
 @full_memory_named()

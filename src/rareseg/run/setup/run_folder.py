@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from rareseg.data.atomic_files import atomic_write, remove_leftovers
+from rareseg.data.atomic_files import atomic_write, is_leftover, remove_leftovers
 from rareseg.data.dataset import MissingMask, open_dataset
+from rareseg.data.folder_lock import LOCK
 from rareseg.data.identity import DIGESTS
 from rareseg.data.records import ROLES, Dataset, Role, role_named
 from rareseg.errors import OutputError, RunError
@@ -166,7 +167,8 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
     there was begun with other data.
     """
     folder = RunFolder(root)
-    remove_leftovers(root)
+    if folder.about.is_file():
+        remove_leftovers(root)  # of a folder that is ours alone
     DIGESTS.load(folder.file_digests)
     about = data.to_dict()
     if folder.about.is_file():
@@ -277,14 +279,19 @@ def read_certified(folder: RunFolder) -> dict[str, str]:
 
 def require_free(root: Path) -> None:
     """Raise :class:`OutputError` unless ``root`` is absent or an empty folder."""
-    if root.is_dir() and not any(root.iterdir()):
+    if root.is_dir() and not held_entries(root):
         return
     if root.exists():
-        held = "a file" if root.is_file() else f"{sum(1 for _ in root.iterdir())} entries"
+        held = "a file" if root.is_file() else f"{len(held_entries(root))} entries"
         raise OutputError(
             f"{root} exists and holds {held} that are not of this run; nothing was changed. "
             "Choose another --out or empty it first."
         )
+
+
+def held_entries(root: Path) -> list[Path]:
+    """Return what a folder holds but for locks and leftovers of ours."""
+    return [path for path in root.iterdir() if path.name != LOCK and not is_leftover(path)]
 
 
 def claim(out: Path, name: str, content: Mapping[str, Any], what: str) -> None:
@@ -292,8 +299,9 @@ def claim(out: Path, name: str, content: Mapping[str, Any], what: str) -> None:
 
     Raises :class:`OutputError` where ``out`` holds anything else, or ``what`` of another content.
     """
-    remove_leftovers(out)
     note = out / name
+    if note.is_file():
+        remove_leftovers(out)  # of a folder that is ours alone
     text = json.dumps(content, indent=1) + "\n"
     if not note.is_file():
         require_free(out)
