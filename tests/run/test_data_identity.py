@@ -72,7 +72,7 @@ def test_images_under_new_names_are_known(copied: tuple[Path, Path], tmp_path: P
     assert scored == {f"new_{name}" for name, role in roles.items() if role == "test"}
     assert any("seen in training" in line for line in evaluation.summary)
     both = evaluate(run, data, tmp_path / "both", include_seen=True)
-    told = {row["case"]: row["role"] for row in rows(both.cases_csv)}
+    told = {row["case"]: row["seen_as"] for row in rows(both.cases_csv)}
     assert set(told) == {f"new_{name}" for name in roles}
     assert all(told[f"new_{n}"] == role for n, role in roles.items() if role != "test")
     card = json.loads(both.scorecard_json.read_text(encoding="utf-8"))

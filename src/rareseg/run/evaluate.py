@@ -98,7 +98,6 @@ def _evaluate(source: ScoreSource, out: Path, asked: EvaluationOptions, track: T
         track=track,
         doing="scoring test cases",
     )
-    scored = _with_roles(scored, judged)
     content = source.describe(_content(source, judged, decisions, scored), judged)
     content = asked.answer(source.keep_evaluation(content, judged, scored, track))
     shots = choose_shots(content.results, content.details)
@@ -106,18 +105,8 @@ def _evaluate(source: ScoreSource, out: Path, asked: EvaluationOptions, track: T
     pictures = draw_pictures(source, judged.cases, shots, used, cuts=cuts, track=track)
     guarantees = statement_lines(decisions, source.arithmetic)
     remarks = (*_remarks(judged), *source.remarks)
-    return write_evaluation(out, replace(content, pictures=pictures), guarantees, remarks)
-
-
-def _with_roles(scored: Scored, judged: JudgedCases) -> Scored:
-    """Return the results with the roles in which the model has seen some of the images."""
-    if not judged.seen:
-        return scored
-    results = tuple(
-        tuple(replace(one, role=judged.seen.get(one.case_id, one.role)) for one in at_point)
-        for at_point in scored.results
-    )
-    return replace(scored, results=results)
+    content = replace(content, pictures=pictures)
+    return write_evaluation(out, content, guarantees, remarks, judged.seen)
 
 
 def _remarks(judged: JudgedCases) -> tuple[Sentence, ...]:

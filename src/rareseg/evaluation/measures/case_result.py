@@ -164,6 +164,8 @@ def measure_case(
     )
 
 
+SEEN = "seen_as"
+"""The column of the role in which the model has seen a case's image."""
 NO_POINT = "no_point"
 """The column that says why a region has no operating point; "" where it has one."""
 
@@ -199,17 +201,24 @@ def case_record(result: CaseResult) -> dict[str, object]:
 
 
 def write_cases_csv(
-    path: Path, results: Sequence[CaseResult], no_point: Mapping[str, str] = MappingProxyType({})
+    path: Path,
+    results: Sequence[CaseResult],
+    no_point: Mapping[str, str] = MappingProxyType({}),
+    seen: Mapping[str, Role] = MappingProxyType({}),
 ) -> None:
     """Write one line per case and region, atomically; numbers as they are, nothing rounded.
 
     ``no_point`` leads from regions without an operating point to the reason, which stands last in
-    their lines. Raises WorkError where the file cannot be written.
+    their lines; ``seen`` from cases whose image the model has seen to the role that it played, in a
+    column of their own where there are any. Raises WorkError where the file cannot be written.
     """
     records = [
-        case_record(result) | {NO_POINT: no_point.get(result.region, "")} for result in results
+        case_record(result)
+        | {NO_POINT: no_point.get(result.region, "")}
+        | ({SEEN: seen.get(result.case_id, "")} if seen else {})
+        for result in results
     ]
-    write_records(path, [*_columns(), NO_POINT], records)
+    write_records(path, [*_columns(), NO_POINT, *([SEEN] if seen else [])], records)
 
 
 def write_records(

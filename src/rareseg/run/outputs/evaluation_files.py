@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from rareseg.data.atomic_files import atomic_write
+from rareseg.data.records import Role
 from rareseg.decision.guarantees.guarantee import Certificate
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.comparisons.paired_test import comparison_to_json
@@ -38,11 +40,16 @@ class Evaluation:
 
 
 def write_evaluation(
-    out: Path, content: ReportContent, guarantees: Guarantees, remarks: Sequence[Sentence] = ()
+    out: Path,
+    content: ReportContent,
+    guarantees: Guarantees,
+    remarks: Sequence[Sentence] = (),
+    seen: Mapping[str, Role] = MappingProxyType({}),
 ) -> Evaluation:
     """Judge, and write the tables, the scorecards and the page.
 
-    ``guarantees`` are lines about the points by region, ``remarks`` sentences under the verdict.
+    ``guarantees`` are lines about the points by region, ``remarks`` sentences under the verdict;
+    ``seen`` are the roles of cases that the model has seen, which cases.csv then has a column of.
     """
     said = (*judge(content), *guarantee_sentences(guarantees), *remarks)
     content = replace(
@@ -52,7 +59,7 @@ def write_evaluation(
     without = {
         r: found.reason for r, found in content.points.items() if isinstance(found, Infeasible)
     }
-    write_cases_csv(evaluation.cases_csv, content.results, without)
+    write_cases_csv(evaluation.cases_csv, content.results, without, seen)
     write_details_csv(out / "details.csv", content.details)
     _write_json(evaluation.scorecard_json, content)
     write_report(evaluation.report, content)
