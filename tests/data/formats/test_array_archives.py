@@ -66,7 +66,7 @@ def test_groups_of_hdf5_are_looked_through(tmp_path):
 
 
 def test_an_array_of_hdf5_that_was_never_written_is_refused(tmp_path):
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed; make test-extras installs it")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("image", (50, 50), "f4", chunks=(10, 10))
     with pytest.raises(ReadError, match=r"a\.h5 states the array .* holds none of its values"):
