@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from rareseg.data.formats import read_image, read_mask, write_mask
-from rareseg.data.formats.nifti import read_nifti
+from rareseg.data.formats.volumes.nifti import read_nifti
 from rareseg.errors import ReadError
 
 RNG = np.random.default_rng(0)
@@ -189,7 +189,7 @@ def test_other_files_and_number_types_are_errors(tmp_path, plain):
     complex_type = bytearray(plain)
     struct.pack_into("<h", complex_type, 70, 32)
     (tmp_path / "complex.nii").write_bytes(complex_type)
-    with pytest.raises(ReadError, match="not a single-file NIfTI"):
+    with pytest.raises(ReadError, match="is not a NIfTI"):
         read_nifti(tmp_path / "text.nii")
     with pytest.raises(ReadError, match="complex"):
         read_nifti(tmp_path / "complex.nii")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rareseg.data.formats import read_image
+from rareseg.data.store.case_labels import read_labels
 from rareseg.decision.guarantees.guarantee import Estimate, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.evaluation.tables.score_table import score_regions
@@ -17,7 +18,6 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import split_members
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.run.certify import certify
-from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.scores.network_source import cases_of
 from rareseg.run.setup.run_folder import open_run, read_folds, read_split
 

@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.formats import read_image
+from rareseg.data.store.case_labels import read_labels
 from rareseg.decision.guarantees.guarantee import Estimate, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import Kept
 from rareseg.errors import RecipeError
@@ -27,7 +28,6 @@ from rareseg.prediction.scorer import ImageScorer
 from rareseg.recipe import make_recipe
 from rareseg.review.case_predictions import Predictions
 from rareseg.run.certify import certify
-from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.scores.network_source import cases_of
 from rareseg.run.setup.network_folds import Folds
 from rareseg.run.setup.prepare import TrainingOptions, prepare_run

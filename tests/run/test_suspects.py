@@ -13,11 +13,11 @@ import pytest
 from rareseg.data.builtin.label_faults import FaultSettings, plant_faults
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.formats import read_image
+from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import ReadError, RunError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.quality.suspects import load_suspects, see_case
-from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.scores.network_source import cases_of
 from rareseg.run.setup.run_folder import open_run, read_folds, read_split
 from rareseg.run.suspects import ENSEMBLE, find_suspects

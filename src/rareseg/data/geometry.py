@@ -151,6 +151,42 @@ def disagreement(first: Geometry, second: Geometry, shape: Sequence[int]) -> str
     return None
 
 
+def on_grid(
+    array: NDArray[np.integer], own: Geometry, grid: Geometry, shape: Sequence[int]
+) -> NDArray[np.integer]:
+    """Return a mask (z, y, x) on the grid of an image of ``shape``, 0 where the mask ends before.
+
+    The voxels of both must coincide: the grids differ by whole voxels alone. A file that states no
+    frame lies on the image where its shape is the image's.
+
+    Raises ValueError, in words, where they do not coincide or where labels lie outside the image.
+    """
+    if own.origin is None or grid.origin is None:
+        if array.shape == tuple(shape):
+            return array
+        raise ValueError(f"the shape (z, y, x) is {array.shape} and {tuple(shape)}, without origin")
+    if not np.allclose(own.spacing, grid.spacing, rtol=SPACING_TOLERANCE, atol=0):
+        raise ValueError(f"the spacing (z, y, x) is {_mm(own.spacing)} and {_mm(grid.spacing)}")
+    origin, direction = canonical_frame(own, array.shape)
+    target, axes = canonical_frame(grid, shape)
+    if not np.allclose(direction, axes, rtol=0, atol=DIRECTION_TOLERANCE):
+        raise ValueError("the axes point in different directions")
+    shift = (axes.T @ (origin - target))[::-1] / np.array(grid.spacing)
+    first = np.round(shift).astype(int)
+    if np.abs(shift - first).max() > ORIGIN_TOLERANCE:
+        raise ValueError(f"the first voxel lies between voxels of the image (at {shift.round(2)})")
+    low = np.maximum(first, 0)
+    high = np.minimum(first + array.shape, shape)
+    inner = tuple(slice(a - f, max(a - f, b - f)) for a, b, f in zip(low, high, first, strict=True))
+    kept = array[inner] if (high > low).all() else array[:0]
+    if np.count_nonzero(kept) < np.count_nonzero(array):
+        raise ValueError("some labels lie outside the image")
+    padded = np.zeros(tuple(shape), array.dtype)
+    if kept.size:
+        padded[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = kept
+    return padded
+
+
 def _mm(values: Sequence[float] | NDArray[np.float64]) -> str:
     """Write lengths for a sentence: ``1 × 0.5 × 0.5 mm``."""
     return " × ".join(f"{float(value):.4g}" for value in values) + " mm"

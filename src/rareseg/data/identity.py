@@ -16,6 +16,7 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from rareseg.data.atomic_files import atomic_write
+from rareseg.data.formats import files_of as read_from
 from rareseg.data.records import Case, Dataset, MaskSource
 from rareseg.errors import DataError
 
@@ -49,12 +50,20 @@ class FileDigests:
         self._known: dict[_Stamp, str] = {}
 
     def of(self, path: Path) -> str:
-        """Return the digest of a file, or of all files of a folder; "" where there is none."""
-        if path.is_dir():
+        """Return the digest of a file, or of all files of a folder; "" where there is none.
+
+        Of a header it is that of the header and of its data file.
+        """
+        files = read_from(path)
+        if path.is_dir() or len(files) > 1:
             own = hashlib.blake2b(digest_size=DIGEST_BYTES)
-            for file in sorted(path.iterdir()):
-                own.update(f"{file.name}\0{self.of(file) if file.is_file() else ''}\n".encode())
+            for file in files:
+                digest = self._of_file(file) if file.is_file() else ""
+                own.update(f"{file.name}\0{digest}\n".encode())
             return own.hexdigest()
+        return self._of_file(path)
+
+    def _of_file(self, path: Path) -> str:
         stamp = _stamp(path)
         if stamp is None:
             return ""

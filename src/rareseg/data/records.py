@@ -53,6 +53,11 @@ class Geometry:
     ``"RAS"``) describe the file as it was before it was brought to the canonical orientation;
     they are ``None`` for files without a geometry. ``exif`` is the EXIF orientation (1 = upright)
     that was applied on reading a photograph.
+
+    Two fields are kept for the masks that are written for the file, and are no part of equality:
+    ``nifti`` is how a NIfTI header states its frame (see
+    :mod:`rareseg.data.formats.volumes.nifti_frame`), ``geotiff`` the tags by which a GeoTIFF lies
+    on the earth (code, number type, count, value).
     """
 
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -61,14 +66,29 @@ class Geometry:
     direction: tuple[float, ...] | None = None
     orientation: str | None = None
     exif: int = 1
+    nifti: tuple[float, ...] | None = field(default=None, compare=False, repr=False)
+    geotiff: tuple[tuple[int, int, int, Any], ...] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+
+Palette = tuple[tuple[int, tuple[int, int, int]], ...]
+"""The colour (red, green, blue), 0 to 255, of each mask value that occurs, ascending by value."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """One case's picture: ``array`` (channel, z, y, x) in the file's own number type."""
+    """One case's picture: ``array`` (channel, z, y, x) in the file's own number type.
+
+    ``nodata`` (z, y, x) is true where the file says that nothing was measured, as beyond the edge
+    of a satellite's strip; the array holds each channel's median there. ``palette`` is that of a
+    file of indices that was read as a mask.
+    """
 
     array: NDArray[np.generic]
     geometry: Geometry
+    nodata: NDArray[np.bool_] | None = None
+    palette: Palette | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +96,14 @@ class Mask:
     """One case's drawn labels: ``array`` (z, y, x) of mask values, any integer type.
 
     ``overlap`` counts the voxels that more than one class claims, where classes are drawn apart.
+    ``palette`` are the colours of the values where the file has any: a palette, or one colour on
+    black, whose value is 1. Files of one data set may give one colour different values.
     """
 
     array: NDArray[np.integer]
     geometry: Geometry
     overlap: int = 0
+    palette: Palette | None = None
 
 
 class MaskSource(ABC):

@@ -23,6 +23,7 @@ from rareseg.data.identity import is_content
 from rareseg.data.layouts.manifests.manifest_writing import EMPTY
 from rareseg.data.masks.mask_file import as_mask_file
 from rareseg.data.records import IGNORE, Case, Classes, Dataset, Role
+from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.undefined import value_to_json
 from rareseg.progress import Track, silent
@@ -31,7 +32,6 @@ from rareseg.review.case_predictions import Predictions
 from rareseg.review.corrections import choose_ignore_value, correct_labels, to_mask_values
 from rareseg.review.final_answer import RULE, FinalAnswer, final_answers
 from rareseg.review.reviewer_agreement import measure_agreement
-from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
 
 DECISIONS = "decisions.sqlite"

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from rareseg.data.formats import read_image
 from rareseg.data.records import Case, Image
+from rareseg.data.store.case_labels import read_labels
 from rareseg.review.affected_voxels import AffectedVoxels
 from rareseg.review.case_predictions import Predictions
-from rareseg.run.scores.case_scoring import read_labels
 
 MOST_BYTES = 512 * 2**20
 """What is kept in memory of cases that were looked at; the last one is, whatever its size."""

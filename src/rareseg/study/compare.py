@@ -17,6 +17,7 @@ import numpy as np
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.formats import read_image
+from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import RaresegError, RunError, UsageError, nearest
 from rareseg.evaluation.comparisons.comparison_table import (
     Column,
@@ -40,7 +41,6 @@ from rareseg.report.pages.comparison_page import (
 from rareseg.report.report_content import CasePicture
 from rareseg.report.wording.numbers import count
 from rareseg.run.jobs.training_job import evenly
-from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.study.comparison_rows import Row
 from rareseg.study.design import Cell, Design, make_design

@@ -6,31 +6,55 @@ canonical orientation (see :mod:`rareseg.data.geometry`) and are written back in
 and infinities pass through the readers; inspection reports them.
 """
 
-from rareseg.data.formats import medical, netpbm, nifti, npy, photo, tiff
+from rareseg.data.formats import array_archives, netpbm, npy, photo, tiff
 from rareseg.data.formats.format_registry import (
     IMAGE_SUFFIXES,
     Format,
+    files_of,
     format_of,
     formats,
+    header_of,
     mask_suffix,
     register,
     score_suffixes,
     stem_of,
     suffix_of,
 )
-from rareseg.data.formats.reading import is_image, read_case_mask, read_image, read_mask
+from rareseg.data.formats.reading import (
+    carries_both,
+    is_image,
+    read_case_mask,
+    read_image,
+    read_mask,
+    segments,
+)
+from rareseg.data.formats.volumes import (
+    dicom_files,
+    medical,
+    nibabel_files,
+    nifti,
+    slicer_segmentation,
+)
+from rareseg.data.formats.volumes.slicer_segmentation import Segment
 from rareseg.data.formats.writing import write_mask, write_probabilities
 
 # Messages list suffixes in this order.
-for _module in (photo, netpbm, tiff, npy, nifti, medical):
+for _module in (
+    *(photo, netpbm, tiff, npy, array_archives),
+    *(nifti, nibabel_files, slicer_segmentation, medical, dicom_files),
+):
     for _format in _module.FORMATS:
         register(_format)
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "Format",
+    "Segment",
+    "carries_both",
+    "files_of",
     "format_of",
     "formats",
+    "header_of",
     "is_image",
     "mask_suffix",
     "read_case_mask",
@@ -38,6 +62,7 @@ __all__ = [
     "read_mask",
     "register",
     "score_suffixes",
+    "segments",
     "stem_of",
     "suffix_of",
     "write_mask",

@@ -48,6 +48,13 @@ class Format:
     ``scores`` is whether it may hold probabilities: as floats or, where ``levels`` is given, as
     whole numbers over the largest value, which ``levels`` returns for a file (65535 where rareseg
     has written it).
+
+    ``both`` tells of a file whether it carries an image and its mask, as an archive of arrays may:
+    ``reads`` and ``reads_mask`` then each take their part, so that a layout pairs it with itself.
+    ``masks_only`` is a format of labels alone, no image. Its extent may be a part of the image's;
+    :func:`rareseg.data.formats.read_mask` pads it where it is given the image. ``parts`` are the
+    suffixes of data files that its headers name: such a file is read by way of its header, and is
+    no image of its own. ``needs`` is the module that an extra of that name installs.
     """
 
     name: str
@@ -62,6 +69,10 @@ class Format:
     levels: Callable[[Path], int] | None = None
     masks_as: str | None = None
     lossy: bool = False
+    both: Callable[[Path], bool] | None = None
+    masks_only: bool = False
+    parts: tuple[str, ...] = ()
+    needs: tuple[str, str] | None = None
 
     def can_write(self, array: NDArray[np.generic]) -> bool:
         """Whether the format holds (z, y, x) of this number type and so many slices."""
@@ -99,6 +110,35 @@ def formats() -> tuple[Format, ...]:
 def format_of(path: Path) -> Format | None:
     """Return the format that the suffix of ``path`` stands for; the file is not looked at."""
     return _BY_SUFFIX.get(suffix_of(path))
+
+
+def header_of(path: Path) -> Path | None:
+    """Return the header beside a data file (``a.hdr`` of ``a.img``); None where there is none.
+
+    ``path`` itself is no header, and has a suffix that some format lists among its ``parts``.
+    """
+    name = path.name.lower()
+    for form in formats() if path.name and format_of(path) is None else ():
+        for part in form.parts:
+            stem = path.name[: -len(part)]
+            headers = (path.with_name(stem + suffix) for suffix in form.suffixes)
+            if name.endswith(part) and stem:
+                found = next((header for header in headers if header.is_file()), None)
+                if found is not None:
+                    return found
+    return None
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return every file that an image or mask at ``path`` is read from.
+
+    Of a folder its files by name, of a header itself and the data files of its name beside it.
+    """
+    if path.is_dir():
+        return tuple(sorted(path.iterdir()))
+    form, stem = format_of(path), stem_of(path)
+    data = (path.with_name(stem + part) for part in (form.parts if form else ()))
+    return (path, *(file for file in data if file.is_file()))
 
 
 def score_suffixes() -> tuple[str, ...]:

@@ -2,48 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from tokenize import TokenError
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.formats.format_registry import Format
+from rareseg.data.formats.reader_guard import LARGEST_BYTES, guarded
 from rareseg.data.records import Geometry, Image
 from rareseg.errors import ReadError
 
 MOST_CHANNELS = 4
 """An NPY axis of at most this many entries is the channels."""
 _PARSING = Lock()
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def read_npy(path: Path, *, as_mask: bool = False) -> Image:
-    """Read an NPY array as (channel, z, y, x); nothing is unpickled.
-
-    Two axes are (y, x). Three axes of an image are (y, x, channel) where the last has at most
-    ``MOST_CHANNELS`` entries, (channel, y, x) where the first has, and (z, y, x) otherwise; of a
-    mask always (z, y, x). Four axes are (channel, z, y, x).
+    """Read an NPY array as (channel, z, y, x), see :func:`arranged`; nothing is unpickled.
 
     Raises:
         ReadError: truncated, holding objects or complex numbers, or of another rank.
     """
-    try:
-        with path.open("rb") as stream:
-            array = parse_npy(stream)
-    except (OSError, ValueError, EOFError) as error:
-        raise ReadError(
-            f"{path} cannot be read as NPY ({error}); save it again with numpy.save and a plain "
-            "number type."
-        ) from error
+    with guarded(path, "NPY (save it again with numpy.save)"), path.open("rb") as stream:
+        return arranged(parse_npy(stream), path, as_mask=as_mask)
+
+
+def arranged(array: NDArray[Any], path: Path, *, as_mask: bool) -> Image:
+    """Return an array without names of its axes as (channel, z, y, x).
+
+    Two axes are (y, x), and so are (y, x, 1). Three axes of an image are (y, x, channel) where the
+    last has at most ``MOST_CHANNELS`` entries, (channel, y, x) where the first has, and (z, y, x)
+    otherwise; of a mask always (z, y, x). Four axes are (channel, z, y, x), or (z, y, x, 1).
+
+    Raises ReadError for objects, complex numbers, other ranks and empty arrays.
+    """
     if array.dtype.kind not in "buif":
         raise ReadError(f"{path} holds no plain numbers; save integers or floats.")
-    if not 2 <= array.ndim <= (3 if as_mask else 4) or array.size == 0:
-        allowed = "(y, x) or (z, y, x)" if as_mask else "(y, x) up to (channel, z, y, x)"
-        raise ReadError(f"{path} has the shape {array.shape}, where {allowed} is allowed.")
+    if not 2 <= array.ndim <= 4 or array.size == 0:
+        raise ReadError(
+            f"{path} has the shape {array.shape}, where (y, x) up to (channel, z, y, x) is allowed."
+        )
+    if array.ndim > 2 and array.shape[-1] == 1:
+        array = array[..., 0]
     if array.ndim == 2:
         array = array[None, None]
     elif array.ndim == 3 and not as_mask and array.shape[-1] <= MOST_CHANNELS:
@@ -56,19 +66,32 @@ def read_npy(path: Path, *, as_mask: bool = False) -> Image:
     return Image(np.ascontiguousarray(array), Geometry(dimension=2 if array.shape[1] == 1 else 3))
 
 
-def parse_npy(stream: BinaryIO) -> NDArray[np.generic]:
+def parse_npy(stream: BinaryIO, *, available: int | None = None) -> NDArray[np.generic]:
     """Return the array that ``stream`` holds in NPY format; nothing is unpickled.
 
-    For threads: numpy parses the header with ast, which fails now and then where two threads do so
-    at once (https://github.com/python/cpython/issues/106905), so here they take turns.
+    ``available`` is how many bytes the stream has, where it is no file. For threads: numpy parses
+    the header with ast, which fails now and then where two threads do so at once
+    (https://github.com/python/cpython/issues/106905), so here they take turns.
 
-    Raises ValueError for what is no NPY array, is truncated, or holds objects.
+    Raises ValueError for what is no NPY array, is truncated, holds objects, or states more than is
+    there or more than ``LARGEST_BYTES``, before anything is allocated.
     """
     with _PARSING:
         try:
-            array: NDArray[np.generic] = np.lib.format.read_array(stream, allow_pickle=False)
-        except TokenError as error:  # of a header with flipped bytes
+            version = np.lib.format.read_magic(stream)
+            shape, _, dtype = _HEADERS[version](stream)
+        except (TokenError, KeyError) as error:  # of a header with flipped bytes
             raise ValueError(f"its header is damaged: {error.args[0]}") from error
+    needed = math.prod(shape) * dtype.itemsize
+    start = stream.tell()
+    left = (stream.seek(0, 2) if available is None else available) - start
+    if needed > left and not dtype.hasobject:
+        raise ValueError(f"its header states {needed} bytes and {left} are there")
+    if needed > LARGEST_BYTES:  # objects are refused below
+        raise ValueError(f"more than {LARGEST_BYTES >> 30} GiB are not read at once")
+    stream.seek(0)
+    with _PARSING:
+        array: NDArray[np.generic] = np.lib.format.read_array(stream, allow_pickle=False)
         return array
 
 

@@ -1,4 +1,4 @@
-"""Read and write photographs through Pillow: PNG, JPEG, BMP, GIF, WebP.
+"""Read and write photographs: PNG, JPEG, BMP, GIF, WebP, JPEG 2000, AVIF, HEIC.
 
 An EXIF orientation is applied, to photographs and masks alike, each file by its own: an array
 shows what a viewer shows. A mask written for a turned photograph is upright and has no EXIF note,
@@ -18,84 +18,91 @@ from numpy.typing import NDArray
 
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.formats.format_registry import Format
-from rareseg.data.formats.medical import read_plain
+from rareseg.data.formats.mask_values import palette_of
+from rareseg.data.formats.picture_files import (
+    check_png,
+    is_deep_colour,
+    is_heif,
+    is_lossy_webp,
+    jpeg2000_header,
+    open_picture,
+    png_header,
+    png_levels,
+)
+from rareseg.data.formats.reader_guard import check_size, guarded, load_extra
+from rareseg.data.formats.volumes.medical import read_plain
 from rareseg.data.geometry import upright, with_exif
-from rareseg.data.records import Geometry, Image
+from rareseg.data.records import Geometry, Image, Palette
 from rareseg.errors import ReadError
 
 _EXIF_ORIENTATION = 274
-_DECODERS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-"""What Pillow may open, also JPEG with a preview (MPO). Left to choose, it would hand a PostScript
-file to Ghostscript, whatever the file is called."""
-_GREY = 0
-"""PNG's colour type of one channel."""
+_LOSSY = ("JPEG", "MPO", "AVIF")
 
 
 def read_photo(path: Path, *, as_mask: bool = False) -> Image:
     """Read a photograph as (channel, 1, y, x) in its own number type.
 
-    A palette is resolved to colours, or kept as indices for a mask. An alpha channel is dropped
-    (of a mask only where it is the same everywhere). CMYK and other colour models become RGB. Grey
-    of 1, 2 or 4 bits is stretched to 0 … 255, or kept as it stands for a mask.
+    A palette is resolved to colours, or kept as indices for a mask, with the palette beside them.
+    An alpha channel is dropped (of a mask, what is fully transparent is background). CMYK and other
+    colour models become RGB. Grey of 1, 2 or 4 bits is stretched to 0 … 255, or kept as it stands
+    for a mask.
 
     Raises:
-        ReadError: truncated or damaged, larger than Pillow's guard against decompression bombs,
-            several frames, or a mask that was compressed with loss.
+        ReadError: truncated or damaged, larger than is read at once, several frames, colours of 16
+            bits in JPEG 2000, or a mask that was compressed with loss.
     """
-    try:
-        with PIL.Image.open(path, formats=_DECODERS) as file:
-            if as_mask:
-                _refuse_loss(file, path)
-            if file.format in ("GIF", "WEBP") and getattr(file, "n_frames", 1) > 1:
-                raise ReadError(
-                    f"{path} is an animation, of which no frame is the image; save each frame as "
-                    "a file of its own."
-                )
-            deep = file.format == "PNG" and _is_deep_colour(path)
-            file.load()
-            exif = int(file.getexif().get(_EXIF_ORIENTATION, 1))
-            array = read_plain(path) if deep else _samples(file, path, as_mask=as_mask)
-    except PIL.Image.DecompressionBombError as error:
-        raise ReadError(
-            f"{path} is too large for a photograph ({error}); store it as TIFF or cut it in tiles."
-        ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ReadError(
-            f"{path} cannot be read ({error}): it is truncated, damaged or no picture; "
-            "copy or export it again."
-        ) from error
+    if is_heif(path):
+        return _read_heif(path, as_mask=as_mask)
+    with guarded(path, "a picture"), path.open("rb") as stream:
+        file = open_picture(stream, path)
+        if as_mask:
+            _refuse_loss(file, path)
+        if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
+            raise ReadError(
+                f"{path} is an animation, of which no frame is the image; save each frame as "
+                "a file of its own."
+            )
+        shift = _jpeg2000_shift(path) if file.format == "JPEG2000" else 0
+        if file.format == "PNG":
+            check_png(path)
+        deep = file.format == "PNG" and is_deep_colour(path)
+        file.load()
+        exif = int(file.getexif().get(_EXIF_ORIENTATION, 1))
+        palette = _palette(file) if as_mask and file.mode == "P" else None
+        array = read_plain(path) if deep else _samples(file, path, as_mask=as_mask)
+        if palette is not None and not np.isin(array, [index for index, _ in palette]).all():
+            palette = None  # of a grey GIF, whose greys are the values
+        array = np.right_shift(array, shift) if shift else array
     channels = np.moveaxis(array, -1, 0) if array.ndim == 3 else array[None]
     if deep and channels.shape[0] in (2, 4):
         channels = channels[:-1]
     shown = np.ascontiguousarray(upright(channels, exif)[:, None])
-    return Image(shown, with_exif(Geometry(dimension=2), exif))
+    return Image(shown, with_exif(Geometry(dimension=2), exif), palette=palette)
 
 
-def png_header(path: Path) -> tuple[int, int]:
-    """Return the bits a sample and the colour type of a PNG file; (0, 0) where it is cut off.
+def _read_heif(path: Path, *, as_mask: bool) -> Image:
+    """Read the main picture of a HEIC file, which its decoder has turned upright."""
+    if as_mask:
+        _refuse(path, "HEIC")
+    heif = load_extra("pi_heif", "heic", path, "a HEIC photograph")
+    with guarded(path, "HEIC"):
+        picture = heif.open_heif(path, convert_hdr_to_8bit=False)
+        width, height = picture.size
+        check_size(path, (4, height, width), 2 if "16" in picture.mode else 1)
+        array = np.atleast_3d(np.asarray(picture))
+    channels = np.moveaxis(array[..., :3], -1, 0)
+    return Image(np.ascontiguousarray(channels[:, None]), Geometry(dimension=2))
 
-    The header chunk is the first: they stand at bytes 24 and 25.
-    """
-    with path.open("rb") as file:
-        head = file.read(26)
-    return (head[24], head[25]) if len(head) == 26 else (0, _GREY)
 
-
-def png_levels(path: Path) -> int:
-    """Return the largest value of a greyscale PNG of 8 or 16 bits; ReadError for any other."""
-    depth, colour = png_header(path)
-    if depth not in (0, 8, 16) or colour != _GREY:
+def _jpeg2000_shift(path: Path) -> int:
+    """Return by how many bits Pillow has moved the samples up to fill 8 or 16 bits."""
+    bits, components, _ = jpeg2000_header(path)
+    if bits > 8 and components > 1:
         raise ReadError(
-            f"{path} has {depth} bits a sample and PNG's colour type {colour}; a score needs "
-            "greyscale of 8 or 16 bits."
+            f"{path} is JPEG 2000 with {components} channels of {bits} bits, which would be cut "
+            "to 8; save it as TIFF, or each channel as a file of its own."
         )
-    return int(2 ** (depth or 8)) - 1
-
-
-def _is_deep_colour(path: Path) -> bool:
-    """Whether a PNG has 16 bits a sample and several channels, which Pillow would cut to 8 bits."""
-    depth, colour = png_header(path)
-    return depth == 16 and colour in (2, 4, 6)
+    return max((8 if bits <= 8 else 16) - bits, 0)
 
 
 def _samples(file: PIL.Image.Image, path: Path, *, as_mask: bool) -> NDArray[np.generic]:
@@ -103,12 +110,7 @@ def _samples(file: PIL.Image.Image, path: Path, *, as_mask: bool) -> NDArray[np.
     if as_mask and file.mode in ("1", "P"):
         return _values_of_palette(file, path) if file.format == "GIF" else _indices(file)
     if as_mask and file.mode in ("LA", "RGBA"):
-        low, high = file.getchannel("A").getextrema()
-        if low != high:
-            raise ReadError(
-                f"{path} is a mask with an alpha channel that varies, so it is unclear what marks "
-                "a label; export it as a single-channel PNG with one number per class."
-            )
+        return _without_alpha(np.asarray(file), path)
     if as_mask and file.format == "PNG" and file.mode == "L":
         return _indices(file) // stretch_of(png_header(path)[0])
     if file.mode == "P":
@@ -152,29 +154,46 @@ def _values_of_palette(file: PIL.Image.Image, path: Path) -> NDArray[np.uint8]:
     return greys[indices]
 
 
+def _palette(file: PIL.Image.Image) -> Palette | None:
+    """Return the colours of the indices that occur."""
+    colours = np.reshape(file.getpalette("RGB") or [], (-1, 3))
+    used = np.unique(np.asarray(file))
+    if used[-1] >= len(colours):
+        return None
+    return palette_of(used, colours)
+
+
+def _without_alpha(array: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """Return grey (y, x) or colours (y, x, 3) of a mask, 0 where it is fully transparent.
+
+    Raises ReadError where it is half transparent, or where black and transparent both occur, so
+    that it is unclear which marks a label.
+    """
+    colours, alpha = array[..., :-1], array[..., -1]
+    if alpha.min() < alpha.max():
+        seen = colours[alpha > 0]
+        if not np.isin(alpha, (0, 255)).all() or not seen.any(axis=-1).all():
+            raise ReadError(
+                f"{path} is a mask with an alpha channel that varies, so it is unclear what marks "
+                "a label; export it as a single-channel PNG with one number per class."
+            )
+        colours = np.where(alpha[..., None] > 0, colours, 0)
+    return colours[..., 0] if colours.shape[-1] == 1 else colours
+
+
 def _refuse_loss(file: PIL.Image.Image, path: Path) -> None:
     """Raise ReadError where labels would have been blurred by the compression."""
-    if file.format in ("JPEG", "MPO") or (file.format == "WEBP" and _is_lossy_webp(path)):
-        raise ReadError(
-            f"{path} is a mask stored as {file.format}, whose lossy compression blurs "
-            "label values; export the mask as PNG from the tool that drew it."
-        )
+    name = str(file.format)
+    blurred = name == "WEBP" and is_lossy_webp(path)
+    if name in _LOSSY or blurred or (name == "JPEG2000" and not jpeg2000_header(path)[2]):
+        _refuse(path, name)
 
 
-def _is_lossy_webp(path: Path) -> bool:
-    """Whether a WebP file holds a lossy frame.
-
-    Chunks of a name, a size (4 bytes each, little-endian) and content of even length follow the
-    file's header of 12 bytes (https://developers.google.com/speed/webp/docs/riff_container); the
-    lossy one is "VP8 ".
-    """
-    content, at = path.read_bytes(), 12
-    while at + 8 <= len(content):
-        if content[at : at + 4] == b"VP8 ":
-            return True
-        size = int.from_bytes(content[at + 4 : at + 8], "little")
-        at += 8 + size + size % 2
-    return False
+def _refuse(path: Path, name: str) -> None:
+    raise ReadError(
+        f"{path} is a mask stored as {name}, whose lossy compression blurs "
+        "label values; export the mask as PNG from the tool that drew it."
+    )
 
 
 def write_png(path: Path, array: NDArray[np.generic], _: Geometry) -> None:
@@ -202,4 +221,13 @@ FORMATS = (
     _PHOTOGRAPH("BMP", suffixes=(".bmp",), masks_as=".png"),
     _PHOTOGRAPH("GIF", suffixes=(".gif",), masks_as=".png"),
     _PHOTOGRAPH("WebP", suffixes=(".webp",), masks_as=".png"),
+    _PHOTOGRAPH("JPEG 2000", suffixes=(".jp2", ".j2k"), masks_as=".png"),
+    _PHOTOGRAPH("AVIF", suffixes=(".avif",), masks_as=".png", lossy=True),
+    _PHOTOGRAPH(
+        "HEIC",
+        suffixes=(".heic", ".heif"),
+        masks_as=".png",
+        lossy=True,
+        needs=("pi_heif", "heic"),
+    ),
 )

@@ -6,26 +6,58 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rareseg.data.formats.format_registry import IMAGE_SUFFIXES, format_of, suffix_of
-from rareseg.data.formats.medical import is_dicom_folder, read_dicom
-from rareseg.data.geometry import disagreement
+from rareseg.data.formats.format_registry import (
+    IMAGE_SUFFIXES,
+    Format,
+    format_of,
+    header_of,
+    suffix_of,
+)
+from rareseg.data.formats.mask_values import labels_of
+from rareseg.data.formats.reader_guard import guarded, load_extra
+from rareseg.data.formats.volumes.dicom_files import is_dicom_folder, read_dicom
+from rareseg.data.formats.volumes.dicom_objects import (
+    dicom_segments,
+    is_dicom_object,
+    read_dicom_object,
+)
+from rareseg.data.formats.volumes.slicer_segmentation import (
+    Segment,
+    is_segmentation,
+    nrrd_segments,
+)
+from rareseg.data.geometry import disagreement, on_grid
 from rareseg.data.records import Case, Image, Mask
 from rareseg.errors import ReadError
 
 
 def is_image(path: Path) -> bool:
-    """Whether ``path`` is a visible file with a readable suffix, or a folder of DICOM files."""
+    """Whether ``path`` is a visible file with a readable suffix, or a folder of DICOM files.
+
+    A format of masks alone counts too; its record says so (``masks_only``).
+    """
     if path.name.startswith("."):
         return False
     return (format_of(path) is not None and path.is_file()) or is_dicom_folder(path)
+
+
+def carries_both(path: Path) -> bool:
+    """Whether one file holds an image and its mask, as ``.npz`` and ``.h5`` may.
+
+    :func:`read_image` and :func:`read_mask` of the path then read each its part.
+    """
+    found = format_of(path)
+    return found is not None and found.both is not None and path.is_file() and found.both(path)
 
 
 def read_image(paths: Sequence[Path]) -> Image:
     """Read one case: (channel, z, y, x), several files stacked as channels in the given order.
 
     The number type is the files' own, or one that holds them all. An alpha channel is dropped from
-    photographs. The geometry is that of the first file.
+    photographs. The geometry is that of the first file; where a file says that a voxel holds
+    nothing (``nodata``), it does so for all.
 
     Raises:
         ReadError: no file, one that cannot be read, or files whose shape or geometry disagree.
@@ -43,67 +75,113 @@ def read_image(paths: Sequence[Path]) -> Image:
             )
     if len(images) == 1:
         return first
-    return Image(np.concatenate([image.array for image in images]), first.geometry)
+    holes = [image.nodata for image in images if image.nodata is not None]
+    nodata: NDArray[np.bool_] | None = np.any(holes, axis=0) if holes else None
+    return Image(np.concatenate([image.array for image in images]), first.geometry, nodata)
 
 
-def read_mask(path: Path) -> Mask:
+def read_mask(path: Path, *, image: Image | None = None) -> Mask:
     """Read a mask: (z, y, x) of integers, the values as they stand in the file.
 
-    Palette pictures are kept as indices. Colours whose channels are all equal collapse to one.
-    Floats are accepted where every value is whole.
+    Palette pictures are kept as indices. Colours whose channels are all equal collapse to one; one
+    colour on black is 1. Channels of 0 and one other value are classes (one-hot). Floats are
+    accepted where every value is whole. With ``image``, a mask of a format whose extent may be a
+    part of the image's (a segmentation of 3D Slicer) is padded with 0 to the image's grid, and a
+    DICOM segmentation or structure set is drawn on it.
 
     Raises:
-        ReadError: unreadable, lossy (as JPEG is), coloured, or holding fractions or NaN.
+        ReadError: unreadable, lossy (as JPEG is), of several colours, of overlapping classes, or
+            holding fractions or NaN.
     """
-    image = _read(path, as_mask=True)
-    array = image.array[0]
-    if any(not np.array_equal(array, other) for other in image.array[1:]):
-        raise ReadError(
-            f"{path} is a mask in colours ({len(image.array)} channels that differ), which say no "
-            "class; export one number per class, as a grey or palette PNG or a label volume."
-        )
-    if array.dtype.kind == "f":
-        within = np.abs(array) < 2**31  # neither are NaN and infinities
-        if not within.all() or not np.array_equal(array, np.round(array)):
-            raise ReadError(
-                f"{path} is a mask with values that are no whole numbers (such as probabilities) "
-                "or need more than 32 bits; round them to one number per class."
-            )
-        array = array.astype(np.int32)
-    if array.dtype.kind == "b":
-        array = array.astype(np.uint8)
-    return Mask(array, image.geometry)
+    path = header_of(path) or path
+    if is_dicom_object(path):
+        with guarded(path, "a DICOM segmentation"):
+            return read_dicom_object(path, image)
+    found = _read(path, as_mask=True)
+    form = None if path.is_dir() else format_of(path)
+    with guarded(path, "a mask"):
+        mask = labels_of(found, path, colours=form is not None and form.kind in _PICTURES)
+    if image is not None and not path.is_dir() and is_segmentation(path):
+        mask = Mask(_placed(mask, image, path), image.geometry, palette=mask.palette)
+    return mask
 
 
 def read_case_mask(case: Case, image: Image | None = None) -> Mask | None:
     """Read a case's mask; ``None`` where the case holds nothing.
 
-    A mask that is drawn in another way than as a file of mask values needs the image that it lies
-    on: ``image``, or it is read here.
+    A mask that is drawn in another way than as a file of mask values on its image's grid needs the
+    image that it lies on: ``image``, or it is read here.
 
     Raises:
         ReadError: as :func:`read_mask`, and where the source of the mask cannot be read.
     """
     if case.mask is None:
         return None
-    if isinstance(case.mask, Path):
+    if isinstance(case.mask, Path) and not _is_on_image(case.mask):
         return read_mask(case.mask)
-    return case.mask.read(read_image(case.images) if image is None else image)
+    image = read_image(case.images) if image is None else image
+    if isinstance(case.mask, Path):
+        return read_mask(case.mask, image=image)
+    return case.mask.read(image)
 
 
-def _read(path: Path, *, as_mask: bool) -> Image:
-    if path.is_dir():
-        return read_dicom(path)
-    if not path.is_file():
-        raise ReadError(f"{path} does not exist; correct the path or add the file.")
+def _is_on_image(path: Path) -> bool:
+    """Whether a mask needs its image: drawn in DICOM, or a segmentation of a part of it."""
+    return path.is_file() and (is_dicom_object(path) or is_segmentation(path))
+
+
+def segments(path: Path) -> tuple[Segment, ...]:
+    """Return the names of a mask's values where its file says them, () where it does not.
+
+    Segmentations of 3D Slicer (whatever ``.nrrd`` they are called), DICOM segmentations and
+    structure sets do. One name may have another value in the next file.
+
+    Raises ReadError for a damaged file, and where the extra that reads it is not installed.
+    """
+    if is_dicom_object(path):
+        with guarded(path, "a DICOM segmentation"):
+            return dicom_segments(path)
+    return nrrd_segments(path) if path.is_file() and is_segmentation(path) else ()
+
+
+_PICTURES = ("photograph", "TIFF")
+"""The kinds of formats in which three channels of 8 bits are red, green and blue."""
+
+
+def _of(path: Path) -> Format:
     found = format_of(path)
     if found is None:
         raise ReadError(
             f"{path} has the suffix '{suffix_of(path)}', which is not read; allowed are "
             f"{', '.join(IMAGE_SUFFIXES)} and a folder of DICOM files."
         )
+    return found
+
+
+def _read(path: Path, *, as_mask: bool) -> Image:
+    path = header_of(path) or path
+    if path.is_dir():
+        with guarded(path, "a DICOM series"):
+            return read_dicom(path)
+    if not path.is_file():
+        raise ReadError(f"{path} does not exist; correct the path or add the file.")
+    found = _of(path)
+    if found.masks_only and not as_mask:
+        raise ReadError(f"{path} is {found.name}, which holds labels and no image; name the image.")
+    if found.needs is not None:
+        load_extra(*found.needs, path, found.name)
     reads = found.reads_mask if as_mask and found.reads_mask else found.reads
-    return reads(path)
+    with guarded(path, found.name):
+        return reads(path)
+
+
+def _placed(mask: Mask, image: Image, path: Path) -> NDArray[np.integer]:
+    try:
+        return on_grid(mask.array, mask.geometry, image.geometry, image.array.shape[1:])
+    except ValueError as error:
+        raise ReadError(
+            f"{path} does not lie on its image's grid: {error}; resample it to the image's grid."
+        ) from error
 
 
 def _difference(first: Image, second: Image) -> str | None:

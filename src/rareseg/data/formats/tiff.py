@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import re
-import struct
-import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import tifffile
 from numpy.typing import NDArray
 
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.formats.format_registry import Format
-from rareseg.data.formats.medical import read_plain
+from rareseg.data.formats.geotiff import earth_tags, fill_nodata, nodata_value
+from rareseg.data.formats.mask_values import palette_of
 from rareseg.data.formats.photo import stretch_of
+from rareseg.data.formats.picture_files import open_picture
+from rareseg.data.formats.reader_guard import guarded
+from rareseg.data.formats.tiff_pages import choose_picture, require_sizes, require_whole
+from rareseg.data.formats.volumes.medical import read_plain
 from rareseg.data.geometry import upright, with_exif
-from rareseg.data.records import Geometry, Image
+from rareseg.data.records import Geometry, Image, Palette
 from rareseg.errors import ReadError
 
 _MILLIMETRES = {
@@ -36,65 +37,58 @@ _MILLIMETRES = {
 _ALPHA = (1, 2)
 """TIFF's ExtraSamples values of associated and unassociated alpha."""
 
-_LOSSY = (tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG)
-
-_DAMAGE = (
-    *(OSError, ValueError, TypeError, IndexError, KeyError, RuntimeError, MemoryError),
-    *(struct.error, zlib.error, tifffile.TiffFileError, PIL.Image.DecompressionBombError),
+_LOSSY = (
+    *(tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG),
+    *(tifffile.COMPRESSION.APERIO_JP2000_YCBC, tifffile.COMPRESSION.APERIO_JP2000_RGB),
 )
-"""What tifffile, its codecs and Pillow raise on files with flipped or missing bytes."""
 
 Spacing = tuple[float, float, float]
 
 
 def read_tiff(path: Path, *, as_mask: bool = False) -> Image:
-    """Read a TIFF as (channel, z, y, x).
+    """Read a TIFF, or a whole slide stored as one, as (channel, z, y, x).
 
-    Axes named sample or channel are channels; depth, pages and unnamed axes are slices. A palette
-    is resolved to colours, or kept as indices for a mask; an alpha channel is dropped. Slices take
-    their spacing from ImageJ's or OME's notes, photographs have 1.0 per pixel.
+    Of several pictures the largest is read, see :func:`choose_picture`. Axes named sample or
+    channel are channels; depth, pages and unnamed axes are slices. A palette is resolved to
+    colours, or kept as indices for a mask; an alpha channel is dropped. Slices take their spacing
+    from ImageJ's or OME's notes, photographs have 1.0 per pixel. What a GeoTIFF says to hold
+    nothing is filled and noted as ``nodata``.
 
     Raises:
-        ReadError: truncated or damaged, several time points, an unknown compression, or a mask that
-            was compressed as JPEG.
+        ReadError: truncated or damaged, several time points, larger than is read at once, an
+            unknown compression, or a mask that was compressed as JPEG.
     """
-    try:
-        with tifffile.TiffFile(path) as file:
-            series, page = file.series[0], file.pages.first
-            _require_all_strips(series, page)
-            if as_mask and page.compression in _LOSSY:
-                raise ReadError(
-                    f"{path} is a mask stored as TIFF with JPEG, whose lossy compression blurs "
-                    "label values; export the mask with deflate or LZW from the tool that drew it."
-                )
-            exif, elsewhere = _orientation(page), False
-            try:
-                array, axes = series.asarray(), series.axes
-            except ValueError as error:
-                if "imagecodecs" not in str(error):
-                    raise
-                array, axes, exif = *_decode_elsewhere(path, page), 1
-                elsewhere = True
-            array = _channels_first(array, axes, path)
-            array = _resolve(array, page, as_mask=as_mask)
-            array = _labels(array, page) if as_mask and elsewhere else array
-            spacing = _spacing(file) if array.shape[1] > 1 else (1.0, 1.0, 1.0)
-    except _DAMAGE as error:
-        raise ReadError(
-            f"{path} cannot be read as TIFF ({error}): it is truncated, damaged or compressed in "
-            "an unusual way; save it again, uncompressed or with deflate."
-        ) from error
+    with guarded(path, "TIFF"), tifffile.TiffFile(path) as file:
+        series = choose_picture(file, path)
+        page = series.keyframe
+        require_whole(file, series, path)
+        if as_mask:
+            require_sizes(file, series)
+        if as_mask and page.compression in _LOSSY:
+            raise ReadError(
+                f"{path} is a mask stored as TIFF with JPEG, whose lossy compression blurs "
+                "label values; export the mask with deflate or LZW from the tool that drew it."
+            )
+        exif, elsewhere = _orientation(page), False
+        try:
+            array, axes = series.asarray(), series.axes
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            array, axes, exif = *_decode_elsewhere(path, series), 1
+            elsewhere = True
+        array = _channels_first(array, axes, path)
+        palette = _palette(array, page) if as_mask else None
+        array = _resolve(array, page, as_mask=as_mask)
+        array = _labels(array, page) if as_mask and elsewhere else array
+        spacing = _spacing(file) if array.shape[1] > 1 else (1.0, 1.0, 1.0)
+        earth, empty = earth_tags(page), nodata_value(page)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    geometry = Geometry(spacing=spacing, dimension=2 if array.shape[1] == 1 else 3)
-    return Image(np.ascontiguousarray(upright(array, exif)), with_exif(geometry, exif))
-
-
-def _require_all_strips(series: tifffile.TiffPageSeries, page: tifffile.TiffPage) -> None:
-    """Raise ValueError where strips or tiles are missing, which tifffile would fill with zeros."""
-    needed = math.prod(page.chunked)
-    for part in series.pages:
-        if part is not None and len(part.dataoffsets) < needed:
-            raise ValueError(f"{len(part.dataoffsets)} of {needed} strips or tiles are there")
+    array = np.ascontiguousarray(upright(array, exif))
+    nodata = None if as_mask else fill_nodata(array, empty, on_earth=earth is not None)
+    flat = array.shape[1] == 1
+    geometry = Geometry(spacing=spacing, dimension=2 if flat else 3, geotiff=earth)
+    return Image(array, with_exif(geometry, exif), nodata, palette)
 
 
 def _orientation(page: tifffile.TiffPage) -> int:
@@ -102,19 +96,36 @@ def _orientation(page: tifffile.TiffPage) -> int:
     return int(tag.value) if tag is not None else 1
 
 
-def _decode_elsewhere(path: Path, page: tifffile.TiffPage) -> tuple[NDArray[np.generic], str]:
+def _decode_elsewhere(
+    path: Path, series: tifffile.TiffPageSeries
+) -> tuple[NDArray[np.generic], str]:
     """Decode LZW or JPEG compression, which tifffile leaves to an optional package.
 
     Pillow keeps palette indices and turns the pixels upright; SimpleITK keeps 16 bits.
     """
-    if page.dtype == np.uint8 and len(page.parent.pages) == 1:
-        with PIL.Image.open(path, formats=["TIFF"]) as picture:
-            array: NDArray[np.generic] = np.asarray(picture)
+    page = series.keyframe
+    if page.dtype == np.uint8:
+        with path.open("rb") as stream:
+            picture = open_picture(stream, path, ["TIFF"])
+            planes = []
+            for part in series.pages:
+                picture.seek(part.index)
+                planes.append(np.asarray(picture))
+        array: NDArray[np.generic] = np.stack(planes) if len(planes) > 1 else planes[0]
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             array = np.invert(array)  # Pillow has inverted it, and _resolve will
     else:
         array = read_plain(path)
+        if array.size != np.prod(series.shape):
+            raise ValueError(f"the compression {page.compression.name} of one page among several")
     return array, "ZYXS"[4 - array.ndim :] if page.samplesperpixel > 1 else "ZYX"[3 - array.ndim :]
+
+
+def _palette(array: NDArray[Any], page: tifffile.TiffPage) -> Palette | None:
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.colormap is None:
+        return None
+    colours = np.asarray(page.colormap >> 8).T
+    return palette_of(np.unique(array), colours)
 
 
 def _labels(array: NDArray[Any], page: tifffile.TiffPage) -> NDArray[np.generic]:
@@ -176,13 +187,21 @@ def _spacing(file: tifffile.TiffFile) -> Spacing:
 
 
 def write_tiff(path: Path, array: NDArray[np.generic], geometry: Geometry) -> None:
-    """Write (z, y, x) of uint8, uint16 or float32; a stack keeps its spacing as ImageJ's notes."""
+    """Write (z, y, x) of uint8, uint16 or float32; a stack keeps its spacing as ImageJ's notes.
+
+    A picture of an image that was a GeoTIFF keeps the tags by which it lies on the earth.
+    """
     flat = geometry.dimension == 2 and array.shape[0] == 1
     z, y, x = geometry.spacing
     with atomic_write(path) as temporary:
         if flat:
             tifffile.imwrite(
-                temporary, array[0], photometric="minisblack", compression="zlib", metadata=None
+                temporary,
+                array[0],
+                photometric="minisblack",
+                compression="zlib",
+                metadata=None,
+                extratags=[(*tag, True) for tag in geometry.geotiff or ()],
             )
         else:
             tifffile.imwrite(
@@ -206,5 +225,13 @@ FORMATS = (
         holds=("uint8", "uint16", "float32"),
         keeps="spacing",
         scores=True,
+    ),
+    Format(
+        "whole slide",
+        kind="TIFF",
+        suffixes=(".svs", ".ndpi"),
+        reads=read_tiff,
+        reads_mask=partial(read_tiff, as_mask=True),
+        masks_as=".tif",
     ),
 )

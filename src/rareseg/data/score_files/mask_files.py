@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats import IMAGE_SUFFIXES, read_mask, suffix_of
+from rareseg.data.formats import IMAGE_SUFFIXES, read_mask, stem_of, suffix_of
 from rareseg.data.records import Classes, Image
 from rareseg.data.score_files.probability_files import ProbabilityFiles, by_case, require_all
 from rareseg.data.store.preprocess import class_indices
@@ -79,17 +79,22 @@ def read_region_scores(path: Path, image: Image) -> NDArray[np.float32]:
 
 
 def _masks_in(folder: Path) -> list[Path]:
-    """Return the visible files that can hold masks."""
-    return [
+    """Return the visible files that can hold masks.
+
+    An NPZ file beside a mask of the same name is none: nnU-Net writes its probabilities there.
+    """
+    found = [
         path
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name[0] != "." and suffix_of(path) in IMAGE_SUFFIXES
     ]
+    named = {stem_of(path) for path in found if suffix_of(path) != ".npz"}
+    return [path for path in found if suffix_of(path) != ".npz" or stem_of(path) not in named]
 
 
 def _fitting(path: Path, image: Image) -> NDArray[np.integer]:
     """Return the mask; ReadError where its shape is not the image's."""
-    array, wanted = read_mask(path).array, image.array.shape[1:]
+    array, wanted = read_mask(path, image=image).array, image.array.shape[1:]
     if array.shape != wanted:
         raise ReadError(
             f"{path} has the shape (z, y, x) = {array.shape} where the image has {wanted}; write "

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
-from rareseg.data.formats import read_case_mask, read_image
+from rareseg.data.formats import read_image
 from rareseg.data.identity import content_hash
 from rareseg.data.records import Case, Classes, Dataset, Image
-from rareseg.data.store.preprocess import Preprocessing, class_indices
+from rareseg.data.store.case_labels import read_labels
+from rareseg.data.store.preprocess import Preprocessing
 from rareseg.data.store.store import Store, open_store
 from rareseg.data.store.store_writing import Labels, Source, is_current, store_key, write_store
 from rareseg.errors import ProblemsError, StoreError
@@ -78,9 +77,6 @@ def build_store(
 
 
 def _read_case(case: Case, classes: Classes) -> tuple[Image, Labels]:
-    """Read one case's files; no mask means that nothing is there."""
+    """Read one case's files."""
     image = read_image(case.images)
-    mask = read_case_mask(case, image)
-    if mask is None:
-        return image, np.zeros(image.array.shape[1:], np.uint8)
-    return image, class_indices(mask.array, classes.values, classes.ignore_value)
+    return image, read_labels(case, classes, image)

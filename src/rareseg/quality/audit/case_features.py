@@ -11,9 +11,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_case_mask, read_image
+from rareseg.data.formats import read_image
 from rareseg.data.records import Case, Classes
-from rareseg.data.store.preprocess import class_indices
+from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
 from rareseg.quality.audit.backgrounds import Tiles, describe_background
@@ -41,12 +41,9 @@ class CaseFeatures:
 def read_case(case: Case, classes: Classes) -> tuple[NDArray[Any], NDArray[np.uint8], Any]:
     """Return image (C, z, y, x), class indices (z, y, x) and geometry; raises DataError."""
     image = read_image(case.images)
-    mask = read_case_mask(case, image)
-    if mask is None:
-        return image.array, np.zeros(image.array.shape[1:], np.uint8), image.geometry
-    if mask.array.shape != image.array.shape[1:]:
+    labels = read_labels(case, classes, image)
+    if labels.shape != image.array.shape[1:]:
         raise DataError(f"{case.mask} has another shape than its image.")
-    labels = class_indices(mask.array, classes.values, classes.ignore_value)
     return image.array, labels, image.geometry
 
 

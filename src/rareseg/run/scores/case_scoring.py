@@ -12,9 +12,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_case_mask, read_image
+from rareseg.data.formats import read_image
 from rareseg.data.records import Case, Classes, Image, Role
-from rareseg.data.store.preprocess import class_indices
+from rareseg.data.store.case_labels import read_labels
 from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.errors import DataError, ReadError
 from rareseg.evaluation.measures.case_result import CaseResult, measure_case
@@ -111,14 +111,6 @@ def score_each(
         except DataError as error:
             raise DataError(f"case '{case.id}': {error}") from error
         yield ScoredCase(case, image, labels, found.probabilities, found.presence)
-
-
-def read_labels(case: Case, classes: Classes, image: Image) -> NDArray[np.uint8]:
-    """Return a case's class indices (z, y, x); a case without a mask holds nothing."""
-    mask = read_case_mask(case, image)
-    if mask is None:
-        return np.zeros(image.array.shape[1:], np.uint8)
-    return class_indices(mask.array, classes.values, classes.ignore_value)
 
 
 def score_all(

@@ -25,6 +25,7 @@ from rareseg.data.score_files.probability_files import (
     list_probabilities,
     read_probabilities,
 )
+from rareseg.data.store.case_labels import read_labels as read_class_indices
 from rareseg.errors import DataError, ProblemsError, ScoreError, nearest
 from rareseg.evaluation.tables.component_table import GRID
 from rareseg.evaluation.tables.score_table import ScoreTable, region_references
@@ -39,7 +40,6 @@ from rareseg.run.scores.case_scoring import (
     grid_of,
     merge_scored,
 )
-from rareseg.run.scores.case_scoring import read_labels as read_class_indices
 from rareseg.run.setup.run_folder import DataOptions, read_split
 
 _LOWEST_TOP = np.float32(1.0) / np.float32(255.0)

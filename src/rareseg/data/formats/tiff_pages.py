@@ -1,0 +1,136 @@
+"""Choose which picture of a TIFF is the image, and check that all of it is there."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import tifffile
+
+from rareseg.data.formats.reader_guard import check_size
+from rareseg.errors import ReadError
+
+_BIG = 43
+"""The version of BigTIFF."""
+_PLAIN = (tifffile.COMPRESSION.NONE,)
+_DEFLATE = (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
+_REDUCED, _TRANSPARENCY = 1, 4
+"""Bits of the tag NewSubfileType: a smaller copy, and which pixels of another page are shown."""
+
+
+def choose_picture(file: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+    """Return the series of pages that is the image: of all pictures the one of the most pixels.
+
+    Smaller ones are thumbnails, labels or the levels of a pyramid, wherever they stand. A series
+    holds pages of one size, such as the slices of a stack, and of a pyramid its first level.
+
+    Raises ReadError where several pictures have the largest size.
+    """
+    known = [series for series in file.series if series.pages and _area(series)]
+    shown = [series for series in known if not _subfile(series) & _TRANSPARENCY]
+    if not shown:
+        raise ValueError("it has no picture")
+    largest = max(_area(series) for series in shown)
+    found = [series for series in shown if _area(series) == largest]
+    if len(found) > 1:
+        found = [series for series in found if not _subfile(series) & _REDUCED] or found
+    if len(found) > 1:
+        kinds = ", ".join(sorted({f"{s.keyframe.dtype} {s.axes}{s.shape}" for s in found}))
+        raise ReadError(
+            f"{path} holds {len(found)} pictures of the same size ({kinds}), of which none is the "
+            "image; save each as a file of its own."
+        )
+    return found[0]
+
+
+def _area(series: tifffile.TiffPageSeries) -> int:
+    page = series.keyframe
+    return int(page.imagelength) * int(page.imagewidth)
+
+
+def _subfile(series: tifffile.TiffPageSeries) -> int:
+    return int(series.keyframe.subfiletype or 0)
+
+
+def require_whole(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Raise where a file is cut or states more than it has, before anything is allocated.
+
+    tifffile fills missing strips and tiles with zeros, and takes a list of pages that breaks off
+    for its end.
+
+    Raises ReadError for what is too large, ValueError for what is missing.
+    """
+    size, page = file.filehandle.size, series.keyframe
+    check_size(path, series.shape, page.dtype.itemsize if page.dtype else 1)
+    _require_all_pages(file, size)
+    needed = math.prod(page.chunked)
+    for part in series.pages:
+        if part is None:
+            raise ValueError("a page of the series is missing")
+        offsets, counts = part.dataoffsets, part.databytecounts
+        if len(offsets) < needed or len(counts) < needed:
+            raise ValueError(f"{len(offsets)} of {needed} strips or tiles are there")
+        if max(map(sum, zip(offsets, counts, strict=False)), default=0) > size:
+            raise ValueError("strips or tiles lie beyond its end")
+    if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
+        raise ValueError(f"it states {series.nbytes} bytes of values and has {size} in all")
+
+
+def require_sizes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Raise ValueError where strips or tiles of a mask hold more or less than its tags state.
+
+    tifffile cuts or pads them: a damaged tag (its width, its bits a sample) would give another mask
+    in silence. Deflate is unpacked once more for it; of other compressions nothing is known.
+    """
+    page = series.keyframe
+    if page.tags.get("PhotometricInterpretation") is None:
+        raise ValueError("no tag says whether 0 is black or white")
+    if page.imagedepth > 1 or page.compression not in (*_PLAIN, *_DEFLATE):
+        return
+    for part in series.pages:
+        for index, (offset, count) in enumerate(
+            zip(part.dataoffsets, part.databytecounts, strict=False)
+        ):
+            if count == 0:
+                continue
+            file.filehandle.seek(offset)
+            found = count
+            if page.compression in _DEFLATE:
+                found = len(zlib.decompress(file.filehandle.read(count)))
+            allowed = _segment_bytes(page, index)
+            if found not in allowed and not (page.compression in _PLAIN and found > allowed[0]):
+                raise ValueError(f"strip or tile {index} holds {found} bytes, not {allowed[0]}")
+
+
+def _segment_bytes(page: tifffile.TiffPage, index: int) -> tuple[int, int]:
+    """Return how many bytes a strip or tile has, and how many a whole one has."""
+    rows, width = page.tilelength, page.tilewidth
+    left = rows
+    if not page.is_tiled:
+        rows, width = min(page.rowsperstrip, page.imagelength), page.imagewidth
+        left = page.imagelength - rows * (index % -(-page.imagelength // rows))
+    samples = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.CONTIG else 1
+    line = -(-width * samples * page.bitspersample // 8)
+    return min(rows, left) * line, rows * line
+
+
+def _require_all_pages(file: tifffile.TiffFile, size: int) -> None:
+    """Follow the list of pages to its end; ValueError where it leads out of the file."""
+    handle, form = file.filehandle, file.tiff
+    seen: set[int] = set()
+    at = 8 if form.version == _BIG else 4
+    while True:
+        handle.seek(at)
+        (page,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+        if page == 0:
+            return
+        if page in seen or page + form.tagnosize > size:
+            raise ValueError("its list of pages breaks off")
+        seen.add(page)
+        handle.seek(page)
+        (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+        at = page + form.tagnosize + tags * form.tagsize
+        if at + form.offsetsize > size:
+            raise ValueError("its list of pages breaks off")
