@@ -21,7 +21,8 @@ def resolve_classes(
     "class_VALUE". Declared regions are kept; without any, each class is one; and with more than
     one class there is always "foreground", their union. Regions stand largest first.
     """
-    seen = sorted({value for held in values.values() for value in held} - {0})
+    void = {0, dataset.ignore_value}
+    seen = sorted({value for held in values.values() for value in held if value not in void})
     if dataset.labels is not None:
         labels = dict(sorted(dataset.labels.items(), key=lambda item: item[1]))
         _check_declared(dataset, labels, values, findings)

@@ -60,7 +60,8 @@ def read_mask(path: Path) -> Mask:
     if any(not np.array_equal(array, other) for other in image.array[1:]):
         raise ReadError(
             f"{path} is a mask in colours ({len(image.array)} channels that differ), which say no "
-            "class; export one number per class, as a grey or palette PNG or a label volume."
+            "class; put a labelmap.txt beside the folder of masks, with a line name:red,green,blue "
+            "for each class, or export one number per class, as a grey or palette PNG."
         )
     if array.dtype.kind == "f":
         within = np.abs(array) < 2**31  # neither are NaN and infinities

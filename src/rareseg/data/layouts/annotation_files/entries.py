@@ -1,0 +1,145 @@
+"""From the images that an annotation file describes to cases: what all such layouts share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rareseg.data.layouts.annotation_files.pictures import (
+    Pictures,
+    Remarks,
+    listed,
+    unique_ids,
+)
+from rareseg.data.layouts.dataset_json import Declared
+from rareseg.data.layouts.listing import Listing
+from rareseg.data.masks.drawn_objects import DrawnObjects
+from rareseg.data.masks.drawn_shapes import Shape
+from rareseg.data.records import Case, MaskSource, Role
+
+RULE = (
+    "a pixel belongs to an outline where its centre lies inside; objects are drawn in the order of "
+    "the file, later ones on top"
+)
+LARGEST_VALUE = 254
+"""255 marks what counts nowhere."""
+
+
+@dataclass
+class Entry:
+    """What an annotation file says of one image, while it is read.
+
+    ``labels[i]`` names the class of ``shapes[i]``; ``size`` is (width, height) where it is given.
+    ``spurious`` are objects that enclose nothing.
+    """
+
+    name: str
+    picture: Path
+    file: Path
+    size: tuple[int, int] | None = None
+    role: Role | None = None
+    labels: list[str] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
+    spurious: list[str] = field(default_factory=list)
+
+    def add(self, label: str, shape: Shape | None, where: str) -> None:
+        """Add an object; one that encloses nothing (``None``) is remembered by ``where``."""
+        if shape is None:
+            self.spurious.append(where)
+        else:
+            self.labels.append(label)
+            self.shapes.append(shape)
+
+    def mask(self, values: Mapping[str, int]) -> DrawnObjects | None:
+        """Return the mask, None where nothing is drawn."""
+        if not self.shapes:
+            return None
+        drawn = tuple(values[label] for label in self.labels)
+        return DrawnObjects(self.file, self.name, self.size, drawn, tuple(self.shapes))
+
+
+def number_labels(known: Iterable[str]) -> dict[str, int]:
+    """Return mask values for names of classes, in their order from 1 on, 255 left out."""
+    return {
+        name: number if number <= LARGEST_VALUE else number + 1
+        for number, name in enumerate(dict.fromkeys(known), start=1)
+    }
+
+
+def say_spurious(entries: Iterable[Entry], problems: Remarks, notes: Remarks) -> None:
+    """Say which objects enclose nothing; where an image has no other, that is a problem."""
+    for entry in entries:
+        for where in entry.spurious:
+            if entry.shapes:
+                notes.add(
+                    "{} objects have fewer than three corners, enclose nothing and are left out.",
+                    f"{where} of {entry.name}",
+                )
+            else:
+                problems.add(
+                    f"{entry.file} draws nothing on an image but objects of fewer than three "
+                    "corners, which enclose nothing: {}; draw them anew, or remove them where the "
+                    "image shows none.",
+                    f"{where} of {entry.name}",
+                )
+
+
+def say_unused(known: Sequence[str], used: set[str]) -> list[str]:
+    """Return a note where classes are declared that no object has."""
+    unused = [name for name in known if name not in used]
+    if not unused:
+        return []
+    return [f"no object is of the classes {listed(unused)}; they are left out."]
+
+
+def listing_of(
+    pictures: Pictures,
+    masks: Sequence[tuple[Path, MaskSource | Path | None, Role | None]],
+    declared: Declared,
+    problems: Remarks,
+    notes: Sequence[str],
+    *,
+    undescribed: Sequence[Path] = (),
+) -> Listing:
+    """Make the cases of pictures with their masks; ``undescribed`` are pictures without a mask.
+
+    A picture that is described twice is a problem, and its first description stands.
+    """
+    kept: dict[Path, tuple[MaskSource | Path | None, Role | None]] = {}
+    for picture, mask, role in masks:
+        if picture in kept:
+            problems.add(
+                f"{pictures.root} has two descriptions of {{}} pictures; give the one that counts "
+                "as DATA, or remove the other.",
+                pictures.relative(picture),
+            )
+            continue
+        kept[picture] = (mask, role)
+    missing = [picture for picture in undescribed if picture not in kept]
+    for picture in missing:
+        # Where images without a mask are said to hold nothing, these must not be taken for such.
+        for file in pictures.masks_of(picture):
+            problems.add(
+                f"{pictures.root} describes some pictures in annotation files and has mask files of "
+                "others, which are not read: {}; describe all in one way, or choose with --layout "
+                "which is read.",
+                pictures.relative(file),
+            )
+    ids = unique_ids(pictures.root, [*kept, *missing])
+    cases = [
+        Case(name, (picture,), mask, role=role)
+        for name, (picture, (mask, role)) in zip(ids, kept.items(), strict=False)
+    ]
+    cases += [
+        Case(name, (picture,), None)
+        for name, picture in zip(ids[len(kept) :], missing, strict=True)
+    ]
+    order = sorted(range(len(cases)), key=lambda k: str(cases[k].images[0]))
+    return Listing(
+        cases=tuple(cases[k] for k in order),
+        missing=tuple(ids[len(kept) :]),
+        declared=declared,
+        problems=problems.sentences(),
+        notes=tuple(notes),
+    )
