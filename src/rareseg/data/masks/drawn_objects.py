@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rareseg.data.geometry import upright
 from rareseg.data.masks.drawn_shapes import Shape
@@ -59,10 +60,10 @@ class AnnotationSource(MaskSource):
         try:
             declared, drawings = self.objects((x, y))
             turned = declared == (y, x) != (x, y) and image.geometry.exif in (5, 6, 7, 8)
-            if declared not in (None, (x, y)) and not turned:
+            if declared is not None and declared != (x, y) and not turned:
                 raise DataError(
                     f"the image has {x} x {y} pixels, and the annotations are for "
-                    f"{declared[0]} x {declared[1]}"  # type: ignore[index]
+                    f"{declared[0]} x {declared[1]}"
                 )
             values, overlap = draw(drawings, (x, y) if turned else (y, x))
         except DataError as error:
@@ -71,7 +72,8 @@ class AnnotationSource(MaskSource):
                 "the image as it is."
             ) from error
         if turned:
-            return Mask(upright(values[None], image.geometry.exif), image.geometry, overlap)
+            values = np.asarray(upright(values, image.geometry.exif), values.dtype)
+            return Mask(values[None], image.geometry, overlap)
         geometry = image.geometry if image.geometry.exif == 1 else replace(image.geometry, exif=1)
         return Mask(values[None], geometry, overlap)
 
@@ -103,13 +105,15 @@ class DrawnObjects(AnnotationSource):
         return self.size, list(zip(self.values, self.shapes, strict=True))
 
 
-def draw(drawings: Sequence[Drawing], size: tuple[int, int]) -> tuple[np.ndarray, int]:
+def draw(
+    drawings: Sequence[Drawing], size: tuple[int, int]
+) -> tuple[NDArray[np.unsignedinteger], int]:
     """Return mask values (height, width) of objects, and how many pixels different classes claim.
 
     Later objects lie on top. Raises DataError for an object that cannot be drawn.
     """
     largest = max((value for value, _ in drawings), default=1)
-    values = np.zeros(size, np.min_scalar_type(largest))
+    values: NDArray[np.unsignedinteger] = np.zeros(size, np.min_scalar_type(largest))
     overlap = np.zeros(size, np.bool_)
     for value, shape in drawings:
         row, column, on = shape.draw(size)

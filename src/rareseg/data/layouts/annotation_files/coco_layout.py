@@ -84,7 +84,7 @@ def _read(tree: FileTree) -> Listing:
             "pictures there, or give the folder that holds both as DATA."
         )
     values = _values([content.categories for content in contents])
-    entries = []
+    entries: list[Entry] = []
     for path, content in zip(files, contents, strict=True):
         _join(path, content, problems)
         entries += content.images.values()
@@ -191,8 +191,8 @@ def _annotation(value: Mapping[str, Any], path: Path, content: _Content, problem
         return
     if shape is _BOX:
         problems.add(
-            f"{path} holds {{}} annotations that are boxes without an outline, which say no pixels; "
-            "draw outlines or masks, or remove them.",
+            f"{path} holds {{}} annotations that are boxes without an outline, which say no "
+            "pixels; draw outlines or masks, or remove them.",
             where,
         )
         return

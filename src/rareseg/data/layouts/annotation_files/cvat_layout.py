@@ -167,9 +167,10 @@ def _shape(tag: str, given: Mapping[str, str]) -> Shape | None:
     if tag == "polygon":
         return outline([[part.split(",") for part in given["points"].split(";") if part]])
     if tag == "box":
-        corners = [float(given[key]) for key in ("xtl", "ytl", "xbr", "ybr")]
-        numbers(corners, "corners of a box")
-        return rectangle(*corners, degrees=turn)
+        left, top, right, below = numbers(
+            [given[key] for key in ("xtl", "ytl", "xbr", "ybr")], "corners of a box"
+        ).tolist()
+        return rectangle(left, top, right, below, turn)
     if tag == "ellipse":
         x, y, radius_x, radius_y = numbers(
             [given[key] for key in ("cx", "cy", "rx", "ry")], "an ellipse's centre and radii"

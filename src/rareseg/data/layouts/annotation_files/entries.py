@@ -9,6 +9,7 @@ from pathlib import Path
 from rareseg.data.layouts.annotation_files.pictures import (
     Pictures,
     Remarks,
+    counted,
     listed,
     unique_ids,
 )
@@ -121,9 +122,9 @@ def listing_of(
         # Where images without a mask are said to hold nothing, these must not be taken for such.
         for file in pictures.masks_of(picture):
             problems.add(
-                f"{pictures.root} describes some pictures in annotation files and has mask files of "
-                "others, which are not read: {}; describe all in one way, or choose with --layout "
-                "which is read.",
+                f"{pictures.root} describes some pictures in annotation files and has mask files "
+                "of others, which are not read: {}; describe all in one way, or say with "
+                "--layout which is read.",
                 pictures.relative(file),
             )
     ids = unique_ids(pictures.root, [*kept, *missing])
@@ -135,6 +136,11 @@ def listing_of(
         Case(name, (picture,), None)
         for name, picture in zip(ids[len(kept) :], missing, strict=True)
     ]
+    drawn = [file for mask, _ in kept.values() if mask for file in files_of(mask)]
+    unread = pictures.unread({*kept, *missing, *drawn})
+    if unread:
+        names = [pictures.relative(path) for path in unread]
+        notes = [*notes, f"{counted(names)} other pictures are described nowhere and not read."]
     order = sorted(range(len(cases)), key=lambda k: str(cases[k].images[0]))
     return Listing(
         cases=tuple(cases[k] for k in order),
@@ -143,3 +149,8 @@ def listing_of(
         problems=problems.sentences(),
         notes=tuple(notes),
     )
+
+
+def files_of(mask: MaskSource | Path) -> tuple[Path, ...]:
+    """Return the files that a mask is read from."""
+    return (mask,) if isinstance(mask, Path) else mask.files

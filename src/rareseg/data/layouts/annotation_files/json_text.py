@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,18 @@ _KINDS = {
 }
 
 
+_Members = Generator[tuple[str, Any], None, int]
+"""Members of an object or a list; returns where it ends."""
+
+
 def read_text(path: Path) -> str:
     """Return the text of an annotation file; raises DataError for one that is not UTF-8."""
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise DataError(
-                f"{path} has {size >> 20} MiB, and annotation files of up to {MOST_BYTES >> 20} MiB "
-                "are read; export it in parts."
+                f"{path} has {size >> 20} MiB, and annotation files of up to "
+                f"{MOST_BYTES >> 20} MiB are read; export it in parts."
             )
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -72,7 +76,7 @@ def members(path: Path) -> Iterator[tuple[str, Any]]:
         raise _broken(path, error) from error
 
 
-def _pairs(text: str, at: int, decoder: json.JSONDecoder) -> Iterator[tuple[str, Any]]:
+def _pairs(text: str, at: int, decoder: json.JSONDecoder) -> _Members:
     """Yield the members of the object that begins at ``at``; returns where it ends."""
     at = _skip(text, at + 1)
     while text[at : at + 1] != "}":
@@ -90,7 +94,7 @@ def _pairs(text: str, at: int, decoder: json.JSONDecoder) -> Iterator[tuple[str,
     return at + 1
 
 
-def _entries(text: str, at: int, key: str, decoder: json.JSONDecoder) -> Iterator[tuple[str, Any]]:
+def _entries(text: str, at: int, key: str, decoder: json.JSONDecoder) -> _Members:
     """Yield the entries of the list that begins at ``at``; returns where it ends."""
     at = _skip(text, at + 1)
     while text[at : at + 1] != "]":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from rareseg.data.formats import format_of, stem_of
@@ -83,6 +83,11 @@ class Pictures:
             for where in places
             if where not in self._taken and str(PurePosixPath(where).parent) in folders
         ]
+
+    def unread(self, used: Collection[Path]) -> list[Path]:
+        """Return the pictures that are not among ``used``."""
+        found = (self.root / where for places in self._by_name.values() for where in places)
+        return [path for path in found if path not in used]
 
     def masks_of(self, picture: Path) -> list[Path]:
         """Return files that look like masks of a picture: its name, in a folder of masks."""

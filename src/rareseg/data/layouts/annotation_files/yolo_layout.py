@@ -48,7 +48,7 @@ class SegmentText(AnnotationSource):
 
     def objects(self, size: tuple[int, int]) -> tuple[None, list[Drawing]]:
         """Return the segments in pixels of an image of this size."""
-        drawn = []
+        drawn: list[Drawing] = []
         for number, corners in _lines(self.file):
             shape = outline([corners.reshape(-1, 2) * size])
             assert shape is not None, "lines of fewer corners are refused"
