@@ -83,6 +83,8 @@ class Ellipse(Shape):
     def draw(self, size: tuple[int, int]) -> Window:
         """Return the pixels inside, at least the one of the centre."""
         reach = max(self.radius_x, self.radius_y)
+        if min(self.radius_x, self.radius_y) < 0 or reach > _FARTHEST:
+            raise DataError(f"an ellipse has the radii {self.radius_x:g} and {self.radius_y:g}")
         middle = np.array([self.x, self.y])
         x, y, width, height = _window(middle - reach, middle + reach, size)
         rows, columns = np.mgrid[y : y + height, x : x + width] + 0.5

@@ -114,9 +114,9 @@ def _read(tree: FileTree) -> Listing:
 def _content(path: Path, pictures: Pictures, problems: Remarks) -> _Content:
     """Read a COCO file in one pass; what is wrong with single entries goes to ``problems``."""
     content = _Content()
-    role = role_in(path.stem, *reversed(path.relative_to(pictures.root).parts[:-1]))
-    near = f"{role_in(path.stem) or ''}/{path.relative_to(pictures.root).parent.as_posix()}"
-    near += f"/{'/'.join(re.findall('[A-Za-z]+[0-9]*', path.stem))}"
+    folders = pictures.folders_of(path)
+    role = role_in(path.stem, *reversed(folders))
+    near = "/".join([*folders, *re.findall("[A-Za-z]+[0-9]*", path.stem)])
     seen = set()
     for key, value in members(path):
         if key in ("images", "annotations", "categories"):

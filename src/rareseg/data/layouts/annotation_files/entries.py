@@ -136,6 +136,12 @@ def listing_of(
         Case(name, (picture,), None)
         for name, picture in zip(ids[len(kept) :], missing, strict=True)
     ]
+    for name in pictures.doubtful:
+        problems.add(
+            f"{pictures.root} holds several pictures for one name in annotation files: {{}}; write "
+            "the names with their folders, or remove the pictures that are not meant.",
+            name,
+        )
     drawn = [file for mask, _ in kept.values() if mask for file in files_of(mask)]
     unread = pictures.unread({*kept, *missing, *drawn})
     if unread:

@@ -199,6 +199,8 @@ def _shape(kind: str, value: Mapping[str, Any], size: tuple[int, int]) -> Shape 
     if kind.startswith("brush"):
         if value.get("format", "rle") != "rle":
             raise DataError(f"a brush has the format '{value.get('format')}'")
+        if not isinstance(value["rle"], list):
+            raise DataError("a brush holds no list of bytes")
         return BrushRuns(bytes(value["rle"]), height, width)
     keys = (
         ("x", "y", "width", "height")

@@ -27,9 +27,12 @@ class Pictures:
     """
 
     def __init__(self, tree: FileTree) -> None:
-        if tree.file is not None and tree.root.name.lower() in _BESIDE:
-            tree = FileTree(tree.root.resolve().parent)
+        root = tree.root.resolve()
+        if tree.file is not None and root.name.lower() in _BESIDE:
+            tree = FileTree(tree.root.parent if tree.root.name else root.parent)
         self.root = tree.root
+        self.doubtful: list[str] = []
+        """Names that fit several pictures equally."""
         self._by_name: defaultdict[str, list[str]] = defaultdict(list)
         self._by_stem: defaultdict[str, list[str]] = defaultdict(list)
         for folder, files in tree.walk():
@@ -56,7 +59,7 @@ class Pictures:
             return None
         hints = set(near.lower().split("/"))
 
-        def fits(where: str) -> tuple[int, bool, int, int]:
+        def fits(where: str) -> tuple[int, bool, bool, int, int]:
             own = where.split("/")
             same = 0
             for mine, theirs in zip(reversed(own[:-1]), reversed(parts[:-1]), strict=False):
@@ -64,9 +67,12 @@ class Pictures:
                     break
                 same += 1
             outside = not _MASKS.search("/".join(own[:-1]))
-            return same, outside, len(hints & {part.lower() for part in own[:-1]}), -len(own)
+            hinted = len(hints & {part.lower() for part in own[:-1]})
+            return same, outside, own[-1] == parts[-1], hinted, -len(own)
 
         best = max(candidates, key=fits)
+        if sum(fits(where) == fits(best) for where in candidates) > 1:
+            self.doubtful.append(name)
         self._taken.add(best)
         return self.root / best
 
@@ -97,6 +103,10 @@ class Pictures:
             for where in self._by_stem[stem_of(picture).lower()]
             if where != own and _MASKS.search(str(PurePosixPath(where).parent))
         ]
+
+    def folders_of(self, path: Path) -> tuple[str, ...]:
+        """Return the folders below the root in which an annotation file lies."""
+        return path.resolve().relative_to(self.root.resolve()).parts[:-1]
 
     def relative(self, path: Path) -> str:
         """Return a picture's path below the root, for sentences."""

@@ -58,7 +58,7 @@ def _recognise_labelmap(tree: FileTree) -> str | None:
 
 
 def _recognise_voc(tree: FileTree) -> str | None:
-    if tree.file is not None or not _bases(tree):
+    if tree.file is not None or not _bases(tree) or _recognise_labelmap(tree):
         return None
     return "it holds SegmentationClass/"
 
