@@ -164,6 +164,36 @@ class TestCoco:
         coco(root, BOTH, [drawn(1, 1)], categories)
         assert dict(open_dataset(root).labels) == {"crack": 2}
 
+    def test_names_that_mean_no_class_are_none(self, root):
+        categories = [{"id": k, "name": n} for k, n in enumerate(("background", "x", "ignore"), 1)]
+        square = {"segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]}
+        objects = [drawn(k, 1, category_id=k, **(square if k > 1 else {})) for k in (2, 3, 1)]
+        objects[0]["segmentation"] = [[0, 0, 9, 0, 9, 9, 0, 9]]
+        coco(root, BOTH, objects, categories)
+        dataset = open_dataset(root)
+        assert dict(dataset.labels) == {"x": 2}
+        assert dataset.ignore_value == 255
+        values, counts = np.unique(read_case_mask(dataset.cases[0]).array, return_counts=True)
+        assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == {
+            0: 200 - 81 + 36,
+            2: 81 - 36 - 12,
+            255: 12,
+        }
+
+    def test_names_become_folders_and_are_made_fit_for_that(self, root):
+        names = ("../../up", "a/b", "foreground", "a_b", "")
+        categories = [{"id": k, "name": name} for k, name in enumerate(names, 1)]
+        coco(root, BOTH, [drawn(k, 1, category_id=k) for k in range(1, 6)], categories)
+        dataset = open_dataset(root)
+        assert dict(dataset.labels) == {
+            "_.._up": 1,
+            "a_b": 2,
+            "foreground_class": 3,
+            "a_b_4": 4,
+            "class": 5,
+        }
+        assert any("the class '../../up' is called '_.._up' here" in n for n in dataset.notes)
+
     def test_crowds_are_drawn_and_said(self, root):
         runs = {"size": [10, 20], "counts": [5, 5, 190]}
         coco(root, BOTH, [drawn(1, 1, segmentation=runs, iscrowd=1)])

@@ -17,13 +17,13 @@ from rareseg.data.layouts.annotation_files.entries import (
     LARGEST_VALUE,
     RULE,
     Entry,
+    declare,
     listing_of,
     say_spurious,
-    say_unused,
+    special_value,
 )
 from rareseg.data.layouts.annotation_files.json_text import json_files, members
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
-from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
@@ -95,16 +95,17 @@ def _read(tree: FileTree) -> Listing:
             )
     say_spurious(entries, problems, notes)
     used = {label for entry in entries for label in entry.labels}
+    declared, names_said = declare(values, used)
     n_empty = sum(not entry.shapes for entry in entries)
     said = [
         f"{n_empty} of {len(entries)} images have no annotations and count as negatives; {RULE}.",
         *notes.sentences(),
-        *say_unused(list(values), used),
+        *names_said,
     ]
     return listing_of(
         pictures,
         [(entry.picture, entry.mask(values), entry.role) for entry in entries],
-        Declared(labels={name: value for name, value in values.items() if name in used} or None),
+        declared,
         problems,
         said,
         undescribed=pictures.others(),
@@ -252,9 +253,15 @@ def _values(categories: list[dict[Any, str]]) -> dict[str, int]:
     if len(set(found)) == len(found) and all(
         isinstance(key, int) and 1 <= key <= LARGEST_VALUE for key in found
     ):
-        return dict(sorted(ids.items(), key=lambda item: item[1]))
+        return {
+            name: key if (value := special_value(name)) is None else value
+            for name, key in ids.items()
+        }
     ranked = sorted(ids, key=lambda name: (not isinstance(ids[name], int), ids[name]))
-    return {name: rank + (rank > LARGEST_VALUE) for rank, name in enumerate(ranked, start=1)}
+    return {
+        name: rank + (rank > LARGEST_VALUE) if (value := special_value(name)) is None else value
+        for rank, name in enumerate(ranked, start=1)
+    }
 
 
 def _join(path: Path, content: _Content, problems: Remarks) -> None:

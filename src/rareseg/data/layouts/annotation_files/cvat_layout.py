@@ -14,14 +14,13 @@ from pathlib import Path
 from rareseg.data.layouts.annotation_files.entries import (
     RULE,
     Entry,
+    declare,
     listing_of,
     number_labels,
     say_spurious,
-    say_unused,
 )
 from rareseg.data.layouts.annotation_files.json_text import LOOKED_AT, MOST_BYTES
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
-from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
@@ -226,17 +225,17 @@ def _read(tree: FileTree) -> Listing:
     drawn = {label for entry in entries for label in entry.labels}
     known = list(dict.fromkeys([n for content in contents for n in content.names]))
     values = number_labels([*known, *sorted(drawn - set(known))])
+    declared, names_said = declare(values, drawn)
     say_spurious(entries, problems, notes)
     n_empty = sum(not entry.shapes for entry in entries)
     said = [
         f"{n_empty} of {len(entries)} images have no objects and count as negatives; {RULE}.",
         *notes.sentences(),
-        *say_unused(known, drawn),
+        *names_said,
     ]
     n_boxes = sum(content.n_boxes for content in contents)
     if n_boxes:
         said.append(f"{n_boxes} rectangles are drawn as areas, as CVAT's export of masks does.")
-    declared = Declared(labels={name: v for name, v in values.items() if name in drawn} or None)
     masks = [(entry.picture, entry.mask(values), entry.role) for entry in entries]
     return listing_of(pictures, masks, declared, problems, said, undescribed=pictures.others())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.listing import Listing
 from rareseg.data.masks.drawn_objects import DrawnObjects
 from rareseg.data.masks.drawn_shapes import Shape
-from rareseg.data.records import Case, MaskSource, Role
+from rareseg.data.records import IGNORE, Case, MaskSource, Role
 
 RULE = (
     "a pixel belongs to an outline where its centre lies inside; objects are drawn in the order of "
     "the file, later ones on top"
 )
+_FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 LARGEST_VALUE = 254
 """255 marks what counts nowhere."""
 
@@ -60,12 +62,51 @@ class Entry:
         return DrawnObjects(self.file, self.name, self.size, drawn, tuple(self.shapes))
 
 
+def special_value(name: str) -> int | None:
+    """Return the mask value of names that mean no class: background 0, ignored areas 255."""
+    plain = name.strip("_ ").lower()
+    return {"background": 0, "ignore": IGNORE}.get(plain)
+
+
 def number_labels(known: Iterable[str]) -> dict[str, int]:
-    """Return mask values for names of classes, in their order from 1 on, 255 left out."""
-    return {
+    """Return mask values for names of classes, in their order from 1 on, 255 left out.
+
+    Names that mean background or what is ignored have the values of those.
+    """
+    names = list(dict.fromkeys(known))
+    classes = [name for name in names if special_value(name) is None]
+    values = {
         name: number if number <= LARGEST_VALUE else number + 1
-        for number, name in enumerate(dict.fromkeys(known), start=1)
+        for number, name in enumerate(classes, start=1)
     }
+    return values | {name: value for name in names if (value := special_value(name)) is not None}
+
+
+def declare(values: Mapping[str, int], used: Collection[str]) -> tuple[Declared, list[str]]:
+    """Return what is declared of the classes that are used, and notes of what is not as written.
+
+    Classes that no object has are left out. A name becomes a folder where masks are written, so
+    characters that no folder's name may hold are replaced.
+    """
+    labels: dict[str, int] = {}
+    notes = []
+    classes = {name: value for name, value in values.items() if special_value(name) is None}
+    unused = [name for name in classes if name not in used]
+    if unused:
+        notes.append(f"no object is of the classes {listed(unused)}; they are left out.")
+    for name, value in sorted(classes.items(), key=lambda item: item[1]):
+        if name not in used:
+            continue
+        folder = _FORBIDDEN.sub("_", name).strip(" .") or "class"
+        if folder.lower() in ("background", "foreground", "ignore") and len(classes) > 1:
+            folder += "_class"
+        while folder in labels:
+            folder += f"_{value}"
+        labels[folder] = value
+        if folder != name:
+            notes.append(f"the class '{name}' is called '{folder}' here.")
+    ignored = any(special_value(name) == IGNORE for name in used)
+    return Declared(labels=labels or None, ignore_value=IGNORE if ignored else None), notes
 
 
 def say_spurious(entries: Iterable[Entry], problems: Remarks, notes: Remarks) -> None:
@@ -84,14 +125,6 @@ def say_spurious(entries: Iterable[Entry], problems: Remarks, notes: Remarks) ->
                     "image shows none.",
                     f"{where} of {entry.name}",
                 )
-
-
-def say_unused(known: Sequence[str], used: set[str]) -> list[str]:
-    """Return a note where classes are declared that no object has."""
-    unused = [name for name in known if name not in used]
-    if not unused:
-        return []
-    return [f"no object is of the classes {listed(unused)}; they are left out."]
 
 
 def listing_of(

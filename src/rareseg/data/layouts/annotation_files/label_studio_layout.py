@@ -18,13 +18,13 @@ import numpy as np
 from rareseg.data.layouts.annotation_files.entries import (
     RULE,
     Entry,
+    declare,
     listing_of,
     number_labels,
     say_spurious,
 )
 from rareseg.data.layouts.annotation_files.json_text import json_files, members
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
-from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
@@ -66,19 +66,22 @@ def _read(tree: FileTree) -> Listing:
             f"{files[0]} names no picture that lies in {pictures.root}; put the pictures there"
             f"{''.join(f' ({said})' for said in problems.sentences()[:1])}."
         )
-    values = number_labels(sorted({label for entry in entries for label in entry.labels}))
+    used = sorted({label for entry in entries for label in entry.labels})
+    values = number_labels(used)
+    declared, names_said = declare(values, used)
     say_spurious(entries, problems, notes)
     n_empty = sum(not entry.shapes for entry in entries)
     said = [
         f"{n_empty} of {len(entries)} tasks are annotated with nothing and count as negatives; "
         f"{RULE}.",
         *notes.sentences(),
+        *names_said,
     ]
     masks = [(entry.picture, entry.mask(values), entry.role) for entry in entries]
     return listing_of(
         pictures,
         masks,
-        Declared(labels=values or None),
+        declared,
         problems,
         said,
         undescribed=pictures.others(),

@@ -15,19 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from rareseg.data.layouts.annotation_files.entries import RULE, listing_of, number_labels
+from rareseg.data.layouts.annotation_files.entries import RULE, declare, listing_of, number_labels
 from rareseg.data.layouts.annotation_files.json_text import json_files, read_json
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
-from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
 from rareseg.data.masks.drawn_objects import AnnotationSource, Drawing
 from rareseg.data.masks.drawn_shapes import Bitmap, Ellipse, Shape, numbers, outline, rectangle
-from rareseg.data.records import IGNORE, Role
+from rareseg.data.records import Role
 from rareseg.errors import DataError
 
-_SPECIAL = {"__ignore__": IGNORE, "_background_": 0}
 _AREAS = ("polygon", "rectangle", "circle", "mask")
 
 
@@ -98,22 +96,23 @@ def _read(tree: FileTree) -> Listing:
             f"{tree.root} holds no picture that a JSON file of LabelMe draws on"
             f"{''.join(f': {said}' for said in problems.sentences()[:1]) or '.'}"
         )
-    values = number_labels(name for name in sorted(labels) if name not in _SPECIAL)
-    given = tuple({**values, **_SPECIAL}.items())
+    values = number_labels(sorted(labels))
+    declared, names_said = declare(values, labels)
+    given = tuple(values.items())
     masks = [
         (picture, ShapesFile(path, picture.name, given) if own != [] else None, role)
         for path, picture, own, role in found
     ]
     n_empty = sum(mask is None for _, mask, _ in masks)
-    declared = Declared(
-        labels=values or None, ignore_value=IGNORE if "__ignore__" in labels else None
-    )
     return listing_of(
         pictures,
         masks,
         declared,
         problems,
-        [f"{n_empty} JSON files hold no shapes: their pictures count as negatives; {RULE}."],
+        [
+            f"{n_empty} JSON files hold no shapes: their pictures count as negatives; {RULE}.",
+            *names_said,
+        ],
         undescribed=pictures.others(),
     )
 

@@ -13,7 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rareseg.data.layouts.annotation_files.entries import Entry, listing_of, number_labels
+from rareseg.data.layouts.annotation_files.entries import (
+    Entry,
+    declare,
+    listing_of,
+    number_labels,
+)
 from rareseg.data.layouts.annotation_files.json_text import read_text
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
 from rareseg.data.layouts.dataset_json import Declared
@@ -109,9 +114,9 @@ def _read(tree: FileTree) -> Listing:
             f"{tables[0]} names no picture that lies in {pictures.root}; put the pictures there."
         )
     labels = {label for entry in entries.values() for label in entry.labels}
-    values, declared = _values(labels)
+    values, declared, names_said = _values(labels)
     others = pictures.others()
-    notes = ["run lengths are taken down the columns, the first pixel being 1."]
+    notes = ["run lengths are taken down the columns, the first pixel being 1.", *names_said]
     if not has_empty and others:
         notes.append(
             f"{', '.join(table.name for table in tables)} names positives alone: the {len(others)} "
@@ -163,14 +168,14 @@ def _read_table(
     return has_empty
 
 
-def _values(labels: set[str]) -> tuple[dict[str, int], Declared]:
+def _values(labels: set[str]) -> tuple[dict[str, int], Declared, list[str]]:
     """Return mask values of classes and what is declared: numbers stay numbers, words are names."""
     if labels <= {""}:
-        return {"": 1}, Declared()
+        return {"": 1}, Declared(), []
     if all(label.isdigit() and 1 <= int(label) <= 254 for label in labels):
-        return {label: int(label) for label in labels}, Declared()
+        return {label: int(label) for label in labels}, Declared(), []
     values = number_labels(sorted(labels))
-    return values, Declared(labels={name or "unnamed": value for name, value in values.items()})
+    return values, *declare(values, labels)
 
 
 register(

@@ -17,14 +17,14 @@ import yaml
 
 from rareseg.data.formats import format_of, stem_of
 from rareseg.data.layouts.annotation_files.entries import (
+    LARGEST_VALUE,
     RULE,
+    declare,
     listing_of,
-    number_labels,
-    say_unused,
+    special_value,
 )
 from rareseg.data.layouts.annotation_files.json_text import read_text
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
-from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
@@ -41,26 +41,26 @@ _MOST_YAML = 1 << 20
 
 @dataclass(frozen=True)
 class SegmentText(AnnotationSource):
-    """A text file of segments, read where the case is; class k is the mask value k + 1."""
+    """A text file of segments, read where the case is; ``values`` are (class, mask value)."""
 
     file: Path
     entry: str
+    values: tuple[tuple[int, int], ...]
 
     def objects(self, size: tuple[int, int]) -> tuple[None, list[Drawing]]:
         """Return the segments in pixels of an image of this size."""
+        known = dict(self.values)
         drawn: list[Drawing] = []
         for number, corners in _lines(self.file):
             shape = outline([corners.reshape(-1, 2) * size])
             assert shape is not None, "lines of fewer corners are refused"
-            drawn.append((_value(number), shape))
+            if number not in known:
+                raise DataError(f"the class {number} has no name")
+            drawn.append((known[number], shape))
         return None, drawn
 
     def __repr__(self) -> str:
-        return f"SegmentText({self.file.name!r})"
-
-
-def _value(number: int) -> int:
-    return number + 1 if number < 254 else number + 2
+        return f"SegmentText({self.file.name!r}, {self.values})"
 
 
 def _lines(path: Path) -> list[tuple[int, np.ndarray]]:
@@ -76,6 +76,8 @@ def _lines(path: Path) -> list[tuple[int, np.ndarray]]:
             numbers = np.array([np.nan])
         if not np.isfinite(numbers).all() or numbers[0] != int(numbers[0]) or numbers[0] < 0:
             raise DataError(f"line {line} is no class and numbers: '{text[:40]}'")
+        if numbers[0] > 65_000:
+            raise DataError(f"line {line} is of the class {numbers[0]:.0f}")
         if len(numbers) in (5, 6):
             raise _BoxError(f"line {line} is a box")
         if len(numbers) < 7 or len(numbers) % 2 == 0:
@@ -202,12 +204,12 @@ def _read(tree: FileTree) -> Listing:
     names = _names(*said) if said else _classes_txt(tree)
     splits = _splits(tree, said[1]) if said else {}
     pictures, problems = Pictures(tree), Remarks()
-    masks: list[tuple[Path, AnnotationSource | None, Role | None]] = []
+    found: list[tuple[Path, Path | None, Role | None]] = []
     undescribed: list[Path] = []
     used: set[int] = set()
     n_without = n_empty = 0
     for folder, files in tree.walk():
-        labels = texts.get(folder) or _labels_folder(folder)
+        labels = texts[folder] if folder in texts else _labels_folder(folder)
         if labels is None:
             continue
         paths = [path for name in files if format_of(path := tree.path(folder, name))]
@@ -220,13 +222,13 @@ def _read(tree: FileTree) -> Listing:
             name = own.pop(stem_of(path), None)
             if name is None:
                 n_without += 1
-                masks.append((path, None, role))
+                found.append((path, None, role))
                 continue
             text = tree.path(labels, name)
             classes = _classes(text, problems)
             n_empty += classes == []
             used |= set(classes or ())
-            masks.append((path, SegmentText(text, path.name) if classes != [] else None, role))
+            found.append((path, text if classes != [] else None, role))
             for number in set(classes or ()) - set(names or classes or ()):
                 problems.add(
                     f"{tree.root} names the classes {min(names)} to {max(names)}, and text files "
@@ -240,23 +242,26 @@ def _read(tree: FileTree) -> Listing:
                 f"{labels}/{name}",
             )
     known = names or {number: f"class_{number}" for number in sorted(used)}
-    values = {name: _value(number) for number, name in known.items()}
+    values = {
+        number: number + 1 + (number >= LARGEST_VALUE)
+        if (value := special_value(name)) is None
+        else value
+        for number, name in known.items()
+    }
+    declared, names_said = declare(
+        {name: values[number] for number, name in known.items()},
+        {known[number] for number in used if number in known},
+    )
+    masks = [
+        (path, text and SegmentText(text, path.name, tuple(values.items())), role)
+        for path, text, role in found
+    ]
     notes = [
         f"{n_without} pictures have no text file and {n_empty} an empty one: they count as "
         f"negatives; {RULE}.",
-        *say_unused(list(known.values()), {known[number] for number in used if number in known}),
+        *names_said,
     ]
-    labels_used = {
-        name: value for name, value in values.items() if any(_value(k) == value for k in used)
-    }
-    return listing_of(
-        pictures,
-        masks,
-        Declared(labels=labels_used or None),
-        problems,
-        notes,
-        undescribed=undescribed,
-    )
+    return listing_of(pictures, masks, declared, problems, notes, undescribed=undescribed)
 
 
 def _classes(path: Path, problems: Remarks) -> list[int] | None:
@@ -298,7 +303,7 @@ def _classes_txt(tree: FileTree) -> dict[int, str]:
     for folder in ("", "labels"):
         if "classes.txt" in tree.files(folder):
             lines = read_text(tree.path(folder, "classes.txt")).splitlines()
-            return dict(enumerate(number_labels(filter(None, map(str.strip, lines)))))
+            return dict(enumerate(dict.fromkeys(filter(None, map(str.strip, lines)))))
     return {}
 
 
