@@ -77,7 +77,8 @@ def _check_declared(
         if values and value not in seen:
             findings.problem(
                 f"{dataset.root} declares the class '{name}' (value {value}), which no mask holds; "
-                "remove it from dataset.json or add cases that hold it.",
+                "remove it where it is declared (dataset.json, labelmap.txt, _classes.csv) or add "
+                "cases that hold it.",
                 kind="absent class",
                 where=name,
             )

@@ -164,6 +164,12 @@ def _result(result: Any, entry: Entry, problems: Remarks, path: Path) -> None:
     if not isinstance(result, dict):
         return
     value = result.get("value", result)
+    if not isinstance(value, dict):
+        problems.add(
+            f"{path} holds results that cannot be read: {{}}; export it again.",
+            f"a result on {entry.name} without a value",
+        )
+        return
     kind = str(result.get("type") or next((k for k in _AREAS if k in value), ""))
     if kind not in _AREAS and kind not in _PLAIN:
         if kind.startswith(("keypoint", "vector")):
@@ -176,15 +182,14 @@ def _result(result: Any, entry: Entry, problems: Remarks, path: Path) -> None:
     labels = next((value[k] for k in (kind, *_AREAS, "labels") if value.get(k)), None)
     if not isinstance(labels, list) or not labels:
         labels = ["foreground"]
-    size = (
-        value.get("original_width", result.get("original_width")),
-        value.get("original_height", result.get("original_height")),
+    width, height = (
+        value.get(key, result.get(key)) for key in ("original_width", "original_height")
     )
     try:
-        if not all(isinstance(side, int) and side > 0 for side in size):
+        if not (isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
             raise DataError("original_width or original_height is missing")
-        entry.size = size
-        entry.add(str(labels[0]), _shape(kind, value, size), kind)
+        entry.size = (width, height)
+        entry.add(str(labels[0]), _shape(kind, value, (width, height)), kind)
     except (DataError, KeyError, ValueError, TypeError) as error:
         problems.add(
             f"{path} holds results that cannot be read: {{}}; export it again.",

@@ -78,21 +78,13 @@ def _read(tree: FileTree) -> Listing:
     for base in _bases(tree):
         folder = _folder(tree, base, _MASKS)
         assert folder is not None, "it is how a base is found"
-        drawn = {
-            stem_of(path): path
-            for name in tree.files(folder)
-            if format_of(path := tree.path(folder, name)) is not None
-        }
+        drawn = _by_name(tree, folder)
         colours: tuple[tuple[Colour, int], ...] = ()
         if "labelmap.txt" in tree.files(base):
             colours, declared = _labelmap(tree.path(base, "labelmap.txt"))
         roles = _splits(tree, base)
         images = _folder(tree, base, _IMAGES) or base
-        there = {
-            stem_of(path): path
-            for name in tree.files(images)
-            if format_of(path := tree.path(images, name)) is not None
-        }
+        there = _by_name(tree, images)
         for stem in sorted({*roles, *drawn}):
             picture, mask = there.get(stem), drawn.get(stem)
             if picture is None:
@@ -126,6 +118,19 @@ def _read(tree: FileTree) -> Listing:
     return listing_of(pictures, masks, declared, problems, notes, undescribed=undescribed)
 
 
+def _by_name(tree: FileTree, folder: str) -> dict[str, Path]:
+    """Return the pictures below a folder by their names without endings, with inner folders."""
+    found = {}
+    for inner, files in tree.walk():
+        if inner == folder or inner.startswith(f"{folder}/" if folder else ""):
+            within = inner[len(folder) :].lstrip("/")
+            for name in files:
+                path = tree.path(inner, name)
+                if format_of(path) is not None:
+                    found[f"{within}/{stem_of(path)}".lstrip("/")] = path
+    return found
+
+
 def _splits(tree: FileTree, base: str) -> dict[str, Role | None]:
     """Return the split of each name in the lists of ImageSets/Segmentation; None for others'.
 
@@ -140,7 +145,8 @@ def _splits(tree: FileTree, base: str) -> dict[str, Role | None]:
         role = None if stem.lower() == "trainval" else role_in(stem)
         for line in read_text(tree.path(folder, name)).splitlines():
             if line.strip():
-                key = stem_of(Path(line.strip().split()[0].replace("\\", "/")))
+                path = Path(line.strip().split()[0].replace("\\", "/"))
+                key = (path.parent / stem_of(path)).as_posix()
                 found[key] = found.get(key) or role
     return found
 

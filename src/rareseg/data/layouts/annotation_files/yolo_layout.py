@@ -6,6 +6,7 @@ and height. Read are segments alone: boxes (four numbers) say no pixels and are 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -154,7 +155,10 @@ def _has_texts(tree: FileTree, folder: str, stems: set[str] | None = None) -> bo
             with path.open("rb") as file:
                 words = file.readline(4096).split()
             looked += 1
-            if len(words) >= 5 and words[0].isdigit() and all(map(_is_number, words[1:6])):
+            numbers = [_number(word) for word in words]
+            # Beside pictures any text may lie: there the numbers must be shares as well.
+            far = math.inf if stems is None else 1 + _BEYOND
+            if len(words) >= 5 and words[0].isdigit() and all(abs(n) <= far for n in numbers[1:]):
                 return True
             if looked == 5:
                 return False
@@ -165,12 +169,12 @@ def _is_text(name: str) -> bool:
     return name.lower().endswith(".txt") and name != "classes.txt"
 
 
-def _is_number(word: bytes) -> bool:
+def _number(word: bytes) -> float:
+    """Return a number, NaN for any other word."""
     try:
-        float(word)
+        return float(word)
     except ValueError:
-        return False
-    return True
+        return math.nan
 
 
 def _recognise(tree: FileTree) -> str | None:
