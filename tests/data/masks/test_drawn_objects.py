@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rareseg.data.geometry import upright
@@ -133,6 +133,7 @@ class TestShapes:
         with pytest.raises(DataError, match="larger than the image"):
             Bitmap((tmp_path / "large.png").read_bytes(), 0, 0).draw((3, 4))
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.lists(st.tuples(st.floats(-3, 12), st.floats(-3, 12)), min_size=3, max_size=8),
     )
