@@ -21,7 +21,8 @@ def resolve_classes(
     "class_VALUE". Declared regions are kept; without any, each class is one; and with more than
     one class there is always "foreground", their union. Regions stand largest first.
     """
-    seen = sorted({value for held in values.values() for value in held} - {0})
+    void = {0, dataset.ignore_value}
+    seen = sorted({value for held in values.values() for value in held if value not in void})
     if dataset.labels is not None:
         labels = dict(sorted(dataset.labels.items(), key=lambda item: item[1]))
         _check_declared(dataset, labels, values, findings)
@@ -76,7 +77,8 @@ def _check_declared(
         if values and value not in seen:
             findings.problem(
                 f"{dataset.root} declares the class '{name}' (value {value}), which no mask holds; "
-                "remove it from dataset.json or add cases that hold it.",
+                "remove it where it is declared (dataset.json, labelmap.txt, _classes.csv) or add "
+                "cases that hold it.",
                 kind="absent class",
                 where=name,
             )

@@ -92,8 +92,9 @@ def from_colours(array: NDArray[np.uint8], path: Path) -> tuple[NDArray[np.uint8
         names = ", ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours[:4])
         raise ReadError(
             f"{path} is a mask in colours ({len(colours)} beside black: {names}"
-            f"{', …' if len(colours) > 4 else ''}), which say no class; export one number per "
-            "class, as a grey or palette PNG or a label volume."
+            f"{', …' if len(colours) > 4 else ''}), which say no class; put a labelmap.txt "
+            "beside the folder of masks, with a line name:red,green,blue for each class, or export "
+            "one number per class, as a grey or palette PNG."
         )
     return (packed != 0).astype(np.uint8), ((1, colours[0]),)
 

@@ -14,6 +14,7 @@ from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
 from rareseg.data.dataset import open_images
 from rareseg.data.formats import read_image
+from rareseg.data.masks.renumbered import by_names_of
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.decision.decisions import Decisions
 from rareseg.errors import DataError, ProblemsError, ReadError
@@ -115,7 +116,7 @@ class NetworkSource:
             return cls(folder, model, device)
         options = data if isinstance(data, DataOptions) else DataOptions(str(data))
         options = options.like(read_about(folder))
-        named = NamedData(options, options.open())
+        named = NamedData(options, by_names_of(options.open(), model.classes))
         model = model.ignoring(named.dataset.ignore_value)
         return cls(folder, model, device, named, include_seen)
 
