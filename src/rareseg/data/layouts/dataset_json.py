@@ -20,13 +20,15 @@ class Declared:
 
     ``labels`` maps names to mask values without background, ``regions`` names to the mask values
     that they unite; ``None`` where nothing is said. ``training`` is the Decathlon's list of cases.
+    ``named_by_files`` is whether names of files are the classes' names: then one may be in no mask.
     """
 
     labels: Mapping[str, int] | None = None
     regions: Mapping[str, tuple[int, ...]] | None = None
     ignore_value: int | None = None
     channel_names: tuple[str, ...] | None = None
-    training: tuple[Mapping[str, str], ...] = ()
+    training: tuple[Mapping[str, Any], ...] = ()
+    named_by_files: bool = False
 
 
 NOTHING_DECLARED = Declared()

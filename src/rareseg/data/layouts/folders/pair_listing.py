@@ -1,0 +1,177 @@
+"""List the cases of images and of what was found to be drawn on them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rareseg.data.layouts.case_names import outer_groups, unique_names
+from rareseg.data.layouts.dataset_json import Declared
+from rareseg.data.layouts.file_tree import FileTree
+from rareseg.data.layouts.folders.folder_words import holds_nothing, is_any_defect
+from rareseg.data.layouts.folders.pairing import OBJECT, Drawn
+from rareseg.data.layouts.folders.places import Entry
+from rareseg.data.layouts.listing import Listing, declared_in, number_classes, some
+from rareseg.data.masks.class_files import ClassFiles
+from rareseg.data.records import Case, MaskSource, Role
+from rareseg.errors import nearest
+
+_LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a layout does otherwise than the rule: whether it takes over the folders' split."""
+
+    split: bool = True
+    why_no_split: str = ""
+
+
+def list_pairs(
+    tree: FileTree, images: Sequence[Entry], drawn: Drawn, wishes: Wishes | None = None
+) -> Listing:
+    """Return the cases of images with what is drawn on them.
+
+    Images in a folder for negatives (``negatives``, ``good``) hold nothing where no mask is theirs.
+    A part of the split without any mask is left out. The outermost folder that differs is the
+    group, unless folders tell kinds of defects.
+    """
+    wishes = wishes or Wishes()
+    images, left_out = _with_masks(tree, images, drawn)
+    declared = _declared(tree, drawn)
+    kinds = any(holds_nothing(name) for image in images for name in image.place.rest)
+    paths = [_path_of(image) for image in images]
+    names = unique_names(paths)
+    groups = [None] * len(images) if kinds else outer_groups([e.place.rest for e in images])
+    cases, missing, problems = [], [], []
+    for image, name, group in zip(images, names, groups, strict=True):
+        parts = drawn.parts.get(image.path, [])
+        problem = _several(tree, parts, name)
+        problems += [problem] if problem else []
+        mask = _mask(parts, declared)
+        role = image.place.role if wishes.split else None
+        cases.append(Case(name, (image.path, *image.more), mask, group, role))
+        if mask is None and not _is_negative(image):
+            missing.append(name)
+    problems += _lonely(tree, images, drawn.lonely, missing)
+    roles = {image.place.role for image in images} - {None}
+    notes = [*left_out]
+    if drawn.rule and drawn.rule != "names are equal":
+        notes.append(f"masks belong to images because {drawn.rule}")
+    if roles and not wishes.split:
+        notes.append(wishes.why_no_split)
+    if any(groups):
+        notes.append(
+            f"the folders are taken for {len(set(groups))} groups, such as '{groups[0]}'; "
+            "--group-from '(.+)' makes every case its own"
+        )
+    return Listing(
+        tuple(cases),
+        tuple(missing),
+        declared,
+        tuple(problems),
+        tuple(notes),
+        split_from=_split_folders(images) if roles and wishes.split else "",
+    )
+
+
+def _path_of(image: Entry) -> tuple[str, ...]:
+    role = (image.place.role,) if image.place.role else ()
+    return (*role, *image.place.rest, image.stem)
+
+
+def _is_negative(image: Entry) -> bool:
+    return image.place.kind == "negative" or any(map(holds_nothing, image.place.rest))
+
+
+def _with_masks(
+    tree: FileTree, images: Sequence[Entry], drawn: Drawn
+) -> tuple[list[Entry], list[str]]:
+    """Return the images without those of a part of the split that has no mask at all."""
+    by_role: defaultdict[Role | None, list[Entry]] = defaultdict(list)
+    for image in images:
+        by_role[image.place.role].append(image)
+    bare = [
+        role
+        for role, some_images in by_role.items()
+        if role is not None
+        and len(by_role) > 1
+        and not any(image.path in drawn.parts or _is_negative(image) for image in some_images)
+    ]
+    notes = [
+        f"{tree.path(by_role[role][0].place.folder)} is left out: none of its "
+        f"{len(by_role[role])} images has a mask"
+        for role in bare
+    ]
+    if not drawn.parts:
+        return list(images), []
+    return [image for image in images if image.place.role not in bare], notes
+
+
+def _declared(tree: FileTree, drawn: Drawn) -> Declared:
+    """Return what ``dataset.json`` says, and the classes that files and folders name."""
+    said = declared_in(tree)
+    names = {name for files in drawn.parts.values() for name, _ in files} - {"", OBJECT}
+    if not names or all(map(is_any_defect, names)):
+        return said
+    return number_classes(names, said)
+
+
+def _mask(parts: Sequence[tuple[str, Path]], declared: Declared) -> Path | MaskSource | None:
+    if not parts:
+        return None
+    if parts[0][0] == "":
+        return parts[0][1]
+    labels = declared.labels or {}
+    only = next(iter(labels.values())) if len(labels) == 1 else 1
+    return ClassFiles(tuple(sorted((labels.get(name, only), path) for name, path in parts)))
+
+
+def _several(tree: FileTree, parts: Sequence[tuple[str, Path]], name: str) -> str | None:
+    """Say that several files claim to be an image's only mask."""
+    paths = [path for part, path in parts if part == ""]
+    if len(paths) < 2:
+        return None
+    if len({path.parent for path in paths}) == 1:
+        return (
+            f"{paths[0].parent} holds several masks of {name}: "
+            f"{', '.join(path.name for path in paths)}; keep one."
+        )
+    return (
+        f"{paths[0]} and {paths[1]} are both masks of {name}; say in which folder the masks lie "
+        f"(--mask-name '{paths[0].parent.name}/{{id}}' or '{paths[1].parent.name}/{{id}}')."
+    )
+
+
+def _lonely(
+    tree: FileTree, images: Sequence[Entry], masks: Sequence[Entry], missing: Sequence[str]
+) -> list[str]:
+    """Return a problem for each mask without an image."""
+    studio = [mask for mask in masks if _LABEL_STUDIO.match(mask.stem)]
+    problems = []
+    if studio:
+        problems.append(
+            f"{studio[0].path} and {len(studio) - 1} more are named by Label Studio after its "
+            "tasks, which do not name the images; export COCO from Label Studio, or its JSON, "
+            "which names them."
+        )
+    folder = images[0].place.folder if images else "images"
+    others = [mask for mask in masks if not _LABEL_STUDIO.match(mask.stem)]
+    problems += [
+        f"{mask.path} is a mask without an image; add {tree.path(folder, mask.stem)}.* or remove "
+        f"the mask{nearest(mask.stem, list(missing))}."
+        for mask in others
+    ]
+    return problems
+
+
+def _split_folders(images: Sequence[Entry]) -> str:
+    """Name the folders that the split is taken from."""
+    folders: Mapping[str, None] = dict.fromkeys(
+        image.place.folder + "/" for image in images if image.place.role
+    )
+    return some(list(folders))
+
