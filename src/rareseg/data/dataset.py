@@ -11,6 +11,7 @@ from typing import Literal
 
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of
 from rareseg.data.layouts import FileTree, Listing, Recognised, group_channels, recognise
+from rareseg.data.layouts.medical.slicer_names import with_segment_names
 from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError, UsageError
 
@@ -79,7 +80,7 @@ def _listed(
         raise DataError(f"{path} does not exist; correct the path.")
     tree = FileTree(path, mask_name=mask_name)
     taken = recognise(tree, layout)
-    return tree.root, taken.layout.read(tree), taken
+    return tree.root, with_segment_names(taken.layout.read(tree)), taken
 
 
 def _with_split(listing: Listing, *, wanted: bool) -> Listing:

@@ -9,6 +9,8 @@ import numpy as np
 
 from rareseg.data.formats.format_registry import IMAGE_SUFFIXES, format_of, suffix_of
 from rareseg.data.formats.medical import is_dicom_folder, read_dicom
+from rareseg.data.formats.slices import read_slices
+from rareseg.data.formats.spacing_beside import with_spacing_beside
 from rareseg.data.geometry import disagreement
 from rareseg.data.records import Case, Image, Mask
 from rareseg.errors import ReadError
@@ -93,7 +95,9 @@ def read_case_mask(case: Case, image: Image | None = None) -> Mask | None:
 
 def _read(path: Path, *, as_mask: bool) -> Image:
     if path.is_dir():
-        return read_dicom(path)
+        if is_dicom_folder(path):
+            return read_dicom(path)
+        return read_slices(path, lambda one: _read(one, as_mask=as_mask))
     if not path.is_file():
         raise ReadError(f"{path} does not exist; correct the path or add the file.")
     found = format_of(path)
@@ -103,7 +107,8 @@ def _read(path: Path, *, as_mask: bool) -> Image:
             f"{', '.join(IMAGE_SUFFIXES)} and a folder of DICOM files."
         )
     reads = found.reads_mask if as_mask and found.reads_mask else found.reads
-    return reads(path)
+    image = reads(path)
+    return with_spacing_beside(image, path) if found.kind == "TIFF" else image
 
 
 def _difference(first: Image, second: Image) -> str | None:

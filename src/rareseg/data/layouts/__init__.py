@@ -5,8 +5,14 @@ records. Importing this package registers the layouts, in the order in which the
 """
 
 import rareseg.data.layouts.manifests.manifest_reading  # isort: skip
-import rareseg.data.layouts.medical.nnunet_decathlon  # isort: skip
-import rareseg.data.layouts.folders.image_folders  # noqa: F401 - importing registers the layouts
+import rareseg.data.layouts.medical.datalists  # isort: skip
+import rareseg.data.layouts.medical.nnunet_raw  # isort: skip
+import rareseg.data.layouts.folders.named_downloads  # isort: skip
+import rareseg.data.layouts.folders.industrial  # isort: skip
+import rareseg.data.layouts.folders.slice_folders  # isort: skip
+import rareseg.data.layouts.folders.image_folders  # isort: skip
+import rareseg.data.layouts.folders.case_folders  # isort: skip
+import rareseg.data.layouts.folders.side_by_side  # noqa: F401 - importing registers the layouts
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, Recognised, layouts, recognise, register
 from rareseg.data.layouts.listing import Listing, group_channels

@@ -6,10 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rareseg.data.layouts.file_tree import FileTree
-from rareseg.data.layouts.folders.name_rules import MaskName
 from rareseg.data.layouts.folders.pair_listing import list_pairs
 from rareseg.data.layouts.folders.pairing import pair
-from rareseg.data.layouts.folders.places import Entry, Place, entries, find_places
+from rareseg.data.layouts.folders.places import (
+    Entry,
+    Place,
+    entries,
+    find_places,
+    image_places,
+    masks_said,
+)
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing, group_channels
 from rareseg.data.layouts.names import name_key
@@ -37,24 +43,7 @@ def _read(tree: FileTree) -> Listing:
     masks = entries(tree, [place for place in places if place.kind == "mask"])
     images = _with_channels(entries(tree, image_places(places)), masks)
     nothing = entries(tree, [place for place in places if place.kind == "negative"])
-    said = MaskName.read(tree.mask_name) if tree.mask_name else None
-    return list_pairs(tree, [*images, *nothing], pair(images, masks, said))
-
-
-def image_places(places: Sequence[Place]) -> list[Place]:
-    """Return the folders of images: those that are called so, or all others where none is.
-
-    Of others, those that hold a mask's image: ``train`` beside ``train_masks``, or what ``masks``
-    lies in.
-    """
-    named = [place for place in places if place.kind == "image"]
-    if named:
-        return named
-    beside = [place.rest for place in places if place.kind == "mask"]
-    inner = {rest[:-1] for rest in beside if rest}
-    others = [place for place in places if place.kind is None]
-    fitting = [place for place in others if place.rest in beside]
-    return fitting or [place for place in others if place.rest in inner] or others
+    return list_pairs(tree, [*images, *nothing], pair(images, masks, masks_said(tree)))
 
 
 def _with_channels(images: Sequence[Entry], masks: Sequence[Entry]) -> list[Entry]:

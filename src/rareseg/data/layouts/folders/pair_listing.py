@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_words import holds_nothing, is_any_defect
 from rareseg.data.layouts.folders.pairing import OBJECT, Drawn
-from rareseg.data.layouts.folders.places import Entry
-from rareseg.data.layouts.listing import Listing, declared_in, number_classes, some
+from rareseg.data.layouts.folders.places import Entry, split_names
+from rareseg.data.layouts.listing import Listing, declared_in, number_classes
 from rareseg.data.masks.class_files import ClassFiles
 from rareseg.data.records import Case, MaskSource, Role
 from rareseg.errors import nearest
@@ -23,15 +23,14 @@ _LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a layout does otherwise than the rule: whether it takes over the folders' split."""
+class OnePart:
+    """A layout does not take over the split of its folders, for the reason given as a note."""
 
-    split: bool = True
-    why_no_split: str = ""
+    why: str
 
 
 def list_pairs(
-    tree: FileTree, images: Sequence[Entry], drawn: Drawn, wishes: Wishes | None = None
+    tree: FileTree, images: Sequence[Entry], drawn: Drawn, one: OnePart | None = None
 ) -> Listing:
     """Return the cases of images with what is drawn on them.
 
@@ -39,31 +38,30 @@ def list_pairs(
     A part of the split without any mask is left out. The outermost folder that differs is the
     group, unless folders tell kinds of defects.
     """
-    wishes = wishes or Wishes()
     images, left_out = _with_masks(tree, images, drawn)
     declared = _declared(tree, drawn)
     kinds = any(holds_nothing(name) for image in images for name in image.place.rest)
     paths = [_path_of(image) for image in images]
     names = unique_names(paths)
     groups = [None] * len(images) if kinds else outer_groups([e.place.rest for e in images])
+    split = one is None and len({image.place.role for image in images}) > 1
     cases, missing, problems = [], [], []
     for image, name, group in zip(images, names, groups, strict=True):
         parts = drawn.parts.get(image.path, [])
         problem = _several(tree, parts, name)
         problems += [problem] if problem else []
         mask = _mask(parts, declared)
-        role = image.place.role if wishes.split else None
+        role = image.place.role if split else None
         cases.append(Case(name, (image.path, *image.more), mask, group, role))
         if mask is None and not _is_negative(image):
             missing.append(name)
     problems += _lonely(tree, images, drawn.lonely, missing)
-    roles = {image.place.role for image in images} - {None}
     notes = [*left_out]
     if drawn.rule and drawn.rule != "names are equal":
         notes.append(f"masks belong to images because {drawn.rule}")
-    if roles and not wishes.split:
-        notes.append(wishes.why_no_split)
-    if any(groups):
+    if one is not None and any(image.place.role for image in images):
+        notes.append(one.why)
+    if 1 < len(set(groups)) < len(groups):
         notes.append(
             f"the folders are taken for {len(set(groups))} groups, such as '{groups[0]}'; "
             "--group-from '(.+)' makes every case its own"
@@ -74,7 +72,7 @@ def list_pairs(
         declared,
         tuple(problems),
         tuple(notes),
-        split_from=_split_folders(images) if roles and wishes.split else "",
+        split_from=split_names([image.place for image in images]) if split else "",
     )
 
 
@@ -166,12 +164,3 @@ def _lonely(
         for mask in others
     ]
     return problems
-
-
-def _split_folders(images: Sequence[Entry]) -> str:
-    """Name the folders that the split is taken from."""
-    folders: Mapping[str, None] = dict.fromkeys(
-        image.place.folder + "/" for image in images if image.place.role
-    )
-    return some(list(folders))
-

@@ -111,13 +111,13 @@ def _pair_deeper(images: _Groups, masks: _Groups, said: MaskName | None) -> Draw
     for key, some in masks.items():
         for mask in some:
             inner.setdefault((key, mask.place.rest[-1]), []).append(mask)
-    known = {key: {name_key(image.stem): image for image in images[key]} for key in masks}
-    own = {both: known[both[0]].get(name_key(both[1])) for both in inner}
-    if 2 * sum(image is not None for image in own.values()) > len(own):
-        cases = {both: image for both, image in own.items() if image is not None}
-        return _several_a_case(cases, {b: [(m.stem, m) for m in inner[b]] for b in cases})
     keys = list(inner)
     paired = pair_names([_names(images[key], inner[key, name]) for key, name in keys], said)
+    known = {key: {name_key(image.stem): image for image in images[key]} for key in masks}
+    own = {both: known[both[0]].get(name_key(both[1])) for both in inner}
+    cases = {both: image for both, image in own.items() if image is not None}
+    if 2 * len(cases) > len(own) and paired.count < sum(map(len, inner.values())):
+        return _several_a_case(cases, {b: [(m.stem, m) for m in inner[b]] for b in cases})
     drawn = Drawn(rule=paired.words)
     for number, (key, name) in enumerate(keys):
         for image, mask in _matched(images[key], inner[key, name], paired.pairs[number]):

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from rareseg.data.formats import stem_of
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_words import Kind, kind_of, role_of
+from rareseg.data.layouts.folders.name_rules import MaskName
+from rareseg.data.layouts.listing import some
 from rareseg.data.records import Role
 
 
@@ -56,6 +58,27 @@ def find_places(tree: FileTree) -> list[Place]:
     return [replace(place, rest=place.rest[shared:]) for place in places]
 
 
+def image_places(places: Sequence[Place]) -> list[Place]:
+    """Return the folders of images: those that are called so, or all others where none is.
+
+    Of others, those that hold a mask's image: ``train`` beside ``train_masks``, or what ``masks``
+    lies in.
+    """
+    named = [place for place in places if place.kind == "image"]
+    if named:
+        return named
+    beside = [place.rest for place in places if place.kind == "mask"]
+    inner = {rest[:-1] for rest in beside if rest}
+    others = [place for place in places if place.kind is None]
+    fitting = [place for place in others if place.rest in beside]
+    return fitting or [place for place in others if place.rest in inner] or others
+
+
+def masks_said(tree: FileTree) -> MaskName | None:
+    """Return how masks are said to be called; UsageError where that cannot be read."""
+    return MaskName.read(tree.mask_name) if tree.mask_name else None
+
+
 def entries(tree: FileTree, places: Sequence[Place]) -> list[Entry]:
     """Return the images or masks in folders, by folder and name.
 
@@ -69,6 +92,18 @@ def entries(tree: FileTree, places: Sequence[Place]) -> list[Entry]:
         paths = [*tree.image_files(place.folder), *_series(tree, place.folder)]
         found += [Entry(path, stem_of(path), place) for path in sorted(paths)]
     return found
+
+
+def split_names(places: Sequence[Place]) -> str:
+    """Name the folders that say the parts of the split, for a sentence; "" where none does."""
+    names = (
+        name
+        for place in places
+        if place.role is not None
+        for name in PurePosixPath(place.folder).parts
+        if role_of(name) == place.role
+    )
+    return some([f"{name}/" for name in dict.fromkeys(names)])
 
 
 def _series(tree: FileTree, folder: str) -> list[Path]:
