@@ -30,6 +30,7 @@ class FileTree:
         self.file = path if path.is_file() else None
         self.root = path.parent if path.is_file() else path
         self.mask_name = mask_name
+        self._image_files: dict[str, list[Path]] = {}
 
     @cached_property
     def _content(self) -> dict[str, tuple[list[str], list[str]]]:
@@ -74,8 +75,11 @@ class FileTree:
 
     def image_files(self, folder: str) -> list[Path]:
         """Return the files of a folder that can be read as images, by name; no series."""
-        paths = (self.path(folder, name) for name in self.files(folder))
-        return [path for path in paths if format_of(path) is not None and path.is_file()]
+        if folder not in self._image_files:
+            paths = (self.path(folder, name) for name in self.files(folder))
+            found = [path for path in paths if format_of(path) is not None and path.is_file()]
+            self._image_files[folder] = found
+        return self._image_files[folder]
 
     def is_series(self, folder: str) -> bool:
         """Whether a folder holds a series of DICOM files and no other folder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from rareseg.data.formats import stem_of
@@ -43,7 +44,8 @@ class Entry:
     more: tuple[Path, ...] = ()
 
 
-def find_places(tree: FileTree) -> list[Place]:
+@lru_cache(maxsize=2)
+def find_places(tree: FileTree) -> tuple[Place, ...]:
     """Return the folders of a tree that hold images or masks, outer ones first.
 
     A name with a word such as ``train`` is a part of the split where no other folder beside it is
@@ -55,7 +57,7 @@ def find_places(tree: FileTree) -> list[Place]:
         if tree.image_files(folder) or _series(tree, folder):
             places.append(_place(tree, folder, alike))
     shared = _shared([place.rest for place in places])
-    return [replace(place, rest=place.rest[shared:]) for place in places]
+    return tuple(replace(place, rest=place.rest[shared:]) for place in places)
 
 
 def image_places(places: Sequence[Place]) -> list[Place]:
