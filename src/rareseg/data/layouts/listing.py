@@ -33,7 +33,8 @@ class Listing:
     ``missing`` holds the ids of the cases whose mask was not found (their ``mask`` is ``None``).
     ``problems`` stop a training, ``notes`` say how the folder was taken; one sentence each.
     ``split_from`` names the folders or lists that say the cases' roles, "" where a table names them
-    case by case, or nothing does: such a split may be declined.
+    case by case, or nothing does: such a split may be declined. ``passed_over`` are files that the
+    layout knows and does not read, such as a second drawing of every mask.
     """
 
     cases: tuple[Case, ...]
@@ -42,6 +43,7 @@ class Listing:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     split_from: str = ""
+    passed_over: tuple[Path, ...] = ()
 
     def without_split(self) -> Listing:
         """Return the listing without roles."""

@@ -32,10 +32,12 @@ def _recognise(tree: FileTree) -> str | None:
     folders = _folders(tree)
     usual = _usual(folders)
     alike = [f for f in folders if tuple(sorted(f.images)) == usual]
-    if len(folders) < 2 or not usual or 2 * len(alike) < len(folders):
-        return None
     names = {name for folder in folders for name in folder.masks}
-    if not names or max(len(folder.masks) for folder in folders) > 1:
+    if not names or not usual or 2 * len(alike) < len(folders):
+        return None
+    if max(len(folder.masks) for folder in folders) > 1:
+        return None
+    if len(folders) == 1 and not any(map(is_mask_word, names)):
         return None
     return f"each folder such as {folders[0].place.folder}/ holds {', '.join(usual)} and a mask"
 
@@ -52,11 +54,13 @@ def _read(tree: FileTree) -> Listing:
     paths = [(folder.place.role or "", *_case_path(folder.place)) for folder in folders]
     names = unique_names([tuple(filter(None, path)) for path in paths])
     groups = outer_groups([folder.place.rest[:-1] for folder in folders])
+    split = len({folder.place.role for folder in folders}) > 1
     cases, missing, problems = [], [], []
     for folder, name, group in zip(folders, names, groups, strict=True):
         masks = list(folder.masks.values())
         images = tuple(folder.images[part] for part in sorted(folder.images))
-        cases.append(Case(name, images, masks[0] if masks else None, group, folder.place.role))
+        role = folder.place.role if split else None
+        cases.append(Case(name, images, masks[0] if masks else None, group, role))
         if not masks:
             missing.append(name)
         if len(masks) > 1:
@@ -79,7 +83,7 @@ def _read(tree: FileTree) -> Listing:
         tuple(missing),
         declared,
         tuple(problems),
-        split_from=split_names([folder.place for folder in folders]),
+        split_from=split_names([folder.place for folder in folders]) if split else "",
     )
 
 

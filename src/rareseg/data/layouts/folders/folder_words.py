@@ -13,7 +13,7 @@ Kind = Literal["image", "mask", "negative"]
 
 IMAGE_WORDS = frozenset(
     "image img imgdir imagedir picture pic photo photograph frame scan volume input original "
-    "jpegimage leftimgbit".split()
+    "jpegimage leftimgbit sat".split()
 )
 """Words for folders of images: lower case, singular, letters alone."""
 MASK_WORDS = frozenset(
@@ -21,7 +21,7 @@ MASK_WORDS = frozenset(
     "anndir labeldir maskdir labelmap manual target truth gtfine".split()
 )
 """Words for folders of masks."""
-SHORT_MASK_WORDS = frozenset("seg gt ann lbl msk anno".split())
+SHORT_MASK_WORDS = frozenset("seg gt ann lbl lab msk anno map".split())
 """Words that stand for masks where a folder is called so and no more (`Kvasir-SEG` is not)."""
 NOTHING_WORDS = frozenset(
     "good normal ok healthy nodefect defectfree nondefective negative".split()

@@ -194,6 +194,11 @@ def _core(name: str, words: str) -> str:
     return re.sub(rf"[{_SEPARATORS}]+", "_", short).strip("_")
 
 
+def without_image_words(name: str) -> str:
+    """Return a name without the words that say that it is an image: ``volume-3`` is ``3``."""
+    return _core(name, _OF_IMAGES)
+
+
 def _several(groups: Sequence[Names]) -> Paired | None:
     """Pair masks whose names begin with their image's, and keep what follows as the part.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
@@ -46,6 +47,7 @@ def _read_voc(tree: FileTree) -> Listing:
     images = entries(tree, [place])
     masks = entries(tree, [Place(f"{inside}{_VOC_MASKS}", "mask", None, ())])
     notes = []
+    every = [*images, *masks]
     if roles:
         listed = [image for image in images if image.stem in roles]
         if len(listed) < len(images):
@@ -61,6 +63,7 @@ def _read_voc(tree: FileTree) -> Listing:
         declared=_voided(listing.declared),
         notes=(*notes, f"mask value {IGNORE} counts nowhere, as in Pascal VOC", *listing.notes),
         split_from=f"the lists in {_VOC_LISTS}/" if any(roles.values()) else "",
+        passed_over=(*listing.passed_over, *_unread(every, [*images, *masks])),
     )
 
 
@@ -116,9 +119,17 @@ def _read_city(tree: FileTree) -> Listing:
     trained, plain = (by_ending[end] for end in _CITY_ENDINGS)
     masks = trained if trained and len(trained) >= len(plain) else plain
     listing = list_pairs(tree, images, pair(images, masks, masks_said(tree)))
+    declared = declared_in(tree)
     return replace(
-        listing, declared=_voided(declared_in(tree)) if masks is trained else declared_in(tree)
+        listing,
+        declared=_voided(declared) if masks is trained else declared,
+        passed_over=(*listing.passed_over, *_unread(drawn, masks)),
     )
+
+
+def _unread(every: Sequence[Entry], read: Sequence[Entry]) -> list[Path]:
+    known = {entry.path for entry in read}
+    return [entry.path for entry in every if entry.path not in known]
 
 
 def _without(place: Place) -> Place:

@@ -19,6 +19,8 @@ from rareseg.data.masks.class_files import ClassFiles
 from rareseg.data.records import Case, MaskSource, Role
 from rareseg.errors import nearest
 
+MOST_SENTENCES = 3
+"""More faults of a kind in one folder than this are one sentence with a count."""
 _LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-", re.IGNORECASE)
 
 
@@ -38,6 +40,7 @@ def list_pairs(
     A part of the split without any mask is left out. The outermost folder that differs is the
     group, unless folders tell kinds of defects.
     """
+    every = images
     images, left_out = _with_masks(tree, images, drawn)
     declared = _declared(tree, drawn)
     kinds = any(holds_nothing(name) for image in images for name in image.place.rest)
@@ -45,11 +48,10 @@ def list_pairs(
     names = unique_names(paths)
     groups = [None] * len(images) if kinds else outer_groups([e.place.rest for e in images])
     split = one is None and len({image.place.role for image in images}) > 1
-    cases, missing, problems = [], [], []
+    cases, missing = [], []
+    problems = _several(images, names, drawn)
     for image, name, group in zip(images, names, groups, strict=True):
         parts = drawn.parts.get(image.path, [])
-        problem = _several(tree, parts, name)
-        problems += [problem] if problem else []
         mask = _mask(parts, declared)
         role = image.place.role if split else None
         cases.append(Case(name, (image.path, *image.more), mask, group, role))
@@ -73,7 +75,14 @@ def list_pairs(
         tuple(problems),
         tuple(notes),
         split_from=split_names([image.place for image in images]) if split else "",
+        passed_over=(*drawn.passed, *_without(every, images)),
     )
+
+
+def _without(every: Sequence[Entry], images: Sequence[Entry]) -> list[Path]:
+    """Return the files of images that are left out."""
+    kept = {image.path for image in images}
+    return [path for e in every if e.path not in kept for path in (e.path, *e.more)]
 
 
 def _path_of(image: Entry) -> tuple[str, ...]:
@@ -128,26 +137,36 @@ def _mask(parts: Sequence[tuple[str, Path]], declared: Declared) -> Path | MaskS
     return ClassFiles(tuple(sorted((labels.get(name, only), path) for name, path in parts)))
 
 
-def _several(tree: FileTree, parts: Sequence[tuple[str, Path]], name: str) -> str | None:
-    """Say that several files claim to be an image's only mask."""
-    paths = [path for part, path in parts if part == ""]
-    if len(paths) < 2:
-        return None
-    if len({path.parent for path in paths}) == 1:
-        return (
-            f"{paths[0].parent} holds several masks of {name}: "
-            f"{', '.join(path.name for path in paths)}; keep one."
+def _several(images: Sequence[Entry], names: Sequence[str], drawn: Drawn) -> list[str]:
+    """Say where several files claim to be an image's only mask."""
+    problems = []
+    apart: dict[tuple[str, str], list[tuple[str, Path, Path]]] = {}
+    for image, name in zip(images, names, strict=True):
+        paths = [path for part, path in drawn.parts.get(image.path, ()) if part == ""]
+        if len(paths) < 2:
+            continue
+        if len({path.parent for path in paths}) == 1:
+            problems.append(
+                f"{paths[0].parent} holds several masks of {name}: "
+                f"{', '.join(path.name for path in paths)}; keep one."
+            )
+        else:
+            folders = (paths[0].parent.name, paths[1].parent.name)
+            apart.setdefault(folders, []).append((name, paths[0], paths[1]))
+    for (one, other), found in apart.items():
+        name, first, second = found[0]
+        more = f", and so for {len(found) - 1} more cases" if len(found) > 1 else ""
+        problems.append(
+            f"{first} and {second} are both masks of {name}{more}; say in which folder the masks "
+            f"lie (--mask-name '{one}/{{id}}' or '{other}/{{id}}')."
         )
-    return (
-        f"{paths[0]} and {paths[1]} are both masks of {name}; say in which folder the masks lie "
-        f"(--mask-name '{paths[0].parent.name}/{{id}}' or '{paths[1].parent.name}/{{id}}')."
-    )
+    return problems
 
 
 def _lonely(
     tree: FileTree, images: Sequence[Entry], masks: Sequence[Entry], missing: Sequence[str]
 ) -> list[str]:
-    """Return a problem for each mask without an image."""
+    """Return the problems of masks without an image; of many in a folder, one."""
     studio = [mask for mask in masks if _LABEL_STUDIO.match(mask.stem)]
     problems = []
     if studio:
@@ -157,10 +176,22 @@ def _lonely(
             "which names them."
         )
     folder = images[0].place.folder if images else "images"
-    others = [mask for mask in masks if not _LABEL_STUDIO.match(mask.stem)]
-    problems += [
-        f"{mask.path} is a mask without an image; add {tree.path(folder, mask.stem)}.* or remove "
-        f"the mask{nearest(mask.stem, list(missing))}."
-        for mask in others
-    ]
+    others: dict[str, list[Entry]] = {}
+    for mask in masks:
+        if not _LABEL_STUDIO.match(mask.stem):
+            others.setdefault(mask.place.folder, []).append(mask)
+    for place, here in others.items():
+        hint = nearest(here[0].stem, list(missing))
+        if len(here) > MOST_SENTENCES:
+            problems.append(
+                f"{tree.path(place)} holds {len(here)} masks without an image, such as "
+                f"{here[0].path.name} and {here[1].path.name}; add the images, remove the masks, "
+                f"or say how masks are called (--mask-name '{{id}}_mask'){hint}."
+            )
+            continue
+        problems += [
+            f"{mask.path} is a mask without an image; add {tree.path(folder, mask.stem)}.* or "
+            f"remove the mask{nearest(mask.stem, list(missing))}."
+            for mask in here
+        ]
     return problems

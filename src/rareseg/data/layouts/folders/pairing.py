@@ -32,7 +32,8 @@ class Drawn:
 
     ``parts`` are, for an image's file, the mask's files with the class that each is of: "" where
     the file itself holds mask values, ``OBJECT`` where it is one object of several. ``lonely`` are
-    masks without an image; ``rule`` says how names were paired.
+    masks without an image; ``rule`` says how names were paired. ``passed`` are masks that are called
+    otherwise than was said.
     """
 
     parts: defaultdict[Path, list[tuple[str, Path]]] = field(
@@ -40,6 +41,7 @@ class Drawn:
     )
     lonely: list[Entry] = field(default_factory=list)
     rule: str = ""
+    passed: list[Path] = field(default_factory=list)
 
 
 def pair(images: Sequence[Entry], masks: Sequence[Entry], said: MaskName | None = None) -> Drawn:
@@ -48,14 +50,16 @@ def pair(images: Sequence[Entry], masks: Sequence[Entry], said: MaskName | None 
     Masks lie in folders like their images' but for the words that say which is which. One folder
     deeper, the folder's name is a class, or that of the image of which it holds several masks.
     Where no folders are alike, the names of files decide alone. With ``said``, masks that are
-    called otherwise are passed over.
+    called otherwise are passed over; ``gt/{id}`` names the folder alone.
     """
+    every = masks
     if said is not None:
         masks = [
             mask
             for mask in masks
             if said.is_in(mask.place.folder) and said.image_of(mask.stem) is not None
         ]
+        said = said if said.before or said.after else None  # the folder alone was said
     by_role = any(e.place.role for e in images) and any(e.place.role for e in masks)
 
     def key(entry: Entry, up: int = 0) -> _Key:
@@ -73,6 +77,8 @@ def pair(images: Sequence[Entry], masks: Sequence[Entry], said: MaskName | None 
         drawn = _pair_files({(None, ()): images}, {(None, ()): masks}, said)
     used = {path for files in drawn.parts.values() for _, path in files}
     drawn.lonely = [mask for mask in masks if mask.path not in used]
+    known = {mask.path for mask in masks}
+    drawn.passed = [mask.path for mask in every if mask.path not in known]
     return drawn
 
 
@@ -119,9 +125,10 @@ def _pair_deeper(images: _Groups, masks: _Groups, said: MaskName | None) -> Draw
     if 2 * len(cases) > len(own) and paired.count < sum(map(len, inner.values())):
         return _several_a_case(cases, {b: [(m.stem, m) for m in inner[b]] for b in cases})
     drawn = Drawn(rule=paired.words)
+    only = len({name for _, name in keys}) == 1  # `annotations/trimaps` is no class
     for number, (key, name) in enumerate(keys):
         for image, mask in _matched(images[key], inner[key, name], paired.pairs[number]):
-            drawn.parts[image.path].append((name, mask.path))
+            drawn.parts[image.path].append(("" if only else name, mask.path))
     return drawn
 
 

@@ -103,7 +103,7 @@ def split_names(places: Sequence[Place]) -> str:
         for place in places
         if place.role is not None
         for name in PurePosixPath(place.folder).parts
-        if role_of(name) == place.role
+        if role_of(name) == place.role and name not in place.rest
     )
     return some([f"{name}/" for name in dict.fromkeys(names)])
 

@@ -63,12 +63,14 @@ def _read(tree: FileTree) -> Listing:
     keys = list(images)
     names = unique_names([(*([role] if role else []), *rest) for role, rest in keys])
     groups = outer_groups([rest[:-1] for _, rest in keys])
+    split = len({role for role, _ in keys}) > 1
     cases, missing, problems = [], [], []
     for key, name, group in zip(keys, names, groups, strict=True):
         place = images[key][0].place
         drawn = masks.get(key)
         mask = tree.path(drawn[0].place.folder) if drawn else None
-        cases.append(Case(name, (tree.path(place.folder),), mask, group, key[0]))
+        role = key[0] if split else None
+        cases.append(Case(name, (tree.path(place.folder),), mask, group, role))
         if drawn is None:
             missing.append(name)
         elif len(drawn) != len(images[key]):
@@ -86,7 +88,7 @@ def _read(tree: FileTree) -> Listing:
         declared_in(tree),
         tuple(problems),
         (note,),
-        split_from=split_names([images[key][0].place for key in keys]),
+        split_from=split_names([images[key][0].place for key in keys]) if split else "",
     )
 
 

@@ -28,6 +28,7 @@ class _Found:
     missing: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    passed: list[Path] = field(default_factory=list)
 
 
 def _recognise(tree: FileTree) -> str | None:
@@ -61,6 +62,7 @@ def _read(tree: FileTree) -> Listing:
         tuple(found.problems),
         tuple(found.notes),
         split_from=split,
+        passed_over=tuple(found.passed),
     )
 
 
@@ -79,6 +81,7 @@ def _read_folder(tree: FileTree, part: str, found: _Found, *, labelled: bool) ->
     bare = [name for name in grouped if name not in masks]
     role: Role | None = None
     if not labelled:
+        found.passed += [path for name in bare for path in grouped[name]]
         if bare:
             found.notes.append(
                 f"{len(bare)} of {len(grouped)} images in {images}/ have no label in "
