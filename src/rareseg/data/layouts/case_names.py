@@ -8,19 +8,32 @@ from collections.abc import Sequence
 from rareseg.data.layouts.names import name_key, nfc
 
 
-def unique_names(paths: Sequence[Sequence[str]]) -> list[str]:
+def unique_names(
+    paths: Sequence[Sequence[str]], roles: Sequence[str | None] | None = None
+) -> list[str]:
     """Return a name for each path of names, the last being the file's own.
 
-    The file's own name where no two are alike. Where all files are called alike, or each folder
-    holds one, the folder's. Otherwise as many of the outer names as are needed, joined by ``_``.
-    Names that stay alike are left so. Unicode's form NFC.
+    The file's own name where no two are alike. Where all files are called alike, the folder's.
+    Otherwise as many of the outer names as are needed, joined by ``_``; with ``roles``, those come
+    before names that would stay alike. What then stays alike is left so. Unicode's form NFC.
     """
+    names = _by_folders(paths)
+    if roles is None or _differ(names):
+        return names
+    counts = Counter(map(name_key, names))
+    return [
+        f"{role}_{name}" if role and counts[name_key(name)] > 1 else name
+        for role, name in zip(roles, names, strict=True)
+    ]
+
+
+def _by_folders(paths: Sequence[Sequence[str]]) -> list[str]:
     own = [path[-1] for path in paths]
     if _differ(own):
         return [nfc(name) for name in own]
     folders = [path[:-1] for path in paths]
     if all(folders) and len(set(map(name_key, own))) == 1:
-        return unique_names(folders)
+        return _by_folders(folders)
     most = max(map(len, paths), default=1)
     for depth in range(2, most + 1):
         joined = ["_".join(path[-depth:]) for path in paths]

@@ -51,8 +51,8 @@ def _read(tree: FileTree) -> Listing:
     if not folders:
         raise DataError(f"{tree.root} holds no folder with an image and a mask; name its folder.")
     usual = _usual(folders)
-    paths = [(folder.place.role or "", *_case_path(folder.place)) for folder in folders]
-    names = unique_names([tuple(filter(None, path)) for path in paths])
+    paths = [_case_path(folder.place) for folder in folders]
+    names = unique_names(paths, [folder.place.role for folder in folders])
     groups = outer_groups([folder.place.rest[:-1] for folder in folders])
     split = len({folder.place.role for folder in folders}) > 1
     cases, missing, problems = [], [], []

@@ -44,8 +44,8 @@ def list_pairs(
     images, left_out = _with_masks(tree, images, drawn)
     declared = _declared(tree, drawn)
     kinds = any(holds_nothing(name) for image in images for name in image.place.rest)
-    paths = [_path_of(image) for image in images]
-    names = unique_names(paths)
+    paths = [(*image.place.rest, image.stem) for image in images]
+    names = unique_names(paths, [image.place.role for image in images])
     groups = [None] * len(images) if kinds else outer_groups([e.place.rest for e in images])
     split = one is None and len({image.place.role for image in images}) > 1
     cases, missing = [], []
@@ -83,11 +83,6 @@ def _without(every: Sequence[Entry], images: Sequence[Entry]) -> list[Path]:
     """Return the files of images that are left out."""
     kept = {image.path for image in images}
     return [path for e in every if e.path not in kept for path in (e.path, *e.more)]
-
-
-def _path_of(image: Entry) -> tuple[str, ...]:
-    role = (image.place.role,) if image.place.role else ()
-    return (*role, *image.place.rest, image.stem)
 
 
 def _is_negative(image: Entry) -> bool:

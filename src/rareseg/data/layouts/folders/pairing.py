@@ -97,7 +97,7 @@ def _pair_files(images: _Groups, masks: _Groups, said: MaskName | None) -> Drawn
     """
     keys = list(masks)
     paired = pair_names([_names(images[key], masks[key]) for key in keys], said)
-    alone = all(len(images[key]) == 1 for key in keys)
+    alone = len(keys) > 1 and all(len(images[key]) == 1 for key in keys)
     several = sum(len({mask.stem for mask in masks[key]}) for key in keys)
     if alone and said is None and paired.count < several:
         files = {key: [(mask.stem, mask) for mask in masks[key]] for key in keys}

@@ -61,7 +61,7 @@ def _read(tree: FileTree) -> Listing:
     if not images:
         raise DataError(f"{tree.root} holds no folders of numbered pictures; name their folder.")
     keys = list(images)
-    names = unique_names([(*([role] if role else []), *rest) for role, rest in keys])
+    names = unique_names([rest for _, rest in keys], [role for role, _ in keys])
     groups = outer_groups([rest[:-1] for _, rest in keys])
     split = len({role for role, _ in keys}) > 1
     cases, missing, problems = [], [], []
