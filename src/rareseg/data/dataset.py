@@ -32,9 +32,9 @@ def open_dataset(
     ``group_from`` is a regular expression searched in every id; its group named ``group``, or its
     first, is the case's group. ``missing_mask="negative"`` takes an image without a mask as one
     that holds nothing. ``layout`` names one of :func:`rareseg.data.layouts.layouts` where the
-    folder's names are not to decide. ``mask_name`` says how masks are called after their images, as
-    ``{id}_mask``; ``folder_split=False`` takes no role from folders such as ``train`` or from lists.
-    Faults of single cases are collected in ``Dataset.problems``.
+    folder's names are not to decide. ``mask_name`` says how masks are called after their images,
+    as ``{id}_mask``; ``folder_split=False`` takes no role from folders such as ``train``, nor from
+    lists. Faults of single cases are collected in ``Dataset.problems``.
 
     Raises:
         DataError: the path does not exist, has no known layout, or what describes it is broken.

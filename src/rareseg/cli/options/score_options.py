@@ -51,8 +51,8 @@ class ScoreOptions(ReadingOptions):
         said = (self.group_from, self.missing_mask, self.layout, self.mask_name, self.folder_split)
         if any(value is not None for value in said):
             raise UsageError(
-                f"--group-from, --missing-mask, --layout and the like say how {what} is read; the run's own "
-                "cases are read as it was begun."
+                f"--group-from, --missing-mask, --layout and the like say how {what} is read; the "
+                "run's own cases are read as it was begun."
             )
 
 

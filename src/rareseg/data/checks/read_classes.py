@@ -64,8 +64,8 @@ def _present(
     if not dataset.named_by_files or not absent or len(absent) == len(labels):
         return labels
     findings.warn(
-        f"{dataset.root} has files for the classes {_some(absent)}, in which nothing is drawn; they "
-        "are left out."
+        f"{dataset.root} has files for the classes {_some(absent)}, in which nothing is drawn; "
+        "they are left out."
     )
     return {name: value for name, value in labels.items() if value in seen}
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from rareseg.data.formats.format_registry import IMAGE_SUFFIXES, format_of, suffix_of
 from rareseg.data.formats.medical import is_dicom_folder, read_dicom
-from rareseg.data.formats.slices import read_slices
 from rareseg.data.formats.spacing_beside import with_spacing_beside
+from rareseg.data.formats.volume_slices import read_slices
 from rareseg.data.geometry import disagreement
 from rareseg.data.records import Case, Image, Mask
 from rareseg.errors import ReadError

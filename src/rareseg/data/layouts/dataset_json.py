@@ -19,7 +19,8 @@ class Declared:
     """The part of a ``dataset.json`` that says what masks and channels mean.
 
     ``labels`` maps names to mask values without background, ``regions`` names to the mask values
-    that they unite; ``None`` where nothing is said. ``listed_cases`` are those that nnU-Net's key ``dataset`` names.
+    that they unite; ``None`` where nothing is said. ``listed_cases`` are those that nnU-Net's key
+    ``dataset`` names.
     ``named_by_files`` is whether names of files are the classes' names: then one may be in no mask.
     """
 

@@ -60,7 +60,9 @@ def test_folders_pair_wherever_the_words_stand(tmp_path, image, mask, place):
 
 
 def test_images_may_lie_beside_the_folder_of_masks(tmp_path):
-    touch(tmp_path, "train/a.jpg", "train/b.jpg", "train_masks/a_mask.gif", "train_masks/b_mask.gif")
+    touch(
+        tmp_path, "train/a.jpg", "train/b.jpg", "train_masks/a_mask.gif", "train_masks/b_mask.gif"
+    )
     touch(tmp_path, "test/z.jpg")
     dataset = open_dataset(tmp_path)
     assert [case.id for case in dataset.cases] == ["a", "b"]

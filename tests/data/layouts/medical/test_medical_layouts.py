@@ -103,7 +103,7 @@ class TestLists:
         (tmp_path / "dataset_0.json").write_text(json.dumps({"training": training}))
         dataset = open_dataset(tmp_path)
         assert (dataset.layout, dataset.problems) == ("decathlon", ())
-        assert [(case.id, len(case.images)) for case in dataset.cases][0] == ("B0", 2)
+        assert (dataset.cases[0].id, len(dataset.cases[0].images)) == ("B0", 2)
         assert any("3 folds" in note for note in dataset.notes)
         assert open_dataset(tmp_path / "dataset_0.json").cases == dataset.cases
 

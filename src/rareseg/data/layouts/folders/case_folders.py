@@ -102,7 +102,8 @@ def _folders(tree: FileTree) -> list[_Folder]:
         if not place.folder or place.kind is not None:
             continue
         own = PurePosixPath(place.folder).name
-        images, masks = {}, {}
+        images: dict[str, Path] = {}
+        masks: dict[str, Path] = {}
         for entry in entries(tree, [place]):
             part = entry.stem.removeprefix(own).strip("_-. ") or entry.stem
             last = part.replace("-", "_").replace(".", "_").rpartition("_")[2]

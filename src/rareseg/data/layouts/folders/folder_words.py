@@ -12,22 +12,29 @@ from rareseg.data.records import Role
 Kind = Literal["image", "mask", "negative"]
 
 IMAGE_WORDS = frozenset(
-    "image img imgdir imagedir picture pic photo photograph frame scan volume input original "
-    "jpegimage leftimgbit sat".split()
+    (
+        *("image", "img", "imgdir", "imagedir", "picture", "pic", "photo", "photograph", "frame"),
+        *("scan", "volume", "input", "original", "jpegimage", "leftimgbit", "sat"),
+    )
 )
 """Words for folders of images: lower case, singular, letters alone."""
 MASK_WORDS = frozenset(
-    "mask label annotation annot groundtruth segmentation segmentationmask segmentationclass "
-    "anndir labeldir maskdir labelmap manual target truth gtfine".split()
+    (
+        *("mask", "label", "annotation", "annot", "groundtruth", "segmentation", "truth", "target"),
+        *("segmentationmask", "segmentationclass", "anndir", "labeldir", "maskdir", "labelmap"),
+        *("manual", "gtfine"),
+    )
 )
 """Words for folders of masks."""
-SHORT_MASK_WORDS = frozenset("seg gt ann lbl lab msk anno map".split())
+SHORT_MASK_WORDS = frozenset(("seg", "gt", "ann", "lbl", "lab", "msk", "anno", "map"))
 """Words that stand for masks where a folder is called so and no more (`Kvasir-SEG` is not)."""
 NOTHING_WORDS = frozenset(
-    "good normal ok healthy nodefect defectfree nondefective negative".split()
+    ("good", "normal", "ok", "healthy", "nodefect", "defectfree", "nondefective", "negative")
 )
 """Words for folders of images on which nothing is to be found."""
-ANY_DEFECT = frozenset("bad anomaly anomalous anomalie defect defective ng abnormal positive".split())
+ANY_DEFECT = frozenset(
+    ("bad", "anomaly", "anomalous", "anomalie", "defect", "defective", "ng", "abnormal", "positive")
+)
 """Words for folders of images with defects of every kind, which name none."""
 
 

@@ -32,7 +32,9 @@ def _recognise(tree: FileTree) -> str | None:
     good, defects, masks = _parts(tree)
     if not good or not defects:
         return None
-    return f"it holds {good[0].folder}/ and, of defects, {defects[0].folder}/ and {masks[0].folder}/"
+    return (
+        f"it holds {good[0].folder}/ and, of defects, {defects[0].folder}/ and {masks[0].folder}/"
+    )
 
 
 def _read(tree: FileTree) -> Listing:

@@ -32,8 +32,8 @@ class Drawn:
 
     ``parts`` are, for an image's file, the mask's files with the class that each is of: "" where
     the file itself holds mask values, ``OBJECT`` where it is one object of several. ``lonely`` are
-    masks without an image; ``rule`` says how names were paired. ``passed`` are masks that are called
-    otherwise than was said.
+    masks without an image; ``rule`` says how names were paired. ``passed`` are masks that are
+    called otherwise than was said.
     """
 
     parts: defaultdict[Path, list[tuple[str, Path]]] = field(
@@ -166,8 +166,5 @@ def _matched(
     for image in images:
         named[image.stem].append(image)
     return [
-        (image, mask)
-        for mask in masks
-        if mask.stem in pairs
-        for image in named[pairs[mask.stem]]
+        (image, mask) for mask in masks if mask.stem in pairs for image in named[pairs[mask.stem]]
     ]

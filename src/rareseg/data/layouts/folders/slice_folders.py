@@ -75,8 +75,8 @@ def _read(tree: FileTree) -> Listing:
             missing.append(name)
         elif len(drawn) != len(images[key]):
             problems.append(
-                f"{tree.path(place.folder)} holds {len(images[key])} slices and {mask} {len(drawn)}; "
-                "give every slice a mask, empty ones too."
+                f"{tree.path(place.folder)} holds {len(images[key])} slices and {mask} "
+                f"{len(drawn)}; give every slice a mask, empty ones too."
             )
     note = (
         "each folder of numbered pictures is a volume, 1 mm between pixels and slices "

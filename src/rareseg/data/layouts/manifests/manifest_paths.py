@@ -23,9 +23,9 @@ def is_blank(cell: str) -> bool:
 
 @dataclass
 class ManifestPaths:
-    """Turns what a cell says into a path; counts what had to be guessed.
+    r"""Turns what a cell says into a path; counts what had to be guessed.
 
-    Paths are relative to the manifest. Where there is no such file, these are tried: ``\\`` as
+    Paths are relative to the manifest. Where there is no such file, these are tried: ``\`` as
     ``/``; a path of another computer, by as much of its end as is there (two names at least); a
     bare name, with or without its ending, in the only folder of images (or masks) that has it.
     """

@@ -137,9 +137,7 @@ def _names(manifest: _Manifest, rows: list[dict[str, str]]) -> list[str]:
     return unique_names(paths)
 
 
-def _case(
-    manifest: _Manifest, line: int, row: Mapping[str, str], name: str
-) -> tuple[Case, bool]:
+def _case(manifest: _Manifest, line: int, row: Mapping[str, str], name: str) -> tuple[Case, bool]:
     """Return a row's case, and whether its mask is missing."""
     columns, where = manifest.columns, f"{manifest.path}, line {line},"
     files = [cell for column in columns.images if (cell := manifest.cell(row, column))]

@@ -110,7 +110,11 @@ def _read_listed(tree: FileTree, listed: Mapping[str, Any], found: _Found) -> No
     """Read the key ``dataset``: a name to its list ``images`` and its ``label``."""
     for name, entry in listed.items():
         images = entry.get("images") if isinstance(entry, dict) else None
-        if not isinstance(images, list) or not images or not all(isinstance(i, str) for i in images):
+        if (
+            not isinstance(images, list)
+            or not images
+            or not all(isinstance(i, str) for i in images)
+        ):
             raise DataError(
                 f"{tree.root / 'dataset.json'} names no list 'images' for '{name}' in 'dataset'; "
                 "write {'images': [FILE, …], 'label': FILE}."

@@ -36,7 +36,7 @@ def with_segment_names(listing: Listing) -> Listing:
     if known and not names <= known:
         return listing
     if not known and len(names) == len(seen) == len(values):
-        labels = {name: value for name, value in sorted(seen, key=lambda both: both[1])}
+        labels = dict(sorted(seen, key=lambda both: both[1]))
         declared = replace(listing.declared, labels=labels, named_by_files=True)
         return replace(listing, declared=declared)
     declared = number_classes(names, listing.declared)
@@ -62,7 +62,9 @@ def segment_values(path: Path) -> dict[str, int]:
     if not content.startswith(b"NRRD"):
         return {}
     head = re.split(rb"\r?\n\r?\n", content, maxsplit=1)[0]
-    fields = {(int(n), key): text.decode("utf-8", "replace") for n, key, text in _FIELD.findall(head)}
+    fields = {
+        (int(n), key): text.decode("utf-8", "replace") for n, key, text in _FIELD.findall(head)
+    }
     numbers = sorted({number for number, _ in fields})
     found = {}
     for number in numbers:
