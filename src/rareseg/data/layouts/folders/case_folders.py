@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from rareseg.data.layouts.case_names import outer_groups, unique_names
 from rareseg.data.layouts.file_tree import FileTree
+from rareseg.data.layouts.folders.folder_places import Place, entries, find_places, split_names
 from rareseg.data.layouts.folders.folder_words import is_mask_word
-from rareseg.data.layouts.folders.places import Place, entries, find_places, split_names
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing, declared_in, some
 from rareseg.data.records import Case

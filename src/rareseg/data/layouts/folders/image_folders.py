@@ -6,9 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rareseg.data.layouts.file_tree import FileTree
-from rareseg.data.layouts.folders.pair_listing import list_pairs
-from rareseg.data.layouts.folders.pairing import pair
-from rareseg.data.layouts.folders.places import (
+from rareseg.data.layouts.folders.folder_places import (
     Entry,
     Place,
     entries,
@@ -16,6 +14,8 @@ from rareseg.data.layouts.folders.places import (
     image_places,
     masks_said,
 )
+from rareseg.data.layouts.folders.pair_listing import list_pairs
+from rareseg.data.layouts.folders.pairing import pair
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing, group_channels
 from rareseg.data.layouts.names import name_key

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from rareseg.data.layouts.file_tree import FileTree
+from rareseg.data.layouts.folders.folder_places import (
+    Entry,
+    Place,
+    entries,
+    find_places,
+    masks_said,
+)
 from rareseg.data.layouts.folders.folder_words import holds_nothing
 from rareseg.data.layouts.folders.pair_listing import OnePart, list_pairs
 from rareseg.data.layouts.folders.pairing import pair
-from rareseg.data.layouts.folders.places import Entry, Place, entries, find_places, masks_said
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
 

@@ -8,10 +8,16 @@ from pathlib import Path, PurePosixPath
 
 from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
+from rareseg.data.layouts.folders.folder_places import (
+    Entry,
+    Place,
+    entries,
+    find_places,
+    masks_said,
+)
 from rareseg.data.layouts.folders.folder_words import role_of
 from rareseg.data.layouts.folders.pair_listing import list_pairs
 from rareseg.data.layouts.folders.pairing import pair
-from rareseg.data.layouts.folders.places import Entry, Place, entries, find_places, masks_said
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing, declared_in
 from rareseg.data.records import IGNORE, Role

@@ -11,9 +11,9 @@ from pathlib import Path
 from rareseg.data.layouts.case_names import outer_groups, unique_names
 from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
+from rareseg.data.layouts.folders.folder_places import Entry, split_names
 from rareseg.data.layouts.folders.folder_words import holds_nothing, is_any_defect
 from rareseg.data.layouts.folders.pairing import OBJECT, Drawn
-from rareseg.data.layouts.folders.places import Entry, split_names
 from rareseg.data.layouts.listing import Listing, declared_in, number_classes
 from rareseg.data.masks.class_files import ClassFiles
 from rareseg.data.records import Case, MaskSource, Role

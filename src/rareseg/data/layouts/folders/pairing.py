@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from rareseg.data.layouts.folders.folder_places import Entry
 from rareseg.data.layouts.folders.name_rules import (
     MaskName,
     Names,
@@ -15,7 +16,6 @@ from rareseg.data.layouts.folders.name_rules import (
     pair_names,
     read_parts,
 )
-from rareseg.data.layouts.folders.places import Entry
 from rareseg.data.layouts.names import name_key
 
 OBJECT = "\0object"

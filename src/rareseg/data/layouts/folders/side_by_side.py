@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rareseg.data.formats import format_of
 from rareseg.data.layouts.file_tree import FileTree
+from rareseg.data.layouts.folders.folder_places import Entry, entries, find_places, masks_said
 from rareseg.data.layouts.folders.folder_words import is_mask_word
 from rareseg.data.layouts.folders.name_rules import without_image_words
 from rareseg.data.layouts.folders.pair_listing import list_pairs
 from rareseg.data.layouts.folders.pairing import pair
-from rareseg.data.layouts.folders.places import Entry, entries, find_places, masks_said
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
 from rareseg.errors import DataError

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rareseg.data.formats import format_of, read_image
 from rareseg.data.layouts.case_names import outer_groups, unique_names
 from rareseg.data.layouts.file_tree import FileTree
-from rareseg.data.layouts.folders.places import (
+from rareseg.data.layouts.folders.folder_places import (
     Entry,
     Place,
     entries,
