@@ -31,7 +31,7 @@ TEXTS = {
     },
     "nnunet": {
         "dataset.json": json.dumps(
-            {"channel_names": {"0": "CT"}, "labels": {"background": 0, "lesion": 1}}
+            {"channel_names": {"0": "CT"}, "labels": {"background": 0, "object": 1}}
         )
     },
 }

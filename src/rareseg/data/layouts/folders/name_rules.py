@@ -239,5 +239,5 @@ def read_parts(parts: Sequence[str]) -> Literal["classes", "objects"] | None:
 def _is_number(part: str) -> bool:
     plain = name_key(part)
     words = "|".join((*MASK_WORDS, *SHORT_MASK_WORDS, "object", "obj", "instance", "inst"))
-    numbered = re.fullmatch(rf"(?:(?:{words}|cell|nucleus|lesion)s?[_\-. ]?)?\d*", plain)
+    numbered = re.fullmatch(rf"(?:(?:{words}|cell|nucleus|object)s?[_\-. ]?)?\d*", plain)
     return numbered is not None or re.fullmatch(r"[0-9a-f]{16,}", plain) is not None
