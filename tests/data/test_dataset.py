@@ -129,7 +129,7 @@ class TestManifest:
         (case,) = open_dataset(tmp_path / "list.csv").cases
         assert case.images == (tmp_path / "a.png", tmp_path / "b.png")
 
-    @pytest.mark.parametrize("column", ["id", "image", "mask"])
+    @pytest.mark.parametrize("column", ["image", "mask"])
     def test_a_missing_column_is_an_error(self, tmp_path, column):
         columns = [f"{c}x" if c == column else c for c in ("id", "image", "mask")]
         self.write(tmp_path, ",".join(columns) + "\n1,a.png,empty\n")

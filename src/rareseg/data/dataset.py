@@ -11,6 +11,7 @@ from typing import Literal
 
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of
 from rareseg.data.layouts import FileTree, Listing, Recognised, group_channels, recognise
+from rareseg.data.layouts.medical.slicer_names import with_segment_names
 from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError, UsageError
 
@@ -23,20 +24,25 @@ def open_dataset(
     group_from: str | None = None,
     missing_mask: MissingMask = "error",
     layout: str | None = None,
+    mask_name: str | None = None,
+    folder_split: bool = True,
 ) -> Dataset:
     """List the cases of a folder, a manifest or a sequence of cases; reads no pixels.
 
     ``group_from`` is a regular expression searched in every id; its group named ``group``, or its
     first, is the case's group. ``missing_mask="negative"`` takes an image without a mask as one
     that holds nothing. ``layout`` names one of :func:`rareseg.data.layouts.layouts` where the
-    folder's names are not to decide. Faults of single cases are collected in ``Dataset.problems``.
+    folder's names are not to decide. ``mask_name`` says how masks are called after their images,
+    as ``{id}_mask``; ``folder_split=False`` takes no role from folders such as ``train``, nor from
+    lists. Faults of single cases are collected in ``Dataset.problems``.
 
     Raises:
         DataError: the path does not exist, has no known layout, or what describes it is broken.
-        UsageError: ``group_from`` is no regular expression, has no group or matches no id, or no
-            layout is called so.
+        UsageError: ``group_from`` is no regular expression, has no group or matches no id, no
+            layout is called so, or ``mask_name`` does not name the image's part.
     """
-    root, listing, taken = _listed(data, layout)
+    root, listing, taken = _listed(data, layout, mask_name)
+    listing = _with_split(listing, wanted=folder_split)
     unlabelled = _missing_masks(listing, root, told=missing_mask == "negative")
     return _assembled(root, listing, taken, group_from, unlabelled)
 
@@ -64,7 +70,7 @@ def open_annotations(
 
 
 def _listed(
-    data: Path | str | Sequence[Case], layout: str | None = None
+    data: Path | str | Sequence[Case], layout: str | None = None, mask_name: str | None = None
 ) -> tuple[Path, Listing, Recognised | None]:
     """Return the folder that a data set stands in, what its layout lists, and which that was."""
     if not isinstance(data, (str, Path)):
@@ -72,9 +78,19 @@ def _listed(
     path = Path(data)
     if not path.exists():
         raise DataError(f"{path} does not exist; correct the path.")
-    tree = FileTree(path)
+    tree = FileTree(path, mask_name=mask_name)
     taken = recognise(tree, layout)
-    return tree.root, taken.layout.read(tree), taken
+    return tree.root, with_segment_names(taken.layout.read(tree)), taken
+
+
+def _with_split(listing: Listing, *, wanted: bool) -> Listing:
+    """Take over the split that folders or lists tell, and say so, or decline it."""
+    if not listing.split_from:
+        return listing
+    if not wanted:
+        return listing.without_split()
+    note = f"the split is taken over from {listing.split_from} (--no-folder-split declines it)"
+    return replace(listing, notes=(*listing.notes, note))
 
 
 def _assembled(
@@ -111,6 +127,7 @@ def _assembled(
         problems=tuple(problems),
         layout_reason="" if taken is None else taken.reason,
         notes=notes,
+        named_by_files=declared.named_by_files,
     )
 
 
@@ -156,8 +173,9 @@ def _missing_masks(listing: Listing, root: Path, *, told: bool) -> list[str]:
         file = case.images[0] if case.images else root
         if case.annotations:
             problems.append(
-                f"{file} has masks of annotators alone; make one mask of them with `rareseg "
-                "consensus`, or name one in a manifest's column mask."
+                f"{file} has masks of annotators alone (columns mask_NAME); make one mask of them "
+                "with `rareseg consensus`, or name one in a manifest's column mask. If the columns "
+                "are classes, with regions of their own, call them mask_class_NAME."
             )
         elif not told:
             problems.append(

@@ -195,6 +195,8 @@ class Dataset:
     duplicate id), one sentence each; :func:`rareseg.data.checks.fingerprint.inspect_dataset` adds
     those of the files' contents. ``layout`` is the name of the layout and ``layout_reason`` why it
     was taken, "" where nothing was recognised; ``notes`` say how the folder was read otherwise.
+    ``named_by_files`` is whether classes are called as files or folders are, so that one may be in
+    no mask.
     """
 
     root: Path
@@ -207,3 +209,4 @@ class Dataset:
     problems: tuple[str, ...] = field(default=())
     layout_reason: str = field(default="", compare=False)
     notes: tuple[str, ...] = ()
+    named_by_files: bool = False

@@ -39,6 +39,23 @@ LayoutName = Annotated[
         help="How the folder is laid out, where its names are not to decide; `inspect` names it.",
     ),
 ]
+MaskName = Annotated[
+    str | None,
+    typer.Option(
+        "--mask-name",
+        metavar="PATTERN",
+        help="How masks are called after their images, where that is not found by itself: "
+        "'{id}_mask', or 'gt/{id}' to name their folder too.",
+    ),
+]
+FolderSplit = Annotated[
+    bool | None,
+    typer.Option(
+        "--folder-split/--no-folder-split",
+        help="Whether folders and lists such as train and val say the roles of the cases.",
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,8 @@ class ReadingOptions:
     group_from: GroupFrom = None
     missing_mask: MissingMask = None
     layout: LayoutName = None
+    mask_name: MaskName = None
+    folder_split: FolderSplit = None
 
     def data(self, path: Path) -> DataOptions:
         """Return how the data at ``path`` are opened; raises UsageError for an unknown word."""
@@ -62,4 +81,11 @@ class ReadingOptions:
             raise UsageError(
                 f"--missing-mask is {self.missing_mask!r}; allowed are error and negative."
             )
-        return DataOptions(str(path), self.group_from, allowed[self.missing_mask], self.layout)
+        return DataOptions(
+            str(path),
+            self.group_from,
+            allowed[self.missing_mask],
+            self.layout,
+            mask_name=self.mask_name,
+            folder_split=self.folder_split,
+        )

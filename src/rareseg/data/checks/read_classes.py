@@ -25,6 +25,7 @@ def resolve_classes(
     seen = sorted({value for held in values.values() for value in held if value not in void})
     if dataset.labels is not None:
         labels = dict(sorted(dataset.labels.items(), key=lambda item: item[1]))
+        labels = _present(dataset, labels, seen, findings)
         _check_declared(dataset, labels, values, findings)
     else:
         _check_undeclared(seen, values, findings)
@@ -54,6 +55,20 @@ def resolve_classes(
         regions=dict(ordered),
         ignore_value=dataset.ignore_value,
     )
+
+
+def _present(
+    dataset: Dataset, labels: dict[str, int], seen: Sequence[int], findings: Findings
+) -> dict[str, int]:
+    """Return the labels without those that no mask holds, where files name them."""
+    absent = [name for name, value in labels.items() if value not in seen]
+    if not dataset.named_by_files or not absent or len(absent) == len(labels):
+        return labels
+    findings.warn(
+        f"{dataset.root} has files for the classes {_some(absent)}, in which nothing is drawn; "
+        "they are left out."
+    )
+    return {name: value for name, value in labels.items() if value in seen}
 
 
 def _check_declared(
@@ -119,3 +134,8 @@ def _check_undeclared(
 def _few(values: Sequence[int]) -> str:
     shown = ", ".join(str(value) for value in values[:8])
     return shown + (f" and {len(values) - 8} more" if len(values) > 8 else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more

@@ -17,6 +17,8 @@ from rareseg.data.formats.format_registry import (
 )
 from rareseg.data.formats.mask_values import labels_of
 from rareseg.data.formats.reader_guard import guarded, load_extra
+from rareseg.data.formats.spacing_beside import with_spacing_beside
+from rareseg.data.formats.volume_slices import read_slices
 from rareseg.data.formats.volumes.dicom_files import is_dicom_folder, read_dicom
 from rareseg.data.formats.volumes.dicom_objects import (
     dicom_segments,
@@ -161,6 +163,8 @@ def _of(path: Path) -> Format:
 def _read(path: Path, *, as_mask: bool) -> Image:
     path = header_of(path) or path
     if path.is_dir():
+        if not is_dicom_folder(path):
+            return read_slices(path, lambda one: _read(one, as_mask=as_mask))
         with guarded(path, "a DICOM series"):
             return read_dicom(path)
     if not path.is_file():
@@ -172,7 +176,8 @@ def _read(path: Path, *, as_mask: bool) -> Image:
         load_extra(*found.needs, path, found.name)
     reads = found.reads_mask if as_mask and found.reads_mask else found.reads
     with guarded(path, found.name):
-        return reads(path)
+        image = reads(path)
+        return with_spacing_beside(image, path) if found.kind == "TIFF" else image
 
 
 def _placed(mask: Mask, image: Image, path: Path) -> NDArray[np.integer]:

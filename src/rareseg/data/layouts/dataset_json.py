@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,29 @@ class Declared:
     """The part of a ``dataset.json`` that says what masks and channels mean.
 
     ``labels`` maps names to mask values without background, ``regions`` names to the mask values
-    that they unite; ``None`` where nothing is said. ``training`` is the Decathlon's list of cases.
+    that they unite; ``None`` where nothing is said. ``listed_cases`` are those that nnU-Net's key
+    ``dataset`` names.
+    ``named_by_files`` is whether names of files are the classes' names: then one may be in no mask.
     """
 
     labels: Mapping[str, int] | None = None
     regions: Mapping[str, tuple[int, ...]] | None = None
     ignore_value: int | None = None
     channel_names: tuple[str, ...] | None = None
-    training: tuple[Mapping[str, str], ...] = ()
+    listed_cases: Mapping[str, Any] = field(default_factory=dict)
+    named_by_files: bool = False
 
 
 NOTHING_DECLARED = Declared()
 
 
 def read_dataset_json(root: Path) -> Declared:
-    """Read ``root/dataset.json`` as nnU-Net (v1, v2), the Decathlon and rareseg write it.
+    """Read ``root/dataset.json``; see :func:`read_description`."""
+    return read_description(root / "dataset.json")
+
+
+def read_description(path: Path) -> Declared:
+    """Read a JSON file as nnU-Net (v1, v2), the Decathlon, MONAI and rareseg write it.
 
     ``labels`` maps names to values (nnU-Net v2: or to lists of values) or values to names
     (Decathlon, nnU-Net v1). Where there is a list, every label but background and ignore is a
@@ -43,7 +51,6 @@ def read_dataset_json(root: Path) -> Declared:
     Raises:
         DataError: unreadable, no JSON, or entries of another kind.
     """
-    path = root / "dataset.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -63,15 +70,12 @@ def read_dataset_json(root: Path) -> Declared:
         _check_known(regions, labels, path)
     spoken = content.get("channel_names") or content.get("modality") or {}
     channels = _mapping(spoken, "channel_names", path)
-    training = content.get("training") or []
-    if not isinstance(training, list) or not all(isinstance(entry, dict) for entry in training):
-        training = []  # nnU-Net also writes plain lists of names here, and lists the folder instead
     return Declared(
         labels=labels,
         regions=regions or None,
         ignore_value=ignore_value,
         channel_names=tuple(str(name) for name in channels.values()) or None,
-        training=tuple(training),
+        listed_cases=_mapping(content.get("dataset") or {}, "dataset", path),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from rareseg.data.formats import is_image
+from rareseg.data.formats import format_of, is_image
 
 MOST_LEVELS = 8
 """Folders deeper than this below the root are not looked into."""
@@ -22,11 +22,15 @@ class FileTree:
     followed one level at a time, never back into a folder that contains them.
 
     ``root`` is the folder; ``file`` is the file that was named, ``None`` where it was a folder.
+    ``mask_name`` is how masks are called where that was said: see
+    :class:`rareseg.data.layouts.folders.name_rules.MaskName`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mask_name: str | None = None) -> None:
         self.file = path if path.is_file() else None
         self.root = path.parent if path.is_file() else path
+        self.mask_name = mask_name
+        self._image_files: dict[str, list[Path]] = {}
 
     @cached_property
     def _content(self) -> dict[str, tuple[list[str], list[str]]]:
@@ -35,11 +39,8 @@ class FileTree:
         for folder, folders, files in os.walk(self.root, followlinks=True):
             here = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
             name = "" if str(here) == "." else str(here)
-            real = Path(folder).resolve()
             folders[:] = sorted(
-                entry
-                for entry in folders
-                if _visible(entry) and not real.is_relative_to(Path(folder, entry).resolve())
+                entry for entry in folders if _visible(entry) and not _leads_back(folder, entry)
             )
             content[name] = (list(folders), sorted(filter(_visible, files)))
             if len(here.parts) >= MOST_LEVELS:
@@ -72,6 +73,25 @@ class FileTree:
         names = sorted((*self.files(folder), *self.folders(folder)))
         return [path for name in names if is_image(path := self.path(folder, name))]
 
+    def image_files(self, folder: str) -> list[Path]:
+        """Return the files of a folder that can be read as images, by name; no series."""
+        if folder not in self._image_files:
+            paths = (self.path(folder, name) for name in self.files(folder))
+            found = [path for path in paths if format_of(path) is not None and path.is_file()]
+            self._image_files[folder] = found
+        return self._image_files[folder]
+
+    def is_series(self, folder: str) -> bool:
+        """Whether a folder holds a series of DICOM files and no other folder."""
+        files = self.files(folder)
+        return bool(files) and not self.folders(folder) and is_image(self.path(folder))
+
 
 def _visible(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in _OF_SYSTEMS
+
+
+def _leads_back(folder: str, entry: str) -> bool:
+    """Whether an entry is a link to a folder that contains it."""
+    path = Path(folder, entry)
+    return path.is_symlink() and Path(folder).resolve().is_relative_to(path.resolve())

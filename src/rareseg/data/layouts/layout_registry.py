@@ -24,12 +24,15 @@ class Layout:
     ``title`` says in one line what lies where. ``recognise`` returns why a tree is of this layout,
     as words that finish "because …", or ``None``; it reads names, and small description files at
     most. ``read`` lists the cases; it raises DataError where nothing can be listed.
+    ``instead_of`` names layouts that fit as well wherever this one does, so that they are not
+    worth a word.
     """
 
     name: str
     title: str
     recognise: Callable[[FileTree], str | None]
     read: Callable[[FileTree], Listing]
+    instead_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def recognise(tree: FileTree, name: str | None = None) -> Recognised:
             f"columns id, image and mask (or one of the layouts {', '.join(_LAYOUTS)})."
         )
     layout, reason = fitting[0]
-    return Recognised(layout, reason, tuple(one.name for one, _ in fitting[1:]))
+    others = tuple(one.name for one, _ in fitting[1:] if one.name not in layout.instead_of)
+    return Recognised(layout, reason, others)
 
 
 def _content(tree: FileTree) -> str:

@@ -29,7 +29,11 @@ class Renumbered(MaskSource):
 
     def read(self, image: Image) -> Mask:
         """Return the mask with its new values; raises ReadError as the mask itself does."""
-        mask = read_mask(self.source) if isinstance(self.source, Path) else self.source.read(image)
+        mask = (
+            read_mask(self.source, image=image)
+            if isinstance(self.source, Path)
+            else self.source.read(image)
+        )
         largest = max(new for _, new in self.pairs)
         kind = np.promote_types(mask.array.dtype, np.min_scalar_type(largest))
         values = mask.array.astype(kind)

@@ -27,12 +27,16 @@ class DataOptions:
     ``group_from`` and ``missing_mask`` are None where nothing was said: then a data set that is
     used with a run is opened as the run's own (:meth:`like`). An empty pattern is said too:
     groups are then those that the data declare. ``layout`` None lets the folder's names decide.
+    ``mask_name`` and ``folder_split`` are as in :func:`rareseg.data.dataset.open_dataset`; None is
+    what the run was told.
     """
 
     path: str
     group_from: str | None = None
     missing_mask: MissingMask | None = None
     layout: str | None = None
+    mask_name: str | None = None
+    folder_split: bool | None = None
 
     def open(self) -> Dataset:
         """Open the data set."""
@@ -41,15 +45,19 @@ class DataOptions:
             group_from=self.group_from or None,
             missing_mask=self.missing_mask or "error",
             layout=self.layout,
+            mask_name=self.mask_name,
+            folder_split=self.folder_split is not False,
         )
 
-    def to_dict(self) -> dict[str, str | None]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the options as they hold, as plain JSON values."""
         return {
             "path": str(Path(self.path).resolve()),
             "group_from": self.group_from or None,
             "missing_mask": self.missing_mask or "error",
             "layout": self.layout,
+            **({"mask_name": self.mask_name} if self.mask_name else {}),
+            **({"folder_split": False} if self.folder_split is False else {}),
         }
 
     def like(self, earlier: Mapping[str, Any]) -> DataOptions:
@@ -58,6 +66,10 @@ class DataOptions:
             self,
             group_from=earlier["group_from"] if self.group_from is None else self.group_from,
             missing_mask=self.missing_mask or earlier["missing_mask"],
+            mask_name=self.mask_name or earlier.get("mask_name"),
+            folder_split=(
+                earlier.get("folder_split") if self.folder_split is None else self.folder_split
+            ),
         )
 
     def grouping(self, dataset: Dataset) -> str:
@@ -173,7 +185,8 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
     about = data.to_dict()
     if folder.about.is_file():
         known = read_about(folder)
-        changed = [key for key, value in about.items() if known.get(key) != value]
+        keys = dict.fromkeys([*about, *known])
+        changed = [key for key in keys if known.get(key) != about.get(key)]
         if not changed:
             return folder
         if folder.recipe.is_file():
@@ -181,7 +194,7 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
                 return folder  # the same data elsewhere, or not: their bytes will tell
             key = changed[0]
             raise RunError(
-                f"{root} was begun with {key} {known[key]!r}, not {about[key]!r}; "
+                f"{root} was begun with {key} {known.get(key)!r}, not {about.get(key)!r}; "
                 "choose another --out, or call it as it was begun."
             )
     else:

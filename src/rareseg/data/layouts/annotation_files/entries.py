@@ -180,9 +180,11 @@ def listing_of(
     if unread:
         names = [pictures.relative(path) for path in unread]
         notes = [*notes, f"{counted(names)} other pictures are described nowhere and not read."]
+    split_from = "the annotation files" if any(case.role for case in cases) else ""
     order = sorted(range(len(cases)), key=lambda k: str(cases[k].images[0]))
     return Listing(
         cases=tuple(cases[k] for k in order),
+        split_from=split_from,
         missing=tuple(ids[len(kept) :]),
         declared=declared,
         problems=problems.sentences(),

@@ -187,4 +187,12 @@ register(
         _read,
     )
 )
-register(Layout("voc", "Pascal VOC: JPEGImages/ and SegmentationClass/", _recognise_voc, _read))
+register(
+    Layout(
+        "voc",
+        "Pascal VOC: JPEGImages/, SegmentationClass/, lists in ImageSets/Segmentation/",
+        _recognise_voc,
+        _read,
+        instead_of=("folders",),
+    )
+)
