@@ -18,7 +18,7 @@ from rareseg.data.formats.format_registry import (
     stem_of,
     suffix_of,
 )
-from rareseg.data.formats.reading import is_image, read_image, read_mask
+from rareseg.data.formats.reading import is_image, read_case_image, read_image, read_mask
 from rareseg.data.formats.writing import write_mask, write_probabilities
 
 # Messages list suffixes in this order.
@@ -33,6 +33,7 @@ __all__ = [
     "formats",
     "is_image",
     "mask_suffix",
+    "read_case_image",
     "read_image",
     "read_mask",
     "register",

@@ -10,7 +10,7 @@ import numpy as np
 from rareseg.data.formats.format_registry import IMAGE_SUFFIXES, format_of, suffix_of
 from rareseg.data.formats.medical import is_dicom_folder, read_dicom
 from rareseg.data.geometry import disagreement
-from rareseg.data.records import Image, Mask
+from rareseg.data.records import Case, Image, Mask
 from rareseg.errors import ReadError
 
 
@@ -73,6 +73,14 @@ def read_mask(path: Path) -> Mask:
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
     return Mask(array, image.geometry)
+
+
+def read_case_image(case: Case) -> Image:
+    """Read a case's image; of a case that is a label map alone, that map stands for it."""
+    if case.images or case.mask is None:
+        return read_image(case.images)
+    mask = read_mask(case.mask)
+    return Image(mask.array[None], mask.geometry)
 
 
 def _read(path: Path, *, as_mask: bool) -> Image:

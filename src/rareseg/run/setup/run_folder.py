@@ -12,6 +12,7 @@ from typing import Any, cast
 from rareseg.data.atomic_files import atomic_write, remove_leftovers
 from rareseg.data.dataset import MissingMask, open_dataset
 from rareseg.data.records import ROLES, Dataset, Role, role_named
+from rareseg.data.references import open_references
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
@@ -33,6 +34,14 @@ class DataOptions:
     def open(self) -> Dataset:
         """Open the data set."""
         return open_dataset(
+            Path(self.path),
+            group_from=self.group_from or None,
+            missing_mask=self.missing_mask or "error",
+        )
+
+    def open_references(self) -> Dataset:
+        """Open the data set for its labels alone: its images may be missing."""
+        return open_references(
             Path(self.path),
             group_from=self.group_from or None,
             missing_mask=self.missing_mask or "error",
