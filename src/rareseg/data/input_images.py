@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rareseg.data.dataset import open_images
+from rareseg.data.file_names import clean_path
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, suffix_of
 from rareseg.data.records import Case
 from rareseg.errors import DataError
@@ -36,7 +37,8 @@ class InputImages:
     """The images of a call.
 
     ``cases`` have ids that name their results: of an image in a folder below, that folder and the
-    name, as ``line_a/part_1``. ``remarks`` say what was passed over, a sentence a kind.
+    name, as ``line_a/part_1``, in characters that any system allows in names of files. ``remarks``
+    say what was passed over, a sentence a kind.
     """
 
     cases: tuple[Case, ...]
@@ -169,7 +171,8 @@ def _free(within: str, reserved: Collection[str], root: Path) -> str:
 
 
 def _named(cases: Sequence[Case]) -> tuple[Case, ...]:
-    """Return the cases; DataError where two have one id."""
+    """Return the cases under ids that can name files; DataError where two have one."""
+    cases = [replace(case, id=clean_path(case.id)) for case in cases]
     places: dict[str, Case] = {}
     for case in cases:
         earlier = places.setdefault(case.id, case)

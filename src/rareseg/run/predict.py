@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.annotation_files.annotation_formats import chosen_formats
 from rareseg.data.atomic_files import file_digest
+from rareseg.data.file_names import clean_name, require_own_folders
 from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
 from rareseg.data.input_images import PREDICTIONS, open_inputs
 from rareseg.data.photo_channels import with_channels
@@ -174,7 +175,8 @@ def predict_images(
     guarantees = statement_lines(decisions, model.arithmetic(torch.device(device).type))
     for line in (line for lines in guarantees.values() for line in lines):
         say(line)
-    reserved = (*RESULT_FOLDERS, *model.classes.regions)
+    require_own_folders(model.classes.regions)
+    reserved = (*RESULT_FOLDERS, *map(clean_name, model.classes.regions))
     inputs = open_inputs(images, channels=model.training.files_per_case, out=out, reserved=reserved)
     cases = inputs.cases
     _require_other_place(out, cases)
@@ -272,9 +274,9 @@ class _Work:
         target = f"{case.id}{mask_suffix(case.images[0])}"
         for region, score in found.scores.items():
             mask = found.masks[region].astype(np.uint16) * np.uint16(self._asked.on)
-            _write(self._out / region / target, mask, image)
+            _write(self._out / clean_name(region) / target, mask, image)
             if self._asked.probabilities:
-                place = self._out / "probabilities" / region / target
+                place = self._out / "probabilities" / clean_name(region) / target
                 place.parent.mkdir(parents=True, exist_ok=True)
                 own = self._calibration.get(region)
                 write_probabilities(place, own.apply(score) if own else score, image.geometry)

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.data.file_names import clean_name
 from rareseg.data.formats import IMAGE_SUFFIXES, format_of, read_image, read_mask, suffix_of
 from rareseg.data.records import Classes, Image
 from rareseg.data.score_files.probability_files import ProbabilityFiles
@@ -44,10 +45,11 @@ def list_masks(
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; name the one that holds the masks.")
-    inside = [region for region in regions if (folder / region).is_dir()]
-    loose = _masks_in(folder, {*regions, *RESULT_FOLDERS})
+    named = {region: folder / clean_name(region) for region in regions}
+    inside = [region for region, place in named.items() if place.is_dir()]
+    loose = _masks_in(folder, {*(place.name for place in named.values()), *RESULT_FOLDERS})
     whole = len(inside) == len(regions) or not loose
-    places = {name: _masks_in(folder / name) for name in inside} if whole else {"": loose}
+    places = {name: _masks_in(named[name]) for name in inside} if whole else {"": loose}
     if not any(places.values()):
         raise DataError(
             f"{folder} holds no mask; allowed are {', '.join(IMAGE_SUFFIXES)}, one per case, or "
@@ -56,8 +58,9 @@ def list_masks(
     files: defaultdict[str, dict[str, Path]] = defaultdict(dict)
     others: list[Path] = []
     for name, paths in places.items():
-        found, more = _by_case(folder / name, paths, known)
-        _require_all(folder / name, found, needed, more)
+        place = named.get(name, folder)
+        found, more = _by_case(place, paths, known)
+        _require_all(place, found, needed, more)
         others += more
         for case, path in found.items():
             files[case][name] = path

@@ -28,6 +28,9 @@ COLOURS = (
 SHORTEST, LONGEST = 600, 4096
 """Pixels of a drawing's longer side: smaller pictures are enlarged, larger ones reduced."""
 
+MOST_TEXTS = 40
+"""Objects whose name and score are written, the largest first; all are outlined."""
+
 _DARK = (10, 10, 10)
 
 
@@ -62,7 +65,7 @@ def draw_overlay(
 ) -> PIL.Image.Image:
     """Return a picture (C, y, x) in RGB with the outlines of ``objects`` on it.
 
-    Three-channel pictures of 8 bits keep their colours; otherwise the first channel is shown.
+    Texts stand beside the :data:`MOST_TEXTS` largest. Three-channel pictures of 8 bits keep their colours; otherwise the first channel is shown.
     ``pixel`` is its height and width in mm, which give the drawing its shape. ``title`` stands in
     the upper left corner.
     """
@@ -83,7 +86,7 @@ def draw_overlay(
             draw.line(line, fill=_DARK, width=width + 2, joint="curve")
             draw.line(line, fill=COLOURS[one.colour % len(COLOURS)], width=width, joint="curve")
     taken: list[tuple[float, float, float, float]] = []
-    for one in objects:
+    for one in sorted(objects, key=lambda one: -int(one.mask.sum()))[:MOST_TEXTS]:
         y, x = one.corner
         height = one.mask.shape[0]
         left, top, below = x * scale[0], y * scale[1], (y + height) * scale[1]

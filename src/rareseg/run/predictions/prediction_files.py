@@ -18,6 +18,7 @@ from rareseg.data.annotation_files.annotation_formats import PICTURE_FORMATS, SE
 from rareseg.data.annotation_files.segment_file import write_segments
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.components import label_components
+from rareseg.data.file_names import clean_name
 from rareseg.data.formats import format_of, read_image, read_mask
 from rareseg.data.records import Case, Mask
 from rareseg.errors import DataError, UsageError
@@ -90,7 +91,7 @@ class PredictionFiles:
         labels = read_mask(self._out / found.mask)
         if self._files or self._overlay:
             masks = {
-                region: read_mask(self._out / region / found.mask).array != 0
+                region: read_mask(self._out / clean_name(region) / found.mask).array != 0
                 for region in found.regions
             }
             if self._overlay:

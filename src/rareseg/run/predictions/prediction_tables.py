@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rareseg.data.atomic_files import atomic_write
+from rareseg.data.file_names import clean_name
 from rareseg.run.predictions.predicted_case import ObjectRow, PredictedCase, RegionRow
 
 PREDICTIONS, OBJECTS = "predictions.csv", "objects.csv"
@@ -67,7 +68,7 @@ def _prediction_rows(cases: Iterable[PredictedCase], classes: Classes) -> Iterat
                 len(row.objects),
                 *_sizes(row.size, case),
                 *_box(row, case),
-                f"{region}/{case.mask}",
+                f"{clean_name(region)}/{case.mask}",
             ]
 
 
