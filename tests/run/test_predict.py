@@ -232,3 +232,15 @@ def test_formats_that_cannot_hold_the_images_are_refused_beforehand(
     assert called.code == 2
     assert "is a photograph" in called.err
     assert not (tmp_path / "o").exists()
+
+
+def test_an_id_that_leads_out_of_the_folder_does_not(finished, photos, call, tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(photos / "a.png", tmp_path / "in" / "a.png")
+    lines = ("id,image,mask", "../../escaped,a.png,empty", "12:30,a.png,empty")
+    (tmp_path / "in" / "manifest.csv").write_text("\n".join(lines))
+    out = tmp_path / "deep" / "down" / "out"
+    assert call("predict", finished, tmp_path / "in" / "manifest.csv", "--out", out).code == 0
+    assert [row["id"] for row in rows_of(out / "predictions.csv")] == ["escaped", "12_30"]
+    assert {path.name for path in out.glob("*.png")} == {"escaped.png", "12_30.png"}
+    assert [path for path in tmp_path.rglob("*escaped*") if out not in path.parents] == []

@@ -65,7 +65,8 @@ def draw_overlay(
 ) -> PIL.Image.Image:
     """Return a picture (C, y, x) in RGB with the outlines of ``objects`` on it.
 
-    Texts stand beside the :data:`MOST_TEXTS` largest. Three-channel pictures of 8 bits keep their colours; otherwise the first channel is shown.
+    Texts stand beside the :data:`MOST_TEXTS` largest. Three-channel pictures of 8 bits keep their
+    colours; otherwise the first channel is shown.
     ``pixel`` is its height and width in mm, which give the drawing its shape. ``title`` stands in
     the upper left corner.
     """
