@@ -91,6 +91,15 @@ class TestWhatFilesHold:
         png(tmp_path / "b.png", 2)
         assert not hold_label_values(tmp_path, CLASSES)
 
+    def test_of_one_class_any_one_value_is_a_mask(self, tmp_path):
+        one = Classes(("background", "crack"), (0, 255), {"crack": (1,)})
+        for k in range(12):
+            png(tmp_path / f"a{k:02}.png", 0)
+        png(tmp_path / "b.png", 1)
+        assert hold_label_values(tmp_path, one)
+        png(tmp_path / "c.png", 17)
+        assert not hold_label_values(tmp_path, one)
+
     def test_nothing_but_zeros_tells_nothing(self, tmp_path):
         png(tmp_path / "a.png", 0)
         assert not hold_label_values(tmp_path, CLASSES)

@@ -94,16 +94,26 @@ def what_files_hold(folder: Path) -> Literal["scores", "masks", "either"]:
 
 
 def hold_label_values(folder: Path, classes: Classes) -> bool:
-    """Whether the first files of a folder hold values of the classes and no others."""
-    allowed = {*classes.values, *(() if classes.ignore_value is None else (classes.ignore_value,))}
-    paths = [path for path in _masks_in(folder, RESULT_FOLDERS) if path.suffix.lower() != ".npz"]
+    """Whether the first files of a folder that hold anything hold values of the classes alone.
+
+    Of a single class any one value is taken, as :func:`read_label_scores` does.
+    """
+    allowed = {0, *classes.values}
+    if classes.ignore_value is not None:
+        allowed.add(classes.ignore_value)
     seen: set[int] = set()
-    for path in paths[:LOOKED_AT]:
+    telling = 0
+    for path in _masks_in(folder, RESULT_FOLDERS):
         try:
-            seen |= set(np.unique(read_mask(path).array).tolist())
+            own = set(np.unique(read_mask(path).array).tolist()) - {0}
         except ReadError:
             return False
-    return bool(seen - {0}) and seen <= allowed | {0}
+        seen |= own
+        telling += bool(own)
+        if telling == LOOKED_AT:
+            break
+    single = classes.count == 2 and len(seen) == 1
+    return bool(seen) and (single or seen <= allowed)
 
 
 def read_label_scores(path: Path, image: Image, classes: Classes) -> NDArray[np.float32]:
