@@ -306,7 +306,10 @@ class TestJson:
     def test_predict(self, finished, specks, call, tmp_path):
         image = sorted((specks / "images").iterdir())[0]
         called = call("predict", finished, image, "--out", tmp_path / "masks", "--json")
-        assert json.loads(called.out) == {"label_maps": [str(tmp_path / "masks" / image.name)]}
+        record = json.loads(called.out)
+        assert record["label_maps"] == [str(tmp_path / "masks" / image.name)]
+        assert record["regions"]["foreground"]["images"] == 1
+        assert record["failures"] == record["written"] == []
 
     def test_calibrate(self, run, specks, call, tmp_path):
         missing = call(

@@ -196,9 +196,10 @@ def test_many_files_of_one_fault_are_one_line(finished, photos, call, tmp_path):
     for k in range(5):
         (images / f"bad{k}.png").write_bytes(b"no picture")
     called = call("predict", finished, images, "--out", tmp_path / "out")
-    lines = [line for line in called.err.splitlines() if line.startswith("- ")]
+    lines = [line for line in called.err.splitlines() if "bad" in line]
     assert len(lines) == 1
-    assert lines[0].startswith("- 5 images (bad0.png, bad1.png, …): ")
+    assert lines[0].startswith("Error: 5 images (bad0.png, bad1.png, …): ")
+    assert lines[0].endswith("5 images could not be finished; 6 images predicted.")
 
 
 def test_coloured_pictures_for_a_grey_model_are_converted_and_counted(

@@ -237,7 +237,7 @@ class _Work:
     def finish(self, cases: Sequence[Case], remarks: Sequence[str]) -> Predictions:
         """Write the tables of all that the folder holds, and return what this call was about."""
         model = self._detector.model
-        known = self._journal.cases
+        known = self._journal.settle()
         names = {
             region: [model.classes.names[k] for k in members]
             for region, members in model.classes.regions.items()

@@ -123,7 +123,7 @@ class TestJournal:
         Journal(tmp_path).add(case)
         (tmp_path / "a.png").touch()
         again = Journal(tmp_path)
-        assert again.cases == {"a": case}
+        assert again.settle() == {"a": case}
         assert again.finished("a", "d")
         assert not again.finished("a", "other bytes")
         assert not again.finished("b", "d")
@@ -131,8 +131,8 @@ class TestJournal:
     def test_an_image_without_its_label_map_is_not_finished(self, tmp_path):
         journal = Journal(tmp_path)
         journal.add(case_of(np.ones((1, 2, 3), np.bool_)))
-        assert journal.cases == {}
         assert not journal.finished("a", "d")
+        assert journal.settle() == {}
 
     def test_a_cut_line_costs_itself(self, tmp_path):
         journal = Journal(tmp_path)
@@ -142,6 +142,15 @@ class TestJournal:
         whole = (tmp_path / NAME).read_bytes()
         (tmp_path / NAME).write_bytes(whole[:-20])
         again = Journal(tmp_path)
-        assert set(again.cases) == {"a"}
+        assert again.finished("a", "d")
+        assert not again.finished("b", "d")
         again.add(case_of(np.ones((1, 2, 3), np.bool_), name="b"))
-        assert set(Journal(tmp_path).cases) == {"a", "b"}
+        assert set(Journal(tmp_path).settle()) == {"a", "b"}
+        assert (tmp_path / NAME).read_bytes() == whole
+
+    def test_what_another_call_wrote_meanwhile_is_kept(self, tmp_path):
+        one, other = Journal(tmp_path), Journal(tmp_path)
+        for name, journal in (("b", one), ("a", other)):
+            journal.add(case_of(np.ones((1, 2, 3), np.bool_), name=name))
+            (tmp_path / f"{name}.png").touch()
+        assert list(one.settle()) == list(other.settle()) == ["a", "b"]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from rareseg.data.atomic_files import naming
+from rareseg.data.atomic_files import atomic_write, naming
 from rareseg.run.predictions.predicted_case import PredictedCase
 
 NAME = "predicted.jsonl"
@@ -24,12 +24,19 @@ class Journal:
         self._path = out / NAME
         self._cases = dict(self._read())
 
-    @property
-    def cases(self) -> Mapping[str, PredictedCase]:
-        """What was predicted by this call and by earlier ones, and still stands, by id."""
-        return {
-            name: case for name, case in self._cases.items() if (self._out / case.mask).is_file()
+    def settle(self) -> Mapping[str, PredictedCase]:
+        """Return what was predicted by this call and by others and still stands, by id.
+
+        The file is written anew, atomically, a line an image in the order of the ids, so that it
+        does not depend on how often a call was taken up.
+        """
+        known = {**self._read(), **self._cases}
+        self._cases = {
+            name: known[name] for name in sorted(known) if (self._out / known[name].mask).is_file()
         }
+        with atomic_write(self._path) as temporary:
+            temporary.write_text("".join(map(_line, self._cases.values())), encoding="utf-8")
+        return self._cases
 
     def case(self, case_id: str) -> PredictedCase:
         """Return what was found in one image, which :meth:`finished` says is there."""
@@ -44,11 +51,10 @@ class Journal:
         """Add the line of an image. Raises WorkError where that fails."""
         self._cases.pop(case.id, None)
         self._cases[case.id] = case
-        text = json.dumps(case.to_dict(), ensure_ascii=False) + "\n"
         with naming(self._path), self._path.open("ab") as file:
             if file.tell() and not self._ends_whole():
                 file.write(b"\n")
-            file.write(text.encode("utf-8"))
+            file.write(_line(case).encode("utf-8"))
 
     def _ends_whole(self) -> bool:
         with self._path.open("rb") as file:
@@ -67,3 +73,7 @@ class Journal:
             found.pop(case.id, None)
             found[case.id] = case
         return found
+
+
+def _line(case: PredictedCase) -> str:
+    return json.dumps(case.to_dict(), ensure_ascii=False) + "\n"

@@ -56,7 +56,10 @@ class Predictions:
         return said
 
     def failure_lines(self) -> list[str]:
-        """Return one line for each kind of failure, with how many images and two examples."""
+        """Return one line for each kind of failure, with how many images and two examples.
+
+        The last line counts them; of one kind alone it tells it too.
+        """
         if not self.failures:
             return []
         kinds: dict[str, list[Failure]] = {}
@@ -76,7 +79,8 @@ class Predictions:
             said.append(f"and {len(kinds) - MOST_FAILURES} more kinds; --json lists all")
         bad = count(len({failure.image for failure in self.failures}), "image")
         good = count(len(self.cases), "image")
-        return [*said, f"{bad} could not be finished; {good} predicted."]
+        last = f"{bad} could not be finished; {good} predicted."
+        return [f"{said[0].rstrip('.')}. {last}"] if len(said) == 1 else [*said, last]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return by region how many images are flagged, of how many, and the objects in them."""
