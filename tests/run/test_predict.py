@@ -242,6 +242,6 @@ def test_an_id_that_leads_out_of_the_folder_does_not(finished, photos, call, tmp
     (tmp_path / "in" / "manifest.csv").write_text("\n".join(lines))
     out = tmp_path / "deep" / "down" / "out"
     assert call("predict", finished, tmp_path / "in" / "manifest.csv", "--out", out).code == 0
-    assert [row["id"] for row in rows_of(out / "predictions.csv")] == ["escaped", "12_30"]
+    assert [row["id"] for row in rows_of(out / "predictions.csv")] == ["12_30", "escaped"]
     assert {path.name for path in out.glob("*.png")} == {"escaped.png", "12_30.png"}
     assert [path for path in tmp_path.rglob("*escaped*") if out not in path.parents] == []

@@ -83,7 +83,7 @@ def table_of(cases, grouped=True):
 def components_of(cases):
     return ComponentTable(
         tuple(
-            components_of_case(s, r, case_id=name, region="r", group=group)
+            components_of_case(s, r, ignores=True, case_id=name, region="r", group=group)
             for name, (s, r, group) in cases.items()
         )
     )
