@@ -15,7 +15,7 @@ from rareseg.evaluation.comparisons.paired_test import compare_paired
 from rareseg.evaluation.measures.case_result import measure_case
 from rareseg.evaluation.measures.mask_measures import detail_case
 from rareseg.evaluation.metrics.challenge_scores import autopet_volumes, brats_lesions
-from rareseg.evaluation.metrics.objects import match_lesions
+from rareseg.evaluation.metrics.objects import match_objects
 from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.metrics.surface_distance import measure_surfaces
 from rareseg.evaluation.tables.component_table import components_of_case, components_of_cases
@@ -36,7 +36,7 @@ TAKERS: dict[str, Callable[..., object]] = {
         MASK, ref, case_id="a", point=default_point("r"), top_score=0.25, **more
     ),
     "detail_case": lambda ref, **more: detail_case(MASK, ref, **NAMED, geometry=Geometry(), **more),
-    "match_lesions": lambda ref, **more: match_lesions(ref, MASK, **more),
+    "match_objects": lambda ref, **more: match_objects(ref, MASK, **more),
     "count_masks": lambda ref, **more: count_masks(MASK, ref, **more),
     "measure_surfaces": lambda ref, **more: measure_surfaces(MASK, ref, **more),
     "brats_lesions": lambda ref, **more: brats_lesions(MASK, ref, **more),

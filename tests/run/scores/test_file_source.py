@@ -619,7 +619,7 @@ class TestFinishedMasks:
         with_images = self.evaluate(call, tmp_path / "masks", data, tmp_path / "out")
         without = self.evaluate(call, tmp_path / "masks", tmp_path / "alone", tmp_path / "out2")
         for name, row in with_images.items():
-            for count in ("tp", "fp", "fn", "tn", "lesions", "lesions_found"):
+            for count in ("tp", "fp", "fn", "tn", "objects", "objects_found"):
                 assert without[name].get(count) == row.get(count)
 
     def test_masks_of_no_case_are_counted_and_named(self, call, data, drawn, tmp_path):
