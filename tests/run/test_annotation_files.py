@@ -9,7 +9,7 @@ from PIL import Image as Picture
 
 from rareseg.data.dataset import open_dataset
 from rareseg.data.formats import read_case_mask
-from rareseg.data.polygons import trace
+from rareseg.data.masks.polygons import trace
 
 
 def pictures(root, count, seed):

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.errors import RaresegError
@@ -243,10 +244,12 @@ class TestOutputs:
 
     def test_an_image_with_other_channels_is_named(self, finished, call, tmp_path):
         (tmp_path / "new").mkdir()
-        noise = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
-        PIL.Image.fromarray(noise).save(tmp_path / "new" / "colour.png")
+        noise = np.random.default_rng(0).integers(0, 255, (4, 40, 50), np.uint8)
+        tifffile.imwrite(
+            tmp_path / "new" / "bands.tif", noise, photometric="minisblack", planarconfig="separate"
+        )
         called = call("predict", finished, tmp_path / "new", "--out", tmp_path / "masks")
-        refused(called, "colour", "3 channels", "trained on 1", code=1)
+        refused(called, "bands", "4 channels", "trained on 1", code=1)
 
 
 class TestJson:
@@ -303,7 +306,10 @@ class TestJson:
     def test_predict(self, finished, specks, call, tmp_path):
         image = sorted((specks / "images").iterdir())[0]
         called = call("predict", finished, image, "--out", tmp_path / "masks", "--json")
-        assert json.loads(called.out) == {"label_maps": [str(tmp_path / "masks" / image.name)]}
+        record = json.loads(called.out)
+        assert record["label_maps"] == [str(tmp_path / "masks" / image.name)]
+        assert record["regions"]["foreground"]["images"] == 1
+        assert record["failures"] == record["written"] == []
 
     def test_calibrate(self, run, specks, call, tmp_path):
         missing = call(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rareseg.errors import ProblemsError, RaresegError
@@ -106,6 +106,13 @@ def complain(error: RaresegError) -> None:
         )
         return
     print(f"Error: {error}", file=sys.stderr)  # noqa: T201
+
+
+def print_failures(lines: Sequence[str]) -> None:
+    """Print what could not be done of a work that was done otherwise, on standard error."""
+    for number, line in enumerate(lines, start=1):
+        mark = "Error: " if number == len(lines) else "- "
+        print(f"{mark}{line}", file=sys.stderr)  # noqa: T201
 
 
 def show(evaluation: Evaluation, as_json: bool, before: Iterable[str] = ()) -> None:

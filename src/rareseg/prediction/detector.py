@@ -10,9 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from rareseg.data.components import label_components
 from rareseg.data.formats import read_image
 from rareseg.data.records import Geometry, Image
 from rareseg.decision.decisions import Decisions
@@ -21,25 +19,12 @@ from rareseg.errors import DataError
 from rareseg.evaluation.tables.image_score import image_score
 from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import DESCRIPTION, load_decisions, load_model
+from rareseg.prediction.found_objects import FoundObject, find_objects
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer, label_map
 
 Picture: TypeAlias = Image | NDArray[np.generic] | Path | str | Sequence[Path | str]
 """What a detector takes: a file or several (its channels), an array, or an image that was read."""
-
-
-@dataclass(frozen=True, eq=False)
-class FoundObject:
-    """One connected component of a region's mask (2D: 8-connected, 3D: 26-connected).
-
-    ``box`` is ((z from, z to), (y from, y to), (x from, x to)), the ends excluded; ``voxels`` how
-    many voxels (of a photograph: pixels) it has, ``top_score`` the largest score within, in [0, 1].
-    """
-
-    region: str
-    box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-    voxels: int
-    top_score: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,22 +52,11 @@ class Found:
     @property
     def objects(self) -> tuple[FoundObject, ...]:
         """The components of all masks, of each region the one of the largest score first."""
-        found = []
+        found: list[FoundObject] = []
         for region, mask in self.masks.items():
-            labels, _ = label_components(mask)
-            own = [
-                self._object(region, box, labels[box] == number)
-                for number, box in enumerate(ndimage.find_objects(labels.astype(np.int64)), start=1)
-            ]
+            own = find_objects(region, mask, self.scores[region])
             found += sorted(own, key=lambda one: (-one.top_score, one.box))
         return tuple(found)
-
-    def _object(
-        self, region: str, box: tuple[slice, ...], component: NDArray[np.bool_]
-    ) -> FoundObject:
-        z, y, x = ((side.start, side.stop) for side in box)
-        top = float(self.scores[region][box][component].max())
-        return FoundObject(region, (z, y, x), int(component.sum()), top)
 
 
 class Detector:

@@ -214,7 +214,7 @@ def _correct_masks(
 
 
 def _write_manifest(path: Path, cases: Sequence[Case], roles: Mapping[str, Role]) -> None:
-    """Write what `open_manifest` reads; a relative mask is of the new folder."""
+    """Write a manifest; a relative mask is of the new folder."""
     most = max(len(case.images) for case in cases)
     images = ["image"] if most == 1 else [f"image_{number}" for number in range(most)]
     names = list(dict.fromkeys(name for case in cases for name, _ in case.annotations))

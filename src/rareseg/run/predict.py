@@ -2,30 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rareseg.data.dataset import open_images
+from rareseg.data.annotation_export.annotation_formats import chosen_formats
+from rareseg.data.atomic_files import file_digest
+from rareseg.data.file_names import clean_name, require_own_folders
 from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
-from rareseg.data.records import Case, Image
+from rareseg.data.input_images import PREDICTIONS, open_inputs
+from rareseg.data.photo_channels import with_channels
+from rareseg.data.records import Case, Classes, Image
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
 from rareseg.data.score_files.image_score_files import PresenceFile
+from rareseg.data.score_files.mask_files import RESULT_FOLDERS
 from rareseg.decision.calibration.calibration import Calibration
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import Infeasible
-from rareseg.errors import DataError, OutputError, ReadError, UsageError
+from rareseg.errors import DataError, OutputError, ProblemsError, ScoreError, UsageError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.detector import Detector
 from rareseg.prediction.model import Model
 from rareseg.progress import Track, silent
 from rareseg.run.outputs.guarantee_text import statement_lines
+from rareseg.run.predictions.predicted_case import PredictedCase, measure
+from rareseg.run.predictions.prediction_files import PredictionFiles, require_fitting
+from rareseg.run.predictions.prediction_journal import Journal
+from rareseg.run.predictions.prediction_summary import (
+    Failure,
+    Predictions,
+    converted_remarks,
+)
+from rareseg.run.predictions.prediction_tables import write_tables
 from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.run.setup.run_folder import claim, find_bundle
 from rareseg.run.tune import describe
+
+MaskValues = int | Literal["index"] | None
+"""What masks hold: see :class:`PredictOptions`."""
+
+LARGEST_VALUE = 65535
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What is asked of a prediction beside the masks.
+
+    ``probabilities`` also writes ``out/probabilities/REGION/ID.ext``, ``calibrated`` as the run's
+    calibration makes them; masks are cut from the scores as they are either way. Where the model
+    tells the presence, ``out/probabilities/image_scores.csv`` holds it beside them. ``overlay``
+    draws ``out/overlays/ID.png``, and ``formats`` names files of annotation tools
+    (:mod:`rareseg.data.annotation_export.annotation_formats`).
+
+    ``values`` is what is on in the masks of regions, and in the label map of a single class: 1 and
+    the class's own value where None. With several classes the label map keeps their own values;
+    ``"index"`` numbers them 1, 2, … in the order of the classes.
+    """
+
+    probabilities: bool = False
+    calibrated: bool = False
+    overlay: bool = False
+    values: MaskValues = None
+    formats: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.calibrated and not self.probabilities:
+            raise UsageError("--calibrated says what --probabilities writes; give both or neither.")
+        whole = isinstance(self.values, int) and not isinstance(self.values, bool)
+        if self.values not in (None, "index") and not (
+            whole and 1 <= int(self.values) <= LARGEST_VALUE
+        ):
+            raise UsageError(
+                f"--values is {self.values!r}; allowed are a whole number from 1 to "
+                f"{LARGEST_VALUE} (255 shows white) and index."
+            )
+        object.__setattr__(self, "formats", chosen_formats(self.formats))
+
+    @property
+    def on(self) -> int:
+        """What is on in the mask of a region."""
+        return self.values if isinstance(self.values, int) else 1
+
+    def label_values(self, classes: Classes) -> dict[int, int]:
+        """Return what stands in label maps for each of the classes' own values."""
+        own = classes.values
+        if self.values == "index":
+            return {value: index for index, value in enumerate(own)}
+        if self.values is not None and classes.count == 2:
+            return {0: 0, own[1]: self.on}
+        return {value: value for value in own}
 
 
 def predict(
@@ -35,25 +107,61 @@ def predict(
     *,
     probabilities: bool = False,
     calibrated: bool = False,
+    overlay: bool = False,
+    values: MaskValues = None,
+    formats: Sequence[str] = (),
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = say_nothing,
 ) -> list[Path]:
-    """Write ``out/ID.ext`` (label map) and ``out/REGION/ID.ext`` (0/1 masks) for every image.
+    """Predict images as :func:`predict_images` does, and return the label maps.
 
-    ``run`` is a run's folder, or its bundle alone, wherever that lies.
-    Masks are on each image's own grid, in its own format (PNG for JPEG, NIfTI for DICOM).
-    ``probabilities`` also writes ``out/probabilities/REGION/ID.ext``, ``calibrated`` as the run's
-    calibration makes them; masks are cut from the scores as they are either way. Where the model
-    tells the presence, ``out/probabilities/image_scores.csv`` holds it beside them. Images whose
-    label map is there already, by this model at these points, are skipped, so that an interrupted
-    call can be repeated. Returns the label maps.
+    Raises as it does, and :class:`ProblemsError` at the end, when all others are written, where
+    single images could not be predicted.
+    """
+    asked = PredictOptions(probabilities, calibrated, overlay, values, tuple(formats))
+    done = predict_images(run, images, out, asked, device=device, track=track, say=say)
+    if done.failures:
+        raise ProblemsError(
+            [
+                one.reason if one.image in one.reason else f"{one.image}: {one.reason}"
+                for one in done.failures
+            ],
+            remedy=f"the other {len(done.cases)} images were predicted",
+        )
+    return list(done.label_maps)
 
-    Raises :class:`DataError` for images that the model cannot take, or where a calibration is asked
-    for and was never fitted, :class:`UsageError` for ``calibrated`` without ``probabilities``, and
-    :class:`OutputError` where ``out`` is a file, the folder that the images come from, or holds
+
+def predict_images(
+    run: Path | str,
+    images: Path | str,
+    out: Path | str,
+    asked: PredictOptions | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    track: Track = silent,
+    say: Say = say_nothing,
+) -> Predictions:
+    """Write ``out/ID.ext`` (label map) and ``out/REGION/ID.ext`` (masks) for every image.
+
+    ``run`` is a run's folder, or its bundle alone, wherever that lies. Images are those of
+    :func:`~rareseg.data.input_images.open_inputs`: of one in a folder below, the id keeps the
+    folder, and so do its results. Masks are on each image's own grid, in its own format (PNG for
+    JPEG, NIfTI for DICOM). Grey photographs are repeated for a model of three channels, and
+    coloured ones made grey for a model of one; that is counted in the remarks.
+
+    ``out/predictions.csv`` and ``out/objects.csv`` say what was found in all images that the folder
+    holds results of. Images that are there already, of the same bytes, by this model at these
+    points, are not predicted again, so that an interrupted call can be repeated, and overlays and
+    formats be asked for later. An image that cannot be predicted is a failure of its own, and the
+    others are predicted.
+
+    Raises :class:`DataError` where there is no operating point or no image, or where a calibration
+    is asked for and was never fitted, :class:`UsageError` for a format that cannot hold the images,
+    and :class:`OutputError` where ``out`` is a file, the folder that the images come from, or holds
     anything else.
     """
+    asked = asked or PredictOptions()
     out = Path(out)
     place = find_bundle(Path(run))
     model, decisions = load_model(place), load_decisions(place)
@@ -61,63 +169,154 @@ def predict(
         raise DataError(
             f"{run} has no operating point; choose one with `rareseg tune {run} --maximize dice`."
         )
-    calibration = _calibration(decisions, Path(run), probabilities) if calibrated else {}
+    calibration = _calibration(decisions, Path(run)) if asked.calibrated else {}
     for found in decisions.found.values():
         say(describe(found) + (" It is cut at 0.5." if isinstance(found, Infeasible) else ""))
     guarantees = statement_lines(decisions, model.arithmetic(torch.device(device).type))
     for line in (line for lines in guarantees.values() for line in lines):
         say(line)
-    cases = open_images(Path(images), channels=model.training.files_per_case)
+    require_own_folders(model.classes.regions)
+    reserved = (*RESULT_FOLDERS, *map(clean_name, model.classes.regions))
+    inputs = open_inputs(images, channels=model.training.files_per_case, out=out, reserved=reserved)
+    cases = inputs.cases
     _require_other_place(out, cases)
-    _begin(out, model, decisions, calibration)
-    detector = Detector(model, decisions, device=device)
-    targets = {case.id: out / f"{case.id}{mask_suffix(case.images[0])}" for case in cases}
-    told = None
-    if probabilities and model.tells_presence:
-        kept = [case for case, target in targets.items() if target.is_file()]
-        told = PresenceFile(out / "probabilities" / PRESENCES, kept=kept)
+    require_fitting(asked.formats, cases)
+    _begin(out, model, decisions, calibration, asked)
+    work = _Work(out, Path(images), Detector(model, decisions, device=device), asked, calibration)
+    work.begin(cases)
     for case in track(cases, "predicting", len(cases)):
-        target = targets[case.id]
-        if not target.is_file():
-            _predict_case(detector, case, target, calibration if probabilities else None, told)
-    return list(targets.values())
+        work.take(case)
+    return work.finish(cases, inputs.remarks)
 
 
-def _predict_case(
-    detector: Detector,
-    case: Case,
-    target: Path,
-    calibration: Mapping[str, Calibration] | None,
-    told: PresenceFile | None,
-) -> None:
-    """Write everything of one case, the label map last: where it stands, the rest does too.
+class _Work:
+    """The images of a call, one after the other."""
 
-    Probabilities are written where ``calibration`` is not None, and calibrated where it says how;
-    the presence of the regions goes to ``told``.
-    """
-    image = read_image(case.images)
+    def __init__(
+        self,
+        out: Path,
+        images: Path,
+        detector: Detector,
+        asked: PredictOptions,
+        calibration: Mapping[str, Calibration],
+    ) -> None:
+        self._out, self._images, self._detector = out, images, detector
+        self._asked, self._calibration = asked, calibration
+        classes = detector.model.classes
+        written = asked.label_values(classes)
+        self._files = PredictionFiles(
+            out,
+            list(classes.regions),
+            {n: written[v] for n, v in zip(classes.names[1:], classes.values[1:], strict=True)},
+            overlay=asked.overlay,
+            formats=asked.formats,
+        )
+        self._lookup = written
+        self._journal = Journal(out)
+        self._failures: list[Failure] = []
+        self._notes: list[str] = []
+        self._told: PresenceFile | None = None
+
+    def begin(self, cases: Sequence[Case]) -> None:
+        """Find which images are done, and go on with the file of their presences."""
+        self._digests = {case.id: _digest(case) for case in cases}
+        if self._asked.probabilities and self._detector.model.tells_presence:
+            kept = [case.id for case in cases if self._is_done(case)]
+            self._told = PresenceFile(self._out / "probabilities" / PRESENCES, kept=kept)
+
+    def take(self, case: Case) -> None:
+        """Predict an image that is not done, and write what is asked for besides."""
+        try:
+            if not self._is_done(case):
+                self._journal.add(self._predicted(case))
+            if self._files.any:
+                self._files.add(case, self._journal.case(case.id))
+        except (DataError, ScoreError) as error:
+            self._failures.append(Failure(self._name(case), str(error)))
+
+    def finish(self, cases: Sequence[Case], remarks: Sequence[str]) -> Predictions:
+        """Write the tables of all that the folder holds, and return what this call was about."""
+        model = self._detector.model
+        known = self._journal.settle()
+        names = {
+            region: [model.classes.names[k] for k in members]
+            for region, members in model.classes.regions.items()
+        }
+        write_tables(self._out, list(known.values()), names)
+        own = tuple(known[case.id] for case in cases if self._is_done(case))
+        return Predictions(
+            out=self._out,
+            regions=tuple(model.classes.regions),
+            label_maps=tuple(self._out / case.mask for case in own),
+            cases=own,
+            failures=tuple(self._failures),
+            remarks=(*remarks, *converted_remarks(self._notes, len(cases))),
+            written=self._files.close(),
+        )
+
+    def _is_done(self, case: Case) -> bool:
+        return self._journal.finished(case.id, self._digests[case.id])
+
+    def _name(self, case: Case) -> str:
+        """Return the path of an image within the folder that is predicted."""
+        file = case.images[0]
+        if self._images.is_dir() and file.is_relative_to(self._images):
+            return file.relative_to(self._images).as_posix()
+        return Path(os.path.relpath(file, self._images.parent)).as_posix()
+
+    def _predicted(self, case: Case) -> PredictedCase:
+        """Write everything of one image, the label map last, and return its rows."""
+        image = read_image(case.images)
+        note = None
+        if len(case.images) == 1:
+            image, note = with_channels(image, self._detector.model.channels)
+        found = self._detector(image)
+        target = f"{case.id}{mask_suffix(case.images[0])}"
+        for region, score in found.scores.items():
+            mask = found.masks[region].astype(np.uint16) * np.uint16(self._asked.on)
+            _write(self._out / clean_name(region) / target, mask, image)
+            if self._asked.probabilities:
+                place = self._out / "probabilities" / clean_name(region) / target
+                place.parent.mkdir(parents=True, exist_ok=True)
+                own = self._calibration.get(region)
+                write_probabilities(place, own.apply(score) if own else score, image.geometry)
+        if self._told is not None and found.presence is not None:
+            self._told.add(case.id, found.presence)
+        _write(self._out / target, self._as_written(found.labels), image)
+        if note is not None:
+            self._notes.append(note)
+        return measure(
+            found,
+            case_id=case.id,
+            image=self._name(case),
+            digest=self._digests[case.id],
+            mask=target,
+        )
+
+    def _as_written(self, labels: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Return a label map with the values that are asked for."""
+        if all(own == new for own, new in self._lookup.items()):
+            return labels
+        result = np.zeros(labels.shape, np.uint16)
+        for own, new in self._lookup.items():
+            result[labels == own] = new
+        return result
+
+
+def _digest(case: Case) -> str:
+    """Return the digest of an image's files; "" where they cannot be read, which reading tells."""
+    digest = hashlib.sha256()
     try:
-        found = detector(image)
-    except ReadError:
-        raise
-    except DataError as error:
-        raise DataError(f"case '{case.id}': {error}") from error
-    for region, score in found.scores.items():
-        _write(target.parent / region / target.name, found.masks[region].astype(np.uint8), image)
-        if calibration is not None:
-            place = target.parent / "probabilities" / region / target.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shown = calibration[region].apply(score) if region in calibration else score
-            write_probabilities(place, shown, image.geometry)
-    if told is not None and found.presence is not None:
-        told.add(case.id, found.presence)
-    _write(target, found.labels, image)
+        for path in case.images:
+            for file in sorted(path.iterdir()) if path.is_dir() else (path,):
+                digest.update(file_digest(file).encode("ascii"))
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
-def _calibration(decisions: Decisions, run: Path, probabilities: bool) -> Mapping[str, Calibration]:
+def _calibration(decisions: Decisions, run: Path) -> Mapping[str, Calibration]:
     """Return the calibration of every region that has a point."""
-    if not probabilities:
-        raise UsageError("--calibrated says what --probabilities writes; give both or neither.")
     calibration = decisions.calibration
     missing = [region for region in decisions.points if region not in calibration]
     if missing:
@@ -128,20 +327,27 @@ def _calibration(decisions: Decisions, run: Path, probabilities: bool) -> Mappin
 
 
 def _begin(
-    out: Path, model: Model, decisions: Decisions, calibration: Mapping[str, Calibration]
+    out: Path,
+    model: Model,
+    decisions: Decisions,
+    calibration: Mapping[str, Calibration],
+    asked: PredictOptions,
 ) -> None:
-    """Note in ``out/predictions.json`` which model and points its masks are of."""
+    """Note in ``out/predictions.json`` of which model, points and values its masks are."""
     about: dict[str, object] = {
         "weights": model.digest,
         "points": {region: point.to_dict() for region, point in decisions.points.items()},
     }
     if calibration:
         about["calibration"] = {region: own.to_dict() for region, own in calibration.items()}
+    if asked.values is not None:
+        about["values"] = asked.values
     claim(
         out,
-        "predictions.json",
+        PREDICTIONS,
         about,
-        "predictions of another model, at other operating points or calibrated otherwise",
+        "predictions of another model, at other operating points, calibrated otherwise or with "
+        "other --values",
     )
 
 

@@ -138,7 +138,7 @@ class TestShapes:
         st.lists(st.tuples(st.floats(-3, 12), st.floats(-3, 12)), min_size=3, max_size=8),
     )
     def test_an_outline_in_its_window_is_the_outline_on_the_image(self, corners):
-        from rareseg.data.polygons import rasterise
+        from rareseg.data.masks.polygons import rasterise
 
         on = rasterise([corners], (9, 9))
         try:

@@ -38,7 +38,13 @@ def table_of(rows, region="r"):
     return ScoreTable(
         tuple(
             score_case(
-                scores, reference, case_id=name, region=region, group=group, role="validation"
+                scores,
+                reference,
+                case_id=name,
+                region=region,
+                group=group,
+                role="validation",
+                ignores=True,
             )
             for name, group, scores, reference in rows
         )

@@ -71,7 +71,9 @@ def draw(n, *, seed, prevalence=0.5, overlap=1.5, group_size=1):
 def table_of(cases, grouped=True):
     return ScoreTable(
         tuple(
-            score_case(s, r, case_id=name, region="r", group=group if grouped else None)
+            score_case(
+                s, r, ignores=True, case_id=name, region="r", group=group if grouped else None
+            )
             for name, (s, r, group) in cases.items()
         )
     )
@@ -81,7 +83,7 @@ def table_of(cases, grouped=True):
 def components_of(cases):
     return ComponentTable(
         tuple(
-            components_of_case(s, r, case_id=name, region="r", group=group)
+            components_of_case(s, r, ignores=True, case_id=name, region="r", group=group)
             for name, (s, r, group) in cases.items()
         )
     )
@@ -90,7 +92,10 @@ def components_of(cases):
 def loss_of(guarantee, scores, reference, point):
     """The definition, from the mask itself; None for a case that the guarantee is not about."""
     mask = apply_point(scores, point)
-    counts, objects = count_masks(mask, reference), match_objects(reference, mask)
+    counts, objects = (
+        count_masks(mask, reference, ignores=True),
+        match_objects(reference, mask, ignores=True),
+    )
     positive = counts.tp + counts.fn > 0
     if not guarantee.is_about(positive=positive):
         return None

@@ -83,7 +83,7 @@ def test_one_group_has_a_value_but_no_interval():
 
 def test_cases_without_a_voxel_that_counts_are_left_out():
     rows = (
-        score_case([0.9], [IGNORE], case_id="i", region="r"),
+        score_case([0.9], [IGNORE], case_id="i", region="r", ignores=True),
         score_case([0.2], [0], case_id="n", region="r"),
     )
     found = image_level(ScoreTable(rows), region="r")

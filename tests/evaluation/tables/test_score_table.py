@@ -43,7 +43,9 @@ cases = st.integers(1, 60).flatmap(
 
 
 def table_of(scores, reference, case_id="a", region="foreground"):
-    return ScoreTable((score_case(scores, reference, case_id=case_id, region=region),))
+    return ScoreTable(
+        (score_case(scores, reference, case_id=case_id, region=region, ignores=True),)
+    )
 
 
 @pytest.mark.parametrize("kind", ["smooth", "saturated"])
@@ -54,15 +56,17 @@ def test_counts_at_every_occurring_threshold_equal_those_of_the_mask(kind, draw_
     row = score_case(scores, labels, case_id="a", region="foreground")
     for threshold in [*bin_edges()[row.bins[::37]], 0.5, 0.0, 1.0]:
         mask = scores >= np.float32(threshold)
-        assert counts_at(row, float(threshold)) == count_masks(mask, labels)
+        assert counts_at(row, float(threshold)) == count_masks(mask, labels, ignores=True)
 
 
 @given(case=cases, edge=st.integers(0, len(bin_edges()) - 1))
 def test_counts_from_the_table_equal_counts_of_the_mask(case, edge):
     scores, labels = case
     threshold = float(bin_edges()[edge])
-    row = score_case(scores, labels, case_id="a", region="r")
-    assert counts_at(row, threshold) == count_masks(scores >= np.float32(threshold), labels)
+    row = score_case(scores, labels, case_id="a", region="r", ignores=True)
+    assert counts_at(row, threshold) == count_masks(
+        scores >= np.float32(threshold), labels, ignores=True
+    )
 
 
 def test_a_threshold_between_edges_is_refused():
@@ -214,8 +218,8 @@ def test_a_table_comes_back_from_disk_as_it_was(case, group, tmp_path_factory):
     path = tmp_path_factory.mktemp("table") / "scores.npz"
     table = ScoreTable(
         (
-            score_case(*case, case_id="ä", region="r", group=group, role="test"),
-            score_case(*case, case_id="b", region="r", spacing=(3.0, 0.5, 0.5)),
+            score_case(*case, case_id="ä", region="r", group=group, role="test", ignores=True),
+            score_case(*case, case_id="b", region="r", spacing=(3.0, 0.5, 0.5), ignores=True),
         )
     )
     save_table(table, path)

@@ -598,3 +598,57 @@ class TestFinishedMasks:
         assert "holds 0 and one other" in refused(tmp_path / "more")
         third.unlink()
         assert "has no file for 1 of 16 cases" in refused(tmp_path / "masks")
+
+    def test_label_maps_given_as_scores_are_scored_as_masks_and_it_is_said(
+        self, call, data, drawn, tmp_path
+    ):
+        self.write(tmp_path / "masks", drawn)
+        expected = self.evaluate(call, tmp_path / "masks", data, tmp_path / "out")
+        called = call(
+            "evaluate", "--probabilities", tmp_path / "masks", "--references", data,
+            "--out", tmp_path / "same",
+        )  # fmt: skip
+        assert called.code == 0, called.err
+        assert "scored as finished masks" in called.out
+        with (tmp_path / "same" / "cases.csv").open(encoding="utf-8") as stream:
+            assert {row["case"]: row for row in csv.DictReader(stream)} == expected
+
+    def test_references_need_no_images(self, call, data, drawn, tmp_path):
+        self.write(tmp_path / "masks", drawn)
+        self.write(tmp_path / "alone", {r["id"]: truth(data, r) for r in rows_of(data)})
+        with_images = self.evaluate(call, tmp_path / "masks", data, tmp_path / "out")
+        without = self.evaluate(call, tmp_path / "masks", tmp_path / "alone", tmp_path / "out2")
+        for name, row in with_images.items():
+            for count in ("tp", "fp", "fn", "tn", "objects", "objects_found"):
+                assert without[name].get(count) == row.get(count)
+
+    def test_masks_of_no_case_are_counted_and_named(self, call, data, drawn, tmp_path):
+        more = {**drawn, "zz1": next(iter(drawn.values())), "zz2": next(iter(drawn.values()))}
+        self.write(tmp_path / "masks", more)
+        called = call(
+            "evaluate", "--masks", tmp_path / "masks", "--references", data,
+            "--out", tmp_path / "out",
+        )  # fmt: skip
+        assert called.code == 0, called.err
+        assert (
+            "2 masks of no case in the references (zz1.png, zz2.png) are not scored" in called.out
+        )
+
+    def test_a_declared_class_that_no_mask_holds_counts_nothing(self, call, tmp_path):
+        label = np.zeros((16, 16), np.uint8)
+        label[2:6, 2:6] = 1
+        for name in ("alone/labels/a.png", "drawn/a.png"):
+            (tmp_path / name).parent.mkdir(parents=True)
+            PIL.Image.fromarray(label).save(tmp_path / name)
+        (tmp_path / "alone" / "dataset.json").write_text(
+            '{"labels": {"background": 0, "crack": 1, "hole": 2}}'
+        )
+        called = call(
+            "evaluate", "--masks", tmp_path / "drawn", "--references", tmp_path / "alone",
+            "--out", tmp_path / "out",
+        )  # fmt: skip
+        assert called.code == 0, called.err
+        with (tmp_path / "out" / "cases.csv").open(encoding="utf-8") as stream:
+            rows = {row["region"]: row for row in csv.DictReader(stream)}
+        assert (rows["crack"]["tp"], rows["crack"]["fp"], rows["crack"]["fn"]) == ("16", "0", "0")
+        assert (rows["hole"]["tp"], rows["hole"]["fp"], rows["hole"]["fn"]) == ("0", "0", "0")

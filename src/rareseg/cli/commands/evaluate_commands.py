@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,7 +19,7 @@ from rareseg.cli.options.shared_options import (
     Out,
     RunOrBundle,
 )
-from rareseg.cli.terminal import bar, print_json, print_line, say_to, show
+from rareseg.cli.terminal import bar, print_failures, print_json, print_line, say_to, show
 from rareseg.errors import UsageError
 
 
@@ -34,28 +34,61 @@ def predict(
     calibrated: Annotated[
         bool, typer.Option("--calibrated", help="As probabilities, after `rareseg calibrate`.")
     ] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also draw pictures with outlines and scores.")
+    ] = False,
+    values: Annotated[
+        str | None,
+        typer.Option(
+            "--values",
+            help="What is on in masks: 255 to see them, another number, or index (1, 2, …).",
+        ),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="Also write coco, yolo, geojson or labelme; of volumes seg.nrrd. Repeatable.",
+        ),
+    ] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Write one label map per image and one mask per region, at the chosen operating points."""
-    from rareseg.run.predict import predict as predict_run
+    """Write one label map per image and one mask per region, at the chosen operating points.
 
-    written = predict_run(
-        run,
-        images,
-        out,
+    predictions.csv and objects.csv say what was found. Folders below IMAGES are walked. An image
+    that cannot be predicted is named at the end, and the exit code is 1.
+    """
+    from rareseg.run.predict import PredictOptions, predict_images
+
+    asked = PredictOptions(
         probabilities=probabilities,
         calibrated=calibrated,
-        device=device,
-        track=bar,
-        say=say_to(as_json),
+        overlay=overlay,
+        values=_mask_values(values),
+        formats=tuple(formats or ()),
     )
+    done = predict_images(run, images, out, asked, device=device, track=bar, say=say_to(as_json))
     if as_json:
-        print_json({"label_maps": [str(path) for path in written]})
+        print_json(done.record())
     else:
-        print_line(
-            f"{len(written)} label maps in {out}, one mask per region in the folders below it."
-        )
+        for line in done.lines():
+            print_line(line)
+    print_failures(done.failure_lines())
+    if done.failures:
+        raise typer.Exit(1)
+
+
+def _mask_values(word: str | None) -> int | Literal["index"] | None:
+    """Return what --values says; UsageError for any other word."""
+    if word is None or word == "index":
+        return "index" if word else None
+    try:
+        return int(word)
+    except ValueError as error:
+        raise UsageError(
+            f"--values is {word!r}; allowed are a whole number from 1 (255 shows white) and index."
+        ) from error
 
 
 @app.command(epilog="Example: rareseg evaluate run new_data/ --out evaluation")
@@ -119,6 +152,8 @@ def evaluate(
     source: ScoreSource
     if files is not None:
         source = FileSource.to_judge(files, points, track=bar)
+        for line in source.notices:
+            say_to(as_json)(line)
     elif run is None or data is None or points is not None:
         raise UsageError(
             "evaluate takes RUN and DATA, or --probabilities DIR --references DATA and perhaps "

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_case_mask, read_image
+from rareseg.data.formats import read_case_image, read_case_mask
 from rareseg.data.geometry import disagreement
 from rareseg.data.look_alikes import Thumbnail, make_thumbnail
 from rareseg.data.records import Case, Geometry, Image, Mask
@@ -68,7 +68,7 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
     image: Image | None = None
     mask: Mask | None = None
     try:
-        image = read_image(case.images)
+        image = read_case_image(case)
         problems += _not_finite(case, image.array)
     except ReadError as error:
         problems.append(str(error))

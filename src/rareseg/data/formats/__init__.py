@@ -23,6 +23,7 @@ from rareseg.data.formats.format_registry import (
 from rareseg.data.formats.reading import (
     carries_both,
     is_image,
+    read_case_image,
     read_case_mask,
     read_image,
     read_mask,
@@ -57,6 +58,7 @@ __all__ = [
     "header_of",
     "is_image",
     "mask_suffix",
+    "read_case_image",
     "read_case_mask",
     "read_image",
     "read_mask",

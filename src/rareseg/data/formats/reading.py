@@ -108,6 +108,14 @@ def read_mask(path: Path, *, image: Image | None = None) -> Mask:
     return mask
 
 
+def read_case_image(case: Case) -> Image:
+    """Read a case's image; of a case that is a label map alone, that map stands for it."""
+    if case.images or not isinstance(case.mask, Path):
+        return read_image(case.images)
+    mask = read_mask(case.mask)
+    return Image(mask.array[None], mask.geometry)
+
+
 def read_case_mask(case: Case, image: Image | None = None) -> Mask | None:
     """Read a case's mask; ``None`` where the case holds nothing.
 

@@ -1,9 +1,9 @@
 """What annotation tools draw: outlines, ellipses, run lengths and small pictures, one object each.
 
-A shape is kept as compact as the file that it came from, and becomes pixels where a case is read. A
-pixel belongs to an outline or an ellipse where its centre lies inside (:mod:`rareseg.data.polygons`
-says how corners count). Every shape gives the window of the image that it touches alone, so that
-many small objects on a large image cost little.
+A shape is kept as compact as the file that it came from, and becomes pixels where a case is read.
+A pixel belongs to an outline or an ellipse where its centre lies inside (how corners count:
+:mod:`rareseg.data.masks.polygons`). Every shape gives the window of the image that it touches
+alone, so that many small objects on a large image cost little.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 import PIL.Image
 from numpy.typing import ArrayLike, NDArray
 
-from rareseg.data.mask_run_lengths import decode_counts, decode_pairs, decompress_counts
-from rareseg.data.polygons import rasterise
+from rareseg.data.masks.mask_run_lengths import decode_counts, decode_pairs, decompress_counts
+from rareseg.data.masks.polygons import rasterise
 from rareseg.errors import DataError
 
 Window = tuple[int, int, NDArray[np.bool_]]

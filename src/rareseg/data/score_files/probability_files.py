@@ -45,11 +45,13 @@ class ProbabilityFiles:
 
     ``files`` leads from a case's id to its files by region; where one file holds all that there is
     of a case, it stands under "". ``regions`` are the folders' names, empty in that case.
+    ``others`` are files of no case, which are not read.
     """
 
     folder: Path
     files: Mapping[str, Mapping[str, Path]]
     regions: tuple[str, ...] = ()
+    others: tuple[Path, ...] = ()
 
 
 def list_probabilities(
@@ -157,13 +159,16 @@ def _files_in(folder: Path) -> list[Path]:
 def by_case(folder: Path, paths: Collection[Path], known: Collection[str]) -> dict[str, Path]:
     """Lead from case ids to their files; refuse files of no case and two of one."""
     found: dict[str, Path] = {}
+    others = [path for path in paths if path.name[: -len(suffix_of(path))] not in known]
+    if others:
+        name = others[0].name[: -len(suffix_of(others[0]))]
+        more = f" ({len(others)} files do, also {others[1].name})" if len(others) > 1 else ""
+        raise DataError(
+            f"{others[0]} belongs to no case of the references{nearest(name, known)}{more}; name "
+            "each file after its case's id, and move others away."
+        )
     for path in paths:
         name = path.name[: -len(suffix_of(path))]
-        if name not in known:
-            raise DataError(
-                f"{path} belongs to no case of the references{nearest(name, known)}; name each "
-                "file after its case's id, and move others away."
-            )
         if name in found:
             raise DataError(
                 f"{folder} holds {found[name].name} and {path.name} of one case; keep one of them."

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import Classes, Geometry, Image
+from rareseg.data.records import IGNORE, Classes, Geometry, Image
 from rareseg.data.store.preprocess import Preprocessing, class_indices
 from rareseg.data.store.store import Store, open_store
 from rareseg.data.store.store_writing import Labels, Source, is_current, store_key, write_store
-from rareseg.errors import DataError
+from rareseg.errors import DataError, nearest
 from rareseg.progress import Track, silent
 
 
@@ -37,12 +37,20 @@ def store_from_arrays(
     photograph has Z = 1. ``classes`` ``None`` takes the values 0…highest as the classes,
     ``spacing`` (z, y, x) in mm is that of all cases. Otherwise as :func:`build_store`.
 
-    Raises :class:`DataError` where an image has no labels, the reverse, or shapes disagree.
+    Raises :class:`DataError` where an image has no labels, the reverse, shapes disagree, or
+    ``groups`` names a case that there is not.
     """
     folder = Path(folder)
     groups = groups or {}
     _check_arrays(images, labels)
+    unknown = [case_id for case_id in groups if case_id not in images]
+    if unknown:
+        raise DataError(
+            f"groups names {len(unknown)} cases that there are not, such as '{unknown[0]}'"
+            f"{nearest(unknown[0], images)}; name cases by their ids."
+        )
     if classes is None:
+        _require_numbered(labels)
         classes = _plain_classes(max(int(mask.max()) for mask in labels.values()))
     digest = hashlib.sha256(repr((classes, groups, spacing)).encode())
     for case_id, image in images.items():
@@ -96,6 +104,18 @@ def _check_arrays(images: Mapping[str, NDArray[Any]], labels: Mapping[str, NDArr
             raise DataError(
                 f"Case '{case_id}': the image has shape {image.shape} and the labels "
                 f"{labels[case_id].shape}; expected (C, Z, Y, X) and (Z, Y, X)."
+            )
+
+
+def _require_numbered(labels: Mapping[str, NDArray[Any]]) -> None:
+    """Raise DataError where values are no numbers of classes, as in masks of 0 and 255."""
+    for case_id, mask in labels.items():
+        highest = int(mask.max(initial=0))
+        if highest >= IGNORE:
+            raise DataError(
+                f"the labels of '{case_id}' hold the value {highest}, and classes are numbered "
+                f"from 0 to {IGNORE - 1}; give `mask > 0` where it means inside, or say by "
+                "`classes` what the values mean."
             )
 
 

@@ -25,6 +25,7 @@ from rareseg.evaluation.statistics.undefined import (
     mean_of_defined,
     value_to_json,
 )
+from rareseg.evaluation.tables.case_arrays import require_known_cases
 
 Floats = NDArray[np.float64]
 
@@ -107,9 +108,10 @@ def compare_paired(
     hypothesis the two runs are exchangeable within a group), over every pattern up to 14 groups
     and over random ones beyond, p = (1 + #{as extreme}) / (1 + permutations) (Phipson & Smyth
     2010). Without a case that is defined in both, everything is Undefined. Raises ScoreError
-    where the runs do not hold the same cases.
+    where the runs do not hold the same cases, or ``groups`` names a case that they do not.
     """
     require_same_cases(first, second)
+    require_known_cases(groups, first)
     cases = sorted(first)
     pairs = [(first[case], second[case]) for case in cases]
     differences: list[Value] = [
@@ -211,7 +213,8 @@ def compare_headlines(
             {case: line.values[measure] for case, line in lines.items() if measure in line.values}
             for lines in (ours, theirs)
         )
-        return compare_paired(mine, other, groups, measure=measure, seed=seed)
+        own = {case: groups[case] for case in other}
+        return compare_paired(mine, other, own, measure=measure, seed=seed)
 
     return tuple(compare(measure.words) for measure in shown_in("comparison"))
 

@@ -19,8 +19,8 @@ from rareseg.evaluation.measures.measure_table import CASE_COLUMNS, measure_name
 from rareseg.evaluation.metrics.objects import ObjectMatch, match_objects
 from rareseg.evaluation.metrics.overlap import Counts, count_masks
 from rareseg.evaluation.statistics.undefined import Undefined, Value
+from rareseg.evaluation.tables.case_arrays import require_informative_mask
 from rareseg.evaluation.tables.image_score import as_presence, image_score
-from rareseg.evaluation.tables.score_table import require_informative_mask
 from rareseg.recipe.component_size import ANY_SIZE, Size, unit_of
 
 Stratum = Literal["positive", "negative", "ignored"]
@@ -141,8 +141,8 @@ def measure_case(
     slice. Raises ScoreError where shapes differ, the presence is no probability, or the reference
     holds 0 and 255 alone, unless ``ignores`` says that 255 leaves voxels out.
     """
-    if not ignores:
-        require_informative_mask(reference, f"Case '{case_id}', region '{point.region}'")
+    where = f"Case '{case_id}', region '{point.region}'"
+    require_informative_mask(reference, where, ignores=ignores)
     if geometry is None:
         flat = prediction.ndim == 2 or prediction.shape[0] == 1
         geometry = Geometry(dimension=2 if flat else 3)
@@ -156,8 +156,8 @@ def measure_case(
         gate=point.gate,
         smallest_component=point.smallest_component,
         top_score=top_score,
-        counts=count_masks(prediction, reference),
-        objects=match_objects(reference, prediction),
+        counts=count_masks(prediction, reference, ignores=True),
+        objects=match_objects(reference, prediction, ignores=True),
         voxel_size=voxel_size,
         size_unit=size_unit,
         presence=as_presence(presence, f"Case '{case_id}', region '{point.region}'"),

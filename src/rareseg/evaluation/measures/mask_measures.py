@@ -26,6 +26,7 @@ from rareseg.evaluation.metrics.challenge_scores import (
 )
 from rareseg.evaluation.metrics.surface_distance import Surfaces, measure_surfaces
 from rareseg.evaluation.statistics.intervals import Estimate
+from rareseg.evaluation.tables.case_arrays import require_informative_mask
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,15 @@ def detail_case(
     group: str | None = None,
     tolerance_mm: float = 1.0,
     task: BratsTask = "glioma",
+    ignores: bool = False,
 ) -> CaseDetails:
     """Return the details of one region's finished mask in one case.
 
     Both arrays are (Z, Y, X) or (Y, X), as for
-    :func:`~rareseg.evaluation.measures.case_result.measure_case`. Raises ScoreError where shapes
-    differ, UsageError for a negative tolerance.
+    :func:`~rareseg.evaluation.measures.case_result.measure_case`. Raises as that does,
+    and UsageError for a negative tolerance.
     """
+    require_informative_mask(reference, f"Case '{case_id}', region '{region}'", ignores=ignores)
     spacing = geometry.spacing
     return CaseDetails(
         case_id=case_id,
@@ -66,10 +69,10 @@ def detail_case(
         role=role,
         group=group,
         surfaces=measure_surfaces(
-            prediction, reference, spacing=spacing, tolerance_mm=tolerance_mm
+            prediction, reference, spacing=spacing, tolerance_mm=tolerance_mm, ignores=True
         ),
-        brats=brats_lesions(prediction, reference, spacing=spacing, task=task),
-        autopet=autopet_volumes(prediction, reference, spacing=spacing),
+        brats=brats_lesions(prediction, reference, spacing=spacing, task=task, ignores=True),
+        autopet=autopet_volumes(prediction, reference, spacing=spacing, ignores=True),
     )
 
 

@@ -17,6 +17,7 @@ from rareseg.data.components import bounding_box, component_sizes, label_compone
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.statistics.undefined import Undefined, Value, ratio
+from rareseg.evaluation.tables.case_arrays import require_informative_mask
 from rareseg.evaluation.tables.region_rows import Spacing
 
 Mask = NDArray[np.bool_]
@@ -77,6 +78,7 @@ def brats_lesions(
     *,
     spacing: Spacing = (1.0, 1.0, 1.0),
     task: BratsTask = "glioma",
+    ignores: bool = False,
 ) -> BratsLesions:
     """Return the lesion-wise scores of BraTS 2023 (github.com/rachitsaluja/BraTS-2023-Metrics).
 
@@ -86,10 +88,11 @@ def brats_lesions(
     is ``2·|P∩L| / (|P|+|L|)`` with P all components that belong to it. A component that touches no
     dilation is a false positive, whatever its size; an object of ``smallest_mm3`` or less counts
     nowhere, but what touches it is no false positive. Empty masks give no object. Raises
-    ScoreError where shapes differ.
+    ScoreError where shapes differ, or the reference holds 0 and 255 alone, unless ``ignores`` says
+    that 255 leaves voxels out.
     """
     iterations, smallest_mm3 = BRATS_TASKS[task]
-    predicted, present = _masks(prediction, reference, margin=iterations)
+    predicted, present = _masks(prediction, reference, margin=iterations, ignores=ignores)
     structure = ndimage.generate_binary_structure(3, 2)
     dilated = ndimage.binary_dilation(present, structure, iterations) if present.size else present
     near, n_objects = label_components(dilated)
@@ -118,15 +121,16 @@ def autopet_volumes(
     reference: Mask | NDArray[np.uint8],
     *,
     spacing: Spacing = (1.0, 1.0, 1.0),
+    ignores: bool = False,
 ) -> AutopetVolumes:
     """Return the false-positive and false-negative volumes of autoPET III (val_script.py there).
 
     Components are 18-connected. The false-positive volume is that of all predicted components that
     hold no voxel of the reference, the false-negative volume that of all reference components that
     hold no predicted voxel; the latter is undefined without an object, since the challenge judges
-    such cases by false positives alone. Raises ScoreError where shapes differ.
+    such cases by false positives alone. Raises ScoreError as :func:`brats_lesions` does.
     """
-    predicted, present = _masks(prediction, reference, margin=0)
+    predicted, present = _masks(prediction, reference, margin=0, ignores=ignores)
     both = predicted & present
     millilitres = float(np.prod(spacing)) / 1000.0
     return AutopetVolumes(
@@ -146,9 +150,10 @@ def _untouched(mask: Mask, both: Mask) -> int:
 
 
 def _masks(
-    prediction: Mask, reference: Mask | NDArray[np.uint8], *, margin: int
+    prediction: Mask, reference: Mask | NDArray[np.uint8], *, margin: int, ignores: bool
 ) -> tuple[Mask, Mask]:
     """Return both masks in 3D, without ignored voxels, in the box that holds them and a margin."""
+    require_informative_mask(reference, "A mask", ignores=ignores)
     if prediction.shape != reference.shape:
         raise ScoreError(
             f"The prediction has shape {prediction.shape} and the reference has shape "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rareseg.data.components import component_sizes, label_components
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
+from rareseg.evaluation.tables.case_arrays import require_informative_mask
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,20 @@ class ObjectMatch:
 
 
 def match_objects(
-    reference: NDArray[np.bool_] | NDArray[np.uint8], prediction: NDArray[np.bool_]
+    reference: NDArray[np.bool_] | NDArray[np.uint8],
+    prediction: NDArray[np.bool_],
+    *,
+    ignores: bool = False,
 ) -> ObjectMatch:
     """Return the components of both masks and their overlaps.
 
     Both are (Z, Y, X) or (Y, X) of one shape; the reference is bool, or uint8 with 0, 1 and
     IGNORE. Components are those of the masks as they are; afterwards ignored voxels count nowhere,
     and a predicted component of ignored voxels alone is none. Empty masks give empty tuples.
-    Raises ScoreError where shapes differ.
+    Raises ScoreError where shapes differ, or the reference holds 0 and 255 alone, unless
+    ``ignores`` says that 255 leaves voxels out.
     """
+    require_informative_mask(reference, "A mask", ignores=ignores)
     if prediction.shape != reference.shape:
         raise ScoreError(
             f"The prediction has shape {prediction.shape} and the reference has shape "

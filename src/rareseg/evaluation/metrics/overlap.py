@@ -23,7 +23,7 @@ from rareseg.evaluation.statistics.undefined import (
     mean_of_defined,
     ratio,
 )
-from rareseg.evaluation.tables.case_arrays import as_labels, label_message
+from rareseg.evaluation.tables.case_arrays import as_labels, label_message, require_informative_mask
 from rareseg.evaluation.tables.score_steps import Steps, Weighting, score_steps
 from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges, bin_of
@@ -120,13 +120,18 @@ def _confusion(
 
 
 def count_masks(
-    prediction: NDArray[np.bool_], reference: NDArray[np.bool_] | NDArray[np.uint8]
+    prediction: NDArray[np.bool_],
+    reference: NDArray[np.bool_] | NDArray[np.uint8],
+    *,
+    ignores: bool = False,
 ) -> Counts:
     """Return the counts of a bool mask against a reference of the same shape.
 
-    The reference is bool, or integers 0, 1 and IGNORE. Raises ScoreError where shapes differ or
-    the reference holds another value.
+    The reference is bool, or integers 0, 1 and IGNORE. Raises ScoreError where shapes differ,
+    the reference holds another value, or 0 and 255 alone, unless ``ignores`` says that 255 leaves
+    voxels out.
     """
+    require_informative_mask(reference, "A mask", ignores=ignores)
     if prediction.shape != reference.shape:
         raise ScoreError(
             f"The prediction has shape {prediction.shape} and the reference has shape "

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.statistics.undefined import Undefined, Value, ratio
+from rareseg.evaluation.tables.case_arrays import require_informative_mask
 from rareseg.evaluation.tables.region_rows import Spacing
 
 Floats = NDArray[np.float64]
@@ -46,6 +47,7 @@ def measure_surfaces(
     *,
     spacing: Spacing = (1.0, 1.0, 1.0),
     tolerance_mm: float = 1.0,
+    ignores: bool = False,
 ) -> Surfaces:
     """Return the surface distances of a bool mask from a reference of the same shape.
 
@@ -54,8 +56,10 @@ def measure_surfaces(
     The 95 % Hausdorff distance is max(P₉₅ d(S→R), P₉₅ d(R→S)) with interpolated percentiles, the
     normalised surface dice ``(|{d(S→R) ≤ τ}| + |{d(R→S) ≤ τ}|) / (|S| + |R|)`` (Nikolov et al.,
     arXiv 1809.04430, on edge voxels as in Seidlitz et al., arXiv 2111.05408, eq. 1–3): MONAI's
-    definitions. Raises ScoreError where shapes differ, UsageError for a negative tolerance.
+    definitions. Raises ScoreError where shapes differ, or the reference holds 0 and 255 alone,
+    unless ``ignores`` says that 255 leaves voxels out; UsageError for a negative tolerance.
     """
+    require_informative_mask(reference, "A mask", ignores=ignores)
     if prediction.shape != reference.shape:
         raise ScoreError(
             f"The prediction has shape {prediction.shape} and the reference has shape "

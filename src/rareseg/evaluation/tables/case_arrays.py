@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rareseg.data.records import IGNORE
-from rareseg.errors import ScoreError
+from rareseg.errors import ScoreError, nearest
 
 _ROUNDING = 1e-3
 """How far a float32 sum of softmax values may leave [0, 1] and still be called rounding."""
@@ -47,6 +49,31 @@ def clamped(scores: NDArray[np.float32]) -> NDArray[np.float32]:
         np.copyto(scores, np.float32(1.0), where=(scores > 1.0) & (scores <= 1.0 + _ROUNDING))
         np.copyto(scores, np.float32(0.0), where=(scores < 0.0) & (scores >= -_ROUNDING))
     return scores
+
+
+def require_informative_mask(reference: ArrayLike, where: str, *, ignores: bool) -> None:
+    """Raise ScoreError for a mask of 0 and 255 alone, in which nothing would be inside.
+
+    Unless ``ignores`` says that 255 leaves voxels out.
+    """
+    values = np.asarray(reference)
+    if ignores or values.dtype.kind not in "iuf":
+        return
+    if (values == IGNORE).any() and not (values == 1).any():
+        raise ScoreError(
+            f"{where}: the reference holds {IGNORE} and no 1. {IGNORE} leaves voxels out here; "
+            "give `mask > 0` where it means inside, or ignores=True where voxels are left out."
+        )
+
+
+def require_known_cases(groups: Mapping[str, str | None] | None, known: Collection[str]) -> None:
+    """Raise ScoreError where groups are given for cases that there are not."""
+    unknown = [case_id for case_id in groups or () if case_id not in known]
+    if unknown:
+        raise ScoreError(
+            f"groups names {len(unknown)} cases that there are not, such as '{unknown[0]}'"
+            f"{nearest(str(unknown[0]), map(str, known))}; name cases by their ids."
+        )
 
 
 def label_message(where: str) -> str:

@@ -17,7 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from rareseg.data.records import IGNORE, Classes, Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.statistics.undefined import Value, ratio
-from rareseg.evaluation.tables.case_arrays import as_case_arrays, label_message
+from rareseg.evaluation.tables.case_arrays import (
+    as_case_arrays,
+    label_message,
+    require_informative_mask,
+    require_known_cases,
+)
 from rareseg.evaluation.tables.component_growth import grow_components
 from rareseg.evaluation.tables.image_score import as_presence, image_score
 from rareseg.evaluation.tables.region_rows import CaseRow, CaseTable, Spacing
@@ -25,7 +30,6 @@ from rareseg.evaluation.tables.score_table import (
     presence_of,
     region_references,
     region_scores,
-    require_informative_mask,
     require_same_cases,
 )
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges, bin_of
@@ -224,17 +228,19 @@ def components_of_case(
     role: Role | None = None,
     spacing: Spacing | None = None,
     presence: float | None = None,
+    ignores: bool = False,
     grid: tuple[int, ...] = GRID,
 ) -> CaseComponents:
     """Return the components of one region's score in one case, at every threshold of ``grid``.
 
-    ``scores``, ``reference`` and ``presence`` as for
+    ``scores``, ``reference``, ``presence`` and ``ignores`` as for
     :func:`~rareseg.evaluation.tables.score_table.score_case`; ``spacing`` is (z, y, x) in mm, None
     where there is none. Components are 8-connected in one slice and 26-connected in a volume. Time
     hardly depends on the number of thresholds; memory: about 40 bytes per voxel of the box that the
     lowest threshold leaves. Raises ScoreError as `score_case` does.
     """
     where = f"Case '{case_id}', region '{region}'"
+    require_informative_mask(reference, where, ignores=ignores)
     score_array, labels = as_case_arrays(scores, reference, where)
     require_grid(grid)
     if score_array.ndim not in (2, 3):
@@ -315,6 +321,7 @@ def components_of_regions(
             role=role,
             spacing=spacing,
             presence=own[region],
+            ignores=True,
             grid=grid,
         )
         for region, scores in region_scores(probabilities, classes).items()
@@ -340,24 +347,19 @@ def components_of_cases(
     does.
     """
     require_same_cases(probabilities, references)
+    require_known_cases(groups, probabilities)
     own = presence_of(probabilities, presence, f"Region '{region}'")
-
-    def reference_of(case_id: str) -> ArrayLike:
-        reference = references[case_id]
-        if not ignores:
-            require_informative_mask(reference, f"Case '{case_id}', region '{region}'")
-        return reference
-
     rows = tuple(
         components_of_case(
             scores,
-            reference_of(case_id),
+            references[case_id],
             case_id=case_id,
             region=region,
             group=None if groups is None else groups.get(case_id),
             role=role,
             spacing=spacing[case_id] if isinstance(spacing, Mapping) else spacing,
             presence=own[case_id],
+            ignores=ignores,
             grid=grid,
         )
         for case_id, scores in probabilities.items()

@@ -19,7 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from rareseg.data.records import IGNORE, Classes, Role
 from rareseg.errors import ScoreError
-from rareseg.evaluation.tables.case_arrays import as_case_arrays, clamped, label_message
+from rareseg.evaluation.tables.case_arrays import (
+    as_case_arrays,
+    clamped,
+    label_message,
+    require_informative_mask,
+    require_known_cases,
+)
 from rareseg.evaluation.tables.highest_scores import (
     UNKNOWN,
     HighestScores,
@@ -155,20 +161,23 @@ def score_case(
     role: Role | None = None,
     spacing: Spacing = (1.0, 1.0, 1.0),
     presence: float | None = None,
+    ignores: bool = False,
 ) -> CaseScores:
     """Return the histograms of one region's score in one case.
 
     ``scores`` is (Z, Y, X) or (Y, X) of any float type (brought to float32), in [0, 1];
     ``reference`` is of the same shape, bool or integer: 0 outside, 1 inside, IGNORE (255) counts
-    nowhere. An empty array gives an empty row with top 0. ``presence`` in [0, 1] is the network's
-    own probability that the case holds the region, None where it tells none: with it the image
-    score, which gates cut, is √(presence · top), without it the top. Time: two passes; memory: 4 MB
+    nowhere; one of 0 and 255 alone is refused unless ``ignores`` says that 255 leaves voxels out.
+    An empty array gives an empty row with top 0. ``presence`` in [0, 1] is the network's own
+    probability that the case holds the region, None where it tells none: with it the image score,
+    which gates cut, is √(presence · top), without it the top. Time: two passes; memory: 4 MB
     whatever the size (for C-contiguous float32 scores and bool or uint8 references).
 
     Raises ScoreError that names case and region where shapes differ, a score or the presence is NaN
     or outside [0, 1], or a reference value is none of the three.
     """
     where = f"Case '{case_id}', region '{region}'"
+    require_informative_mask(reference, where, ignores=ignores)
     score_array, label_array = as_case_arrays(scores, reference, where)
     flat, labels = np.ravel(score_array), np.ravel(label_array)
     seen = histogram(flat, labels)
@@ -198,16 +207,6 @@ def score_case(
         highest=highest_scores(flat, labels, seen),
         presence=as_presence(presence, where),
     )
-
-
-def require_informative_mask(reference: ArrayLike, where: str) -> None:
-    """Raise ScoreError for a mask of 0 and 255 alone, in which nothing would be inside."""
-    values = np.asarray(reference)
-    if values.dtype == np.uint8 and (values == IGNORE).any() and not (values == 1).any():
-        raise ScoreError(
-            f"{where}: the reference holds {IGNORE} and no 1. {IGNORE} leaves voxels out here; "
-            "give `mask > 0` where it means inside, or ignores=True where voxels are left out."
-        )
 
 
 def region_scores(
@@ -275,6 +274,7 @@ def score_regions(
                 role=role,
                 spacing=spacing,
                 presence=own[region],
+                ignores=True,
             )
             for region, scores in region_scores(probabilities, classes).items()
         )
@@ -302,25 +302,25 @@ def score_cases(
     first two mappings may load lazily: one case is held at a time. A reference of 0 and 255 alone
     is refused unless ``ignores`` says that 255 leaves voxels out.
 
-    Raises ScoreError where a case stands in one mapping only, and as :func:`score_case` does.
+    Raises ScoreError where a case stands in one mapping only, where ``groups`` names a case that
+    there is not, and as :func:`score_case` does.
     """
     require_same_cases(probabilities, references)
+    require_known_cases(groups, probabilities)
     own = presence_of(probabilities, presence, f"Region '{region}'")
 
     def rows() -> Iterable[CaseScores]:
         for case_id, scores in probabilities.items():
-            reference = references[case_id]
-            if not ignores:
-                require_informative_mask(reference, f"Case '{case_id}', region '{region}'")
             yield score_case(
                 scores,
-                reference,
+                references[case_id],
                 case_id=case_id,
                 region=region,
                 group=None if groups is None else groups.get(case_id),
                 role=role,
                 spacing=spacing[case_id] if isinstance(spacing, Mapping) else spacing,
                 presence=own[case_id],
+                ignores=ignores,
             )
 
     return ScoreTable(tuple(rows()))

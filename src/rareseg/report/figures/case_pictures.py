@@ -236,6 +236,11 @@ def _planes_around(shown: Bools, plane: int, most: int) -> list[int]:
     return [int(at) for at in np.unique(even)]
 
 
+def picture_bytes(plane: NDArray[Any]) -> Bytes:
+    """Return a slice (C, y, x) as it is shown: (y, x), or (y, x, 3) of a coloured photograph."""
+    return _as_bytes(plane, like=plane)
+
+
 def _as_bytes(plane: NDArray[Any], *, like: NDArray[Any]) -> Bytes:
     """Return (y, x) or, of three uint8 channels, (y, x, 3) uint8 of a slice (C, y, x).
 

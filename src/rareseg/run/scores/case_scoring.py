@@ -212,7 +212,14 @@ def count_case(
         results,
         components,
         details=tuple(
-            detail_case(mask, references[region], region=region, geometry=geometry, **about)
+            detail_case(
+                mask,
+                references[region],
+                region=region,
+                geometry=geometry,
+                ignores=True,
+                **about,
+            )
             for region, mask in masks[0].items()
         ),
         confusion=confuse(predicted, scored.labels, classes.names),

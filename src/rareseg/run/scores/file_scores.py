@@ -14,12 +14,19 @@ from numpy.typing import NDArray
 
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
-from rareseg.data.formats import read_image
+from rareseg.data.formats import read_case_image
 from rareseg.data.identity import DIGESTS, content_hash
 from rareseg.data.records import Case, Classes, Dataset, Image, Role
+from rareseg.data.references import LABELS_ALONE
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
 from rareseg.data.score_files.image_score_files import Presences, read_presences
-from rareseg.data.score_files.mask_files import list_masks, read_label_scores, read_region_scores
+from rareseg.data.score_files.mask_files import (
+    hold_label_values,
+    list_masks,
+    read_label_scores,
+    read_region_scores,
+    what_files_hold,
+)
 from rareseg.data.score_files.probability_files import (
     ProbabilityFiles,
     list_probabilities,
@@ -107,26 +114,29 @@ def open_scores(
     *,
     roles: Sequence[Role],
     known: tuple[Classes, tuple[str, ...]] | None = None,
+    masks_too: bool = False,
     track: Track = silent,
 ) -> OpenedScores:
     """List scores and references, see that they fit by name, and inspect the references.
 
     Every case of ``roles`` needs scores (all cases where no role is declared). ``known`` are the
     classes and channels of points that were chosen before, otherwise they are those of the data.
+    With ``masks_too``, label maps in place of scores are opened as finished masks.
 
     Raises :class:`DataError` where files are missing or belong to no case, a folder is no region,
     roles are missing for some cases, a group was given several, or an ``image_scores.csv`` does not
-    fit; :class:`ProblemsError` for references with problems. That no reference is positive is no
-    problem.
+    fit; :class:`ProblemsError` for references with problems. That no reference is positive, or
+    none holds a class that is declared, is no problem.
     """
-    dataset = wanted.references.open()
+    dataset = wanted.references.open_references()
     declared = _roles(dataset, wanted.split)
     ids = [case.id for case in dataset.cases]
     needed = [i for i in ids if declared.get(i, roles[0]) in roles]
     folder = Path(wanted.probabilities)
-    files = None if wanted.finished else list_probabilities(folder, ids, needed)
-    fingerprint = inspect_dataset(dataset, track=track)
-    problems = other_than(fingerprint.problems, {"no positive case"})
+    holds = "masks" if wanted.finished else what_files_hold(folder) if masks_too else "scores"
+    files = list_probabilities(folder, ids, needed) if holds == "scores" else None
+    fingerprint = _inspect(dataset, track)
+    problems = other_than(fingerprint.problems, {"no positive case", "absent class"})
     if problems:
         raise ProblemsError(problems)
     leakage = find_leakage(fingerprint, declared)
@@ -137,9 +147,12 @@ def open_scores(
             "one role."
         )
     classes, channels = known or (fingerprint.classes, tuple(dataset.regions or ()))
-    if files is None:
+    if holds == "either":
+        holds = "masks" if hold_label_values(folder, classes) else "scores"
+    if holds == "masks":
         masks = list_masks(folder, ids, needed, classes.regions)
         return OpenedScores(dataset, fingerprint, masks, declared, classes, channels, finished=True)
+    files = files or list_probabilities(folder, ids, needed)
     for region in files.regions:
         if region not in classes.regions:
             raise DataError(
@@ -151,6 +164,15 @@ def open_scores(
         presences = read_presences(table, known=ids, needed=needed, regions=classes.regions)
         _require_told(files.folder, files.regions, presences[needed[0]] if needed else None)
     return OpenedScores(dataset, fingerprint, files, declared, classes, channels, presences)
+
+
+def _inspect(dataset: Dataset, track: Track) -> Fingerprint:
+    """Inspect the references; label maps that look alike say nothing of their images."""
+    fingerprint = inspect_dataset(dataset, track=track)
+    if dataset.layout != LABELS_ALONE:
+        return fingerprint
+    warnings = tuple(other_than(fingerprint.warnings, {"look-alikes"}))
+    return replace(fingerprint, look_alikes=(), warnings=warnings)
 
 
 def read_scores(
@@ -203,7 +225,7 @@ def read_case(opened: OpenedScores, case: Case) -> Iterator[tuple[ScoredCase, Cl
     """
     classes = opened.classes
     said = None if opened.presences is None else opened.presences[case.id]
-    image = read_image(case.images)
+    image = read_case_image(case)
     labels = read_class_indices(case, classes, image)
     own = {
         region: _read_scores(opened, region, path, image)

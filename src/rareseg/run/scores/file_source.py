@@ -22,6 +22,7 @@ from rareseg.errors import DataError, RunError, ScoreError, UsageError
 from rareseg.progress import Track
 from rareseg.recipe import DecisionSection
 from rareseg.report.report_content import ReportContent, Sentence
+from rareseg.report.wording.numbers import count
 from rareseg.run.scores.case_scoring import Points, Scored, ScoredCase
 from rareseg.run.scores.file_scores import (
     OpenedScores,
@@ -184,7 +185,9 @@ class FileSource:
         ``image_scores.csv``, and as :func:`~rareseg.run.scores.file_scores.open_scores` does.
         """
         if points is None:
-            return cls(files, open_scores(files, roles=("test",), track=track), None)
+            return cls(
+                files, open_scores(files, roles=("test",), masks_too=True, track=track), None
+            )
         folder = RunFolder(Path(points))
         about = AboutScores.read(folder.root)
         files = replace(files, references=files.references.like(about.references))
@@ -219,6 +222,25 @@ class FileSource:
     def remarks(self) -> tuple[Sentence, ...]:
         """That nobody here knows what wrote the files."""
         return (FINISHED,) if self.opened.finished else (PROVENANCE,)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is to be known before the numbers: how files were taken, which were left out."""
+        said = []
+        if self.opened.finished and not self.files.finished:
+            said.append(
+                f"{self.files.probabilities} holds label maps: they are scored as finished masks, "
+                "as with --masks."
+            )
+        others = self.opened.files.others
+        if others:
+            names = ", ".join(path.name for path in others[:2])
+            more = ", …" if len(others) > 2 else ""
+            said.append(
+                f"{count(len(others), 'mask')} of no case in the references ({names}{more}) "
+                f"{'is' if len(others) == 1 else 'are'} not scored."
+            )
+        return tuple(said)
 
     @property
     def root(self) -> Path:

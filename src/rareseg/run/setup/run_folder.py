@@ -15,6 +15,7 @@ from rareseg.data.dataset import MissingMask, open_dataset
 from rareseg.data.folder_lock import LOCK
 from rareseg.data.identity import DIGESTS
 from rareseg.data.records import ROLES, Dataset, Role, role_named
+from rareseg.data.references import open_references
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
@@ -47,6 +48,14 @@ class DataOptions:
             layout=self.layout,
             mask_name=self.mask_name,
             folder_split=self.folder_split is not False,
+        )
+
+    def open_references(self) -> Dataset:
+        """Open the data set for its labels alone: its images may be missing."""
+        return open_references(
+            Path(self.path),
+            group_from=self.group_from or None,
+            missing_mask=self.missing_mask or "error",
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from rareseg.data.mask_run_lengths import encode_counts, encode_pairs
-from rareseg.data.polygons import one_ring, trace_polygons
+from rareseg.data.masks.mask_run_lengths import encode_counts, encode_pairs
+from rareseg.data.masks.polygons import one_ring, trace_polygons
 
 CLASSES = ("crack", "hole")
 

@@ -43,6 +43,18 @@ def write_medical(path: Path, array: NDArray[np.generic], geometry: Geometry) ->
     A geometry without origin (of a photograph) lies at 0, upright. Raises WorkError where the
     file cannot be written.
     """
+    image = as_medical(array, geometry)
+    with atomic_write(path) as temporary:
+        try:
+            sitk.WriteImage(image, str(temporary), useCompression=not str(path).endswith(".nii"))
+        except RuntimeError as error:
+            raise WorkError(
+                f"{path} could not be written ({reason(error)}); is the disk full?"
+            ) from error
+
+
+def as_medical(array: NDArray[np.generic], geometry: Geometry) -> sitk.Image:
+    """Return a canonical array (z, y, x) as an image of SimpleITK in the frame of its file."""
     array = np.ascontiguousarray(from_canonical(array, geometry.orientation or "LPS"))
     flat = geometry.dimension == 2 and array.shape[0] == 1
     rank = 2 if flat else 3
@@ -51,13 +63,7 @@ def write_medical(path: Path, array: NDArray[np.generic], geometry: Geometry) ->
     image.SetSpacing(file_spacing(geometry)[:rank])
     image.SetOrigin((geometry.origin or (0.0, 0.0, 0.0))[:rank])
     image.SetDirection([float(value) for value in np.ravel(direction[:rank, :rank])])
-    with atomic_write(path) as temporary:
-        try:
-            sitk.WriteImage(image, str(temporary), useCompression=not str(path).endswith(".nii"))
-        except RuntimeError as error:
-            raise WorkError(
-                f"{path} could not be written ({reason(error)}); is the disk full?"
-            ) from error
+    return image
 
 
 def read_plain(path: Path) -> NDArray[np.generic]:

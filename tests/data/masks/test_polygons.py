@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from rareseg.data.polygons import (
+from rareseg.data.masks.polygons import (
     one_ring,
     rasterise,
     ring_area,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
-from rareseg.data.mask_run_lengths import (
+from rareseg.data.masks.mask_run_lengths import (
     compress_counts,
     decode_counts,
     decode_pairs,
