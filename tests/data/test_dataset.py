@@ -193,6 +193,15 @@ class TestManifest:
         self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\n")
         assert "cannot name a result file" in open_dataset(tmp_path).problems[0]
 
+    @pytest.mark.parametrize("name", ["a/b", "a:b"])
+    def test_ids_are_cleaned_where_that_names_no_other_case(self, tmp_path, name):
+        self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\n")
+        dataset = open_dataset(tmp_path)
+        assert [case.id for case in dataset.cases] == ["a-b"]
+        assert f"'{name}' is 'a-b'" in dataset.notes[0]
+        self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\na-b,b.png,empty\n")
+        assert "cannot name a result file" in open_dataset(tmp_path).problems[0]
+
 
 class TestNnunet:
     @pytest.fixture

@@ -18,11 +18,11 @@ import torch
 from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.records import Dataset, Role
 from rareseg.data.store.build import build_store
-from rareseg.errors import ProblemsError, UsageError
+from rareseg.errors import UsageError
 from rareseg.progress import Track
 from rareseg.recipe import Overrides, Recipe, merge
 from rareseg.run.setup.out_of_memory import full_memory_named
-from rareseg.run.setup.prepare import Machine, TrainingOptions
+from rareseg.run.setup.prepare import Machine, TrainingOptions, require_answers
 from rareseg.run.setup.run_folder import DataOptions, claim, require_free
 from rareseg.study.design import Design
 from rareseg.study.study_database import StudyDatabase
@@ -117,7 +117,7 @@ def find_data(options: StudyOptions, out: Path, purpose: Purpose, track: Track) 
     """Inspect the data, or take what an earlier call found; nothing is written.
 
     Raises :class:`~rareseg.errors.OutputError` where ``out`` holds anything else, and
-    :class:`ProblemsError` for data with problems.
+    :class:`~rareseg.errors.ProblemsError` for data with problems or open questions.
     """
     dataset = options.data.open()
     if (out / purpose.note).is_file():
@@ -128,8 +128,7 @@ def find_data(options: StudyOptions, out: Path, purpose: Purpose, track: Track) 
     known = Fingerprint.from_json(path) if path.is_file() else None
     if known is None or known.content_hash != content_hash(dataset):
         known = inspect_dataset(dataset, track=track)
-        if known.problems:
-            raise ProblemsError(known.problems)
+        require_answers(known)
     return SharedData(options.data, dataset, known, out, options.machine)
 
 

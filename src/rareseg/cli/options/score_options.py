@@ -48,10 +48,10 @@ class ScoreOptions(ReadingOptions):
 
     def require_no_grouping(self, what: str) -> None:
         """Raise UsageError where it is said how data are read, while none are named."""
-        if (self.group_from, self.missing_mask, self.layout) != (None, None, None):
+        if self.given:
             raise UsageError(
-                f"--group-from, --missing-mask and --layout say how {what} is read; the run's own "
-                "cases are read as it was begun."
+                f"--group-from, --missing-mask, --layout and the options of masks say how {what} is "
+                "read; the run's own cases are read as it was begun."
             )
 
 

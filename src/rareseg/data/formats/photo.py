@@ -20,7 +20,7 @@ from rareseg.data.atomic_files import atomic_write
 from rareseg.data.formats.format_registry import Format
 from rareseg.data.formats.medical import read_plain
 from rareseg.data.geometry import upright, with_exif
-from rareseg.data.records import Geometry, Image
+from rareseg.data.records import Geometry, Image, Palette
 from rareseg.errors import ReadError
 
 _EXIF_ORIENTATION = 274
@@ -54,6 +54,7 @@ def read_photo(path: Path, *, as_mask: bool = False) -> Image:
             deep = file.format == "PNG" and _is_deep_colour(path)
             file.load()
             exif = int(file.getexif().get(_EXIF_ORIENTATION, 1))
+            palette = _palette(file) if as_mask and file.mode == "P" else None
             array = read_plain(path) if deep else _samples(file, path, as_mask=as_mask)
     except PIL.Image.DecompressionBombError as error:
         raise ReadError(
@@ -68,7 +69,7 @@ def read_photo(path: Path, *, as_mask: bool = False) -> Image:
     if deep and channels.shape[0] in (2, 4):
         channels = channels[:-1]
     shown = np.ascontiguousarray(upright(channels, exif)[:, None])
-    return Image(shown, with_exif(Geometry(dimension=2), exif))
+    return Image(shown, with_exif(Geometry(dimension=2), exif), palette=palette)
 
 
 def png_header(path: Path) -> tuple[int, int]:
@@ -150,6 +151,15 @@ def _values_of_palette(file: PIL.Image.Image, path: Path) -> NDArray[np.uint8]:
             f"{used[-1]}, so that either could be the label; export it as a greyscale PNG."
         )
     return greys[indices]
+
+
+def _palette(file: PIL.Image.Image) -> Palette | None:
+    """Return the colours of the indices that occur."""
+    colours = np.reshape(file.getpalette("RGB") or [], (-1, 3))
+    used = np.unique(np.asarray(file))
+    if used[-1] >= len(colours):
+        return None
+    return tuple((int(k), tuple(int(c) for c in colours[k])) for k in used)
 
 
 def _refuse_loss(file: PIL.Image.Image, path: Path) -> None:

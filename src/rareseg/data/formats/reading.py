@@ -60,19 +60,21 @@ def read_mask(path: Path) -> Mask:
     if any(not np.array_equal(array, other) for other in image.array[1:]):
         raise ReadError(
             f"{path} is a mask in colours ({len(image.array)} channels that differ), which say no "
-            "class; export one number per class, as a grey or palette PNG or a label volume."
+            "class; export one number per class, as a grey or palette PNG or a label volume, "
+            "or name each class's colour (--colours ff0000,00ff00)."
         )
     if array.dtype.kind == "f":
         within = np.abs(array) < 2**31  # neither are NaN and infinities
         if not within.all() or not np.array_equal(array, np.round(array)):
             raise ReadError(
                 f"{path} is a mask with values that are no whole numbers (such as probabilities) "
-                "or need more than 32 bits; round them to one number per class."
+                "or need more than 32 bits; round them to one number per class, or cut "
+                "probabilities (--binarize 0.5)."
             )
         array = array.astype(np.int32)
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
-    return Mask(array, image.geometry)
+    return Mask(array, image.geometry, palette=image.palette)
 
 
 def read_case_mask(case: Case, image: Image | None = None) -> Mask | None:

@@ -23,13 +23,15 @@ class Layout:
 
     ``title`` says in one line what lies where. ``recognise`` returns why a tree is of this layout,
     as words that finish "because …", or ``None``; it reads names, and small description files at
-    most. ``read`` lists the cases; it raises DataError where nothing can be listed.
+    most. ``read`` lists the cases; it raises DataError where nothing can be listed. ``lists_files``
+    is whether a table names every file, so that others in the folder are none of the data set's.
     """
 
     name: str
     title: str
     recognise: Callable[[FileTree], str | None]
     read: Callable[[FileTree], Listing]
+    lists_files: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from rareseg.data.checks.fingerprint import Fingerprint, content_hash, inspect_dataset
 from rareseg.data.formats import read_case_mask, read_image
+from rareseg.data.grey_channels import repeat_grey
 from rareseg.data.records import Case, Classes, Dataset, Image
 from rareseg.data.store.preprocess import Preprocessing, class_indices
 from rareseg.data.store.store import Store, open_store
@@ -61,7 +62,7 @@ def build_store(
             spacing=facts[case.id].spacing,
             dtype=facts[case.id].dtype,
             channels=facts[case.id].channels,
-            load=partial(_read_case, case, fingerprint.classes),
+            load=partial(_read_case, case, fingerprint.classes, facts[case.id].channels),
         )
         for case in dataset.cases
     ]
@@ -76,9 +77,9 @@ def build_store(
     )
 
 
-def _read_case(case: Case, classes: Classes) -> tuple[Image, Labels]:
-    """Read one case's files; no mask means that nothing is there."""
-    image = read_image(case.images)
+def _read_case(case: Case, classes: Classes, channels: int) -> tuple[Image, Labels]:
+    """Read one case's files; no mask means that nothing is there, grey may become colour."""
+    image = repeat_grey(read_image(case.images), channels)
     mask = read_case_mask(case, image)
     if mask is None:
         return image, np.zeros(image.array.shape[1:], np.uint8)

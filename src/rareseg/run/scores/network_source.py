@@ -374,5 +374,5 @@ class NetworkSource:
 def cases_of(folder: RunFolder, role: Role) -> tuple[Case, ...]:
     """Return the cases of a run's own data that play ``role``."""
     roles = read_split(folder.split)
-    dataset = DataOptions(**read_about(folder)).open()
+    dataset = DataOptions.from_dict(read_about(folder)).open()
     return tuple(case for case in dataset.cases if roles.get(case.id) == role)

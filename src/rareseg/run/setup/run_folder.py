@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from rareseg.data.atomic_files import atomic_write, remove_leftovers
-from rareseg.data.dataset import MissingMask, open_dataset
-from rareseg.data.records import ROLES, Dataset, Role, role_named
+from rareseg.data.dataset import AS_IT_IS, MissingMask, open_dataset
+from rareseg.data.records import ROLES, Dataset, MaskRules, Role, role_named
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
@@ -24,12 +24,14 @@ class DataOptions:
     ``group_from`` and ``missing_mask`` are None where nothing was said: then a data set that is
     used with a run is opened as the run's own (:meth:`like`). An empty pattern is a wish too:
     groups are those that the data declare. ``layout`` None lets the folder's names decide.
+    ``rules`` say how mask files are read; what they leave open is taken from the run's too.
     """
 
     path: str
     group_from: str | None = None
     missing_mask: MissingMask | None = None
     layout: str | None = None
+    rules: MaskRules = AS_IT_IS
 
     def open(self) -> Dataset:
         """Open the data set."""
@@ -38,15 +40,23 @@ class DataOptions:
             group_from=self.group_from or None,
             missing_mask=self.missing_mask or "error",
             layout=self.layout,
+            rules=self.rules,
         )
 
-    def to_dict(self) -> dict[str, str | None]:
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> DataOptions:
+        """Make the record from what :meth:`to_dict` wrote; TypeError for unknown names."""
+        return cls(**{**content, "rules": MaskRules.from_dict(content.get("rules", {}))})
+
+    def to_dict(self) -> dict[str, Any]:
         """Return the options as they hold, as plain JSON values."""
+        rules = self.rules.to_dict()
         return {
             "path": str(Path(self.path).resolve()),
             "group_from": self.group_from or None,
             "missing_mask": self.missing_mask or "error",
             "layout": self.layout,
+            **({"rules": rules} if rules else {}),
         }
 
     def like(self, earlier: Mapping[str, Any]) -> DataOptions:
@@ -55,6 +65,7 @@ class DataOptions:
             self,
             group_from=earlier["group_from"] if self.group_from is None else self.group_from,
             missing_mask=self.missing_mask or earlier["missing_mask"],
+            rules=MaskRules.from_dict({**earlier.get("rules", {}), **self.rules.to_dict()}),
         )
 
     def grouping(self, dataset: Dataset) -> str:
@@ -153,13 +164,14 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
     about = data.to_dict()
     if folder.about.is_file():
         known = read_about(folder)
-        changed = [key for key, value in about.items() if known[key] != value]
+        keys = dict.fromkeys([*about, *known])
+        changed = [key for key in keys if known.get(key) != about.get(key)]
         if not changed:
             return folder
         if folder.recipe.is_file():
             key = changed[0]
             raise RunError(
-                f"{root} was begun with {key} {known[key]!r}, not {about[key]!r}; "
+                f"{root} was begun with {key} {known.get(key)!r}, not {about.get(key)!r}; "
                 "choose another --out, or call it as it was begun."
             )
     else:
@@ -198,8 +210,8 @@ def read_about(folder: RunFolder) -> dict[str, Any]:
     """Read ``run.json``; raises :class:`RunError` where it is damaged."""
     try:
         about: dict[str, Any] = json.loads(folder.about.read_text(encoding="utf-8"))
-        DataOptions(**about)
-    except (ValueError, TypeError) as error:
+        DataOptions.from_dict(about)
+    except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.about} is damaged ({error}); choose another --out.") from error
     return about
 

@@ -9,6 +9,7 @@ from rareseg.data.formats import stem_of
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing, declared_in
+from rareseg.data.layouts.names import pair_names
 from rareseg.data.records import Case
 from rareseg.errors import nearest
 
@@ -29,8 +30,10 @@ def _read(tree: FileTree) -> Listing:
         if len(paths) > 1
     ]
     cases, missing = [], []
-    for path in tree.images("images"):
-        drawn = masks.pop(stem_of(path), None)
+    images = tree.images("images")
+    pairs = pair_names({stem_of(path) for path in images}, masks)
+    for path in images:
+        drawn = masks.pop(pairs.get(stem_of(path), ""), None)
         cases.append(Case(stem_of(path), (path,), drawn[0] if drawn else None))
         if drawn is None:
             missing.append(stem_of(path))

@@ -106,4 +106,4 @@ def _manifest_case(
     return case, is_missing, problems
 
 
-register(Layout("manifest", "a manifest.csv", _recognise, _read))
+register(Layout("manifest", "a manifest.csv", _recognise, _read, lists_files=True))

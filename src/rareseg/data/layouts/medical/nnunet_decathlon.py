@@ -73,5 +73,5 @@ def _read_decathlon(tree: FileTree) -> Listing:
     return Listing(tuple(cases), tuple(missing), declared, tuple(problems))
 
 
-register(Layout("decathlon", "a Decathlon folder", _recognise_decathlon, _read_decathlon))
+register(Layout("decathlon", "a Decathlon folder", _recognise_decathlon, _read_decathlon, True))
 register(Layout("nnunet", "an nnU-Net raw folder", _recognise_nnunet, _read_nnunet))
