@@ -291,8 +291,9 @@ def _identity_problems(cases: Sequence[Case], root: Path) -> list[str]:
     for name in files:
         seen[unicodedata.normalize("NFC", name)].append(name)
     problems += [
-        f"{root} gives the id '{names[0]}' to {len(names)} cases whose names differ only in how an "
-        f"accent is written ({', '.join(files[name][0] for name in names[:3])}); rename all but one."
+        f"{root} gives the id '{names[0]}' to {len(names)} cases whose names differ only in how "
+        f"an accent is written ({', '.join(files[name][0] for name in names[:3])}); "
+        "rename all but one."
         for names in seen.values()
         if len(names) > 1
     ]

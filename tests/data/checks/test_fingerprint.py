@@ -190,7 +190,7 @@ class TestClasses:
     def test_255_among_others_may_be_meant_to_be_ignored(self, tmp_path):
         fingerprint = self.labelled(tmp_path, [1, 2, 255])
         assert fingerprint.problems == ()
-        assert any('--ignore-value 255' in warning.text for warning in fingerprint.warnings)
+        assert any("--ignore-value 255" in warning.text for warning in fingerprint.warnings)
 
     def test_blurred_edges_are_no_classes(self, tmp_path):
         save(tmp_path / "images" / "a.png", noise())

@@ -50,8 +50,8 @@ class ScoreOptions(ReadingOptions):
         """Raise UsageError where it is said how data are read, while none are named."""
         if self.given:
             raise UsageError(
-                f"--group-from, --missing-mask, --layout and the options of masks say how {what} is "
-                "read; the run's own cases are read as it was begun."
+                f"--group-from, --missing-mask, --layout and the options of masks say how {what} "
+                "is read; the run's own cases are read as it was begun."
             )
 
 

@@ -91,9 +91,9 @@ def _check_undeclared(
         file = max(values, key=lambda name: len(values[name]))
         if not any(found.kind in EXPLAINED for found in findings.problems):
             findings.problem(
-                f"{file} and others hold {len(seen)} different label values, which look like blurred "
-                "edges or numbered objects; read them with --binarize 128 or --values-are objects, "
-                "or declare the classes in a dataset.json."
+                f"{file} and others hold {len(seen)} different label values, which look like "
+                "blurred edges or numbered objects; read them with --binarize 128 or --values-are "
+                "objects, or declare the classes in a dataset.json."
             )
         return
     for value in seen:

@@ -115,9 +115,9 @@ def _check_blurred(masks: Sequence[MaskRead], findings: Findings) -> bool:
     edge = 1 - white / max(1, sum(total.values()))
     findings.problem(
         f"{len(several)} masks look blurred, as by JPEG, smoothing or interpolation, such as "
-        f"{example.file} with {len(example.drawn)} values: {edge:.0%} of what is drawn lies between "
-        f"0 and {most}. --binarize {_middle(most)} cuts them into two values; if the values are "
-        "classes, declare them in a dataset.json.",
+        f"{example.file} with {len(example.drawn)} values: {edge:.0%} of what is drawn lies "
+        f"between 0 and {most}. --binarize {_middle(most)} cuts them into two values; if the "
+        "values are classes, declare them in a dataset.json.",
         kind="blurred masks",
         option=f"--binarize {_middle(most)}",
     )
@@ -161,8 +161,8 @@ def _check_void(masks: Sequence[MaskRead], findings: Findings) -> None:
     if beside and len(rims) == len(beside):
         findings.warn(
             f"The value {VOID} is a thin rim beside other values in {len(rims)} masks, such as "
-            f"{rims[0].file}: does it mark voxels that count nowhere? --ignore-value {VOID} says so; "
-            "if it is a class, declare the classes in a dataset.json.",
+            f"{rims[0].file}: does it mark voxels that count nowhere? --ignore-value {VOID} says "
+            "so; if it is a class, declare the classes in a dataset.json.",
             kind="void rim",
             option=f"--ignore-value {VOID}",
         )

@@ -15,21 +15,27 @@ from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.listing import Listing
 from rareseg.data.layouts.names import name_key
 
-_PICTURES = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PICTURES = _words(
     ".png .jpg .jpeg .jpe .jfif .bmp .gif .webp .tif .tiff .jp2 .j2k .jpx .heic .heif .avif .ppm "
     ".pgm .pbm .pnm .svg .psd .xcf .ai .dng .cr2 .nef .arw .svs .ndpi .scn .mrxs .czi .nd2 .lif "
     ".vsi .qptiff .npy .npz .h5 .hdf5 .mat .zarr .nii .gz .nrrd .nhdr .mha .mhd .mgz .mgh .hdr "
-    ".img .dcm .ima .mnc .mp4 .avi .mov .tfrecord .parquet".split()
+    ".img .dcm .ima .mnc .mp4 .avi .mov .tfrecord .parquet"
 )
 """Endings of what may be an image or a mask, lower case, whether it can be read or not."""
-_DRAWINGS = frozenset(".json .xml .txt .csv .geojson .roi .rle .yaml .yml .lst .mask .zip".split())
+_DRAWINGS = _words(".json .xml .txt .csv .geojson .roi .rle .yaml .yml .lst .mask .zip")
 """Endings of what may hold an outline."""
+_MASK_WORDS = _words(
+    "mask masks label labels annotation annotations ann anns gt groundtruth ground_truth seg segs "
+    "segmentation segmentations labelstr ann_dir ground-truth"
+)
+"""Names of folders in which masks are looked for where none was found."""
 MOST_TEXT = 200_000
 """Characters of problems in which names are looked for."""
-_MASK_WORDS = frozenset(
-    "mask masks label labels annotation annotations ann anns gt groundtruth ground_truth seg segs "
-    "segmentation segmentations labelstr ann_dir ground-truth".split()
-)
 
 _MAY_BE_MASK = (
     ", and may be masks: without them their images would hold nothing. Convert them, name their "
@@ -56,24 +62,24 @@ def find_unread(tree: FileTree, listing: Listing, *, ignored: bool, listed: bool
     is a warning too. Where a table names the files (``listed``), others are a note alone.
     """
     read = _used(listing)
-    used = read | {os.path.abspath(tree.path("", "dataset.json"))}
+    used = read | {_place(tree.path("", "dataset.json"))}
     told = "\n".join(listing.problems)
-    looked_into = {os.path.dirname(path) for path in read}
+    looked_into = {str(Path(path).parent) for path in read}
     folders = _mask_folders(tree, listing)
     missing = {name_key(name) for name in listing.missing}
     found: dict[str, defaultdict[tuple[str, str], list[str]]] = {
         word: defaultdict(list) for word in ("fault", "warning", "note", "broken")
     }
     for folder, files in tree.walk():
-        if os.path.abspath(tree.path(folder)) in used:
+        if _place(tree.path(folder)) in used:
             continue  # a series of DICOM files
         among = _is_within(folder, folders)
         for name in files:
             path = tree.path(folder, name)
-            if os.path.abspath(path) in used or path == tree.file:
+            if _place(path) in used or path == tree.file:
                 continue
             level = _level(path, among=among, missing=missing)
-            apart = listed or os.path.abspath(path.parent) not in looked_into
+            apart = listed or _place(path.parent) not in looked_into
             if level == "note" and apart and not among:
                 continue  # what describes the data set, or belongs to something else
             if level in ("fault", "warning") and len(told) < MOST_TEXT and name in told:
@@ -90,10 +96,14 @@ def find_unread(tree: FileTree, listing: Listing, *, ignored: bool, listed: bool
     )
 
 
+def _place(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - without "..", links as they are
+
+
 def _used(listing: Listing) -> set[str]:
     """Return the files that cases are read from, and those that describe them."""
     used = {
-        os.path.abspath(path)
+        _place(path)
         for case in listing.cases
         for path in (*case.images, *case.mask_files, *(m for _, m in case.annotations if m))
     }
