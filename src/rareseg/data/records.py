@@ -160,7 +160,10 @@ class MaskRules:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> MaskRules:
         """Make the record from what :meth:`to_dict` wrote; TypeError for unknown names."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+        values: dict[str, Any] = dict(content)
+        if isinstance(values.get("colours"), list):
+            values["colours"] = tuple(values["colours"])
+        return cls(**values)
 
 
 _AS_IT_IS = asdict(MaskRules())

@@ -51,12 +51,14 @@ def test_inverted_masks(write):
     folder = write([(specks(k % 3) == 0) * 255 for k in range(6)])
     asked = found(folder)
     assert kinds(asked.problems) == {"inverted masks"}
-    assert "c0.png" in asked.problems[0].text and "--invert-masks" in asked.problems[0].text
+    assert "c0.png" in asked.problems[0].text
+    assert "--invert-masks" in asked.problems[0].text
     answered = found(folder, invert=True)
     assert answered.problems == ()
     assert sum(case.is_positive for case in answered.cases) == 4
     meant = found(folder, invert=False)
-    assert meant.problems == () and meant.questions == ()
+    assert meant.problems == ()
+    assert meant.questions == ()
 
 
 @pytest.mark.parametrize("edge", [(128,), (64, 191), tuple(range(3, 8)), tuple(range(20, 240, 9))])
@@ -151,4 +153,5 @@ def test_one_image_with_and_without_a_speck(write, tmp_path):
     (tmp_path / "negatives" / "n.png").write_bytes(copy)
     contradictions = [p for p in found(folder).problems if p.kind == "contradiction"]
     assert len(contradictions) == 1
-    assert "c1.png" in contradictions[0].text and "n.png" in contradictions[0].text
+    assert "c1.png" in contradictions[0].text
+    assert "n.png" in contradictions[0].text

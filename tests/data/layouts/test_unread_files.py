@@ -45,9 +45,11 @@ def test_what_may_be_a_mask_is_a_fault_though_images_without_masks_are_negatives
     text(folder / name)
     dataset = open_dataset(folder, missing_mask="negative")
     assert len(dataset.problems) == 1, dataset.problems
-    assert "not read" in dataset.problems[0] and name.rpartition("/")[2] in dataset.problems[0]
+    assert "not read" in dataset.problems[0]
+    assert name.rpartition("/")[2] in dataset.problems[0]
     told = open_dataset(folder, missing_mask="negative", rules=MaskRules(ignore_unread=True))
-    assert told.problems == () and len(told.warnings) == 1
+    assert told.problems == ()
+    assert len(told.warnings) == 1
 
 
 def test_images_that_are_not_read_are_a_warning(folder):
@@ -63,7 +65,8 @@ def test_what_stands_beside_a_mask_or_describes_the_data_is_no_fault(folder):
     for name in ("masks/a.json", "masks/readme.txt", "README.md", "data.yaml", "images/Thumbs.db"):
         text(folder / name, "{}")
     dataset = open_dataset(folder, missing_mask="negative")
-    assert dataset.problems == () and dataset.warnings == ()
+    assert dataset.problems == ()
+    assert dataset.warnings == ()
     assert len(dataset.notes) == 2
 
 
@@ -72,13 +75,15 @@ def test_links_to_nowhere_and_pipes_are_faults(folder):
     (folder / "masks" / "b.png").symlink_to(folder / "nowhere.png")
     os.mkfifo(folder / "images" / "d.png")
     problems = " ".join(open_dataset(folder, missing_mask="negative").problems)
-    assert "1 link to nowhere in" in problems and "1 pipe in" in problems
+    assert "1 link to nowhere in" in problems
+    assert "1 pipe in" in problems
 
 
 def test_a_table_that_names_its_files_leaves_others_alone(folder):
     (folder / "manifest.csv").write_text("id,image,mask\nb,images/b.png,empty\n")
     dataset = open_dataset(folder)
-    assert dataset.problems == () and dataset.warnings == ()
+    assert dataset.problems == ()
+    assert dataset.warnings == ()
 
 
 def test_names_are_paired_however_accents_and_capitals_are_written():
@@ -97,4 +102,6 @@ def test_channels_that_shift_between_cases(tmp_path):
     text(tmp_path / "dataset.json", '{"channel_names": {"0": "x", "1": "y"}, "labels": {"m": 1}}')
     problems = open_dataset(tmp_path).problems
     assert len(problems) == 1
-    assert "case 'b' are the channels _0001, _0002 where most cases have _0000, _0001" in problems[0]
+    assert (
+        "case 'b' are the channels _0001, _0002 where most cases have _0000, _0001" in problems[0]
+    )

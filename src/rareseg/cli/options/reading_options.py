@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -141,8 +141,10 @@ class ReadingOptions:
         """Return how mask files are read; raises UsageError for an unknown word or colour."""
         from rareseg.data.records import MaskRules
 
-        overlap = one_of("--overlap", self.overlap, ("later", "earlier"))
-        values_are = one_of("--values-are", self.values_are, ("classes", "objects"))
+        orders: tuple[Literal["later", "earlier"], ...] = ("later", "earlier")
+        meanings: tuple[Literal["classes", "objects"], ...] = ("classes", "objects")
+        overlap = one_of("--overlap", self.overlap, orders)
+        values_are = one_of("--values-are", self.values_are, meanings)
         rules = MaskRules(
             invert=self.invert_masks,
             binarize=self.binarize,

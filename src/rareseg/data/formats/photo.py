@@ -159,7 +159,9 @@ def _palette(file: PIL.Image.Image) -> Palette | None:
     used = np.unique(np.asarray(file))
     if used[-1] >= len(colours):
         return None
-    return tuple((int(k), tuple(int(c) for c in colours[k])) for k in used)
+    return tuple(
+        (int(k), (int(r), int(g), int(b))) for k, (r, g, b) in zip(used, colours[used], strict=True)
+    )
 
 
 def _refuse_loss(file: PIL.Image.Image, path: Path) -> None:

@@ -143,7 +143,7 @@ def _level(path: Path, *, among: bool, missing: Collection[str]) -> str:
         # A link to nowhere, a pipe, a socket: what is called a picture is missed.
         return "broken" if pictured or among else "note"
     stems = {name_key(stem) for stem in _stems(path.name)}
-    if stems & missing and (pictured or ending in _DRAWINGS):
+    if not stems.isdisjoint(missing) and (pictured or ending in _DRAWINGS):
         return "fault"
     if pictured:
         return "fault" if among else "warning"

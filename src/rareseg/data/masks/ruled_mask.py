@@ -89,11 +89,12 @@ def _ruled(mask: Path | MaskSource | None, rules: MaskRules) -> Path | MaskSourc
 def _by_rules(array: NDArray[np.integer], rules: MaskRules) -> NDArray[np.integer]:
     if not rules.invert and rules.values_are != "objects":
         return array
-    on = array == 0 if rules.invert else array != 0
+    on: NDArray[np.bool_] = array == 0 if rules.invert else array != 0
     if rules.ignore_value is None:
         return on.astype(np.uint8)
     ignored = array == rules.ignore_value
-    values = np.where(on & ~ignored, 1, 0).astype(np.min_scalar_type(rules.ignore_value))
+    kind = np.min_scalar_type(rules.ignore_value)
+    values: NDArray[np.integer] = (on & ~ignored).astype(kind)
     values[ignored] = rules.ignore_value
     return values
 
