@@ -153,7 +153,7 @@ def islands(cases: list[Case], rate: float, rng: np.random.Generator) -> Planted
 
 
 def holes(cases: list[Case], rate: float, rng: np.random.Generator) -> Planted:
-    """Rub out one to four pixels inside a lesion."""
+    """Rub out one to four pixels inside an object."""
     where: set[Key] = set()
     for case in chosen(cases, rate, rng):
         inside = ndimage.distance_transform_edt(case.mask > 0) >= 3

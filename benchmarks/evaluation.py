@@ -34,7 +34,7 @@ from sklearn import metrics as sklearn_metrics
 
 from rareseg.data.components import label_components
 from rareseg.evaluation.metrics.confusion_matrix import confuse
-from rareseg.evaluation.metrics.objects import match_lesions
+from rareseg.evaluation.metrics.objects import match_objects
 from rareseg.evaluation.metrics.overlap import (
     accuracy,
     average_precision,
@@ -255,11 +255,11 @@ def surfaces(drawn: Drawn, rounds: int) -> None:
     print(f"  largest relative difference of a value: {gap:.0e}")
 
 
-def lesions(drawn: Drawn, rounds: int) -> None:
+def objects(drawn: Drawn, rounds: int) -> None:
     """Components of both masks, matched."""
     prediction, reference = drawn.prediction > 0, drawn.reference > 0
     contenders: dict[str, Callable[[], object]] = {
-        "rareseg": lambda: match_lesions(reference, prediction)
+        "rareseg": lambda: match_objects(reference, prediction)
     }
     try:
         import panoptica
@@ -280,8 +280,8 @@ def lesions(drawn: Drawn, rounds: int) -> None:
         return evaluator.evaluate(ours, theirs, result_all=False, verbose=False)["ungrouped"]
 
     contenders["panoptica"] = peer
-    tell("Lesion matching", interleave(contenders, rounds), {"panoptica": "  [target ≥ 3.5]"})
-    found, result = match_lesions(reference, prediction), peer()
+    tell("Object matching", interleave(contenders, rounds), {"panoptica": "  [target ≥ 3.5]"})
+    found, result = match_objects(reference, prediction), peer()
     print(
         f"  components of the reference {len(found.sizes)} and {result.n_ref_instances}, "
         f"of the prediction {len(found.predicted_sizes)} and {result.n_pred_instances}"
@@ -345,7 +345,7 @@ PARTS = {
     "curves": curves,
     "overlap": overlap,
     "surfaces": surfaces,
-    "lesions": lesions,
+    "objects": objects,
     "grid": grid,
 }
 

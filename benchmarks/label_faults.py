@@ -3,8 +3,8 @@
 Faults at known rates are planted in the labels of built-in data sets, networks are trained on the
 spoiled labels in three folds, and every case is looked at by the network that had not seen it.
 
-* ``specks``: lesions left out, outlines drawn where nothing is, masks moved by half their width.
-* ``look-alikes``: lesions left out, and other things that look like lesions drawn as lesions.
+* ``specks``: objects left out, outlines drawn where nothing is, masks moved by half their width.
+* ``look-alikes``: objects left out, and other things that look like objects drawn as objects.
 * ``lumps``: parts within parts, with parts given to another class.
 
 Precision and recall are those of all suspects of a kind with a score of at least one half, of all
@@ -14,7 +14,7 @@ and the fault's lies in the other; of several at one fault the first counts, the
 A component of cleanlab's mask has the kind that its place in the label says (:func:`kind_of`).
 
 For larger sides the same cases lie in the middle of a mosaic of images without labels and faults,
-predicted by the same network: the same lesions, more background. An image score is the largest
+predicted by the same network: the same objects, more background. An image score is the largest
 score of a suspect in it, and 1 − cleanlab's image score. Needs no data; a few minutes on one core.
 
     python benchmarks/label_faults.py --out faults
@@ -137,7 +137,7 @@ def differences(clean: Path, spoiled: Path) -> Iterator[Fault]:
     """Yield what the masks of one data set leave out of, and add to, those of another."""
     for true, drawn in zip(open_dataset(clean).cases, open_dataset(spoiled).cases, strict=True):
         masks = [read_mask(case.mask).array > 0 for case in (true, drawn) if case.mask]
-        kinds: tuple[FaultKind, ...] = ("missed lesion", "spurious label")
+        kinds: tuple[FaultKind, ...] = ("missed object", "spurious label")
         for kind, wrong in zip(kinds, (masks[0] & ~masks[1], masks[1] & ~masks[0]), strict=True):
             for box, on in components(wrong):
                 yield Fault(true.id, kind, box, int(on.sum()))
@@ -239,19 +239,19 @@ def theirs(views: Sequence[View], classes: Classes) -> tuple[list[Named], list[f
 def kind_of(box: Box, on: NDArray[np.bool_], view: View, drawn: NDArray[np.uint32]) -> FaultKind:
     """Say what a component of an issue mask would be a fault of, by where it lies in the label.
 
-    On nothing and away from what is drawn: a missed lesion. On what is drawn: a wrong class where
-    the network says another class, a spurious label where it covers half of a lesion. Else a wrong
+    On nothing and away from what is drawn: a missed object. On what is drawn: a wrong class where
+    the network says another class, a spurious label where it covers half of an object. Else a wrong
     boundary.
     """
     at = tuple(slice(low, high) for low, high in box)
     wide = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in at)
     given = view.labels[at][on]
     if (given > 0).mean() < 0.5:
-        return "wrong boundary" if drawn[wide].any() else "missed lesion"
+        return "wrong boundary" if drawn[wide].any() else "missed object"
     if (view.probabilities[(slice(None), *at)].argmax(axis=0)[on] > 0).mean() >= 0.5:
         return "wrong class"
-    lesion = np.bincount(drawn[at][on])[1:].argmax() + 1
-    covered = (drawn[at][on] == lesion).sum() / (drawn == lesion).sum()
+    component = np.bincount(drawn[at][on])[1:].argmax() + 1
+    covered = (drawn[at][on] == component).sum() / (drawn == component).sum()
     return "spurious label" if covered >= 0.5 else "wrong boundary"
 
 

@@ -77,7 +77,7 @@ def measure_lines() -> list[str]:
     lines = ["| column | called | definition | over | interval | better | source |"]
     lines.append("|---|---|---|---|---|---|---|")
     for known in MEASURES:
-        over = {"all": "all cases", "lesion": "lesions and components"}.get(
+        over = {"all": "all cases", "object": "objects and components"}.get(
             known.stratum, f"{known.stratum} cases"
         )
         better = "more" if known.higher_is_better else "less"

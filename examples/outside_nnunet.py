@@ -28,7 +28,7 @@ from rareseg.run.tune import tune_source
 
 DATASET = {
     "channel_names": {"0": "CT"},
-    "labels": {"background": 0, "lesion": 1},
+    "labels": {"background": 0, "object": 1},
     "numTraining": 24,
     "file_ending": ".nii.gz",
 }
@@ -62,8 +62,8 @@ def write_cases(raw: Path, predicted: Path, cases: int, seed: int, prefix: str) 
         image, mask = draw(rng, empty=number % 2 == 0)
         write(raw / "imagesTr" / f"{name}_0000.nii.gz", image)
         write(raw / "labelsTr" / f"{name}.nii.gz", mask)
-        lesion = 1 / (1 + np.exp(8 - 12 * ndimage.gaussian_filter(image, (0.5, 1.5, 1.5))))
-        softmax = np.stack([1 - lesion, lesion]).astype(np.float32)
+        component = 1 / (1 + np.exp(8 - 12 * ndimage.gaussian_filter(image, (0.5, 1.5, 1.5))))
+        softmax = np.stack([1 - component, component]).astype(np.float32)
         write(predicted / f"{name}.nii.gz", softmax.argmax(0).astype(np.uint8))
         np.savez_compressed(predicted / f"{name}.npz", probabilities=softmax)
     (raw / "dataset.json").write_text(json.dumps(DATASET), encoding="utf-8")

@@ -92,9 +92,9 @@ def second_opinion(predicted: np.ndarray, reference: np.ndarray, counted: np.nda
     truth, guess = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
     options = {"zero_division": np.nan, "sample_weight": [tn, fp, fn, tp]}
     whole = np.ones((3,) * predicted.ndim)
-    lesions, n_lesions = ndimage.label(reference, whole)
+    objects, n_objects = ndimage.label(reference, whole)
     components, n_components = ndimage.label(predicted, whole)
-    found = set(np.unique(lesions[predicted])) - {0}
+    found = set(np.unique(objects[predicted])) - {0}
     real = set(np.unique(components[counted])) - {0}
     touching = set(np.unique(components[reference])) - {0}
     assert n_components >= len(real)
@@ -115,8 +115,8 @@ def second_opinion(predicted: np.ndarray, reference: np.ndarray, counted: np.nda
         "false_negative_rate": 1 - metrics.recall_score(truth, guess, **options),
         "found": float(tp > 0) if positive else np.nan,
         "false_alarm": np.nan if positive else float(fp > 0),
-        "lesions": n_lesions,
-        "lesions_found": len(found),
+        "objects": n_objects,
+        "objects_found": len(found),
         "predicted_components": len(real),
         "false_positive_components": len(real - touching),
     }

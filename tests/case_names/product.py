@@ -16,7 +16,7 @@ from rareseg.evaluation.comparisons.paired_test import Headline  # noqa: F401
 from rareseg.evaluation.measures import scorecard
 from rareseg.evaluation.measures.case_result import measure_case  # noqa: F401
 from rareseg.evaluation.metrics.froc import candidate_froc  # noqa: F401
-from rareseg.evaluation.metrics.objects import match_lesions  # noqa: F401
+from rareseg.evaluation.metrics.objects import match_objects as match_lesions  # noqa: F401
 from rareseg.evaluation.metrics.overlap import average_precision, pooled_curve, roc_auc  # noqa: F401
 from rareseg.evaluation.metrics.surface_distance import measure_surfaces  # noqa: F401
 from rareseg.evaluation.statistics import intervals

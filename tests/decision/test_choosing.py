@@ -24,7 +24,7 @@ from rareseg.decision.operating_point import (
     usual_sizes,
 )
 from rareseg.errors import UsageError
-from rareseg.evaluation.metrics.objects import match_lesions
+from rareseg.evaluation.metrics.objects import match_objects
 from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.tables.component_table import ComponentTable, components_of_case
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
@@ -51,11 +51,11 @@ GOALS = (
     Goal("youden"),
     Goal("youden", level="image"),
     Goal("cost", cost_false_negative=10.0),
-    Goal("cost", cost_false_positive=2.0, level="lesion"),
+    Goal("cost", cost_false_positive=2.0, level="object"),
     Goal("cost", cost_false_negative=3.0, level="image"),
     Goal(limits=(Limit("recall", 0.6, "voxel"),)),
-    Goal(limits=(Limit("precision", 0.7, "voxel"), Limit("recall", 0.5, "lesion"))),
-    Goal(limits=(Limit("false positives per case", 0.3, "lesion"),)),
+    Goal(limits=(Limit("precision", 0.7, "voxel"), Limit("recall", 0.5, "object"))),
+    Goal(limits=(Limit("false positives per case", 0.3, "object"),)),
     Goal("f-beta", beta=0.5, limits=(Limit("false alarm rate", 0.4, "image"),)),
 )
 
@@ -84,19 +84,19 @@ def share(hits, trials):
 def unmatched(reference, mask):
     """Components that are no object and objects that are no component, one to one by overlap."""
     components, n_components = label_components(mask)
-    lesions, n_lesions = label_components(reference)
+    objects, n_objects = label_components(reference)
     pairs = []
     for k in range(1, n_components + 1):
-        for lesion in range(1, n_lesions + 1):
-            both = ((components == k) & (lesions == lesion)).sum()
-            iou = both / ((components == k) | (lesions == lesion)).sum()
-            pairs += [(-iou, k, lesion)] if iou >= 0.1 else []
-    components_left, lesions_left = set(range(1, n_components + 1)), set(range(1, n_lesions + 1))
-    for _, k, lesion in sorted(pairs):
-        if k in components_left and lesion in lesions_left:
+        for component in range(1, n_objects + 1):
+            both = ((components == k) & (objects == component)).sum()
+            iou = both / ((components == k) | (objects == component)).sum()
+            pairs += [(-iou, k, component)] if iou >= 0.1 else []
+    components_left, objects_left = set(range(1, n_components + 1)), set(range(1, n_objects + 1))
+    for _, k, component in sorted(pairs):
+        if k in components_left and component in objects_left:
             components_left.remove(k)
-            lesions_left.remove(lesion)
-    return len(components_left), len(lesions_left)
+            objects_left.remove(component)
+    return len(components_left), len(objects_left)
 
 
 def costs_by_masks(cases, point, goal):
@@ -107,7 +107,7 @@ def costs_by_masks(cases, point, goal):
         counts = count_masks(mask, reference)
         wrong, missed = {
             "voxel": (counts.fp, counts.fn),
-            "lesion": unmatched(reference, mask),
+            "object": unmatched(reference, mask),
             "image": (
                 counts.fp > 0 and not reference.any(),
                 counts.tp == 0 and reference.any(),
@@ -121,20 +121,20 @@ def by_masks(cases, point, goal):
     """The goal's definition read off finished masks: (objective, whether the limits are kept)."""
     masks = [apply_point(scores, point) for scores, _ in cases]
     counts = [count_masks(m, r) for m, (_, r) in zip(masks, cases, strict=True)]
-    lesions = [match_lesions(r, m) for m, (_, r) in zip(masks, cases, strict=True)]
+    objects = [match_objects(r, m) for m, (_, r) in zip(masks, cases, strict=True)]
     positive = [r.any() for _, r in cases]
     pos = [c for c, p in zip(counts, positive, strict=True) if p]
     neg = [c for c, p in zip(counts, positive, strict=True) if not p]
-    false = [len(x.false_positive_sizes) for x in lesions]
+    false = [len(x.false_positive_sizes) for x in objects]
     recalls = {
         "voxel": np.mean([c.tp / (c.tp + c.fn) for c in pos]),
-        "lesion": share([x.n_found for x in lesions], [len(x.sizes) for x in lesions]),
+        "object": share([x.n_found for x in objects], [len(x.sizes) for x in objects]),
         "image": np.mean([c.tp > 0 for c in pos]),
     }
-    found = sum(x.n_found for x in lesions)
+    found = sum(x.n_found for x in objects)
     precisions = {
         "voxel": share([c.tp for c in counts], [c.tp + c.fp for c in counts]),
-        "lesion": share([found], [found + sum(false)]),
+        "object": share([found], [found + sum(false)]),
     }
     alarms = np.mean([c.fp > 0 for c in neg]) if neg else np.nan
     if goal.maximize == "dice":  # every case is its own group
@@ -310,7 +310,7 @@ def test_a_small_component_is_removed_where_that_alone_helps():
     reference = np.zeros((8, 8), bool)
     reference[:3, :3] = True
     scores = np.where(reference, 0.8, 0.1).astype(np.float32)
-    scores[6, 6] = 0.9  # a speck that scores more than the lesion
+    scores[6, 6] = 0.9  # a speck that scores more than the object
     alarm = np.full((8, 8), 0.1, np.float32)
     alarm[2, 2] = 0.8
     cases = [(scores, reference), (alarm, np.zeros((8, 8), bool))]
@@ -359,7 +359,7 @@ def test_a_limit_is_kept():
     ("call", "message"),
     [
         (lambda: Goal("dcie"), "did you mean 'dice'"),
-        (lambda: Goal("youden", level="lesion"), "true negatives"),
+        (lambda: Goal("youden", level="object"), "true negatives"),
         (lambda: Goal("cost", cost_false_positive=0.0, cost_false_negative=0.0), "both 0"),
         (lambda: make_goal(beta=2.0), "ask for 'f-beta'"),
         (lambda: make_goal("youden", cost_false_positive=1.0), "contradict"),
@@ -386,7 +386,7 @@ def test_calls_that_the_table_cannot_answer_are_refused():
 
 
 def noisy_cases(rng, n, side=10, shift=0.0):
-    """Every second case holds a lesion, well or hardly seen; a case has its own level of noise."""
+    """Every second case holds an object, well or hardly seen; a case has its own level of noise."""
     cases = []
     for i in range(n):
         reference = np.zeros((side, side), bool)

@@ -99,7 +99,7 @@ def test_well_separated_scores_are_cut_in_the_middle():
 
 
 def test_a_gate_is_set_where_only_it_can_keep_negatives_clean():
-    # The lesion's rim scores no higher than the false alarm, its core does.
+    # The object's rim scores no higher than the false alarm, its core does.
     positive = np.array([0.95, 0.4, 0.4, 0.4, 0.0], np.float32), [1, 1, 1, 1, 0]
     negative = np.array([0.6, 0.0, 0.0, 0.0, 0.0], np.float32), [0, 0, 0, 0, 0]
     point = largest(table_of([positive, negative]))

@@ -27,10 +27,10 @@ def run(name: str, folder: Path) -> str:
 
 def test_what_nnunet_wrote_gets_a_point_a_certificate_and_a_report(tmp_path: Path) -> None:
     printed = run("outside_nnunet.py", tmp_path)
-    assert "certificate for lesion" in printed
+    assert "certificate for object" in printed
     assert "6 groups (assumes independent images) of declared certify cases" in printed
-    assert "lesion, on 6 positive and 6 negative cases" in printed
-    assert Decisions.load(tmp_path / "points", ["lesion"]).points["lesion"].mean_dice > 0.8
+    assert "object, on 6 positive and 6 negative cases" in printed
+    assert Decisions.load(tmp_path / "points", ["object"]).points["object"].mean_dice > 0.8
     assert (tmp_path / "evaluation" / "report.html").is_file()
 
 

@@ -163,21 +163,21 @@ HAND = {
         stratum="Negative cases",
         page="Falsely predicted",
     ),
-    "lesion_recall": Hand(
+    "object_recall": Hand(
         (1 / 2, 1, 0, N, N, N, N),
         2 / 5,
-        scorecard="lesions.recall",
-        stratum="Lesions",
-        page="Lesions found",
-        comparison="lesion recall",
-        contest="Lesions found, mean over cases",
+        scorecard="objects.recall",
+        stratum="Objects",
+        page="Objects found",
+        comparison="object recall",
+        contest="Objects found, mean over cases",
         mean=1 / 2,
     ),
     "false_positive_components": Hand(
         (0, 1, 0, 2, 0, 0, 0),
         3 / 7,
-        scorecard="lesions.false_positives_per_case",
-        stratum="Lesions",
+        scorecard="objects.false_positives_per_case",
+        stratum="Objects",
         page="False components",
         case_table="False components",
         comparison="false positive components",
@@ -195,7 +195,7 @@ HAND = {
         (50 / 9, 48 / 9, U, U, U, U, U), 49 / 9, page="Mean surface distance (mm)"
     ),
     "surface_dice": Hand((6 / 9, 7 / 9, 0, 0, U, U, U), 13 / 36, page="Surface dice within 2 mm"),
-    # Lesions of two voxels or more count; none meet after three dilations.
+    # Objects of two voxels or more count; none meet after three dilations.
     "brats_lesionwise_dice": Hand(
         ((4 / 7 + 0) / 2, (6 / 7) / (1 + 1), 0, 0, U, U, U),
         5 / 28,
@@ -549,7 +549,7 @@ def test_what_is_compared_comes_back_from_the_file_of_cases(results, tmp_path):
 def test_a_file_of_cases_without_a_later_column_is_read(results, tmp_path):
     path = tmp_path / "cases.csv"
     write_cases_csv(path, results)
-    drop_column(path, "lesion_recall")
+    drop_column(path, "object_recall")
     assert read_headlines(path) == tuple(map(headline, results))
     drop_column(path, "recall")
     read = {line.case_id: line.values for line in read_headlines(path)}

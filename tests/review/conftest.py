@@ -30,7 +30,7 @@ def erase_and_invent(masks: Path) -> list[Suspect]:
         if count > 1 and number % 2 == 0:
             y, x = ndimage.find_objects(found)[0]
             mask[found == 1] = 0
-            kind, reason = "missed lesion", "it was erased"
+            kind, reason = "missed object", "it was erased"
         elif not count and number % 3 == 0:
             y, x = slice(20, 27), slice(30, 36)
             mask[y, x] = 255

@@ -12,7 +12,7 @@ CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"whole": (1, 2), "b": (2
 
 
 def item(box, region="whole") -> Suspect:
-    return Suspect("i", "c", None, region, "missed lesion", 0.5, box, 1, 0, "")
+    return Suspect("i", "c", None, region, "missed object", 0.5, box, 1, 0, "")
 
 
 def drawing(*rows: str) -> np.ndarray:
@@ -37,7 +37,7 @@ def test_a_prediction_that_reaches_beyond_the_label_is_whole_and_a_neighbour_is_
         ".222.....",
         ".........",
     )
-    # the frame of the drawn lesion, into which the neighbour does not reach
+    # the frame of the drawn object, into which the neighbour does not reach
     assert shown(AffectedVoxels(labels, predicted, CLASSES).of(item(((0, 1), (1, 3), (2, 4))))) == [
         ".###.....",
         ".###.....",
@@ -49,7 +49,7 @@ def test_a_prediction_that_reaches_beyond_the_label_is_whole_and_a_neighbour_is_
     assert not AffectedVoxels(labels, predicted, CLASSES).of(wide)[0, :, 5:].any()
 
 
-def test_a_frame_around_a_part_of_a_lesion_is_about_that_part():
+def test_a_frame_around_a_part_of_a_object_is_about_that_part():
     labels = drawing("1111111111")
     predicted = drawing("2222222222")
     part = item(((0, 1), (0, 1), (2, 5)))

@@ -19,7 +19,7 @@ from rareseg.review.server import TOKEN_HEADER
 
 BOX = ((0, 1), (2, 9), (3, 8))
 ITEMS = [
-    Suspect(f"i{k}", f"case {k}", None, "core", "missed lesion", 0.5, BOX, 30, 0, "because")
+    Suspect(f"i{k}", f"case {k}", None, "core", "missed object", 0.5, BOX, 30, 0, "because")
     for k in range(3)
 ]
 

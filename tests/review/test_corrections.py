@@ -13,7 +13,7 @@ CLASSES = Classes(("background", "a", "b"), (0, 7, 300), {"whole": (1, 2), "b": 
 
 
 def final(verdict, box, *, region="whole", name="i"):
-    item = Suspect(name, "c", None, region, "missed lesion", 0.5, box, 1, 0, "")
+    item = Suspect(name, "c", None, region, "missed object", 0.5, box, 1, 0, "")
     return FinalAnswer(item, verdict, ())
 
 

@@ -8,7 +8,7 @@ from rareseg.quality.suspects import Suspect
 from rareseg.review.answers import VERDICTS, Answer
 from rareseg.review.final_answer import final_answers
 
-ITEM = Suspect("i", "c", None, "r", "missed lesion", 0.5, ((0, 1), (0, 1), (0, 1)), 1, 0, "")
+ITEM = Suspect("i", "c", None, "r", "missed object", 0.5, ((0, 1), (0, 1), (0, 1)), 1, 0, "")
 LABEL, PREDICTION, EXCLUDE, IGNORE, UNSURE = VERDICTS
 
 

@@ -9,7 +9,7 @@ from rareseg.quality.suspects import Suspect
 from rareseg.review.answers import VERDICTS, Answer
 from rareseg.review.reviewer_agreement import cohen_kappa, fleiss_kappa, measure_agreement
 
-ITEM = Suspect("i", "c", None, "r", "missed lesion", 0.5, ((0, 1), (0, 1), (0, 1)), 1, 0, "")
+ITEM = Suspect("i", "c", None, "r", "missed object", 0.5, ((0, 1), (0, 1), (0, 1)), 1, 0, "")
 
 FLEISS_1971 = [
     # 14 raters, 10 subjects, 5 categories: the table that is often quoted, κ = 0.210

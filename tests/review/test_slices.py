@@ -44,7 +44,7 @@ def looked_at(array: np.ndarray, labels=None, predicted=None) -> ViewedCase:
     )
 
 
-def item(box, *, kind="missed lesion", region="whole", plane=0) -> Suspect:
+def item(box, *, kind="missed object", region="whole", plane=0) -> Suspect:
     return Suspect("i", "c", None, region, kind, 0.5, box, 1, plane, "")
 
 

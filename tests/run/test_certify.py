@@ -174,10 +174,10 @@ def test_cases_that_were_scored_are_used_up_whatever_came_of_it(run, unseen):
     assert type(only(certify(run, MISSED, certify_on=unseen)).statement) is Estimate
 
 
-def test_lesions_and_a_smallest_component_are_certified_too(run, unseen):
-    lesions = make_guarantee("false negative rate", 0.6, level="lesion", confidence=None)
-    kept = only(certify(run, lesions, certify_on=unseen, rule=Rule.of("dice", (2,))))
-    assert kept.statement.guarantee.level == "lesion"
+def test_objects_and_a_smallest_component_are_certified_too(run, unseen):
+    objects = make_guarantee("false negative rate", 0.6, level="object", confidence=None)
+    kept = only(certify(run, objects, certify_on=unseen, rule=Rule.of("dice", (2,))))
+    assert kept.statement.guarantee.level == "object"
     assert kept.statement.value <= 0.6
     assert kept.point.smallest_component == Size(2, "pixels")
 

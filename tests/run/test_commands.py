@@ -272,9 +272,9 @@ class TestJson:
         assert sorted(notes) == ["chosen", "usual"]
 
     def test_tune_by_cost_and_limits(self, run, call):
-        costs = ("--cost-false-positive", "1", "--cost-false-negative", "10", "--level", "lesion")
+        costs = ("--cost-false-positive", "1", "--cost-false-negative", "10", "--level", "object")
         record = json.loads(call("tune", run, *costs, "--json").out)
-        assert "10 per false negative lesion" in record["foreground"]["found"]["objective"]
+        assert "10 per false negative object" in record["foreground"]["found"]["objective"]
         limits = ("--min-recall", "0.2", "--smallest-component", "search")
         found = json.loads(call("tune", run, *limits, "--json").out)["foreground"]["found"]
         assert found["objective"] == "dice, recall at least 0.2"

@@ -81,7 +81,7 @@ def test_what_was_planted_ranks_high(planted, found):
     by_chance = len(faults) / len(components)
     assert by_chance < 0.3
     assert right > 0.6
-    for kind in ("missed lesion", "spurious label", "wrong boundary"):
+    for kind in ("missed object", "spurious label", "wrong boundary"):
         own = [s for s in found.suspects if s.kind == kind]
         wanted = [fault for fault in faults if fault.kind == kind]
         first = own[: len(wanted)]
@@ -194,7 +194,7 @@ def test_what_annotators_drew_is_told(planted, found, tmp_path):
     again = find_suspects(run).suspects
     assert [(s.id, s.score) for s in again] == [(s.id, s.score) for s in found.suspects]
     for suspect in again:
-        drawn = "0 of 2" if suspect.kind == "missed lesion" else "1 of 2"
+        drawn = "0 of 2" if suspect.kind == "missed object" else "1 of 2"
         assert f"{drawn} annotators drew it" in suspect.reason
     (data / rows[0]["mask"]).write_bytes(b"no picture")
     with pytest.raises(ReadError, match=r"masks"):
@@ -207,9 +207,9 @@ def test_the_command_says_what_was_found(planted, found, call):
     called = call("suspects", run, "--most", "2")
     assert called.code == 0, called.err
     assert found.scope in called.out
-    for title in ("Likely missed lesions", "Likely spurious labels", "Likely wrong boundaries"):
+    for title in ("Likely missed objects", "Likely spurious labels", "Likely wrong boundaries"):
         assert title in called.out
-    first = next(s for s in found.suspects if s.kind == "missed lesion")
+    first = next(s for s in found.suspects if s.kind == "missed object")
     assert first.reason in called.out
     assert "suspects.json" in called.out
     record = json.loads(call("suspects", run, "--json").out)

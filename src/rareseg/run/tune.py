@@ -115,9 +115,9 @@ def tune(
 
     As :func:`tune_source`. ``maximize`` is an objective or a :class:`Goal` with its limits.
     ``smallest`` are the smallest components to choose from: None keeps components of any size,
-    "search" tries 0 and the powers of two up to half the median lesion, and others are plain
+    "search" tries 0 and the powers of two up to half the median object, and others are plain
     numbers of voxels, "5 mm³", or of photographs "5 mm²". With sizes, and for goals that count
-    lesions, thresholds are those of the component table's grid. Raises :class:`RunError` for a
+    objects, thresholds are those of the component table's grid. Raises :class:`RunError` for a
     folder that is no finished run.
     """
     source = NetworkSource.open(run, device=device)

@@ -34,12 +34,12 @@ def masks(folder):
 
 
 def test_as_many_faults_of_each_kind_as_were_asked_for(clean, spoiled):
-    lesions = sum(ndimage.label(mask, np.ones((3, 3, 3)))[1] for mask in masks(clean).values())
+    objects = sum(ndimage.label(mask, np.ones((3, 3, 3)))[1] for mask in masks(clean).values())
     kinds = [fault.kind for fault in spoiled[1]]
-    assert kinds.count("missed lesion") == round(0.15 * lesions)
-    assert kinds.count("spurious label") == round(0.2 * lesions)
-    # A lesion at the edge, or beside others, may have no room to move.
-    assert 0.5 * 0.1 * lesions <= kinds.count("wrong boundary") <= round(0.1 * lesions)
+    assert kinds.count("missed object") == round(0.15 * objects)
+    assert kinds.count("spurious label") == round(0.2 * objects)
+    # An object at the edge, or beside others, may have no room to move.
+    assert 0.5 * 0.1 * objects <= kinds.count("wrong boundary") <= round(0.1 * objects)
     assert "wrong class" not in kinds
 
 
@@ -52,7 +52,7 @@ def test_masks_differ_within_the_listed_boxes_alone_and_by_the_listed_voxels(cle
         old, new = before[fault.case_id][box], after[fault.case_id][box]
         assert not explained[fault.case_id][box].all()
         explained[fault.case_id][box] = True
-        if fault.kind == "missed lesion":
+        if fault.kind == "missed object":
             assert (fault.true, fault.drawn) == (255, 0)
             assert (old[old != new] == 255).all()
         if fault.kind == "spurious label":
@@ -122,7 +122,7 @@ def test_nothing_is_overwritten_and_empty_data_are_refused(clean, spoiled, tmp_p
     with pytest.raises(OutputError, match="exists already"):
         plant_faults(clean, spoiled[0], RATES)
     empty = write_specks(tmp_path / "empty", SpecksSettings(images=2, size=64, empty_share=1.0))
-    with pytest.raises(DataError, match="no lesion"):
+    with pytest.raises(DataError, match="no object"):
         plant_faults(empty, tmp_path / "out", RATES)
     assert not (tmp_path / "out").exists()
 

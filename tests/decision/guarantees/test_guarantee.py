@@ -60,7 +60,7 @@ def test_who_a_guarantee_is_about():
         ({"alpha": 5}, "between 0 and 1"),
         ({"confidence": 95}, "such as 0.95"),
         ({"level": "voxels"}, "did you mean 'voxel'"),
-        ({"level": "lesion", "kind": "false alarm rate"}, "not bounded at the level 'lesion'"),
+        ({"level": "object", "kind": "false alarm rate"}, "not bounded at the level 'object'"),
         ({"within": "any"}, "image-level"),
         (
             {"kind": "false discovery proportion", "confidence": None},

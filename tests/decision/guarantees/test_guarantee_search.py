@@ -18,7 +18,7 @@ from rareseg.decision.operating_point import (
     choose_operating_point,
 )
 from rareseg.errors import ScoreError, UsageError
-from rareseg.evaluation.metrics.objects import match_lesions
+from rareseg.evaluation.metrics.objects import match_objects
 from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.tables.component_table import ComponentTable, components_of_case
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
@@ -34,9 +34,9 @@ GUARANTEES = [
     make_guarantee("false alarm rate", 0.3, confidence=0.8, level="voxel"),
     make_guarantee("false discovery proportion", 0.3, confidence=0.8),
 ]
-LESION_GUARANTEES = [
-    make_guarantee("false negative rate", 0.3, level="lesion", confidence=None),
-    make_guarantee("false discovery proportion", 0.3, confidence=0.8, level="lesion"),
+OBJECT_GUARANTEES = [
+    make_guarantee("false negative rate", 0.3, level="object", confidence=None),
+    make_guarantee("false discovery proportion", 0.3, confidence=0.8, level="object"),
 ]
 
 
@@ -90,19 +90,19 @@ def components_of(cases):
 def loss_of(guarantee, scores, reference, point):
     """The definition, from the mask itself; None for a case that the guarantee is not about."""
     mask = apply_point(scores, point)
-    counts, lesions = count_masks(mask, reference), match_lesions(reference, mask)
+    counts, objects = count_masks(mask, reference), match_objects(reference, mask)
     positive = counts.tp + counts.fn > 0
     if not guarantee.is_about(positive=positive):
         return None
     if guarantee.kind == "false negative rate":
-        if guarantee.level == "lesion":
-            return 1 - lesions.n_found / len(lesions.sizes)
+        if guarantee.level == "object":
+            return 1 - objects.n_found / len(objects.sizes)
         return counts.tp == 0 if guarantee.level == "image" else counts.fn / (counts.tp + counts.fn)
     if guarantee.kind == "false alarm rate":
         return counts.fp > 0 if guarantee.level == "image" else counts.fp / counts.total
-    if guarantee.level == "lesion":
-        n = len(lesions.predicted_sizes)
-        return len(lesions.false_positive_sizes) / n if n else 0.0
+    if guarantee.level == "object":
+        n = len(objects.predicted_sizes)
+        return len(objects.false_positive_sizes) / n if n else 0.0
     return counts.fp / (counts.tp + counts.fp) if counts.tp + counts.fp else 0.0
 
 
@@ -135,7 +135,7 @@ def test_losses_from_the_table_are_those_of_the_masks(guarantee, gate):
     check_losses(guarantee, start, path, table_of(cases), cases)
 
 
-@pytest.mark.parametrize("guarantee", [*GUARANTEES, *LESION_GUARANTEES])
+@pytest.mark.parametrize("guarantee", [*GUARANTEES, *OBJECT_GUARANTEES])
 @pytest.mark.parametrize(("gate", "smallest"), [(0.0, 0), (0.25, 2), (0.0, 3)])
 def test_losses_from_components_are_those_of_the_masks(guarantee, gate, smallest):
     validation, cases = draw(20, seed=1), draw(18, seed=2, group_size=3)
@@ -148,8 +148,8 @@ def test_losses_from_components_are_those_of_the_masks(guarantee, gate, smallest
         assert np.all(np.diff(losses_along(table.rows, path, guarantee).losses, axis=1) >= 0)
 
 
-def test_a_guarantee_about_lesions_with_a_smallest_component():
-    guarantee = make_guarantee("false negative rate", 0.4, level="lesion", confidence=None)
+def test_a_guarantee_about_objects_with_a_smallest_component():
+    guarantee = make_guarantee("false negative rate", 0.4, level="object", confidence=None)
     validation = components_of(draw(40, seed=4, overlap=0.3))
     certify_set = CertifySet(components_of(draw(40, seed=5, overlap=0.3)), "certify", "d", {}, True)
     # A threshold between two of the grid is moved to the lower one, which misses less.
@@ -346,7 +346,7 @@ def test_what_histograms_cannot_see_is_refused():
     sized = OperatingPoint("r", threshold=0.5, smallest_component=3)
     with pytest.raises(UsageError, match="do not see components"):
         keep_guarantee(GUARANTEES[3], sized, validation=validation, certify_set=certify_set)
-    lesions = make_guarantee("false negative rate", 0.3, level="lesion", confidence=None)
+    objects = make_guarantee("false negative rate", 0.3, level="object", confidence=None)
     point = OperatingPoint("r", threshold=0.5)
     with pytest.raises(UsageError, match="do not see components"):
-        keep_guarantee(lesions, point, validation=validation, certify_set=certify_set)
+        keep_guarantee(objects, point, validation=validation, certify_set=certify_set)

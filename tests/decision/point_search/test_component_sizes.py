@@ -24,7 +24,7 @@ from rareseg.decision.operating_point import (
 )
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.metrics.froc import froc
-from rareseg.evaluation.metrics.objects import match_lesions
+from rareseg.evaluation.metrics.objects import match_objects
 from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.metrics.point_grid import point_grid
 from rareseg.evaluation.tables.component_table import ComponentTable, components_of_cases
@@ -36,17 +36,17 @@ SPACINGS = ((1.0, 1.0, 1.0), (0.4, 0.4, 0.4), (3.0, 0.7, 0.7))
 
 
 def two_spacings():
-    """12 cases at 0.4 and 1 mm: a lesion of 8 to 14 mm³, two false ones of 1 to 2 mm³ each."""
+    """12 cases at 0.4 and 1 mm: an object of 8 to 14 mm³, two false ones of 1 to 2 mm³ each."""
     rng = np.random.default_rng(3)
     scores, references, spacing = {}, {}, {}
     for k in range(12):
         mm = 0.4 if k % 2 else 1.0
-        lesion, false, side = round(2.4 / mm), round(1.2 / mm), 30 if k % 2 else 14
+        component, false, side = round(2.4 / mm), round(1.2 / mm), 30 if k % 2 else 14
         score = np.full((side,) * 3, 0.01, np.float32)
         mask = np.zeros(score.shape, bool)
         if k % 3:
-            z, y, x = rng.integers(1, side // 2 - lesion, 3)
-            mask[z : z + lesion, y : y + lesion, x : x + lesion] = True
+            z, y, x = rng.integers(1, side // 2 - component, 3)
+            mask[z : z + component, y : y + component, x : x + component] = True
         score[mask] = 0.9
         for at in (side // 2 + 1, side - false - 1):
             score[at : at + false, at : at + false, at : at + false] = 0.9
@@ -78,7 +78,7 @@ def test_a_size_in_mm3_removes_the_same_at_every_spacing(cases, table):
     assert (point.mean_dice, point.share_clean) == (1.0, 1.0)
     for name, mask in masks_at(cases, point).items():
         np.testing.assert_array_equal(mask, cases[1][name])
-    # In voxels no size keeps every lesion and removes all that is false.
+    # In voxels no size keeps every object and removes all that is false.
     assert choose_operating_point(table, region="r", smallest=[0, 4, 28, 64]).value < 1.0
 
 
@@ -86,7 +86,7 @@ def test_the_usual_sizes_are_powers_of_two_in_the_images_own_unit(table):
     sizes = usual_sizes(table, "r")
     assert sizes[0] == ANY_SIZE
     assert {size.unit for size in sizes[1:]} == {"mm³"}
-    # From above a voxel of 0.064 mm³ to half of a lesion of 8 to 13.8 mm³.
+    # From above a voxel of 0.064 mm³ to half of an object of 8 to 13.8 mm³.
     assert [size.amount for size in sizes[1:]] == [2.0**k for k in range(-3, 3)]
     assert [s.amount for s in usual_sizes(table, "r", unit="voxels")[1:]] == [2, 4, 8, 16, 32]
     assert choose_operating_point(
@@ -118,7 +118,7 @@ def test_tables_count_what_the_masks_hold_at_any_spacing(drawn, gate):
         false = 0
         for i, name in enumerate(grid.case_ids):
             assert grid.counts(i, level, 1, gate) == count_masks(masks[name], references[name])
-            false += len(match_lesions(references[name], masks[name]).false_positive_sizes)
+            false += len(match_objects(references[name], masks[name]).false_positive_sizes)
         curve = froc(table, region="r", smallest=size, gate=gate)
         place = len(table.grid) - 1 - level
         assert curve.false_positives[place] == pytest.approx(false / 3)
@@ -144,19 +144,19 @@ def test_a_point_by_hand_reaches_what_its_masks_reach(cases, table):
 
 
 def test_a_certificate_counts_the_masks_in_mm3(cases, table):
-    guarantee = make_guarantee("false negative rate", 0.9, level="lesion", confidence=None)
+    guarantee = make_guarantee("false negative rate", 0.9, level="object", confidence=None)
     start = OperatingPoint("r", 0.5, smallest_component="9 mm3")
     certify_set = CertifySet(table, "certify", "d", {}, True)
     kept = keep_guarantee(guarantee, start, validation=table, certify_set=certify_set)
     assert kept.point.smallest_component == kept.statement.smallest_component == Size(9, "mm³")
     masks = masks_at(cases, kept.point)
     missed = [
-        1.0 - match_lesions(cases[1][name], mask).n_found
+        1.0 - match_objects(cases[1][name], mask).n_found
         for name, mask in masks.items()
         if cases[1][name].any()
     ]
     assert kept.statement.value == pytest.approx(np.mean(missed))
-    assert 0 < kept.statement.value < 1  # lesions of 8 mm³ are removed, of 13.8 are not
+    assert 0 < kept.statement.value < 1  # objects of 8 mm³ are removed, of 13.8 are not
     assert path_to(start, table, guarantee).smallest_component == Size(9, "mm³")
 
 
@@ -230,7 +230,7 @@ def test_a_point_of_before_acts_as_before(cases):
         assert point.to_dict()["smallest_component"] == voxels
         for name, mask in masks_at(cases, point).items():
             np.testing.assert_array_equal(mask, apply_point(cases[0][name], point))
-            sizes = match_lesions(np.zeros(mask.shape, bool), mask).predicted_sizes
+            sizes = match_objects(np.zeros(mask.shape, bool), mask).predicted_sizes
             assert min(sizes, default=voxels) >= voxels
     sized = OperatingPoint("r", 0.5, smallest_component="0.7 mm3")
     assert OperatingPoint.from_dict(json.loads(json.dumps(sized.to_dict()))) == sized

@@ -114,7 +114,7 @@ def test_other_levels_and_limits_compare_no_images():
     assert isinstance(choose(everywhere, goal(1, 1)).found, OperatingPoint)
 
 
-@pytest.mark.parametrize("level", ["voxel", "lesion", "image"])
+@pytest.mark.parametrize("level", ["voxel", "object", "image"])
 def test_the_alternatives_show_found_alarms_dice_and_cost_of_their_masks(level):
     scores, references = GOOD
     table = components_of_cases(scores, references, region="r")
@@ -129,14 +129,14 @@ def test_the_alternatives_show_found_alarms_dice_and_cost_of_their_masks(level):
         found = [(masks[n] & references[n]).any() for n in positive]
         alarms = [masks[n].any() for n in negative]
         dice = [2 * (masks[n] & references[n]).sum() / (masks[n].sum() + 4) for n in positive]
-        # A square is one lesion and one component; all on is one component without a match.
+        # A square is one object and one component; all on is one component without a match.
         costs = {
             "image": 5 * (20 - sum(found)) + sum(alarms),
             "voxel": sum(
                 5 * (references[n] & ~masks[n]).sum() + (masks[n] & ~references[n]).sum()
                 for n in scores
             ),
-            "lesion": sum(
+            "object": sum(
                 5 * references[n].any() + masks[n].any()
                 if not masks[n].any() or masks[n].all() or not references[n].any()
                 else 0

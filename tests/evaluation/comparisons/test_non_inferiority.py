@@ -26,7 +26,7 @@ def runs(dice, alarms=(), *, recall=None, seeds=3, noise=0.002, start=0):
                 None,
                 {
                     "dice": d + noise * rng.normal(),
-                    "lesion recall": d if recall is None else recall,
+                    "object recall": d if recall is None else recall,
                 },
             )
             for i, d in enumerate(dice)
@@ -48,7 +48,7 @@ def outcomes(rows, candidate, **more):
 def test_better_in_one_and_worse_in_none_may_replace_all():
     rows = {"old": runs(DICE, LOUD), "other": runs(DICE - 0.05, LOUD), "new": runs(DICE, QUIET)}
     claim, found = outcomes(rows, "new")
-    assert found == {"dice": "not worse", "lesion recall": "not worse", "false alarm": "better"}
+    assert found == {"dice": "not worse", "object recall": "not worse", "false alarm": "better"}
     assert claim.holds
     assert claim.rivals == ("old", "other")
     sentence = non_inferiority_sentence(claim)

@@ -189,7 +189,7 @@ class TestContest:
 
         def with_recall(dice, recall, alarm):
             lines = [
-                Headline(f"p{i}", "spot", None, {"dice": dice, "lesion recall": recall})
+                Headline(f"p{i}", "spot", None, {"dice": dice, "object recall": recall})
                 for i in range(12)
             ]
             lines += [Headline(f"n{i}", "spot", None, {"false alarm": alarm}) for i in range(12)]

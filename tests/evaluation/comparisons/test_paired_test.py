@@ -164,7 +164,7 @@ def test_results_are_compared_stratum_by_stratum():
     assert found["dice"].second == 1.0
     assert found["dice"].difference.n_cases == 2
     assert (found["false alarm"].first, found["false alarm"].second) == (1.0, 0.0)
-    assert found["lesion recall"].difference.value == pytest.approx(0.25)
+    assert found["object recall"].difference.value == pytest.approx(0.25)
     assert found["false positive components"].first == pytest.approx(2 / 3)
     with pytest.raises(ScoreError, match="same cases"):
         compare_results(first[:2], second, region="r")

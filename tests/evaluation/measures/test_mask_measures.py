@@ -54,7 +54,7 @@ def test_reasons_stand_beside_empty_cells(details, tmp_path):
     assert (hit["surface_dice"], hit["undefined"]) == ("1.0", "")
     assert alarm["hausdorff_95_mm"] == ""
     assert "hausdorff_95_mm: the region is absent" in alarm["undefined"]
-    assert "autopet_false_negative_ml: no lesion" in alarm["undefined"]
+    assert "autopet_false_negative_ml: no object" in alarm["undefined"]
     assert alarm["brats_false_positives"] == "1"
     write_details_csv(tmp_path / "none.csv", [])
     assert (tmp_path / "none.csv").read_text().startswith("case,region,role,group,hausdorff_95_mm")

@@ -76,12 +76,12 @@ def test_precision_of_an_empty_prediction_is_undefined_and_counted(results):
     assert (precision.n_cases, precision.n_undefined) == (1, 1)
 
 
-def test_lesions_have_their_own_recall_and_false_positives(results):
+def test_objects_have_their_own_recall_and_false_positives(results):
     part = make_scorecard(results).region("foreground")
-    assert part.lesions.n_lesions == 3
-    assert part["lesion_recall"].value == pytest.approx(1 / 3)
-    assert part.lesions.median_size == 1.0
-    # "hit": the second predicted pixel lies beside the first lesion, apart by one pixel.
+    assert part.objects.n_objects == 3
+    assert part["object_recall"].value == pytest.approx(1 / 3)
+    assert part.objects.median_size == 1.0
+    # "hit": the second predicted pixel lies beside the first object, apart by one pixel.
     assert part["false_positive_components"].value == pytest.approx((1 + 0 + 2 + 0) / 4)
 
 
@@ -96,8 +96,8 @@ def test_strata_without_cases_are_undefined_with_their_reason(results):
     assert part["false_alarm"].value == Undefined("no negative case")
     part = make_scorecard(results[2:]).region("foreground")
     assert part["dice"].value == Undefined("no positive case")
-    assert part["lesion_recall"].value == Undefined("no lesion")
-    assert part.lesions.median_size == Undefined("no lesion")
+    assert part["object_recall"].value == Undefined("no object")
+    assert part.objects.median_size == Undefined("no object")
 
 
 def test_a_case_of_ignored_voxels_alone_is_in_no_stratum(results):
@@ -105,7 +105,7 @@ def test_a_case_of_ignored_voxels_alone_is_in_no_stratum(results):
     assert ignored.stratum == "ignored"
     assert not ignored.false_alarm
     part = make_scorecard([*results, ignored]).region("foreground")
-    assert (part.n_ignored, part.negatives.n_cases, part.lesions.n_cases) == (1, 2, 4)
+    assert (part.n_ignored, part.negatives.n_cases, part.objects.n_cases) == (1, 2, 4)
 
 
 def test_an_alarm_on_ignored_voxels_is_none():

@@ -29,18 +29,18 @@ pairs = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9).flatmap
 
 
 def brats_as_published(prediction, reference, spacing, iterations, smallest):
-    """The scorer's own steps, one lesion at a time: (dice or None, false positives)."""
-    lesions, n = ndimage.label(ndimage.binary_dilation(reference, EIGHTEEN, iterations), EVERY)
+    """The scorer's own steps, one object at a time: (dice or None, false positives)."""
+    objects, n = ndimage.label(ndimage.binary_dilation(reference, EIGHTEEN, iterations), EVERY)
     predicted, m = ndimage.label(prediction, EVERY)
     total, counted, touched = 0.0, 0, set()
     for i in range(1, n + 1):
-        lesion = reference & (lesions == i)
-        near = ndimage.binary_dilation(lesion, EIGHTEEN, iterations)
+        component = reference & (objects == i)
+        near = ndimage.binary_dilation(component, EIGHTEEN, iterations)
         own = set(predicted[near]) - {0}
         touched |= own
-        mask = np.isin(predicted, list(own)) if own else np.zeros_like(lesion)
-        if lesion.sum() * np.prod(spacing) > smallest:
-            total += 2 * (mask & lesion).sum() / (mask.sum() + lesion.sum())
+        mask = np.isin(predicted, list(own)) if own else np.zeros_like(component)
+        if component.sum() * np.prod(spacing) > smallest:
+            total += 2 * (mask & component).sum() / (mask.sum() + component.sum())
             counted += 1
     false = m - len(touched)
     return (total / (counted + false) if counted + false else None), false
@@ -80,7 +80,7 @@ def test_brats_by_hand():
     apart = brats_lesions(prediction, reference, spacing=(5.0, 5.0, 1.0), task="meningioma")
     assert apart.volumes_mm3 == (50.0, 50.0, 25.0, 50.0)
     assert apart.n_false_positives == 2
-    assert apart.dice == 0.0  # no lesion counts, false positives do
+    assert apart.dice == 0.0  # no object counts, false positives do
 
 
 def test_brats_without_anything_is_undefined():

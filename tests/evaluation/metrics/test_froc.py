@@ -22,7 +22,7 @@ GRID = tuple(bin_of(p) for p in (0.25, 0.5, 0.75))
 
 
 def table_of(*cases):
-    """A table of one row of pixels per case: "scores|reference", digits are tenths, # is lesion."""
+    """A table of one row of pixels per case: "scores|reference", digits are tenths, # is object."""
     rows = []
     for i, case in enumerate(cases):
         scores, reference = case.split("|")
@@ -50,7 +50,7 @@ def test_the_curve_of_operating_points_by_hand():
     np.testing.assert_allclose(curve.thresholds, [0.75, 0.5, 0.25], atol=0.004)
     assert curve.recall.tolist() == [0.5, 0.5, 1.0]
     assert curve.false_positives.tolist() == [0.5, 1.0, 1.5]
-    assert (curve.n_cases, curve.n_lesions) == (2, 2)
+    assert (curve.n_cases, curve.n_objects) == (2, 2)
     assert [sensitivity_at(curve, rate) for rate in (0.25, 0.5, 1, 2)] == [0, 0.5, 0.5, 1]
 
 
@@ -80,7 +80,7 @@ def test_the_curve_of_candidates_by_hand():
 @given(seed=st.integers(0, 10_000))
 def test_candidates_at_every_score_are_what_counting_them_gives(seed):
     rng = np.random.default_rng(seed)
-    rows, hits, misses, lesions = [], [], [], 0
+    rows, hits, misses, objects = [], [], [], 0
     for i in range(3):
         scores = np.zeros((1, 24), np.float32)
         reference = np.zeros((1, 24), bool)
@@ -90,23 +90,23 @@ def test_candidates_at_every_score_are_what_counting_them_gives(seed):
         on = scores >= 0.25
         hits += scores[on & reference].tolist()
         misses += scores[on & ~reference].tolist()
-        lesions += int(reference.sum())
+        objects += int(reference.sum())
         rows.append(components_of_case(scores, reference, case_id=str(i), region="r", grid=GRID))
     curve = candidate_froc(ComponentTable(tuple(rows), GRID), region="r", threshold=0.25)
     assert sorted(set(hits + misses), reverse=True) == curve.thresholds.tolist()
     for k, score in enumerate(curve.thresholds):
         assert curve.false_positives[k] == pytest.approx(sum(s >= score for s in misses) / 3)
-        if lesions:
-            assert curve.recall[k] == pytest.approx(sum(s >= score for s in hits) / lesions)
+        if objects:
+            assert curve.recall[k] == pytest.approx(sum(s >= score for s in hits) / objects)
     values = list(challenge_sensitivities(curve, "LUNA16").values())
-    assert values == sorted(values) if lesions else not any(map(is_defined, values))
+    assert values == sorted(values) if objects else not any(map(is_defined, values))
 
 
-def test_without_a_lesion_recall_is_undefined_and_false_positives_are_not():
+def test_without_a_object_recall_is_undefined_and_false_positives_are_not():
     curve = froc(table_of("9.9|..."), region="r")
     assert np.isnan(curve.recall).all()
     assert curve.false_positives.tolist() == [2.0, 2.0, 2.0]
-    assert sensitivity_at(curve, 8) == Undefined("no lesion in any case")
+    assert sensitivity_at(curve, 8) == Undefined("no object in any case")
     assert set(challenge_sensitivities(curve, "LUNA16")) == set(RATES["LUNA16"])
     assert np.isnan(froc(ComponentTable(), region="r").false_positives).all()
     with pytest.raises(UsageError, match="LUNA16, CAMELYON16"):
@@ -117,7 +117,7 @@ def test_recall_by_size_by_hand():
     table = table_of("9.99.....9|#.##.###.#", "........99|####.##.##")
     bands = recall_by_size(table, region="r", threshold=0.5, bands=2)
     # Sizes 1 1 2 2 2 3 4: half of seven is three, and all of size 2 share a band.
-    assert [(band.low, band.high, band.n_lesions) for band in bands] == [(1, 2, 5), (3, 4, 2)]
+    assert [(band.low, band.high, band.n_objects) for band in bands] == [(1, 2, 5), (3, 4, 2)]
     assert [band.recall.value for band in bands] == [0.8, 0.0]
     assert [band.recall.n_groups for band in bands] == [2, 2]
     quarters = recall_by_size(table, region="r", threshold=0.5)

@@ -36,19 +36,19 @@ def by_hand(scores, labels, threshold, smallest):
         for k in range(1, n + 1)
         if (components == k).sum() >= smallest and ((components == k) & (labels != IGNORE)).any()
     ]
-    lesions, n_lesions = label_components(labels == 1)
+    objects, n_objects = label_components(labels == 1)
     pairs = []
     for k in kept:
         own = (components == k) & (labels != IGNORE)
-        for lesion in range(1, n_lesions + 1):
-            both = (own & (lesions == lesion)).sum()
-            iou = both / (own | (lesions == lesion)).sum()
+        for component in range(1, n_objects + 1):
+            both = (own & (objects == component)).sum()
+            iou = both / (own | (objects == component)).sum()
             if iou >= MATCH_IOU:
-                pairs.append((-iou, k, lesion))
+                pairs.append((-iou, k, component))
     taken, matched = set(), 0
-    for _, k, lesion in sorted(pairs):
-        if not {("c", k), ("l", lesion)} & taken:
-            taken |= {("c", k), ("l", lesion)}
+    for _, k, component in sorted(pairs):
+        if not {("c", k), ("l", component)} & taken:
+            taken |= {("c", k), ("l", component)}
             matched += 1
     return matched, len(kept)
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
-from rareseg.evaluation.metrics.objects import LesionMatch, match_lesions
+from rareseg.evaluation.metrics.objects import ObjectMatch, match_objects
 
 
 def drawn(*lines):
@@ -28,16 +28,16 @@ def test_found_missed_and_false_positive_by_hand():
         "...R....",
         "....R..P",
     )
-    match = match_lesions(reference, prediction)
+    match = match_objects(reference, prediction)
     assert sorted(zip(match.sizes, match.found, strict=True)) == [(2, False), (3, True)]
     assert sorted(match.false_positive_sizes) == [1, 3]
     assert sorted(match.predicted_sizes) == [1, 2, 3]
     assert match.n_found == 1
 
 
-def test_one_prediction_can_find_two_lesions_and_two_can_find_one():
+def test_one_prediction_can_find_two_objects_and_two_can_find_one():
     reference, prediction = drawn("BPB..BRB")
-    match = match_lesions(reference, prediction)
+    match = match_objects(reference, prediction)
     assert sorted(zip(match.sizes, match.overlaps, strict=True)) == [(1, 1), (1, 1), (3, 2)]
     assert match.false_positive_sizes == ()
     assert sorted(match.predicted_sizes) == [1, 1, 3]
@@ -45,16 +45,16 @@ def test_one_prediction_can_find_two_lesions_and_two_can_find_one():
 
 def test_ignored_voxels_count_nowhere_but_join_what_is_predicted():
     reference, prediction = drawn("BiP..ii..Pi")
-    match = match_lesions(reference, prediction)
+    match = match_objects(reference, prediction)
     assert match.sizes == (1,)
     # "BiP" is one component of two voxels that count, "ii" is none, "Pi" is a false positive of 1.
     assert sorted(match.predicted_sizes) == [1, 2]
     assert match.false_positive_sizes == (1,)
 
 
-def test_empty_masks_have_no_lesions():
+def test_empty_masks_have_no_objects():
     nothing = np.zeros((2, 3, 4), bool)
-    assert match_lesions(nothing, nothing) == LesionMatch((), (), (), ())
+    assert match_objects(nothing, nothing) == ObjectMatch((), (), (), ())
 
 
 @given(
@@ -64,12 +64,12 @@ def test_empty_masks_have_no_lesions():
 )
 def test_matches_agree_with_scipy(masks):
     reference, prediction = masks
-    match = match_lesions(reference, prediction)
+    match = match_objects(reference, prediction)
     structure = np.ones((3,) * reference.ndim)
-    lesions, n_lesions = ndimage.label(reference, structure)
+    objects, n_objects = ndimage.label(reference, structure)
     predicted, n_predicted = ndimage.label(prediction, structure)
     assert sorted(zip(match.sizes, match.overlaps, strict=True)) == sorted(
-        ((lesions == i).sum(), ((lesions == i) & prediction).sum()) for i in range(1, n_lesions + 1)
+        ((objects == i).sum(), ((objects == i) & prediction).sum()) for i in range(1, n_objects + 1)
     )
     assert sorted(match.false_positive_sizes) == sorted(
         (predicted == i).sum()
@@ -80,4 +80,4 @@ def test_matches_agree_with_scipy(masks):
 
 def test_masks_of_unlike_shape_are_refused():
     with pytest.raises(ScoreError, match="original grid"):
-        match_lesions(np.zeros((2, 3), bool), np.zeros((3, 2), bool))
+        match_objects(np.zeros((2, 3), bool), np.zeros((3, 2), bool))

@@ -89,7 +89,7 @@ def test_a_value_at_the_end_of_its_scale_has_no_interval():
 
 
 def dice(rng, n):
-    """Like dice where some lesions are missed altogether."""
+    """Like dice where some objects are missed altogether."""
     return np.where(rng.random(n) < 0.3, 0.0, rng.beta(5, 3, n))
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from rareseg.data.records import IGNORE, Classes
 from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.errors import ScoreError, UsageError
-from rareseg.evaluation.metrics.objects import match_lesions
+from rareseg.evaluation.metrics.objects import match_objects
 from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.metrics.point_grid import point_grid
 from rareseg.evaluation.tables.component_table import (
@@ -51,19 +51,19 @@ def test_components_merge_as_the_threshold_falls_by_hand():
     seen = list(zip(row.levels, row.sizes, row.inside, row.tops.round(2), strict=True))
     top, half, low = np.float32(0.7), np.float32(0.6), np.float32(0.5)
     assert seen == [
-        (0, 3, 2, top),  # >= 0.125: two lesions bridged, and a false positive of two
+        (0, 3, 2, top),  # >= 0.125: two objects bridged, and a false positive of two
         (0, 2, 0, low),
         (1, 3, 2, top),  # >= 0.25: the false positive has shrunk
         (1, 1, 0, low),
         (2, 1, 1, half),  # >= 0.5: three components
         (2, 1, 1, top),
         (2, 1, 0, low),
-        (3, 1, 1, top),  # >= 0.625: one lesion alone
+        (3, 1, 1, top),  # >= 0.625: one object alone
     ]
     assert list(zip(row.touching, row.touched, strict=True)) == [
         (0, 0), (0, 1), (2, 0), (2, 1), (4, 0), (5, 1), (7, 1),
     ]  # fmt: skip
-    assert row.lesion_sizes.tolist() == [1, 1]
+    assert row.object_sizes.tolist() == [1, 1]
     assert [share_found(row, level) for level in range(4)] == [1.0, 1.0, 1.0, 0.5]
     assert row.is_false.tolist() == [False, True, False, True, False, False, True, False]
 
@@ -73,8 +73,8 @@ def test_components_agree_with_scipy_at_every_threshold(case):
     scores, labels = case
     row = case_of(scores, labels)
     structure = np.ones((3,) * scores.ndim)
-    lesions, n_lesions = ndimage.label(labels == 1, structure)
-    assert row.lesion_sizes.tolist() == [(lesions == i).sum() for i in range(1, n_lesions + 1)]
+    objects, n_objects = ndimage.label(labels == 1, structure)
+    assert row.object_sizes.tolist() == [(objects == i).sum() for i in range(1, n_objects + 1)]
     for level, edge in enumerate(EDGES):
         found, n = ndimage.label(scores >= edge, structure)
         here = np.flatnonzero(row.levels == level)
@@ -85,7 +85,7 @@ def test_components_agree_with_scipy_at_every_threshold(case):
             assert row.inside[k] == (labels[part] == 1).sum()
             assert row.ignored[k] == (labels[part] == IGNORE).sum()
             assert row.tops[k] == scores[part].max()
-            touched = set(lesions[part]) - {0}
+            touched = set(objects[part]) - {0}
             assert {t + 1 for t in row.touched[row.touching == k]} == touched
 
 
@@ -102,7 +102,7 @@ def test_the_grid_counts_what_the_written_masks_hold(case, smallest, gate):
             mask = apply_point(scores, point)
             assert grid.counts(0, level, k, gate) == count_masks(mask, labels)
             if grid.admitted(gate)[0]:
-                match = match_lesions(labels, mask)
+                match = match_objects(labels, mask)
                 assert grid.found[0, level, k] == match.n_found
                 assert grid.false_components[0, level, k] == len(match.false_positive_sizes)
 
@@ -148,9 +148,9 @@ def test_tables_that_do_not_fit_are_not_merged():
 
 def test_empty_silent_and_full_cases():
     empty = case_of(np.zeros((0, 3)), np.zeros((0, 3), bool))
-    assert (empty.n_voxels, empty.n_lesions, len(empty.sizes), empty.top) == (0, 0, 0, 0.0)
+    assert (empty.n_voxels, empty.n_objects, len(empty.sizes), empty.top) == (0, 0, 0, 0.0)
     silent = case_of(np.zeros((2, 2)), np.ones((2, 2), bool))
-    assert (silent.n_inside, silent.n_lesions, len(silent.sizes)) == (4, 1, 0)
+    assert (silent.n_inside, silent.n_objects, len(silent.sizes)) == (4, 1, 0)
     full = case_of(np.ones((2, 2)), np.zeros((2, 2), bool))
     assert full.sizes.tolist() == [4] * len(COARSE)
     assert full.n_inside == 0

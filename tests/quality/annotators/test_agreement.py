@@ -83,9 +83,9 @@ class TestByHand:
         }
         assert case.dice == pytest.approx(np.mean(list(dices.values())))
 
-    def test_lesions(self):
+    def test_objects(self):
         (case,) = measure(*HAND)
-        first, second = case.lesions
+        first, second = case.objects
         assert (first.box, first.voxels) == (((0, 1), (0, 2), (0, 4)), 8)
         assert (first.voxels_by, first.drawn_by) == ((8, 4, 3), ("a", "b", "c"))
         assert first.size == 5.0  # the mean of those who drew it, not the union's 8
@@ -105,14 +105,14 @@ class TestByHand:
         (case,) = measure(HAND[0], HAND[1], ignoring)
         assert case.votes.counts == (18, 0, 3, 3)
         assert case.near.voxels == case.votes.voxels == 24
-        assert case.lesions[0].voxels == 4
+        assert case.objects[0].voxels == 4
 
     def test_a_size_of_volumes_is_in_cubic_millimetres(self):
         volume = np.zeros((2, 4, 8), int)
         volume[0] = HAND[0]
         (case,) = measure(volume, volume, spacing=(3.0, 0.5, 0.5), dimension=3)
-        assert case.lesions[0].size == 8 * 0.75
-        assert case.lesions[0].size_unit == case.size_unit == "mm³"
+        assert case.objects[0].size == 8 * 0.75
+        assert case.objects[0].size_unit == case.size_unit == "mm³"
 
 
 class TestNothing:
@@ -121,7 +121,7 @@ class TestNothing:
         for value in (case.dice, case.surface_dice, case.kappa, case.kappa_near):
             assert value == Undefined("nobody drew anything")
         assert case.ambiguous_share == Undefined("nobody drew anything")
-        assert (case.votes.counts, case.lesions, case.drawn_by) == ((30, 0, 0, 0), (), ())
+        assert (case.votes.counts, case.objects, case.drawn_by) == ((30, 0, 0, 0), (), ())
 
     def test_an_empty_box_stands_for_an_empty_image(self):
         whole = reviews_of(np.zeros((5, 6), int), np.zeros((5, 6), int))
@@ -136,11 +136,11 @@ class TestNothing:
         ours, theirs = (measure_case(r, ONE, AgreementSettings()) for r in (cut, whole))
         assert ours == theirs
 
-    def test_one_annotator_has_lesions_and_no_agreement(self):
+    def test_one_annotator_has_objects_and_no_agreement(self):
         (case,) = measure(HAND[0])
         for value in (case.dice, case.surface_dice, case.kappa, case.kappa_near):
             assert value == Undefined("fewer than two annotators looked")
-        assert [lesion.drawn_by for lesion in case.lesions] == [("a",), ("a",)]
+        assert [component.drawn_by for component in case.objects] == [("a",), ("a",)]
         assert case.ambiguous == 0
 
 
@@ -163,22 +163,22 @@ class TestAgainstOthers:
 
     @settings(max_examples=20, deadline=None)
     @given(masks_2d)
-    def test_lesions_are_the_components_of_the_union(self, masks):
+    def test_objects_are_the_components_of_the_union(self, masks):
         (case,) = measure(*(masks > 0).astype(int))
         labels, count = ndimage.label((masks > 0).any(axis=0), np.ones((3, 3)))
-        assert len(case.lesions) == count
-        for lesion in case.lesions:
-            (z, *box) = (slice(*edges) for edges in lesion.box)
+        assert len(case.objects) == count
+        for component in case.objects:
+            (z, *box) = (slice(*edges) for edges in component.box)
             (number,) = set(np.unique(labels[tuple(box)])) & {
                 k
                 for k in range(1, count + 1)
-                if (labels == k).sum() == lesion.voxels
+                if (labels == k).sum() == component.voxels
                 and ndimage.find_objects(labels)[k - 1] == tuple(box)
             }
             drawn_there = [int((mask[labels == number] > 0).sum()) for mask in masks]
-            assert lesion.voxels_by == tuple(drawn_there)
+            assert component.voxels_by == tuple(drawn_there)
             assert z == slice(0, 1)
-        total = np.sum([lesion.voxels_by for lesion in case.lesions], axis=0) if count else 0
+        total = np.sum([component.voxels_by for component in case.objects], axis=0) if count else 0
         assert np.array_equal(total, (masks > 0).sum(axis=(1, 2)) if count else 0)
 
     def test_surface_dice_is_monais_in_anisotropic_volumes(self):

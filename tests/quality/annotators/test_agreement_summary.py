@@ -5,20 +5,20 @@ import pytest
 
 from rareseg.evaluation.statistics.intervals import clopper_pearson
 from rareseg.evaluation.statistics.undefined import Undefined
-from rareseg.quality.annotators.agreement import CaseAgreement, Lesion, Pair
-from rareseg.quality.annotators.agreement_summary import LesionCount, summarize_agreement
+from rareseg.quality.annotators.agreement import CaseAgreement, Object, Pair
+from rareseg.quality.annotators.agreement_summary import ObjectCount, summarize_agreement
 from rareseg.quality.annotators.fleiss import Votes, fleiss_kappa, kappa_sums
 
 NAMES = ("a", "b", "c")
 
 
-def case(name, *, dices=(), lesions=(), votes=(90, 4, 3, 3), group=None, names=NAMES):
-    """Return a case whose lesions are given as (size, who drew it, dice)."""
+def case(name, *, dices=(), objects=(), votes=(90, 4, 3, 3), group=None, names=NAMES):
+    """Return a case whose objects are given as (size, who drew it, dice)."""
     pairs = [("a", "b"), ("a", "c"), ("b", "c")]
     made = tuple(
-        Lesion(name, "spot", group, k, ((0, 1),) * 3, 9, size, "pixels", names,
+        Object(name, "spot", group, k, ((0, 1),) * 3, 9, size, "pixels", names,
                tuple(int(n in who) for n in names), dice)
-        for k, (size, who, dice) in enumerate(lesions, start=1)
+        for k, (size, who, dice) in enumerate(objects, start=1)
     )  # fmt: skip
     return CaseAgreement(
         case_id=name,
@@ -29,15 +29,15 @@ def case(name, *, dices=(), lesions=(), votes=(90, 4, 3, 3), group=None, names=N
         near=Votes((10, *votes[1:])),
         ambiguous=sum(votes[1:-1]),
         pairs=tuple(Pair(*pair, d, d) for pair, d in zip(pairs, dices, strict=False)),
-        lesions=made,
+        objects=made,
         size_unit="pixels",
     )
 
 
 NONE = Undefined("neither annotator drew anything")
 CASES = (
-    case("1", dices=(0.9, 0.6, NONE), lesions=[(4.0, "abc", 0.9), (8.0, "a", 0.0)]),
-    case("2", dices=(0.3, 0.3, 0.3), lesions=[(2.0, "ab", 0.3), (16.0, "abc", 0.8)]),
+    case("1", dices=(0.9, 0.6, NONE), objects=[(4.0, "abc", 0.9), (8.0, "a", 0.0)]),
+    case("2", dices=(0.3, 0.3, 0.3), objects=[(2.0, "ab", 0.3), (16.0, "abc", 0.8)]),
     case("3", dices=(NONE, NONE, NONE), votes=(100, 0, 0, 0)),
 )
 
@@ -58,15 +58,15 @@ def test_pooled_kappa_counts_the_cases_in_which_nobody_drew():
     assert found.kappa.n_cases == 2
 
 
-def test_lesions_are_counted_by_who_drew_them():
+def test_objects_are_counted_by_who_drew_them():
     (found,) = summarize_agreement(CASES)
-    assert found.n_lesions == 4
-    assert found.lesion_counts == (LesionCount(3, 1, 1), LesionCount(3, 2, 1), LesionCount(3, 3, 2))
+    assert found.n_objects == 4
+    assert found.object_counts == (ObjectCount(3, 1, 1), ObjectCount(3, 2, 1), ObjectCount(3, 3, 2))
 
 
 def test_quarters_go_by_size():
     (found,) = summarize_agreement(CASES)
-    assert [(q.n_lesions, q.smallest, q.largest) for q in found.quarters] == [
+    assert [(q.n_objects, q.smallest, q.largest) for q in found.quarters] == [
         (1, s, s) for s in (2.0, 4.0, 8.0, 16.0)
     ]
     assert [q.drawn.value for q in found.quarters] == pytest.approx([2 / 3, 1, 1 / 3, 1])
@@ -74,15 +74,15 @@ def test_quarters_go_by_size():
     assert [q.dice.value for q in found.quarters] == [0.3, 0.9, 0.0, 0.8]
 
 
-def test_the_lesions_of_one_image_are_one_group():
-    many = case("1", dices=(1.0, 1.0, 1.0), lesions=[(1.0, "abc", 1.0)] * 16)
+def test_the_objects_of_one_image_are_one_group():
+    many = case("1", dices=(1.0, 1.0, 1.0), objects=[(1.0, "abc", 1.0)] * 16)
     quarter = summarize_agreement([many])[0].quarters[0]
-    assert (quarter.n_lesions, quarter.drawn_by_all.n_groups) == (4, 1)
+    assert (quarter.n_objects, quarter.drawn_by_all.n_groups) == (4, 1)
     assert quarter.drawn_by_all.low == pytest.approx(clopper_pearson(1, 1)[0])
     assert "assumes independent images" in quarter.drawn_by_all.method
 
 
-def test_three_lesions_have_no_quarters():
+def test_three_objects_have_no_quarters():
     assert summarize_agreement(CASES[:1])[0].quarters == ()
 
 
@@ -95,10 +95,10 @@ def test_pairs_are_over_the_cases_that_both_looked_at():
 
 
 def test_one_review_is_left_out_of_everything():
-    alone = case("5", names=("a",), votes=(90, 10), lesions=[(3.0, "a", NONE)])
+    alone = case("5", names=("a",), votes=(90, 10), objects=[(3.0, "a", NONE)])
     assert summarize_agreement([*CASES, alone]) == summarize_agreement(CASES)
     (found,) = summarize_agreement([alone])
-    assert (found.n_cases, found.n_lesions) == (0, 0)
+    assert (found.n_cases, found.n_objects) == (0, 0)
     assert found.dice.value == Undefined("no case that two annotators looked at")
 
 

@@ -109,7 +109,7 @@ class TestPhotographs:
         assert contents(photos) == before
         assert {path.name for path in (tmp_path / "agreed").iterdir()} == {
             "masks", "manifest.csv", "dataset.json", "agreement.json", "agreement.csv",
-            "lesions.csv",
+            "objects.csv",
         }  # fmt: skip
         dataset = open_dataset(tmp_path / "agreed")
         assert dataset.problems == ()
@@ -163,8 +163,8 @@ class TestPhotographs:
         assert rows["none"]["dice"] == ""
         assert "dice: nobody drew anything" in rows["none"]["undefined"]
         assert "fewer than two annotators looked" in rows["few"]["undefined"]
-        lesions = table(tmp_path / "agreed/lesions.csv")
-        assert [(row["case"], row["drawn_by"], row["who"]) for row in lesions] == [
+        objects = table(tmp_path / "agreed/objects.csv")
+        assert [(row["case"], row["drawn_by"], row["who"]) for row in objects] == [
             ("one", "3", "a b c"),
             ("two", "2", "a b"),
             ("few", "1", "a"),

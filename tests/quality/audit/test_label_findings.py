@@ -39,12 +39,12 @@ def names(findings):
 
 def test_clean_masks_and_none_say_nothing():
     assert shape_findings(features([USUAL] * 5)) == []
-    assert shape_findings(features([replace(USUAL, n_lesions=0, usual_size=0.0)])) == []
+    assert shape_findings(features([replace(USUAL, n_objects=0, usual_size=0.0)])) == []
     assert shape_findings({}) == []
 
 
-def test_islands_holes_frames_and_cut_lesions_are_counted():
-    odd = replace(USUAL, n_islands=2, islands=(PLACE,) * 2, n_lesions=3)
+def test_islands_holes_frames_and_cut_objects_are_counted():
+    odd = replace(USUAL, n_islands=2, islands=(PLACE,) * 2, n_objects=3)
     found = shape_findings(
         features(
             [
@@ -56,12 +56,12 @@ def test_islands_holes_frames_and_cut_lesions_are_counted():
         )
     )
     assert names(found) == ["one-voxel-islands", "small-holes", "drawn-frames", "touching-border"]
-    assert found[0].text.startswith("3 islands of one voxel among 8 lesions of usually 50 voxels")
+    assert found[0].text.startswith("3 islands of one voxel among 8 objects of usually 50 voxels")
     assert found[0].cases == ("c1", "c2")
-    assert found[3].text.startswith("1 of 8 lesions (12 %)")
+    assert found[3].text.startswith("1 of 8 objects (12 %)")
 
 
-def test_where_lesions_are_tiny_single_voxels_are_no_islands():
+def test_where_objects_are_tiny_single_voxels_are_no_islands():
     tiny = replace(USUAL, usual_size=3.0, n_islands=4, islands=(PLACE,) * 4)
     assert shape_findings(features([tiny] * 5)) == []
 

@@ -263,8 +263,8 @@ def test_the_record_tells_the_extent_of_the_data(specks_cases, write_cases, tmp_
         [ndimage.sum_labels(m, *_labelled(m)) if m.any() else np.zeros(0) for m in drawn]
     )
     assert region["voxels"] == sum(int(m.sum()) for m in drawn)
-    assert region["lesions"] == len(sizes)
-    assert region["lesion_sizes"]["median"] == np.median(sizes)
+    assert region["objects"] == len(sizes)
+    assert region["object_sizes"]["median"] == np.median(sizes)
     assert region["imbalance"] == pytest.approx((40 * 128**2 - sizes.sum()) / sizes.sum())
 
 

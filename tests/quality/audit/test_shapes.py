@@ -22,7 +22,7 @@ def flat(mask):
 
 def test_nothing_drawn_gives_zeros():
     shapes = describe_shapes(np.zeros((1, 20, 20), np.uint8), ONE)
-    assert (shapes.n_lesions, shapes.n_islands, shapes.n_holes, shapes.n_cut) == (0, 0, 0, 0)
+    assert (shapes.n_objects, shapes.n_islands, shapes.n_holes, shapes.n_cut) == (0, 0, 0, 0)
     assert shapes.sizes == {"spot": ()}
     assert shapes.usual_size == 0
 
@@ -31,7 +31,7 @@ def test_islands_are_counted_where_they_lie():
     mask = flat(disc((30, 40), (15, 20), 6))
     mask[0, 3, 5] = mask[0, 25, 35] = 1
     shapes = describe_shapes(mask, ONE)
-    assert shapes.n_lesions == 3
+    assert shapes.n_objects == 3
     assert shapes.islands == (((0, 1), (3, 4), (5, 6)), ((0, 1), (25, 26), (35, 36)))
     assert shapes.usual_size == (mask.sum() - 2)
 
@@ -71,7 +71,7 @@ def test_a_notch_at_the_border_is_no_hole():
     assert describe_shapes(mask, ONE).n_holes == 0
 
 
-def test_a_thin_strip_along_a_side_is_a_frame_and_a_large_lesion_is_none():
+def test_a_thin_strip_along_a_side_is_a_frame_and_a_large_object_is_none():
     mask = flat(disc((60, 80), (30, 40), 6))
     mask[0, :, -2:] = 1
     assert describe_shapes(mask, ONE).frame == (((0, 1), (0, 60), (78, 80)),)

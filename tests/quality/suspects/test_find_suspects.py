@@ -14,7 +14,7 @@ from rareseg.quality.suspects.component_evidence import see_case
 from rareseg.quality.suspects.find_suspects import judge
 from rareseg.quality.suspects.place import Aside, ComponentEvidence
 
-ONE = Classes(("background", "lesion"), (0, 1), {"lesion": (1,)})
+ONE = Classes(("background", "object"), (0, 1), {"object": (1,)})
 TWO = Classes(("background", "a", "b"), (0, 1, 2), {"a": (1,), "b": (2,)})
 NESTED = Classes(("background", "shell", "core"), (0, 1, 2), {"whole": (1, 2), "core": (2,)})
 
@@ -42,7 +42,7 @@ def predict(labels, *, sure=0.95, count=2, seed=0):
 
 
 def plate(seed, *, radii=(3, 5, 8), size=96, value=1):
-    """One image with a lesion of each radius, well apart."""
+    """One image with an object of each radius, well apart."""
     rng = np.random.default_rng(seed)
     labels = np.zeros((1, size, size), np.uint8)
     rows = np.linspace(15, size - 15, len(radii))
@@ -78,14 +78,14 @@ def test_nothing_in_a_case_gives_nothing():
     assert see_case(predict(labels), labels, ONE, {}, case_id="empty", scorer="s") == ()
 
 
-def test_a_lesion_that_nobody_drew_is_missed():
+def test_a_object_that_nobody_drew_is_missed():
     labels = plate(100)
     seen = labels.copy()
     extra = disc(labels.shape, (0, 30, 80), 5)
     assert not labels[extra].any()
     seen[extra] = 1
     [found] = look(predict(seen), labels)
-    assert (found.kind, found.case_id, found.region) == ("missed lesion", "odd", "lesion")
+    assert (found.kind, found.case_id, found.region) == ("missed object", "odd", "object")
     y, x = np.nonzero(extra[0])
     assert found.box == ((0, 1), (y.min(), y.max() + 1), (x.min(), x.max() + 1))
     assert found.voxels == extra.sum()
@@ -104,12 +104,12 @@ def test_a_label_that_the_model_does_not_see_is_spurious():
     assert found.reason.endswith(".")
 
 
-def test_an_outline_that_is_moved_is_wrong_and_its_lesion_is_not():
+def test_an_outline_that_is_moved_is_wrong_and_its_object_is_not():
     labels = plate(100)
     shifted = np.roll(labels, 4, axis=2)
     [small, middle, large] = sorted(look(predict(labels), shifted), key=lambda s: s.voxels)
     assert {small.kind, middle.kind, large.kind} == {"wrong boundary"}
-    # The same step is less of a shift for a larger lesion.
+    # The same step is less of a shift for a larger object.
     assert small.score > large.score
     assert "band" in middle.reason
 
@@ -128,7 +128,7 @@ def test_a_class_that_the_model_calls_otherwise_is_named_once():
 
 
 def nested(seed):
-    """A lesion of two parts, one within the other."""
+    """An object of two parts, one within the other."""
     labels = np.zeros((1, 96, 96), np.uint8)
     for y in (25, 65):
         x = 30 + 5 * (seed % 6)
@@ -159,7 +159,7 @@ def test_regions_within_each_other_name_a_fault_by_the_outermost_that_has_it():
     gone = labels.copy()
     gone[0, :45] = 0
     [missed] = look(predict(labels, count=3), gone, NESTED, among=among)
-    assert (missed.kind, missed.region) == ("missed lesion", "whole")
+    assert (missed.kind, missed.region) == ("missed object", "whole")
     [spurious] = look(predict(gone, count=3), labels, NESTED, among=among)
     assert (spurious.kind, spurious.region) == ("spurious label", "whole")
     flat = labels.copy()
@@ -173,7 +173,7 @@ def test_regions_within_each_other_name_a_fault_by_the_outermost_that_has_it():
 
 
 def three_parts(seed):
-    """Lesions of a shell, a ring and a centre: classes 1, 2 and 3."""
+    """Objects of a shell, a ring and a centre: classes 1, 2 and 3."""
     labels = np.zeros((1, 96, 96), np.uint8)
     for y in (25, 65):
         x = 30 + 5 * (seed % 6)
@@ -197,7 +197,7 @@ def confused(labels, *, seed, share=0.0):
     return p
 
 
-def test_a_part_that_was_given_to_its_neighbour_is_found_within_the_lesion():
+def test_a_part_that_was_given_to_its_neighbour_is_found_within_the_object():
     """It grows together with the part beside it: no component of its own is left."""
     among = [
         evidence
@@ -244,7 +244,7 @@ def test_classes_that_the_model_often_confuses_are_rarely_suspected():
     assert scores[1] < scores[0] - 0.3
 
 
-def test_a_small_and_a_large_lesion_are_ranked_by_how_sure_the_model_is():
+def test_a_small_and_a_large_object_are_ranked_by_how_sure_the_model_is():
     radii = (1.8, 56.4)
     among = usual(size=224, radii=(1.8, 56.4, 4, 20))
     scores = {}
@@ -254,7 +254,7 @@ def test_a_small_and_a_large_lesion_are_ranked_by_how_sure_the_model_is():
             nothing = np.zeros_like(extra)
             [missed] = look(predict(extra, sure=sure), nothing, among=among)
             [spurious] = look(predict(nothing), extra, among=among)
-            assert (missed.kind, spurious.kind) == ("missed lesion", "spurious label")
+            assert (missed.kind, spurious.kind) == ("missed object", "spurious label")
             scores[sure, radius] = missed.score
             scores["spurious", radius] = spurious.score
     small, large = radii
@@ -271,10 +271,10 @@ def test_the_same_shape_drawn_larger_and_moved_further_is_as_suspect():
         true = disc((1, 64 * scale, 64 * scale), (0, 30 * scale, 30 * scale), 8 * scale)
         drawn = np.roll(true, 5 * scale, axis=2).astype(np.uint8)
         p = predict(true.astype(np.uint8))
-        [lesion] = [
+        [component] = [
             s for s in see_case(p, drawn, ONE, {}, case_id="c", scorer="s") if s.side == "drawn"
         ]
-        moved[scale] = lesion.moved
+        moved[scale] = component.moved
     assert moved[1] == pytest.approx(moved[4], abs=0.06)
     assert moved[2] == pytest.approx(moved[4], abs=0.04)
 
@@ -305,14 +305,14 @@ def test_ignored_voxels_say_nothing():
     ignored[disc(labels.shape, (0, 30, 80), 9)] = IGNORE
     assert look(predict(seen), ignored) == ()
     # Where half of an outline is ignored, the other half alone is judged.
-    lesion = np.zeros((1, 64, 64), np.uint8)
-    lesion[disc(lesion.shape, (0, 32, 32), 8)] = 1
-    half = lesion.copy()
-    half[0, :, 32:][lesion[0, :, 32:] == 0] = IGNORE
-    grown = np.zeros_like(lesion)
-    grown[0, :, :32] = lesion[0, :, :32]
-    grown[disc(lesion.shape, (0, 32, 32), 12)] = 1
-    grown[0, :, :32] = lesion[0, :, :32]
+    component = np.zeros((1, 64, 64), np.uint8)
+    component[disc(component.shape, (0, 32, 32), 8)] = 1
+    half = component.copy()
+    half[0, :, 32:][component[0, :, 32:] == 0] = IGNORE
+    grown = np.zeros_like(component)
+    grown[0, :, :32] = component[0, :, :32]
+    grown[disc(component.shape, (0, 32, 32), 12)] = 1
+    grown[0, :, :32] = component[0, :, :32]
     [drawn] = [
         s
         for s in see_case(predict(grown), half, ONE, {}, case_id="c", scorer="s")
@@ -322,7 +322,7 @@ def test_ignored_voxels_say_nothing():
 
 
 def test_a_timid_model_calls_nothing_spurious_with_certainty():
-    """One that sees every second lesion: not seeing another says little."""
+    """One that sees every second object: not seeing another says little."""
     found = []
     for seed in range(12):
         labels = plate(seed)
@@ -338,7 +338,7 @@ def test_a_timid_model_calls_nothing_spurious_with_certainty():
 
 
 def test_a_bold_model_calls_nothing_missed_with_certainty():
-    """One that raises as many false alarms as it finds lesions."""
+    """One that raises as many false alarms as it finds objects."""
     found = []
     for seed in range(12):
         labels = plate(seed)
@@ -346,7 +346,7 @@ def test_a_bold_model_calls_nothing_missed_with_certainty():
         found += see_case(
             predict(shown, seed=seed), labels, ONE, {}, case_id=f"c{seed}", scorer="fold 1"
         )
-    missed = [s for s in judge(found, ONE) if s.kind == "missed lesion"]
+    missed = [s for s in judge(found, ONE) if s.kind == "missed object"]
     assert len(missed) > 10
     assert np.median([s.score for s in missed]) < 0.6
 
@@ -407,7 +407,7 @@ def test_volumes_are_measured_in_millimetres():
         )
     odd = see_case(predict(seen), labels, ONE, {}, case_id="odd", scorer="s", spacing=spacing)
     [missed] = judge([*found, *odd], ONE)
-    assert missed.kind == "missed lesion"
+    assert missed.kind == "missed object"
     assert missed.plane == 5
     assert missed.box[0] == (4, 7)
     [drawn] = [s for s in odd if s.side == "drawn"]
@@ -417,12 +417,12 @@ def test_volumes_are_measured_in_millimetres():
     moved = []
     for axis in (0, 2):
         p = predict(np.roll(labels, 1, axis=axis))
-        [lesion] = [
+        [component] = [
             s
             for s in see_case(p, labels, ONE, {}, case_id="c", scorer="s", spacing=spacing)
             if s.side == "drawn"
         ]
-        moved.append(lesion.moved)
+        moved.append(component.moved)
     assert moved[0] > 1.5 * moved[1]
 
 
@@ -430,13 +430,13 @@ def test_points_cut_and_a_gate_does_not_hide_a_place():
     labels = np.zeros((1, 64, 64), np.uint8)
     seen = disc(labels.shape, (0, 30, 30), 5).astype(np.uint8)
     p = predict(seen, sure=0.6)
-    high = OperatingPoint("lesion", threshold=0.9)
-    gated = OperatingPoint("lesion", threshold=0.3, gate=0.999)
-    assert see_case(p, labels, ONE, {"lesion": high}, case_id="c", scorer="s") == ()
-    [found] = see_case(p, labels, ONE, {"lesion": gated}, case_id="c", scorer="s")
+    high = OperatingPoint("object", threshold=0.9)
+    gated = OperatingPoint("object", threshold=0.3, gate=0.999)
+    assert see_case(p, labels, ONE, {"object": high}, case_id="c", scorer="s") == ()
+    [found] = see_case(p, labels, ONE, {"object": gated}, case_id="c", scorer="s")
     assert found.cut == 0.3
-    small = replace(default_point("lesion"), smallest_component=200)
-    assert see_case(p, labels, ONE, {"lesion": small}, case_id="c", scorer="s") == ()
+    small = replace(default_point("object"), smallest_component=200)
+    assert see_case(p, labels, ONE, {"object": small}, case_id="c", scorer="s") == ()
 
 
 def test_annotators_and_what_mining_set_aside_are_told_and_change_no_score():
@@ -450,15 +450,15 @@ def test_annotators_and_what_mining_set_aside_are_told_and_change_no_score():
     part[0, 25:28][extra[0, 25:28]] = 1
     [plain] = look(p, labels)
     aside = [
-        Aside(((0, 1), (30, 31), (80, 81)), "lesion", "background"),
-        Aside(((0, 1), (0, 4), (0, 4)), "lesion", "background"),
+        Aside(((0, 1), (30, 31), (80, 81)), "object", "background"),
+        Aside(((0, 1), (0, 4), (0, 4)), "object", "background"),
     ]
     [told] = look(p, labels, annotations=[labels, without, part], aside=aside)
     assert "1 of 3 annotators drew it" in told.reason
     assert (plain.aside, told.aside) == (False, True)
     assert (told.score, told.id) == (plain.score, plain.id)
     # One that was taken for something, not drawn as something, is about another component.
-    other = [Aside(((0, 1), (30, 31), (80, 81)), "background", "lesion")]
+    other = [Aside(((0, 1), (30, 31), (80, 81)), "background", "object")]
     assert not look(p, labels, aside=other)[0].aside
 
 

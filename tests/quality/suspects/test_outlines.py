@@ -14,11 +14,11 @@ def square(side, low, high):
     return mask
 
 
-def moved(lesion, shown, *, counts=None, foreground=None, cut=0.5, score=(0.0, 1.0), reach=2.0):
+def moved(component, shown, *, counts=None, foreground=None, cut=0.5, score=(0.0, 1.0), reach=2.0):
     scores = np.where(shown, score[1], score[0]).astype(np.float32)
-    everywhere = np.ones(lesion.shape, bool)
+    everywhere = np.ones(component.shape, bool)
     return measure_moved(
-        lesion,
+        component,
         scores,
         shown,
         everywhere if counts is None else counts,
@@ -41,11 +41,11 @@ def test_the_reach_is_a_third_of_the_radius_and_two_voxels_at_least():
 
 
 def test_the_same_outline_is_not_moved():
-    lesion = square(20, 5, 15)
-    assert moved(lesion, lesion).share == 0.0
+    component = square(20, 5, 15)
+    assert moved(component, component).share == 0.0
 
 
-def test_a_lesion_that_is_grown_is_moved_by_what_is_beyond_in_the_band():
+def test_a_object_that_is_grown_is_moved_by_what_is_beyond_in_the_band():
     # Ten by ten, grown by one voxel all around: 44 voxels, of which 40 lie beside a side and 4 at
     # a corner, all within the reach of 2. The band: two rings within, 36 + 28, and outside 40 at
     # a distance of 1, 40 of 2, and 4 corners at 1.41.
@@ -55,22 +55,22 @@ def test_a_lesion_that_is_grown_is_moved_by_what_is_beyond_in_the_band():
 
 
 def test_a_voxel_counts_by_how_far_its_score_is_from_the_cut():
-    lesion, grown = square(20, 5, 15), square(20, 4, 16)
-    sure = moved(lesion, grown, score=(0.0, 1.0)).share
+    component, grown = square(20, 5, 15), square(20, 4, 16)
+    sure = moved(component, grown, score=(0.0, 1.0)).share
     # Half way from the cut to 1; what is drawn has a score above the cut, and says nothing.
-    assert moved(lesion, grown, cut=0.2, score=(0.0, 0.6)).share == pytest.approx(sure / 2)
-    # A lesion that is not shown at all, half way from the cut to 0: 64 voxels of the band's 148.
-    nothing = np.zeros_like(lesion)
-    faint = moved(lesion, nothing, cut=0.4, score=(0.2, 0.2)).share
+    assert moved(component, grown, cut=0.2, score=(0.0, 0.6)).share == pytest.approx(sure / 2)
+    # An object that is not shown at all, half way from the cut to 0: 64 voxels of the band's 148.
+    nothing = np.zeros_like(component)
+    faint = moved(component, nothing, cut=0.4, score=(0.2, 0.2)).share
     assert faint == pytest.approx(0.5 * 64 / (148 / 2))
 
 
 def test_what_does_not_count_and_what_is_foreground_to_both_is_told():
-    lesion, grown = square(20, 5, 15), square(20, 4, 16)
-    left = np.zeros(lesion.shape, bool)
+    component, grown = square(20, 5, 15), square(20, 4, 16)
+    left = np.zeros(component.shape, bool)
     left[..., :10] = True
-    whole = moved(lesion, grown)
-    assert moved(lesion, grown, counts=left).share == pytest.approx(whole.share)
-    assert moved(lesion, grown, foreground=left).among == pytest.approx(0.5)
-    assert moved(lesion, grown, foreground=np.ones_like(left)).among == 1.0
-    assert moved(lesion, grown, counts=np.zeros_like(left)).share == 0.0
+    whole = moved(component, grown)
+    assert moved(component, grown, counts=left).share == pytest.approx(whole.share)
+    assert moved(component, grown, foreground=left).among == pytest.approx(0.5)
+    assert moved(component, grown, foreground=np.ones_like(left)).among == 1.0
+    assert moved(component, grown, counts=np.zeros_like(left)).share == 0.0

@@ -9,7 +9,7 @@ from rareseg.quality.suspects.suspect import Suspect, load_suspects, save_suspec
 
 BOXES = ((0, 1), (2, 9), (3, 8)), ((4, 7), (0, 9), (0, 8))
 FOUND = (
-    Suspect("a1", "case 1", "p1", "core", "missed lesion", 0.93, BOXES[0], 30, 0, "x"),
+    Suspect("a1", "case 1", "p1", "core", "missed object", 0.93, BOXES[0], 30, 0, "x"),
     Suspect("b2", "case 2", None, "core", "wrong class", 0.5, BOXES[1], 9, 5, "y", aside=True),
 )
 

@@ -9,7 +9,7 @@ from rareseg.quality.suspects.place import ComponentEvidence
 from rareseg.quality.suspects.usual_scores import UNKNOWN, Others, measure_units, spread_of_similar
 
 
-def lesion(score, *, met=1.0, ground=0.01, scorer="a"):
+def component(score, *, met=1.0, ground=0.01, scorer="a"):
     box = ((0, 1), (0, 3), (0, 3))
     return ComponentEvidence(
         "c", None, "r", scorer, "drawn", box, 0, 0, 9, 9, met, score, cut=0.5, ground=ground
@@ -17,18 +17,18 @@ def lesion(score, *, met=1.0, ground=0.01, scorer="a"):
 
 
 def test_units_are_medians_of_log_odds_beyond_the_cut():
-    own = [lesion(score) for score in (0.9, 0.9, 0.95, 0.99, 0.999)] + [lesion(0.01, met=0.0)]
+    own = [component(score) for score in (0.9, 0.9, 0.95, 0.99, 0.999)] + [component(0.01, met=0.0)]
     units = measure_units(own, own)
     assert units.present == pytest.approx(np.log(0.95 / 0.05))
     assert units.absent == pytest.approx(np.log(0.99 / 0.01))
 
 
 def test_few_of_its_own_are_not_asked_and_none_is_no_error():
-    everyone = [lesion(0.99) for _ in range(9)]
-    assert measure_units([lesion(0.6)], everyone).present == pytest.approx(np.log(99))
+    everyone = [component(0.99) for _ in range(9)]
+    assert measure_units([component(0.6)], everyone).present == pytest.approx(np.log(99))
     assert measure_units([], []).present == UNKNOWN
     # A network that is hardly ever sure is not taken to be sure of the least hint.
-    assert measure_units([lesion(0.51)] * 6, []).present == 0.5
+    assert measure_units([component(0.51)] * 6, []).present == 0.5
 
 
 def test_a_share_is_that_of_the_others_of_similar_size():

@@ -9,7 +9,7 @@ import pytest
 from rareseg.data.records import Geometry
 from rareseg.evaluation.measures.case_result import CaseResult
 from rareseg.evaluation.measures.mask_measures import detail_case
-from rareseg.evaluation.metrics.objects import LesionMatch
+from rareseg.evaluation.metrics.objects import ObjectMatch
 from rareseg.evaluation.metrics.overlap import Counts
 from rareseg.report.figures.case_pictures import (
     LONGEST,
@@ -45,7 +45,7 @@ def picture(reference, prediction, image=None):
 def result(case_id, tp, fp, fn):
     counts = Counts(tp, fp, fn, 100)
     return CaseResult(
-        case_id, "r", "test", None, 0.5, 0, 0, 0.9, counts, LesionMatch((), (), (), ()), 1, "mm³"
+        case_id, "r", "test", None, 0.5, 0, 0, 0.9, counts, ObjectMatch((), (), (), ()), 1, "mm³"
     )
 
 
@@ -83,10 +83,10 @@ def test_slices_lie_evenly_over_what_is_shown_and_hold_the_telling_one():
     assert slices_each((40, 9000, 9000), 30) == 1
 
 
-def test_missed_lesions_and_borders_that_are_off_are_shown_for_themselves():
+def test_missed_objects_and_borders_that_are_off_are_shown_for_themselves():
     results = [result(f"p{k}", 50 + k, 0, 10) for k in range(8)]
-    lost = LesionMatch((40, 6, 3), (0, 5, 0), (), ())
-    results[5] = replace(results[5], lesions=lost)
+    lost = ObjectMatch((40, 6, 3), (0, 5, 0), (), ())
+    results[5] = replace(results[5], objects=lost)
     near, far = np.zeros((2, 1, 30, 30), bool)
     near[0, 5:9, 5:9] = True
     far[0, 5:9, 20:24] = True
@@ -95,7 +95,7 @@ def test_missed_lesions_and_borders_that_are_off_are_shown_for_themselves():
         detail_case(far if k == 6 else near, near, case_id=f"p{k}", **about) for k in range(8)
     ]
     shots = {shot.case_id: shot.caption for shot in choose_shots(results, details, each=1)}
-    assert shots["p5"] == "missed lesion"
+    assert shots["p5"] == "missed object"
     assert shots["p6"] == "worst surface distance"
     assert shots["p0"] == "worst"
 

@@ -23,7 +23,7 @@ def test_the_froc_passes_through_the_chosen_point(content):
         part = content.scorecard.region(region)
         [mark] = [trace for trace in froc.data if trace["name"] == "chosen point"]
         assert mark["x"][0] == pytest.approx(part["false_positive_components"].value)
-        assert mark["y"][0] == pytest.approx(part["lesion_recall"].value)
+        assert mark["y"][0] == pytest.approx(part["object_recall"].value)
         point = content.points[region]
         # Between two thresholds of the grid the recall lies between theirs.
         [curve] = [trace for trace in froc.data if not trace["name"]]
@@ -34,14 +34,14 @@ def test_the_froc_passes_through_the_chosen_point(content):
         assert above - 1e-4 <= mark["y"][0] <= below + 1e-4
 
 
-def test_every_lesion_is_in_one_band_of_size(content):
-    figure = figures_of(content, "foreground")["Lesions found, by size"]
+def test_every_object_is_in_one_band_of_size(content):
+    figure = figures_of(content, "foreground")["Objects found, by size"]
     [bars] = figure.data
     part = content.scorecard.region("foreground")
     numbers = np.array([int(text) for text in bars["text"]])
-    assert numbers.sum() == part.lesions.n_lesions
+    assert numbers.sum() == part.objects.n_objects
     found = (np.array(bars["y"]) * numbers).sum() / numbers.sum()
-    assert found == pytest.approx(part["lesion_recall"].value)
+    assert found == pytest.approx(part["object_recall"].value)
     assert all(low >= 0 for low in bars["error_y"]["arrayminus"])
     assert all(
         y + high <= 1 + 1e-9 for y, high in zip(bars["y"], bars["error_y"]["array"], strict=True)
@@ -68,11 +68,11 @@ def test_figures_are_valid_and_themed(content):
             go.Figure(data=[bare])  # raises for anything that Plotly does not know
 
 
-def test_without_components_or_lesions_the_reason_stands(content):
+def test_without_components_or_objects_the_reason_stands(content):
     empty = replace(content, components=None, results=())
     froc, sizes, *_ = detection_figures(empty, "pit")
     assert froc == MissingFigure(froc.title, "components were not counted")
-    assert sizes == MissingFigure(sizes.title, "no lesion in any case")
+    assert sizes == MissingFigure(sizes.title, "no object in any case")
 
 
 def test_borders_are_told_in_their_unit_and_volumes_where_there_are_any(content):

@@ -82,7 +82,7 @@ def test_it_says_what_people_look_for(reader):
     for wanted in (
         "Positive cases",
         "Negative cases",
-        "Lesions",
+        "Objects",
         "at 0.5",
         "at the chosen point",
         "The network learnt from these cases.",

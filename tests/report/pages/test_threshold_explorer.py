@@ -294,7 +294,7 @@ def here(page, key):
     )
 
 
-@pytest.mark.parametrize("level", ["voxel", "lesion", "image"])
+@pytest.mark.parametrize("level", ["voxel", "object", "image"])
 def test_least_cost_is_what_tune_would_choose(open_page, content, level):
     page = open_page()
     seen = set()

@@ -45,7 +45,7 @@ def test_groups_take_the_assumption_away_and_twenty_cases_are_not_too_few(tmp_pa
     grouped = cases_of(tmp_path, (9, 8), count=20, group="p")
     lines = agreement_lines(measure_agreement(grouped, jobs=1))
     assert not any("assume" in line or "too few" in line for line in lines)
-    assert "20 lesions: 20 drawn by everyone who looked, 0 by one alone." in lines[4]
+    assert "20 objects: 20 drawn by everyone who looked, 0 by one alone." in lines[4]
 
 
 def test_what_the_consensus_leaves_is_said(tmp_path):

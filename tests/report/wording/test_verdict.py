@@ -14,7 +14,7 @@ from rareseg.decision.operating_point import (
 from rareseg.evaluation.comparisons.paired_test import compare_results
 from rareseg.evaluation.measures.case_result import CaseResult
 from rareseg.evaluation.measures.scorecard import make_scorecard
-from rareseg.evaluation.metrics.objects import LesionMatch
+from rareseg.evaluation.metrics.objects import ObjectMatch
 from rareseg.evaluation.metrics.overlap import Counts
 from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
@@ -25,10 +25,10 @@ from rareseg.report.wording.default_point_text import evidence_rows
 from rareseg.report.wording.terminal_summary import short_scorecard
 from rareseg.report.wording.verdict import judge
 
-NO_LESION = LesionMatch((), (), (), ())
+NO_OBJECT = ObjectMatch((), (), (), ())
 
 
-def result(number, counts, *, lesions=NO_LESION, group="own", role="test", threshold=0.8):
+def result(number, counts, *, objects=NO_OBJECT, group="own", role="test", threshold=0.8):
     return CaseResult(
         case_id=f"case-{number}",
         region="pit",
@@ -39,7 +39,7 @@ def result(number, counts, *, lesions=NO_LESION, group="own", role="test", thres
         smallest_component=ANY_SIZE,
         top_score=0.9,
         counts=counts,
-        lesions=lesions,
+        objects=objects,
         voxel_size=1.0,
         size_unit="mm³",
     )
@@ -147,16 +147,16 @@ def test_overfitting_needs_a_wide_gap():
     assert "0.86 on training cases, 0.70 on the scored ones" in sentence.text
 
 
-def test_small_lesions_that_are_missed():
-    few = LesionMatch((3, 40, 50, 60), (0, 30, 40, 50), (), ())
-    results = [positive(k, 120, 0, 33, lesions=few) for k in range(24)]
+def test_small_objects_that_are_missed():
+    few = ObjectMatch((3, 40, 50, 60), (0, 30, 40, 50), (), ())
+    results = [positive(k, 120, 0, 33, objects=few) for k in range(24)]
     [sentence] = sentences(make(results), "Small objects")
     assert "0 % of the 24 smallest (up to 3 mm³) are found, 100 % of the other 72" in sentence.text
-    all_found = LesionMatch((3, 40, 50, 60), (1, 30, 40, 50), (), ())
+    all_found = ObjectMatch((3, 40, 50, 60), (1, 30, 40, 50), (), ())
     assert not sentences(
-        make([positive(k, 121, 0, 32, lesions=all_found) for k in range(24)]), "Small objects"
+        make([positive(k, 121, 0, 32, objects=all_found) for k in range(24)]), "Small objects"
     )
-    assert not sentences(make(results[:4]), "Small objects")  # four small lesions say too little
+    assert not sentences(make(results[:4]), "Small objects")  # four small objects say too little
 
 
 def test_few_cases_are_named():

@@ -116,7 +116,7 @@ def search(
         float, typer.Option("--cost-false-negative", min=0.0, help="Of cost.")
     ] = 1.0,
     level: Annotated[
-        str, typer.Option("--level", help="voxel, lesion or image: of youden and cost.")
+        str, typer.Option("--level", help="voxel, object or image: of youden and cost.")
     ] = "voxel",
     region: Annotated[
         str | None, typer.Option("--region", help="One region; the mean over all if not given.")

@@ -18,7 +18,7 @@ def suspects(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """List where labels may be wrong: missed, spurious, misplaced or misnamed lesions.
+    """List where labels may be wrong: missed, spurious, misplaced or misnamed objects.
 
     Each case is judged by a network that has not seen it, so train with --folds. All that is found
     stands in RUN/suspects.json.

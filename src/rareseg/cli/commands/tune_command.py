@@ -44,7 +44,7 @@ def tune(
     level: Annotated[
         str | None,
         typer.Option(
-            "--level", help="voxel, lesion or image: of costs, recall, precision and guarantees."
+            "--level", help="voxel, object or image: of costs, recall, precision and guarantees."
         ),
     ] = None,
     out: OutsideOut = None,

@@ -1,8 +1,8 @@
 """Copy a data set with known label faults, and list them.
 
-What finds faults in labels can only be measured where it is known which ones are wrong. Lesions
+What finds faults in labels can only be measured where it is known which ones are wrong. Objects
 (connected components of all foreground) are left out, moved, or partly given to another class, and
-outlines of lesions are drawn where there is none. Images stay as they are.
+outlines of objects are drawn where there is none. Images stay as they are.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from rareseg.data.records import Case, Dataset, MaskSource
 from rareseg.errors import DataError, OutputError, UsageError
 from rareseg.progress import Track, silent
 
-FaultKind = Literal["missed lesion", "spurious label", "wrong boundary", "wrong class"]
+FaultKind = Literal["missed object", "spurious label", "wrong boundary", "wrong class"]
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 
 RECORD = "faults.json"
 """The name of the list of faults in the spoiled copy."""
 
 GAP = 3
-"""Voxels that lie at least between what is drawn anew and any lesion."""
+"""Voxels that lie at least between what is drawn anew and any object."""
 
 TRIES = 200
 
@@ -43,12 +43,12 @@ Values = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class FaultSettings:
-    """How much is spoiled: each rate is a share of the number of lesions.
+    """How much is spoiled: each rate is a share of the number of objects.
 
-    ``missed``: left out of the mask. ``spurious``: the outline of a lesion drawn where nothing is,
+    ``missed``: left out of the mask. ``spurious``: the outline of an object drawn where nothing is,
     in any image that has a mask. ``shifted``: moved in its plane by a share of its diameter that is
     drawn from ``shift``. ``swapped``: the largest part of one of its classes given to another
-    class. No lesion has two faults.
+    class. No object has two faults.
     """
 
     missed: float = 0.1
@@ -66,7 +66,7 @@ class FaultSettings:
         whole = self.missed + self.shifted + self.swapped
         if whole > 1.0:
             raise UsageError(
-                f"faults: missed, shifted and swapped are {whole:g} together, and no lesion has "
+                f"faults: missed, shifted and swapped are {whole:g} together, and no object has "
                 "two faults; lower them to 1 in all."
             )
         low, high = self.shift
@@ -91,8 +91,8 @@ class Fault:
 
 
 @dataclass(frozen=True, eq=False)
-class _Lesion:
-    """One lesion: where, and its mask values in that box, 0 where others or nothing lie."""
+class _Object:
+    """One object: where, and its mask values in that box, 0 where others or nothing lie."""
 
     case: int
     corner: tuple[int, int, int]
@@ -105,9 +105,9 @@ def plant_faults(
     """Copy the data set ``source`` to ``out`` with faults in its masks, and return these.
 
     They are written to ``faults.json`` in the copy as well. The same settings plant the same
-    faults. A fault for which there is no room (a shift that would touch another lesion) is not
+    faults. A fault for which there is no room (a shift that would touch another object) is not
     planted and not listed. Raises :class:`DataError` where masks do not lie within ``source`` or
-    there is no lesion, :class:`OutputError` where ``out`` exists.
+    there is no object, :class:`OutputError` where ``out`` exists.
     """
     root = Path(source).resolve()
     dataset = open_dataset(root)
@@ -126,10 +126,10 @@ def plant_faults(
             f"{outside[0]} lies outside of {root}, so that a copy of the folder would not hold it; "
             "move the masks into the folder."
         )
-    lesions = _list_lesions(dataset, track)
-    if not lesions:
-        raise DataError(f"{root} holds no lesion to spoil; give a data set with positive cases.")
-    wanted = _assign(dataset, lesions, settings)
+    objects = _list_objects(dataset, track)
+    if not objects:
+        raise DataError(f"{root} holds no object to spoil; give a data set with positive cases.")
+    wanted = _assign(dataset, objects, settings)
     faults: list[Fault] = []
     with atomic_folder(out) as temporary:
         shutil.copytree(root, temporary, dirs_exist_ok=True)
@@ -138,7 +138,7 @@ def plant_faults(
                 continue
             assert isinstance(case.mask, Path), "faults are only wanted where there is a file"
             mask = read_mask(case.mask)
-            own = [lesion for lesion in lesions if lesion.case == number]
+            own = [component for component in objects if component.case == number]
             spoiler = _Spoiler(case, np.array(mask.array), own, dataset, settings, number)
             faults += spoiler.spoil(wanted[number])
             copied = temporary / case.mask.resolve().relative_to(root)
@@ -172,46 +172,46 @@ def _within(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root)
 
 
-def _list_lesions(dataset: Dataset, track: Track) -> list[_Lesion]:
+def _list_objects(dataset: Dataset, track: Track) -> list[_Object]:
     """Return the components of all foreground of every case."""
-    lesions = []
-    for number, case in track(enumerate(dataset.cases), "listing lesions", len(dataset.cases)):
+    objects = []
+    for number, case in track(enumerate(dataset.cases), "listing objects", len(dataset.cases)):
         drawn = read_case_mask(case)
         if drawn is None:
             continue
         mask = drawn.array
-        labels, count = label_components(_is_lesion(mask, dataset.ignore_value))
+        labels, count = label_components(_is_object(mask, dataset.ignore_value))
         for index, box in enumerate(ndimage.find_objects(labels, count), start=1):
             values = np.where(labels[box] == index, mask[box], 0)
             z, y, x = (int(side.start) for side in box)
-            lesions.append(_Lesion(number, (z, y, x), values))
-    return lesions
+            objects.append(_Object(number, (z, y, x), values))
+    return objects
 
 
-def _is_lesion(mask: Values, ignore: int | None) -> NDArray[np.bool_]:
+def _is_object(mask: Values, ignore: int | None) -> NDArray[np.bool_]:
     on = mask != 0
     return np.asarray(on if ignore is None else on & (mask != ignore), np.bool_)
 
 
 def _assign(
-    dataset: Dataset, lesions: Sequence[_Lesion], settings: FaultSettings
-) -> list[list[tuple[FaultKind, _Lesion]]]:
-    """Return for every case which faults it is to have, with the lesion that each is about."""
+    dataset: Dataset, objects: Sequence[_Object], settings: FaultSettings
+) -> list[list[tuple[FaultKind, _Object]]]:
+    """Return for every case which faults it is to have, with the object that each is about."""
     rng = np.random.default_rng([settings.seed, 0])
-    wanted: list[list[tuple[FaultKind, _Lesion]]] = [[] for _ in dataset.cases]
-    order = iter(rng.permutation(len(lesions)).tolist())
-    of_lesions: tuple[tuple[FaultKind, float], ...] = (
+    wanted: list[list[tuple[FaultKind, _Object]]] = [[] for _ in dataset.cases]
+    order = iter(rng.permutation(len(objects)).tolist())
+    of_objects: tuple[tuple[FaultKind, float], ...] = (
         ("wrong boundary", settings.shifted),
         ("wrong class", settings.swapped),
-        ("missed lesion", settings.missed),
+        ("missed object", settings.missed),
     )
-    for kind, rate in of_lesions:
-        # Rates may round to one lesion more than there are.
-        for index, _ in zip(order, range(round(rate * len(lesions))), strict=False):
-            wanted[lesions[index].case].append((kind, lesions[index]))
+    for kind, rate in of_objects:
+        # Rates may round to one object more than there are.
+        for index, _ in zip(order, range(round(rate * len(objects))), strict=False):
+            wanted[objects[index].case].append((kind, objects[index]))
     drawable = [number for number, case in enumerate(dataset.cases) if case.mask is not None]
-    for _ in range(round(settings.spurious * len(lesions))):
-        pattern = lesions[int(rng.integers(len(lesions)))]
+    for _ in range(round(settings.spurious * len(objects))):
+        pattern = objects[int(rng.integers(len(objects)))]
         wanted[drawable[int(rng.integers(len(drawable)))]].append(("spurious label", pattern))
     return wanted
 
@@ -223,7 +223,7 @@ class _Spoiler:
         self,
         case: Case,
         mask: Values,
-        lesions: Sequence[_Lesion],
+        objects: Sequence[_Object],
         dataset: Dataset,
         settings: FaultSettings,
         number: int,
@@ -234,18 +234,18 @@ class _Spoiler:
         """Where something lies or lay, ignored voxels too: nothing is drawn there."""
         self.values = sorted(
             set((dataset.labels or {}).values())
-            | {int(value) for lesion in lesions for value in np.unique(lesion.values)}
+            | {int(value) for component in objects for value in np.unique(component.values)}
         )
 
-    def spoil(self, wanted: Sequence[tuple[FaultKind, _Lesion]]) -> list[Fault]:
+    def spoil(self, wanted: Sequence[tuple[FaultKind, _Object]]) -> list[Fault]:
         """Plant what is wanted, as far as there is room."""
         plant = {
-            "missed lesion": self._leave_out,
+            "missed object": self._leave_out,
             "spurious label": self._draw,
             "wrong boundary": self._shift,
             "wrong class": self._swap,
         }
-        found = [plant[kind](lesion) for kind, lesion in wanted]
+        found = [plant[kind](component) for kind, component in wanted]
         return [fault for fault in found if fault is not None]
 
     def _fault(
@@ -253,29 +253,29 @@ class _Spoiler:
     ) -> Fault:
         return Fault(self.case.id, kind, box, voxels, true, drawn)
 
-    def _leave_out(self, lesion: _Lesion) -> Fault:
-        on = lesion.values != 0
-        self.mask[_slices(lesion.corner, on.shape)][on] = 0
-        box = _box(lesion.corner, on.shape)
-        return self._fault("missed lesion", box, int(on.sum()), _only(lesion.values), 0)
+    def _leave_out(self, component: _Object) -> Fault:
+        on = component.values != 0
+        self.mask[_slices(component.corner, on.shape)][on] = 0
+        box = _box(component.corner, on.shape)
+        return self._fault("missed object", box, int(on.sum()), _only(component.values), 0)
 
-    def _draw(self, lesion: _Lesion) -> Fault | None:
-        on = lesion.values != 0
+    def _draw(self, component: _Object) -> Fault | None:
+        on = component.values != 0
         room = [whole - side for whole, side in zip(self.mask.shape, on.shape, strict=True)]
         if min(room) < 0:
             return None
         for _ in range(TRIES):
             z, y, x = (int(self.rng.integers(side + 1)) for side in room)
             if self._is_free((z, y, x), on):
-                self._put((z, y, x), lesion.values)
+                self._put((z, y, x), component.values)
                 box = _box((z, y, x), on.shape)
-                drawn = _only(lesion.values)
+                drawn = _only(component.values)
                 return self._fault("spurious label", box, int(on.sum()), 0, drawn)
         return None
 
-    def _shift(self, lesion: _Lesion) -> Fault | None:
-        on = lesion.values != 0
-        old = _slices(lesion.corner, on.shape)
+    def _shift(self, component: _Object) -> Fault | None:
+        on = component.values != 0
+        old = _slices(component.corner, on.shape)
         planes = max(1, int(on.any(axis=(1, 2)).sum()))
         diameter = 2.0 * float(np.sqrt(on.sum() / planes / np.pi))
         self.taken[old] &= ~on
@@ -283,33 +283,33 @@ class _Spoiler:
             length = max(1.0, diameter * self.rng.uniform(*self.settings.shift))
             angle = self.rng.uniform(0, 2 * np.pi)
             step = round(length * np.sin(angle)), round(length * np.cos(angle))
-            z, y, x = lesion.corner
+            z, y, x = component.corner
             place = (z, y + step[0], x + step[1])
             if step != (0, 0) and self._is_free(place, on):
                 before = self.mask.copy()
                 self.mask[old][on] = 0
-                self._put(place, lesion.values)
+                self._put(place, component.values)
                 self.taken[old] |= on
-                box = _around(_box(lesion.corner, on.shape), _box(place, on.shape))
+                box = _around(_box(component.corner, on.shape), _box(place, on.shape))
                 wrong = int((before != self.mask).sum())
                 return self._fault("wrong boundary", box, wrong, None, None)
         self.taken[old] |= on
         return None
 
-    def _swap(self, lesion: _Lesion) -> Fault | None:
-        present = [value for value in np.unique(lesion.values).tolist() if value]
+    def _swap(self, component: _Object) -> Fault | None:
+        present = [value for value in np.unique(component.values).tolist() if value]
         true = int(self.rng.choice(present))
         others = [value for value in self.values if value not in (0, true)]
         if not others:
             return None
         drawn = int(self.rng.choice(others))
-        parts, count = label_components(lesion.values == true)
+        parts, count = label_components(component.values == true)
         part = parts == 1 + int(np.bincount(parts.ravel(), minlength=count + 1)[1:].argmax())
-        self.mask[_slices(lesion.corner, part.shape)][part] = drawn
+        self.mask[_slices(component.corner, part.shape)][part] = drawn
         inside = [np.flatnonzero(part.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
         z, y, x = (
             (start + int(on[0]), start + int(on[-1]) + 1)
-            for start, on in zip(lesion.corner, inside, strict=True)
+            for start, on in zip(component.corner, inside, strict=True)
         )
         return self._fault("wrong class", (z, y, x), int(part.sum()), true, drawn)
 

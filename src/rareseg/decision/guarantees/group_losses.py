@@ -77,21 +77,21 @@ class GroupLosses:
 class Tally:
     """What is counted in one case at every point of a path; each (k,) int64.
 
-    Voxels in the region and outside that are on; lesions that are touched; components that hold a
-    voxel that counts, and those of them that touch no lesion. The last three are zeros where a
+    Voxels in the region and outside that are on; objects that are touched; components that hold a
+    voxel that counts, and those of them that touch no object. The last three are zeros where a
     score table cannot tell.
     """
 
     tp: Ints
     fp: Ints
-    lesions_found: Ints
+    objects_found: Ints
     components: Ints
     false_components: Ints
 
 
 def needs_components(guarantee: Guarantee, point: Cut | Path) -> bool:
     """Tell whether histograms of the score cannot see what the guarantee at a point is about."""
-    return guarantee.level == "lesion" or point.smallest_component.removes
+    return guarantee.level == "object" or point.smallest_component.removes
 
 
 def losses_along(rows: Sequence[Row], path: Path, guarantee: Guarantee) -> GroupLosses:
@@ -124,16 +124,16 @@ def is_eligible(row: Row, guarantee: Guarantee) -> bool:
 def case_loss(row: Row, path: Path, guarantee: Guarantee) -> Floats:
     """Return the loss of an eligible case at every point of a path; (k,) in [0, 1].
 
-    False negative rate: 1 − TP/(TP+FN) (voxel), the share of lesions that nothing touches (lesion),
+    False negative rate: 1 − TP/(TP+FN) (voxel), the share of objects that nothing touches (object),
     1 where TP = 0 (image). False alarm rate: 1 where FP > 0 (image), FP/(FP+TN) (voxel). False
-    discovery proportion: FP/(TP+FP) (voxel), the share of components that touch no lesion (lesion),
+    discovery proportion: FP/(TP+FP) (voxel), the share of components that touch no object (object),
     0 where nothing is on.
 
-    Raises UsageError for what histograms cannot see: lesions, and a smallest component.
+    Raises UsageError for what histograms cannot see: objects, and a smallest component.
     """
     if isinstance(row, CaseScores) and needs_components(guarantee, path):
         raise UsageError(
-            "Score tables do not see components, which a guarantee about lesions or with a "
+            "Score tables do not see components, which a guarantee about objects or with a "
             f"smallest component of {path.smallest_component} needs; give component tables, or "
             "guarantee voxels or images with a smallest component of 0."
         )
@@ -141,14 +141,14 @@ def case_loss(row: Row, path: Path, guarantee: Guarantee) -> Floats:
     if guarantee.kind == "false negative rate":
         if guarantee.level == "image":
             return np.asarray((seen.tp == 0) * 1.0)
-        if isinstance(row, CaseComponents) and guarantee.level == "lesion":
-            return np.asarray(1.0 - seen.lesions_found / row.n_lesions)
+        if isinstance(row, CaseComponents) and guarantee.level == "object":
+            return np.asarray(1.0 - seen.objects_found / row.n_objects)
         return np.asarray(1.0 - seen.tp / row.n_inside)
     if guarantee.kind == "false alarm rate":
         if guarantee.level == "image":
             return np.asarray((seen.fp > 0) * 1.0)
         return np.asarray(seen.fp / row.n_voxels)
-    if guarantee.level == "lesion":
+    if guarantee.level == "object":
         return np.asarray(seen.false_components / np.maximum(seen.components, 1))
     return np.asarray(seen.fp / np.maximum(seen.tp + seen.fp, 1))
 

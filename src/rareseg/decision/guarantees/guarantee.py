@@ -20,7 +20,7 @@ from rareseg.recipe.component_size import Size, as_size
 Kind = Literal["false negative rate", "false alarm rate", "false discovery proportion"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-Level = Literal["image", "lesion", "voxel"]
+Level = Literal["image", "object", "voxel"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 CONFIDENCE = 0.95
@@ -37,7 +37,7 @@ _DEFAULTS: Mapping[Kind, tuple[Level, Within]] = {
 
 _WORDS: Mapping[tuple[Kind, Level], tuple[str, str]] = {
     ("false negative rate", "voxel"): ("share of its voxels that is missed", "positive images"),
-    ("false negative rate", "lesion"): ("share of its lesions that is missed", "positive images"),
+    ("false negative rate", "object"): ("share of its objects that is missed", "positive images"),
     ("false negative rate", "image"): ("chance of being missed altogether", "positive images"),
     ("false alarm rate", "image"): ("chance of a false alarm", "negative images"),
     ("false alarm rate", "voxel"): ("share of voxels that is falsely on", "negative images"),
@@ -45,8 +45,8 @@ _WORDS: Mapping[tuple[Kind, Level], tuple[str, str]] = {
         "share of what is on that is false (nothing on counts 0), at the prevalence of its cases,",
         "images",
     ),
-    ("false discovery proportion", "lesion"): (
-        "share of predicted components that touch no lesion (none counts 0), at the prevalence of "
+    ("false discovery proportion", "object"): (
+        "share of predicted components that touch no object (none counts 0), at the prevalence of "
         "its cases,",
         "images",
     ),

@@ -60,7 +60,7 @@ def path_to(point: Cut, validation: Table, guarantee: Guarantee) -> Path:
     """
     if needs_components(guarantee, point) and not isinstance(validation, ComponentTable):
         raise UsageError(
-            "Score tables do not see components, which a guarantee about lesions or with a "
+            "Score tables do not see components, which a guarantee about objects or with a "
             f"smallest component of {point.smallest_component} needs; give component tables, or "
             "guarantee voxels or images with a smallest component of 0."
         )

@@ -112,7 +112,7 @@ def choose_operating_point(
     plateau; a gate is set only where it gains something.
 
     Infeasible where no case holds the region, or no point keeps the goal's limits. Raises
-    UsageError where the region is not in the table, an objective is unknown, a goal counts lesions
+    UsageError where the region is not in the table, an objective is unknown, a goal counts objects
     and the table does not, or the cases have several roles (choosing on test cases must be meant:
     ``table.select(roles=["validation"])``).
     """
@@ -286,7 +286,7 @@ def _pose(
             sizes = fitting_sizes(smallest, table)
         elif goal.maximize != "dice":
             sizes = usual_sizes(table, rows[0].region)
-        matches = goal.maximize == "cost" and goal.level == "lesion"
+        matches = goal.maximize == "cost" and goal.level == "object"
         grid = Grid(bins, sizes, np.arange(len(bins)), len(bins), matches)
     return Problem(ordered, terms, goal.limits, grid, group_shares(positive, groups))
 

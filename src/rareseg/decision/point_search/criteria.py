@@ -58,7 +58,7 @@ class Grid:
 class Tally:
     """What is on in one case at every point of a grid, before any gate; counts are (t, s) int64.
 
-    ``found`` counts the lesions touched and ``false_components`` the components that touch none;
+    ``found`` counts the objects touched and ``false_components`` the components that touch none;
     ``matched`` the components that are an object, one to one, and ``components`` all of them
     (:func:`~rareseg.evaluation.metrics.object_matching.match_objects`; where no goal asks for it,
     and where a score table cannot tell, all of these are 0). ``share`` is 1 / the number of cases
@@ -67,7 +67,7 @@ class Tally:
 
     n_inside: int
     n_outside: int
-    n_lesions: int
+    n_objects: int
     tp: Ints
     fp: Ints
     found: Ints
@@ -100,7 +100,7 @@ def tally(row: Row, grid: Grid, share: float = 1.0) -> Tally:
     return Tally(
         n_inside,
         row.n_voxels - n_inside,
-        row.n_lesions,
+        row.n_objects,
         tp,
         fp,
         found,
@@ -114,10 +114,10 @@ def tally(row: Row, grid: Grid, share: float = 1.0) -> Tally:
 def silent_tally(row: Row, share: float = 1.0) -> Tally:
     """Return what a case shows behind a gate that it does not reach: nothing, as (1, 1)."""
     none = np.zeros((1, 1), np.int64)
-    n_lesions = row.n_lesions if isinstance(row, CaseComponents) else 0
+    n_objects = row.n_objects if isinstance(row, CaseComponents) else 0
     n_inside = row.n_inside
     n_outside = row.n_voxels - n_inside
-    return Tally(n_inside, n_outside, n_lesions, none, none, none, none, none, none, share)
+    return Tally(n_inside, n_outside, n_objects, none, none, none, none, none, none, share)
 
 
 @dataclass(frozen=True)
@@ -179,13 +179,13 @@ SPECIFICITY = Criterion(
 
 
 def recall(level: Level) -> Criterion:
-    """Mean share of a positive case's voxels, share of all lesions, or of positive cases found."""
+    """Mean share of a positive case's voxels, share of all objects, or of positive cases found."""
 
     def of(t: Tally) -> tuple[Floats | float, Floats | float]:
         if not t.is_positive:
             return 0.0, 0.0
-        if level == "lesion":
-            return t.found.astype(np.float64), float(t.n_lesions)
+        if level == "object":
+            return t.found.astype(np.float64), float(t.n_objects)
         if level == "image":
             return np.asarray(t.tp > 0, np.float64), 1.0
         return t.tp / t.n_inside, 1.0
@@ -197,7 +197,7 @@ def precision(level: Level) -> Criterion:
     """Share that is right of all voxels, components or cases that are on."""
 
     def of(t: Tally) -> tuple[Floats | float, Floats | float]:
-        if level == "lesion":
+        if level == "object":
             right, wrong = t.found, t.false_components
         elif level == "image":
             right = (t.tp > 0).astype(np.int64)
@@ -213,7 +213,7 @@ def cost(goal: Goal, *, share_positive: float) -> Criterion:
     """Mean cost of a case where the goal's prevalence holds; ``share_positive`` is that at hand.
 
     With a prevalence π of positive cases, and the share p at hand, a positive case weighs π/p and a
-    negative one (1 − π)/(1 − p). Lesions cost where no component is matched to them, and components
+    negative one (1 − π)/(1 − p). Objects cost where no component is matched to them, and components
     where they are matched to none.
     """
     prevalence = share_positive if goal.prevalence is None else goal.prevalence
@@ -223,8 +223,8 @@ def cost(goal: Goal, *, share_positive: float) -> Criterion:
     )
 
     def of(t: Tally) -> tuple[Floats | float, Floats | float]:
-        if goal.level == "lesion":
-            wrong, missed = t.components - t.matched, t.n_lesions - t.matched
+        if goal.level == "object":
+            wrong, missed = t.components - t.matched, t.n_objects - t.matched
         elif goal.level == "image":
             wrong = np.zeros_like(t.fp) if t.is_positive else (t.fp > 0).astype(np.int64)
             missed = (t.tp == 0).astype(np.int64) * int(t.is_positive)

@@ -1,6 +1,6 @@
 """Find the point of least cost, and the best masks among points that cannot be told apart.
 
-Costs of images and lesions count what is touched at all, so that ever larger masks find ever more
+Costs of images and objects count what is touched at all, so that ever larger masks find ever more
 by one voxel: the very least cost lies at masks that nobody would draw. Of all points within one
 standard error of it the one of most dice is taken, as the one-standard-error rule takes the
 simplest of models (Breiman, Friedman, Olshen & Stone 1984, section 3.4.3).

@@ -16,7 +16,7 @@ Objective = Literal["dice", "f-beta", "youden", "cost"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 """What can be maximised."""
 
-Level = Literal["voxel", "lesion", "image"]
+Level = Literal["voxel", "object", "image"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 LimitKind = Literal["recall", "precision", "false positives per case", "false alarm rate"]
@@ -27,7 +27,7 @@ _AT_LEAST: tuple[LimitKind, ...] = ("recall", "precision")
 _USUAL: Mapping[LimitKind, Level] = {
     "recall": "voxel",
     "precision": "voxel",
-    "false positives per case": "lesion",
+    "false positives per case": "object",
     "false alarm rate": "image",
 }
 
@@ -36,11 +36,11 @@ _USUAL: Mapping[LimitKind, Level] = {
 class Limit:
     """A number that must be reached (recall, precision) or not exceeded, on the cases at hand.
 
-    Recall is the mean over positive cases ("voxel"), the share of all lesions that are touched
-    ("lesion"), or that of positive cases in which anything is ("image"). Precision is that of all
-    cases together: TP / (TP + FP) in voxels, found lesions to those and false components, or found
+    Recall is the mean over positive cases ("voxel"), the share of all objects that are touched
+    ("object"), or that of positive cases in which anything is ("image"). Precision is that of all
+    cases together: TP / (TP + FP) in voxels, found objects to those and false components, or found
     positive cases to those and alarmed negative ones. False positives per case are components that
-    touch no lesion; the false alarm rate is the share of negative cases in which anything is on.
+    touch no object; the false alarm rate is the share of negative cases in which anything is on.
     """
 
     kind: LimitKind
@@ -73,7 +73,7 @@ class Limit:
 
     @property
     def sentence(self) -> str:
-        """The limit in words: "lesion recall at least 0.9"."""
+        """The limit in words: "object recall at least 0.9"."""
         level = f"{self.level} " if self.at_least and self.level != "voxel" else ""
         side = "at least" if self.at_least else "at most"
         return f"{level}{self.kind} {side} {self.bound:g}"
@@ -90,8 +90,8 @@ class Goal:
     sensitivity +
     specificity − 1 (Youden 1950), by voxels in each case, or by images. *cost*: minus the mean cost
     of a case, ``cost_false_positive`` for every voxel, component or negative image that is wrongly
-    on, ``cost_false_negative`` for every voxel or lesion missed, or positive image without a hit;
-    of the points within one standard error of the least, the one of most dice. Lesions and
+    on, ``cost_false_negative`` for every voxel or object missed, or positive image without a hit;
+    of the points within one standard error of the least, the one of most dice. Objects and
     components are matched one to one, at an intersection over union of 0.1 or more. ``level`` is
     that of youden and cost. ``prevalence`` is the share of positive images where the costs will be
     paid; None: that of the cases at hand.
@@ -112,9 +112,9 @@ class Goal:
                 f"{nearest(self.maximize, OBJECTIVES)}; allowed: {', '.join(OBJECTIVES)}."
             )
         _require_level(self.level)
-        if self.maximize == "youden" and self.level == "lesion":
+        if self.maximize == "youden" and self.level == "object":
             raise UsageError(
-                "Youden's J needs true negatives, which lesions do not have; ask for the level "
+                "Youden's J needs true negatives, which objects do not have; ask for the level "
                 "voxel or image."
             )
         if not 0.0 < self.beta < float("inf"):
@@ -156,8 +156,8 @@ class Goal:
     @property
     def needs_components(self) -> bool:
         """Whether histograms of the score cannot see what it speaks of."""
-        by_lesion = self.maximize == "cost" and self.level == "lesion"
-        return by_lesion or any(limit.level == "lesion" for limit in self.limits)
+        by_object = self.maximize == "cost" and self.level == "object"
+        return by_object or any(limit.level == "object" for limit in self.limits)
 
 
 def make_goal(

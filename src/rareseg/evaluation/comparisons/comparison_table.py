@@ -3,7 +3,7 @@
 Every row has the same cases and seeds. A row is the winner of a column only where the paired
 interval of its difference to every other row excludes 0, at a confidence that holds for all columns
 of the cut and all rows together (Bonferroni), and only with three trainings of each row or more. A
-row that finds no lesion at all takes no part: it raises no alarms either, and is better than
+row that finds no object at all takes no part: it raises no alarms either, and is better than
 nobody.
 """
 
@@ -26,7 +26,7 @@ from rareseg.evaluation.measures.measure import Measure
 from rareseg.evaluation.measures.measure_table import measure_named, shown_in
 from rareseg.evaluation.statistics.undefined import Value, is_defined, value_to_json
 
-FOUND = "lesion recall"
+FOUND = "object recall"
 """The measure by which a row is silent."""
 
 CONFIDENCE = 0.95
@@ -69,7 +69,7 @@ class Column:
     """One measure of one region at one cut, in all rows.
 
     ``winner`` is "" where no row is better than every other beyond chance. ``silent`` rows find no
-    lesion of the region at this cut, in any case under any seed. ``closest`` is the best row
+    object of the region at this cut, in any case under any seed. ``closest`` is the best row
     against the one that comes closest to it, at the ``confidence`` that all columns and rows share;
     None without such a row.
     """
@@ -163,7 +163,7 @@ def values_by_seed(runs: Runs, region: str, measure: str) -> list[dict[str, floa
 
 
 def silent_rows(runs: Mapping[str, Runs], region: str) -> frozenset[str]:
-    """Return the rows that find no lesion of a region, though there are some, under any seed."""
+    """Return the rows that find no object of a region, though there are some, under any seed."""
     return frozenset(
         row for row, own in runs.items() if _finds_nothing(values_by_seed(own, region, FOUND))
     )
@@ -229,7 +229,7 @@ def _column(
 
 
 def _finds_nothing(recalls: BySeed) -> bool:
-    """Whether cases hold lesions, and none is found."""
+    """Whether cases hold objects, and none is found."""
     found = [recall for values in recalls for recall in values.values()]
     return bool(found) and not any(found)
 

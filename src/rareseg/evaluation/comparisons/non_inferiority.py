@@ -101,8 +101,8 @@ def check_non_inferiority(
 ) -> NonInferiority:
     """Hold ``candidate`` against every other row of ``runs``, cut at ``cut``.
 
-    ``margin`` is by how much it may be worse, in dice and as a share of lesions or negative
-    images. Rivals that find no lesion of a region raise no alarm there and are left out of that
+    ``margin`` is by how much it may be worse, in dice and as a share of objects or negative
+    images. Rivals that find no object of a region raise no alarm there and are left out of that
     column. Raises :class:`UsageError` where the candidate is no row, has no rival, or the margin
     lies outside [0, 1].
     """

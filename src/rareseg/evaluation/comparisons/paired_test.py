@@ -195,7 +195,7 @@ def compare_headlines(
     """Return the measures of one region that a comparison shows, compared between two runs.
 
     A measure over positive cases is compared in those, one over negative cases in those, and one
-    over lesions in every case that it is about. A measure for which there is no such case is
+    over objects in every case that it is about. A measure for which there is no such case is
     Undefined. Groups are those of the second. Raises ScoreError where the runs do not hold the
     same cases.
     """
@@ -245,7 +245,7 @@ def _compared(
     """Return the values that a case of a stratum has, of what is compared."""
     values: dict[str, Value] = {}
     for measure in shown_in("comparison"):
-        over = ("positive", "negative") if measure.stratum == "lesion" else (measure.stratum,)
+        over = ("positive", "negative") if measure.stratum == "object" else (measure.stratum,)
         value = value_of(measure) if stratum in over else None
         if value is not None:
             values[measure.words] = float(value) if is_defined(value) else value

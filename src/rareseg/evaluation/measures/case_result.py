@@ -16,7 +16,7 @@ from rareseg.data.atomic_files import atomic_write
 from rareseg.data.records import Geometry, Role
 from rareseg.evaluation.measures.measure import cells
 from rareseg.evaluation.measures.measure_table import CASE_COLUMNS, measure_named
-from rareseg.evaluation.metrics.objects import LesionMatch, match_lesions
+from rareseg.evaluation.metrics.objects import ObjectMatch, match_objects
 from rareseg.evaluation.metrics.overlap import Counts, count_masks
 from rareseg.evaluation.statistics.undefined import Undefined, Value
 from rareseg.evaluation.tables.image_score import as_presence, image_score
@@ -52,7 +52,7 @@ class Cut(Protocol):
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The counts and lesions of one region in one case, at one operating point.
+    """The counts and objects of one region in one case, at one operating point.
 
     ``top_score`` is the largest score of the case, ``presence`` the network's own probability that
     the case holds the region, None where it tells none. ``voxel_size`` is one voxel's volume (or
@@ -68,7 +68,7 @@ class CaseResult:
     smallest_component: Size
     top_score: float
     counts: Counts
-    lesions: LesionMatch
+    objects: ObjectMatch
     voxel_size: float
     size_unit: str
     presence: float | None = None
@@ -157,7 +157,7 @@ def measure_case(
         smallest_component=point.smallest_component,
         top_score=top_score,
         counts=count_masks(prediction, reference),
-        lesions=match_lesions(reference, prediction),
+        objects=match_objects(reference, prediction),
         voxel_size=voxel_size,
         size_unit=size_unit,
         presence=as_presence(presence, f"Case '{case_id}', region '{point.region}'"),
@@ -170,7 +170,7 @@ NO_POINT = "no_point"
 
 def case_record(result: CaseResult) -> dict[str, object]:
     """Return one line of cases.csv: a value that is undefined is "" and its reason stands last."""
-    counts, lesions = result.counts, result.lesions
+    counts, objects = result.counts, result.objects
     values, undefined = cells(CASE_COLUMNS, result)
     return {
         "case": result.case_id,
@@ -191,9 +191,9 @@ def case_record(result: CaseResult) -> dict[str, object]:
         "tn": counts.tn,
         **values,
         "size_unit": result.size_unit,
-        "lesions": len(lesions.sizes),
-        "lesions_found": lesions.n_found,
-        "predicted_components": len(lesions.predicted_sizes),
+        "objects": len(objects.sizes),
+        "objects_found": objects.n_found,
+        "predicted_components": len(objects.predicted_sizes),
         "undefined": undefined,
     }
 
@@ -227,7 +227,7 @@ def write_records(
 
 def _columns() -> dict[str, object]:
     """Return the columns, which an empty list of results has too."""
-    nothing = LesionMatch((), (), (), ())
+    nothing = ObjectMatch((), (), (), ())
     return case_record(
         CaseResult("", "", None, None, 0, 0, ANY_SIZE, 0, Counts(0, 0, 0, 0), nothing, 1.0, "")
     )

@@ -19,12 +19,12 @@ Unit: TypeAlias = Literal["score", "share", "size", "count", "mm", "ml"]
 """``score`` and ``share`` lie in [0, 1], and a share is printed in per cent; ``size`` is a volume
 or area in the case's own unit; the others are 0 and more."""
 
-Over: TypeAlias = Literal["positive", "negative", "lesion", "all"]
+Over: TypeAlias = Literal["positive", "negative", "object", "all"]
 """The cases that a measure sums up: those with the region, those without it, or every case whose
-voxels count, for its lesions and components or for itself."""
+voxels count, for its objects and components or for itself."""
 
 Level: TypeAlias = Literal["case", "object", "group"]
-"""What has a value: every case, every lesion of all cases together, or every group."""
+"""What has a value: every case, every object of all cases together, or every group."""
 
 Interval: TypeAlias = Literal["mean share", "mean count", "share", "groups with any"]
 """``mean``: jackknife over groups, on the scale of a share or of a count; the others:
@@ -125,7 +125,7 @@ class Measure(Generic[C]):
         stratum = f"{self.stratum} " if self.stratum in ("positive", "negative") else ""
         if n_asked:
             return f"{self.name} is undefined in every {stratum}case"
-        return "no lesion" if self.level == "object" else f"no {stratum}case"
+        return "no object" if self.level == "object" else f"no {stratum}case"
 
 
 def cells(measures: Sequence[Measure[C]], case: C) -> tuple[dict[str, object], str]:
@@ -151,9 +151,9 @@ def read_cell(measure: Measure[C], line: Mapping[str, str]) -> Value | None:
     as those of earlier versions may not.
     """
     text = line.get(measure.name)
-    if text is None and measure.name == "lesion_recall":  # earlier files hold its counts alone
-        lesions = int(line["lesions"])
-        return ratio(int(line["lesions_found"]), lesions, undefined="") if lesions else None
+    if text is None and measure.name == "object_recall":  # earlier files hold its counts alone
+        objects = int(line["objects"])
+        return ratio(int(line["objects_found"]), objects, undefined="") if objects else None
     if text is None:
         return Undefined(f"{measure.name} was not measured by the version that wrote the file")
     if text:

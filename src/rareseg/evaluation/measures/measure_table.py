@@ -35,13 +35,13 @@ def _false_alarm(case: CaseResult) -> Value | None:
     return int(case.counts.fp > 0) if case.stratum == "negative" else None
 
 
-def _lesion_recall(case: CaseResult) -> Value | None:
-    lesions = case.lesions
-    return lesions.n_found / len(lesions.sizes) if lesions.sizes else None
+def _object_recall(case: CaseResult) -> Value | None:
+    objects = case.objects
+    return objects.n_found / len(objects.sizes) if objects.sizes else None
 
 
 _COUNTING = "rareseg.evaluation.metrics.overlap"
-_LESIONS = "rareseg.evaluation.metrics.objects"
+_OBJECTS = "rareseg.evaluation.metrics.objects"
 
 CASE_MEASURES: tuple[Measure[CaseResult], ...] = (
     Measure(
@@ -161,26 +161,26 @@ CASE_MEASURES: tuple[Measure[CaseResult], ...] = (
         places=frozenset({"strata"}),
     ),
     Measure(
-        "lesion_recall",
-        "Lesions found",
-        "lesions touched at all",
-        _LESIONS,
-        _lesion_recall,
-        "lesion",
+        "object_recall",
+        "Objects found",
+        "objects touched at all",
+        _OBJECTS,
+        _object_recall,
+        "object",
         unit="share",
         level="object",
         interval="share",
         places=frozenset({"strata", "comparison", "contest"}),
         key="recall",
-        trials=lambda case: len(case.lesions.sizes),
+        trials=lambda case: len(case.objects.sizes),
     ),
     Measure(
         "false_positive_components",
         "False components",
-        "per case, touching no lesion",
-        f"{_LESIONS}; as autoPET III",
-        lambda case: len(case.lesions.false_positive_sizes),
-        "lesion",
+        "per case, touching no object",
+        f"{_OBJECTS}; as autoPET III",
+        lambda case: len(case.objects.false_positive_sizes),
+        "object",
         unit="count",
         higher_is_better=False,
         interval="mean count",
@@ -224,7 +224,7 @@ DETAIL_MEASURES: tuple[Measure[CaseDetails], ...] = (
     Measure(
         "brats_lesionwise_dice",
         "Lesion-wise dice, as BraTS 2023",
-        "Σ dice of lesions / (lesions + false components)",
+        "Σ dice of objects / (objects + false components)",
         "the challenge's scorer; rareseg.evaluation.metrics.challenge_scores",
         lambda case: case.brats.dice,
         "all",
@@ -233,7 +233,7 @@ DETAIL_MEASURES: tuple[Measure[CaseDetails], ...] = (
     Measure(
         "autopet_false_positive_ml",
         "False-positive volume, as autoPET",
-        "predicted components that touch no lesion",
+        "predicted components that touch no object",
         "the challenge's scorer; rareseg.evaluation.metrics.challenge_scores",
         lambda case: case.autopet.false_positive_ml,
         "all",
@@ -245,7 +245,7 @@ DETAIL_MEASURES: tuple[Measure[CaseDetails], ...] = (
     Measure(
         "autopet_false_negative_ml",
         "False-negative volume, as autoPET",
-        "lesions that no prediction touches",
+        "objects that no prediction touches",
         "the challenge's scorer; rareseg.evaluation.metrics.challenge_scores",
         lambda case: case.autopet.false_negative_ml,
         "all",

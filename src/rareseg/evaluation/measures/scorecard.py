@@ -1,4 +1,4 @@
-"""Sum up cases in a scorecard: positives, negatives and lesions apart."""
+"""Sum up cases in a scorecard: positives, negatives and objects apart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rareseg.recipe.component_size import Size
 
 __all__ = [
     "CaseResult",
-    "LesionStratum",
+    "ObjectStratum",
     "NegativeStratum",
     "PositiveStratum",
     "RegionScorecard",
@@ -34,7 +34,7 @@ __all__ = [
     "write_scorecard",
 ]
 
-STRATA = {"positive": "positives", "negative": "negatives", "lesion": "lesions"}
+STRATA = {"positive": "positives", "negative": "negatives", "object": "objects"}
 """Where the estimates of each stratum stand in scorecard.json."""
 
 
@@ -56,13 +56,13 @@ class NegativeStratum:
 
 
 @dataclass(frozen=True)
-class LesionStratum:
+class ObjectStratum:
     """Connected components of the region, over positive and negative cases.
 
-    ``median_size`` is of the reference lesions, in ``size_unit``.
+    ``median_size`` is of the reference objects, in ``size_unit``.
     """
 
-    n_lesions: int
+    n_objects: int
     n_cases: int
     median_size: Value
     size_unit: str
@@ -86,7 +86,7 @@ class RegionScorecard:
     smallest_component: Size
     positives: PositiveStratum
     negatives: NegativeStratum
-    lesions: LesionStratum
+    objects: ObjectStratum
     estimates: Mapping[str, Estimate]
     accuracy: Value
     background_accuracy: Value
@@ -148,9 +148,9 @@ def _region_scorecard(results: Sequence[CaseResult]) -> RegionScorecard:
         [result for result in counted if result.stratum == stratum]
         for stratum in ("positive", "negative")
     )
-    own = {"positive": positive, "negative": negative, "lesion": counted}
+    own = {"positive": positive, "negative": negative, "object": counted}
     groups = {stratum: [result.group for result in some] for stratum, some in own.items()}
-    sizes = [size * result.voxel_size for result in counted for size in result.lesions.sizes]
+    sizes = [size * result.voxel_size for result in counted for size in result.objects.sizes]
     total = sum((result.counts for result in counted), Counts(0, 0, 0, 0))
     unit = first.size_unit
     return RegionScorecard(
@@ -161,10 +161,10 @@ def _region_scorecard(results: Sequence[CaseResult]) -> RegionScorecard:
         smallest_component=first.smallest_component,
         positives=PositiveStratum(len(positive), count_groups(groups["positive"])),
         negatives=NegativeStratum(len(negative), count_groups(groups["negative"]), unit),
-        lesions=LesionStratum(
-            n_lesions=len(sizes),
+        objects=ObjectStratum(
+            n_objects=len(sizes),
             n_cases=len(counted),
-            median_size=float(np.median(sizes)) if sizes else Undefined("no lesion"),
+            median_size=float(np.median(sizes)) if sizes else Undefined("no object"),
             size_unit=unit,
         ),
         estimates={

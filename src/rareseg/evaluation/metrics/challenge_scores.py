@@ -1,6 +1,6 @@
-"""Compute lesion scores as BraTS 2023 and autoPET III define them.
+"""Compute object scores as BraTS 2023 and autoPET III define them.
 
-Both differ from :mod:`rareseg.evaluation.metrics.objects` in what they call one lesion, and are
+Both differ from :mod:`rareseg.evaluation.metrics.objects` in what they call one object, and are
 re-derived from the challenges' published scorers. Ignored voxels are taken out of both masks.
 """
 
@@ -27,15 +27,15 @@ BRATS_TASKS: dict[BratsTask, tuple[int, float]] = {
     "meningioma": (1, 50.0),
     "metastases": (1, 2.0),
 }
-"""Per task how many dilations merge reference components, and the volume in mm³ that a lesion
+"""Per task how many dilations merge reference components, and the volume in mm³ that an object
 must exceed to count."""
 
 
 @dataclass(frozen=True)
 class BratsLesions:
-    """The lesions of one case by BraTS 2023.
+    """The objects of one case by BraTS 2023.
 
-    ``volumes_mm3`` and ``dices`` belong to the reference lesions after merging, of any size;
+    ``volumes_mm3`` and ``dices`` belong to the reference objects after merging, of any size;
     ``n_false_positives`` are the predicted components that come near none of them.
     """
 
@@ -46,12 +46,12 @@ class BratsLesions:
 
     @property
     def n_counted(self) -> int:
-        """The number of lesions that are large enough to count."""
+        """The number of objects that are large enough to count."""
         return sum(volume > self.smallest_mm3 for volume in self.volumes_mm3)
 
     @property
     def dice(self) -> Value:
-        """Σ dice over counted lesions / (their number + that of false positives), in [0, 1].
+        """Σ dice over counted objects / (their number + that of false positives), in [0, 1].
 
         Undefined where both numbers are 0; the challenge's own scorer writes 1 there.
         """
@@ -59,7 +59,7 @@ class BratsLesions:
         return ratio(
             sum(dice for volume, dice in pairs if volume > self.smallest_mm3),
             self.n_counted + self.n_false_positives,
-            undefined="no lesion is large enough to count, and nothing false is predicted",
+            undefined="no object is large enough to count, and nothing false is predicted",
         )
 
 
@@ -81,33 +81,33 @@ def brats_lesions(
     """Return the lesion-wise scores of BraTS 2023 (github.com/rachitsaluja/BraTS-2023-Metrics).
 
     The reference is dilated by the 18-neighbourhood as often as the task says; reference voxels
-    that one 26-connected component of the dilated mask holds are one lesion. A predicted
-    26-connected component belongs to every lesion whose dilation it touches, and a lesion's dice
+    that one 26-connected component of the dilated mask holds are one object. A predicted
+    26-connected component belongs to every object whose dilation it touches, and an object's dice
     is ``2·|P∩L| / (|P|+|L|)`` with P all components that belong to it. A component that touches no
-    dilation is a false positive, whatever its size; a lesion of ``smallest_mm3`` or less counts
-    nowhere, but what touches it is no false positive. Empty masks give no lesion. Raises
+    dilation is a false positive, whatever its size; an object of ``smallest_mm3`` or less counts
+    nowhere, but what touches it is no false positive. Empty masks give no object. Raises
     ScoreError where shapes differ.
     """
     iterations, smallest_mm3 = BRATS_TASKS[task]
     predicted, present = _masks(prediction, reference, margin=iterations)
     structure = ndimage.generate_binary_structure(3, 2)
     dilated = ndimage.binary_dilation(present, structure, iterations) if present.size else present
-    near, n_lesions = label_components(dilated)
+    near, n_objects = label_components(dilated)
     components, n_components = label_components(predicted)
-    lesions = np.where(present, near, 0)
-    sizes = component_sizes(lesions, n_lesions)
-    overlaps = component_sizes(np.where(predicted, lesions, 0), n_lesions)
+    objects = np.where(present, near, 0)
+    sizes = component_sizes(objects, n_objects)
+    overlaps = component_sizes(np.where(predicted, objects, 0), n_objects)
     keys = near[predicted].astype(np.int64) * (n_components + 1) + components[predicted]
-    lesion, component = np.divmod(np.unique(keys), n_components + 1)
-    touching = lesion > 0
+    component, component = np.divmod(np.unique(keys), n_components + 1)
+    touching = component > 0
     predicted_sizes = component_sizes(components, n_components)
-    of_lesion = np.bincount(
-        lesion[touching] - 1, predicted_sizes[component[touching] - 1], minlength=n_lesions
+    of_object = np.bincount(
+        component[touching] - 1, predicted_sizes[component[touching] - 1], minlength=n_objects
     )
     voxel = float(np.prod(spacing))
     return BratsLesions(
         volumes_mm3=tuple(float(size) * voxel for size in sizes),
-        dices=tuple(float(dice) for dice in 2.0 * overlaps / np.maximum(of_lesion + sizes, 1)),
+        dices=tuple(float(dice) for dice in 2.0 * overlaps / np.maximum(of_object + sizes, 1)),
         n_false_positives=n_components - len(np.unique(component[touching])),
         smallest_mm3=smallest_mm3,
     )
@@ -123,7 +123,7 @@ def autopet_volumes(
 
     Components are 18-connected. The false-positive volume is that of all predicted components that
     hold no voxel of the reference, the false-negative volume that of all reference components that
-    hold no predicted voxel; the latter is undefined without a lesion, since the challenge judges
+    hold no predicted voxel; the latter is undefined without an object, since the challenge judges
     such cases by false positives alone. Raises ScoreError where shapes differ.
     """
     predicted, present = _masks(prediction, reference, margin=0)
@@ -133,7 +133,7 @@ def autopet_volumes(
         false_positive_ml=_untouched(predicted, both) * millilitres,
         false_negative_ml=_untouched(present, both) * millilitres
         if present.any()
-        else Undefined("no lesion"),
+        else Undefined("no object"),
     )
 
 

@@ -20,7 +20,7 @@ from rareseg.evaluation.statistics.undefined import Undefined, Value
 from rareseg.evaluation.tables.component_table import (
     CaseComponents,
     ComponentTable,
-    largest_per_lesion,
+    largest_per_object,
 )
 from rareseg.recipe.component_size import SizeLike, as_size
 
@@ -32,39 +32,39 @@ RATES: dict[Literal["LUNA16", "CAMELYON16"], tuple[float, ...]] = {
 }
 """The false positives per case at which each challenge reads the sensitivity."""
 
-_NO_LESION = "no lesion in any case"
+_NO_OBJECT = "no object in any case"
 
 
 @dataclass(frozen=True, eq=False)
 class Froc:
-    """Recall of lesions against false-positive components per case.
+    """Recall of objects against false-positive components per case.
 
     ``thresholds``, ``recall`` and ``false_positives`` (k,) from the highest threshold down;
-    ``recall`` is NaN where ``n_lesions`` is 0, and what is read from it then Undefined;
-    ``false_positives`` likewise where ``n_cases`` is 0. Cases without a lesion are among them.
+    ``recall`` is NaN where ``n_objects`` is 0, and what is read from it then Undefined;
+    ``false_positives`` likewise where ``n_cases`` is 0. Cases without an object are among them.
     """
 
     thresholds: Floats
     recall: Floats
     false_positives: Floats
     n_cases: int
-    n_lesions: int
+    n_objects: int
 
 
 @dataclass(frozen=True)
 class SizeBand:
-    """Lesions of sizes from ``low`` to ``high``, both included, and the share that is found."""
+    """Objects of sizes from ``low`` to ``high``, both included, and the share that is found."""
 
     low: float
     high: float
     recall: Estimate
-    n_lesions: int
+    n_objects: int
 
 
 def froc(table: ComponentTable, *, region: str, smallest: SizeLike = 0, gate: float = 0.0) -> Froc:
     """Return the curve over the table's thresholds, of masks with a smallest component and a gate.
 
-    A lesion is found where one of its voxels is predicted; a component that holds no voxel of the
+    An object is found where one of its voxels is predicted; a component that holds no voxel of the
     reference is a false positive. As the threshold falls recall never does, but the false
     positives may, since components merge.
     """
@@ -75,7 +75,7 @@ def froc(table: ComponentTable, *, region: str, smallest: SizeLike = 0, gate: fl
         if np.float32(row.image_score) < np.float32(gate):
             continue
         voxels = size.voxels(row.spacing)
-        found += (largest_per_lesion(row, n_levels) >= max(voxels, 1)).sum(axis=1)
+        found += (largest_per_object(row, n_levels) >= max(voxels, 1)).sum(axis=1)
         kept = row.is_false & (row.sizes >= voxels)
         false += np.bincount(row.levels[kept], minlength=n_levels)
     return _curve(rows, table.thresholds[::-1].astype(np.float64), found[::-1], false[::-1])
@@ -84,7 +84,7 @@ def froc(table: ComponentTable, *, region: str, smallest: SizeLike = 0, gate: fl
 def candidate_froc(table: ComponentTable, *, region: str, threshold: float) -> Froc:
     """Return the challenges' curve: components at one threshold of the grid, by their top score.
 
-    At score s every candidate with a top score of at least s is kept; a lesion is found where a
+    At score s every candidate with a top score of at least s is kept; an object is found where a
     kept candidate touches it, a kept candidate that touches none is a false positive (LUNA16;
     CAMELYON16 likewise with one candidate per detection). Both rise as s falls. Raises ScoreError
     where the threshold is not in the grid.
@@ -95,7 +95,7 @@ def candidate_froc(table: ComponentTable, *, region: str, threshold: float) -> F
     false: list[NDArray[np.float32]] = []
     for row in rows:
         here = row.levels[row.touching] == level
-        best = np.full(row.n_lesions, -1.0, np.float32)
+        best = np.full(row.n_objects, -1.0, np.float32)
         np.maximum.at(best, row.touched[here], row.tops[row.touching[here]])
         found.append(best[best >= 0])
         false.append(row.tops[row.is_false & (row.levels == level)])
@@ -114,13 +114,13 @@ def _curve(
     rows: Sequence[CaseComponents], thresholds: Floats, found: Floats, false: Floats
 ) -> Froc:
     """Return the curve of sums over cases."""
-    n_lesions = sum(row.n_lesions for row in rows)
+    n_objects = sum(row.n_objects for row in rows)
     return Froc(
         thresholds=thresholds,
-        recall=found / (n_lesions or np.nan),
+        recall=found / (n_objects or np.nan),
         false_positives=false / (len(rows) or np.nan),
         n_cases=len(rows),
-        n_lesions=n_lesions,
+        n_objects=n_objects,
     )
 
 
@@ -128,10 +128,10 @@ def sensitivity_at(curve: Froc, rate: float) -> Value:
     """Return the largest recall of any point with at most ``rate`` false positives per case.
 
     It is reached by a threshold that can be chosen, so nothing is interpolated; 0 where every
-    point has more. Undefined without a lesion.
+    point has more. Undefined without an object.
     """
-    if curve.n_lesions == 0:
-        return Undefined(_NO_LESION)
+    if curve.n_objects == 0:
+        return Undefined(_NO_OBJECT)
     return float(curve.recall[curve.false_positives <= rate].max(initial=0.0))
 
 
@@ -141,13 +141,13 @@ def challenge_sensitivities(
     """Return the sensitivity at each of a challenge's rates, interpolated linearly as there.
 
     Beyond the end of the curve the last recall holds. Meant for :func:`candidate_froc`; the mean of
-    the values is the challenge's score. Undefined without a lesion. Raises UsageError for an
+    the values is the challenge's score. Undefined without an object. Raises UsageError for an
     unknown challenge.
     """
     if challenge not in RATES:
         raise UsageError(f"The challenge '{challenge}' is not known; allowed: {', '.join(RATES)}.")
-    if curve.n_lesions == 0:
-        return {rate: Undefined(_NO_LESION) for rate in RATES[challenge]}
+    if curve.n_objects == 0:
+        return {rate: Undefined(_NO_OBJECT) for rate in RATES[challenge]}
     rates, last = np.unique(np.append(0.0, curve.false_positives)[::-1], return_index=True)
     # Of several points with one rate the highest recall is meant: the last of them on the curve.
     recalls = np.append(0.0, np.maximum.accumulate(curve.recall))[::-1][last]
@@ -166,20 +166,20 @@ def recall_by_size(
     gate: float = 0.0,
     bands: int = 4,
 ) -> tuple[SizeBand, ...]:
-    """Return the recall of lesions in bands of size, smallest first, as equal in number as can be.
+    """Return the recall of objects in bands of size, smallest first, as equal in number as can be.
 
-    Sizes are volumes by each case's spacing. Lesions of one size share a band, so there can be
-    fewer bands than asked for; none where there is no lesion. Each interval is over groups. Raises
+    Sizes are volumes by each case's spacing. Objects of one size share a band, so there can be
+    fewer bands than asked for; none where there is no object. Each interval is over groups. Raises
     ScoreError where the threshold is not in the grid.
     """
     level = table.level_of(threshold)
-    rows = [row for row in table.select(region=region).rows if row.n_lesions > 0]
+    rows = [row for row in table.select(region=region).rows if row.n_objects > 0]
     if not rows:
         return ()
-    sizes = [np.multiply(row.lesion_sizes, np.prod(row.spacing), dtype=np.float64) for row in rows]
+    sizes = [np.multiply(row.object_sizes, np.prod(row.spacing), dtype=np.float64) for row in rows]
     least = as_size(smallest)
     hits = [
-        (largest_per_lesion(row, len(table.grid))[level] >= max(least.voxels(row.spacing), 1))
+        (largest_per_object(row, len(table.grid))[level] >= max(least.voxels(row.spacing), 1))
         & (np.float32(row.image_score) >= np.float32(gate))
         for row in rows
     ]
@@ -195,7 +195,7 @@ def band_recall(
 ) -> tuple[SizeBand, ...]:
     """Return the share of hits in bands of size, as :func:`recall_by_size` does.
 
-    ``sizes[i]`` and ``hits[i]`` are of the lesions of case i, in group ``groups[i]``.
+    ``sizes[i]`` and ``hits[i]`` are of the objects of case i, in group ``groups[i]``.
     """
     every = np.sort(np.concatenate([np.empty(0), *sizes]))
     if len(every) == 0:
@@ -212,9 +212,9 @@ def band_recall(
                     [float(hit[own].sum()) for hit, own in zip(hits, within, strict=True)],
                     [float(own.sum()) for own in within],
                     groups,
-                    none=_NO_LESION,
+                    none=_NO_OBJECT,
                 ),
-                n_lesions=int(sum(own.sum() for own in within)),
+                n_objects=int(sum(own.sum() for own in within)),
             )
         )
     return tuple(result)

@@ -26,7 +26,7 @@ def match_objects(
     """Return one case's (matched objects, components that count), each (t, s) int64.
 
     At each of ``n_levels`` thresholds the components of at least ``smallest[s]`` voxels and the
-    reference lesions are matched one to one, the pair of the largest intersection over union first
+    reference objects are matched one to one, the pair of the largest intersection over union first
     and none below ``least``; of equal pairs the first component and object in raster order.
     Components of ignored voxels alone do not count; a component's ignored voxels belong to no
     union. What is left over of the components is false, of the objects missed.
@@ -45,7 +45,7 @@ def match_objects(
     np.add.at(components, (row.levels[counted].astype(np.int64), kept_at[counted]), 1)
     kept = components[:, ::-1].cumsum(axis=1)[:, -2::-1]
     own = row.sizes[row.touching] - row.ignored[row.touching]
-    union = own + row.lesion_sizes[row.touched] - row.shared
+    union = own + row.object_sizes[row.touched] - row.shared
     iou = row.shared / np.maximum(union, 1)
     close = np.flatnonzero(iou >= least)
     order = close[
@@ -66,7 +66,7 @@ def match_objects(
         n_levels,
         len(smallest),
         len(row.levels),
-        row.n_lesions,
+        row.n_objects,
     )
     return matched, np.ascontiguousarray(kept)
 
@@ -80,21 +80,21 @@ def _match(
     n_levels: int,
     n_sizes: int,
     n_components: int,
-    n_lesions: int,
+    n_objects: int,
 ) -> Integers:
     """Return the number of matched pairs (t, s), of pairs in the order in which they are taken."""
     matched = np.zeros((n_levels, n_sizes), np.int64)
     component_taken = np.full(n_components, -1, np.int64)
-    lesion_taken = np.full(n_lesions, -1, np.int64)
+    object_taken = np.full(n_objects, -1, np.int64)
     for size in range(n_sizes):
         for k in range(levels.size):
             if kept_at[k] <= size:
                 continue
             # A level and size have a number of their own, so that nothing has to be cleared.
             here = levels[k] * n_sizes + size
-            if component_taken[touching[k]] == here or lesion_taken[touched[k]] == here:
+            if component_taken[touching[k]] == here or object_taken[touched[k]] == here:
                 continue
             component_taken[touching[k]] = here
-            lesion_taken[touched[k]] = here
+            object_taken[touched[k]] = here
             matched[levels[k], size] += 1
     return matched

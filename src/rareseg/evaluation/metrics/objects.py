@@ -1,6 +1,6 @@
-"""Find the objects (lesions) of a mask, and which of them a prediction touches.
+"""Find the objects (objects) of a mask, and which of them a prediction touches.
 
-Components are 8-connected in 2D and 26-connected in 3D. A reference lesion is found where at
+Components are 8-connected in 2D and 26-connected in 3D. A reference object is found where at
 least one of its voxels is predicted; a predicted component is a false positive where it touches
 no reference voxel (autoPET III's definition of false-positive volume counts exactly these).
 """
@@ -18,10 +18,10 @@ from rareseg.errors import ScoreError
 
 
 @dataclass(frozen=True)
-class LesionMatch:
-    """The lesions of one case and what became of them, sizes in voxels.
+class ObjectMatch:
+    """The objects of one case and what became of them, sizes in voxels.
 
-    ``sizes[i]`` and ``overlaps[i]`` are the voxels of reference lesion i and how many of them are
+    ``sizes[i]`` and ``overlaps[i]`` are the voxels of reference object i and how many of them are
     predicted. ``predicted_sizes`` are the predicted components' sizes, ignored voxels not counted,
     and ``predicted_overlaps`` how many of their voxels lie in the reference.
     """
@@ -33,12 +33,12 @@ class LesionMatch:
 
     @property
     def found(self) -> tuple[bool, ...]:
-        """Whether each reference lesion is touched by the prediction."""
+        """Whether each reference object is touched by the prediction."""
         return tuple(overlap > 0 for overlap in self.overlaps)
 
     @property
     def n_found(self) -> int:
-        """The number of reference lesions that are touched."""
+        """The number of reference objects that are touched."""
         return sum(self.found)
 
     @property
@@ -48,9 +48,9 @@ class LesionMatch:
         return tuple(size for size, overlap in pairs if overlap == 0)
 
 
-def match_lesions(
+def match_objects(
     reference: NDArray[np.bool_] | NDArray[np.uint8], prediction: NDArray[np.bool_]
-) -> LesionMatch:
+) -> ObjectMatch:
     """Return the components of both masks and their overlaps.
 
     Both are (Z, Y, X) or (Y, X) of one shape; the reference is bool, or uint8 with 0, 1 and
@@ -64,18 +64,18 @@ def match_lesions(
             f"{reference.shape}; both must be on the case's original grid."
         )
     present = reference == 1
-    lesions, n_lesions = label_components(present)
+    objects, n_objects = label_components(present)
     predicted, n_predicted = label_components(prediction)
     # Everything is counted on the voxels that are on, which are few.
     shown = np.flatnonzero(prediction)
     labels = np.ravel(reference)[shown]
     inside, counted = shown[labels == 1], shown[labels != IGNORE]
-    of_lesion, of_component = np.ravel(lesions), np.ravel(predicted)
+    of_object, of_component = np.ravel(objects), np.ravel(predicted)
     predicted_sizes = component_sizes(of_component[counted], n_predicted)
     exists = predicted_sizes > 0
-    return LesionMatch(
-        sizes=_tuple(component_sizes(of_lesion[np.flatnonzero(present)], n_lesions)),
-        overlaps=_tuple(component_sizes(of_lesion[inside], n_lesions)),
+    return ObjectMatch(
+        sizes=_tuple(component_sizes(of_object[np.flatnonzero(present)], n_objects)),
+        overlaps=_tuple(component_sizes(of_object[inside], n_objects)),
         predicted_sizes=_tuple(predicted_sizes[exists]),
         predicted_overlaps=_tuple(component_sizes(of_component[inside], n_predicted)[exists]),
     )

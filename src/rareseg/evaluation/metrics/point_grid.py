@@ -18,7 +18,7 @@ from rareseg.evaluation.metrics.overlap import Counts
 from rareseg.evaluation.tables.component_table import (
     CaseComponents,
     ComponentTable,
-    largest_per_lesion,
+    largest_per_object,
 )
 from rareseg.recipe.component_size import Size, SizeLike, as_sizes
 
@@ -30,9 +30,9 @@ class PointGrid:
     """Counts of one region at every threshold and smallest component, before any gate.
 
     ``thresholds`` (t,) float32 and ``smallest`` (s,) ascend. Per case (n,): ``image_scores``
-    (what a gate cuts), ``n_inside``, ``n_voxels`` (those that count) and ``n_lesions``. Per
+    (what a gate cuts), ``n_inside``, ``n_voxels`` (those that count) and ``n_objects``. Per
     case, threshold and size (n, t, s) int64: true and false positive voxels ``tp`` and ``fp``,
-    the lesions touched ``found`` and the components that touch none ``false_components``.
+    the objects touched ``found`` and the components that touch none ``false_components``.
     """
 
     region: str
@@ -44,7 +44,7 @@ class PointGrid:
     image_scores: NDArray[np.float64]
     n_inside: Integers
     n_voxels: Integers
-    n_lesions: Integers
+    n_objects: Integers
     tp: Integers
     fp: Integers
     found: Integers
@@ -98,7 +98,7 @@ def point_grid(
         image_scores=np.array([row.image_score for row in rows], np.float64),
         n_inside=np.array([row.n_inside for row in rows], np.int64),
         n_voxels=np.array([row.n_voxels for row in rows], np.int64),
-        n_lesions=np.array([row.n_lesions for row in rows], np.int64),
+        n_objects=np.array([row.n_objects for row in rows], np.int64),
         tp=tp,
         fp=fp,
         found=found,
@@ -109,9 +109,9 @@ def point_grid(
 def counts_over_sizes(
     row: CaseComponents, n_levels: int, smallest: Integers
 ) -> tuple[Integers, Integers, Integers, Integers]:
-    """Return one case's (tp, fp, lesions found, false components), each (t, s) int64.
+    """Return one case's (tp, fp, objects found, false components), each (t, s) int64.
 
-    A component is kept at size s where it has at least ``smallest[s]`` voxels, a lesion is found
+    A component is kept at size s where it has at least ``smallest[s]`` voxels, an object is found
     where the largest component that touches it is kept.
     """
     kept_at = np.searchsorted(smallest, row.sizes, side="right")  # kept at so many sizes
@@ -123,14 +123,14 @@ def counts_over_sizes(
         sums = flat.reshape(n_levels, len(smallest) + 1)[:, ::-1].cumsum(axis=1)[:, -2::-1]
         return np.asarray(np.rint(sums), np.int64)
 
-    largest = largest_per_lesion(row, n_levels)
+    largest = largest_per_object(row, n_levels)
     levels, _ = np.nonzero(largest)
-    lesion_cells = levels * (len(smallest) + 1) + np.searchsorted(
+    object_cells = levels * (len(smallest) + 1) + np.searchsorted(
         smallest, largest[largest > 0], side="right"
     )
     return (
         total(row.inside),
         total(row.outside),
-        total(np.ones(len(lesion_cells)), lesion_cells),
+        total(np.ones(len(object_cells)), object_cells),
         total(row.is_false.astype(np.float64)),
     )

@@ -29,8 +29,8 @@ class Grown:
     Component columns (c,), threshold after threshold, within one in raster order of the first
     voxel: ``levels`` uint8 is the threshold's index, ``sizes`` all voxels, ``inside`` those of the
     reference and ``ignored`` those that count nowhere (int32), ``tops`` float32 the highest score.
-    Pairs (m,) int32: the component in row ``touching`` holds ``shared`` voxels of lesion
-    ``touched``, at least one. ``lesion_sizes`` (l,) int64.
+    Pairs (m,) int32: the component in row ``touching`` holds ``shared`` voxels of object
+    ``touched``, at least one. ``object_sizes`` (l,) int64.
     """
 
     levels: NDArray[np.uint8]
@@ -41,7 +41,7 @@ class Grown:
     touching: NDArray[np.int32]
     touched: NDArray[np.int32]
     shared: NDArray[np.int32]
-    lesion_sizes: NDArray[np.int64]
+    object_sizes: NDArray[np.int64]
 
 
 def grow_components(
@@ -56,12 +56,12 @@ def grow_components(
     """
     if scores.ndim == 2:
         scores, reference = scores[np.newaxis], reference[np.newaxis]
-    lesions, n_lesions = label_components(reference == 1)
-    lesion_sizes = np.bincount(lesions.ravel(), minlength=n_lesions + 1)[1:].astype(np.int64)
+    objects, n_objects = label_components(reference == 1)
+    object_sizes = np.bincount(objects.ravel(), minlength=n_objects + 1)[1:].astype(np.int64)
     box = bounding_box(scores >= edges[0])
     if box is None:
-        return _nothing(lesion_sizes)
-    scores, reference, lesions = scores[box], reference[box], lesions[box]
+        return _nothing(object_sizes)
+    scores, reference, objects = scores[box], reference[box], objects[box]
     if scores.size > _MOST_VOXELS:
         raise ScoreError(
             f"Components of {scores.size} voxels at once cannot be counted (at most "
@@ -73,16 +73,16 @@ def grow_components(
         order,
         starts,
         np.array(scores.shape),
-        lesions.ravel().astype(np.int32, copy=False),
-        n_lesions,
+        objects.ravel().astype(np.int32, copy=False),
+        n_objects,
         (labels == 1).astype(np.int32),
         (labels == IGNORE).astype(np.int32),
         flat.copy(),
     )
-    return Grown(levels, sizes, inside, ignored, tops, touching, touched, shared, lesion_sizes)
+    return Grown(levels, sizes, inside, ignored, tops, touching, touched, shared, object_sizes)
 
 
-def _nothing(lesion_sizes: NDArray[np.int64]) -> Grown:
+def _nothing(object_sizes: NDArray[np.int64]) -> Grown:
     """Return what there is where no voxel reaches the lowest threshold."""
     none = np.empty(0, np.int32)
     return Grown(
@@ -94,7 +94,7 @@ def _nothing(lesion_sizes: NDArray[np.int64]) -> Grown:
         none,
         none,
         none,
-        lesion_sizes,
+        object_sizes,
     )
 
 
@@ -184,14 +184,14 @@ def _enter(
 def _distinct(
     keys: NDArray[np.int64], voxels: NDArray[np.int32], n: int, parent: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the keys (voxel · n + lesion, lesion below n) of the voxels' roots, each once.
+    """Return the keys (voxel · n + object, object below n) of the voxels' roots, each once.
 
     With each the sum of ``voxels`` over the keys that became it.
     """
     moved = np.empty(keys.size, np.int64)
     for k in range(keys.size):
-        voxel, lesion = divmod(keys[k], n)
-        moved[k] = np.int64(_root(parent, voxel)) * n + lesion
+        voxel, component = divmod(keys[k], n)
+        moved[k] = np.int64(_root(parent, voxel)) * n + component
     order = np.argsort(moved)
     found, sums = np.empty(keys.size, np.int64), np.empty(keys.size, np.int32)
     kept = 0
@@ -218,8 +218,8 @@ def _grow(
     order: NDArray[np.int32],
     starts: NDArray[np.int64],
     shape: NDArray[np.int64],
-    lesion_of: NDArray[np.int32],
-    n_lesions: int,
+    object_of: NDArray[np.int32],
+    n_objects: int,
     inside: NDArray[np.int32],
     ignored: NDArray[np.int32],
     top: NDArray[np.float32],
@@ -230,7 +230,7 @@ def _grow(
     ``top`` begin as those of every voxel alone and are changed: what is known of a component
     stands at its root.
     """
-    n_voxels, n_levels = lesion_of.size, starts.size - 1
+    n_voxels, n_levels = object_of.size, starts.size - 1
     parent = np.full(n_voxels, -1, np.int32)  # -1: has not entered
     size = np.ones(n_voxels, np.int32)
     first = np.arange(n_voxels).astype(np.int32)
@@ -279,26 +279,26 @@ def _grow(
             n_rows += 1
         n_new = 0
         for voxel in new:
-            n_new += lesion_of[voxel] > 0
+            n_new += object_of[voxel] > 0
         if n_new:
             more = np.empty(keys.size + n_new, np.int64)
             more[: keys.size] = keys
             at = keys.size
             for voxel in new:
-                if lesion_of[voxel] > 0:
-                    more[at] = np.int64(voxel) * (n_lesions + 1) + lesion_of[voxel]
+                if object_of[voxel] > 0:
+                    more[at] = np.int64(voxel) * (n_objects + 1) + object_of[voxel]
                     at += 1
             ones = np.ones(more.size, np.int32)
             ones[: held.size] = held
             keys, held = more, ones
-        keys, held = _distinct(keys, held, n_lesions + 1, parent)
+        keys, held = _distinct(keys, held, n_objects + 1, parent)
         touching = _longer(touching, n_links + keys.size)
         touched = _longer(touched, n_links + keys.size)
         shared = _longer(shared, n_links + keys.size)
         for k in range(keys.size):
-            root, lesion = divmod(keys[k], n_lesions + 1)
+            root, component = divmod(keys[k], n_objects + 1)
             touching[n_links] = row_of[root]
-            touched[n_links] = lesion - 1
+            touched[n_links] = component - 1
             shared[n_links] = held[k]
             n_links += 1
     return (

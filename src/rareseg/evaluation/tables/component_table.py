@@ -2,7 +2,7 @@
 
 Components merge as the threshold falls, so that histograms of the score cannot see them. Beside the
 :class:`~rareseg.evaluation.tables.score_table.ScoreTable` therefore stands this one, and everything
-about lesions, smallest components and image-level gates is read from it without the voxels.
+about objects, smallest components and image-level gates is read from it without the voxels.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class CaseComponents(CaseRow):
     the threshold's index in the grid, ``sizes`` int32 all voxels of the component (what a smallest
     component is compared with), ``inside`` those in the region, ``ignored`` those that count
     nowhere, and ``tops`` float32 its highest score. Pairs (m,) int32: the component in row
-    ``touching`` holds ``shared`` voxels of reference lesion ``touched``, at least one
-    (:data:`NOT_COUNTED` where an earlier version wrote the table). ``lesion_sizes`` (l,) int64 are
-    the voxels of the reference lesions, in raster order.
+    ``touching`` holds ``shared`` voxels of reference object ``touched``, at least one
+    (:data:`NOT_COUNTED` where an earlier version wrote the table). ``object_sizes`` (l,) int64 are
+    the voxels of the reference objects, in raster order.
 
     ``unit`` is that in which sizes are told: mm³, of photographs (one slice without a thickness of
     its own) mm² or pixels; voxels where no spacing was given, or in a table of an earlier version.
@@ -79,7 +79,7 @@ class CaseComponents(CaseRow):
 
     n_voxels: int
     top: float
-    lesion_sizes: NDArray[np.int64]
+    object_sizes: NDArray[np.int64]
     levels: NDArray[np.uint8]
     sizes: NDArray[np.int32]
     inside: NDArray[np.int32]
@@ -98,12 +98,12 @@ class CaseComponents(CaseRow):
     @property
     def n_inside(self) -> int:
         """The number of voxels in the region."""
-        return int(self.lesion_sizes.sum())
+        return int(self.object_sizes.sum())
 
     @property
-    def n_lesions(self) -> int:
-        """The number of reference lesions."""
-        return len(self.lesion_sizes)
+    def n_objects(self) -> int:
+        """The number of reference objects."""
+        return len(self.object_sizes)
 
     @property
     def outside(self) -> NDArray[np.int32]:
@@ -112,9 +112,9 @@ class CaseComponents(CaseRow):
 
     @property
     def is_false(self) -> NDArray[np.bool_]:
-        """Which components are false positives: they touch no lesion, but hold voxels that count.
+        """Which components are false positives: they touch no object, but hold voxels that count.
 
-        Like :func:`~rareseg.evaluation.metrics.objects.match_lesions`, for which a component of
+        Like :func:`~rareseg.evaluation.metrics.objects.match_objects`, for which a component of
         ignored voxels alone is none.
         """
         return np.asarray((self.inside == 0) & (self.outside > 0))
@@ -264,7 +264,7 @@ def components_of_case(
         presence=as_presence(presence, where),
         n_voxels=int(np.count_nonzero(labels <= 1)),
         top=top,
-        lesion_sizes=grown.lesion_sizes,
+        object_sizes=grown.object_sizes,
         levels=grown.levels[order],
         sizes=grown.sizes[order],
         inside=grown.inside[order],
@@ -365,17 +365,17 @@ def components_of_cases(
     return ComponentTable(rows, grid)
 
 
-def largest_per_lesion(row: CaseComponents, n_levels: int) -> NDArray[np.int64]:
-    """Return the voxels of the largest component that touches each lesion, (t, l); 0 for none."""
-    largest = np.zeros((n_levels, row.n_lesions), np.int64)
+def largest_per_object(row: CaseComponents, n_levels: int) -> NDArray[np.int64]:
+    """Return the voxels of the largest component that touches each object, (t, l); 0 for none."""
+    largest = np.zeros((n_levels, row.n_objects), np.int64)
     np.maximum.at(largest, (row.levels[row.touching], row.touched), row.sizes[row.touching])
     return largest
 
 
 def share_found(row: CaseComponents, level: int) -> Value:
-    """Return the share of a case's lesions that are touched at a threshold of the grid.
+    """Return the share of a case's objects that are touched at a threshold of the grid.
 
-    Undefined where there is no lesion.
+    Undefined where there is no object.
     """
     found = np.unique(row.touched[row.levels[row.touching] == level])
-    return ratio(len(found), row.n_lesions, undefined="no lesion")
+    return ratio(len(found), row.n_objects, undefined="no object")

@@ -30,12 +30,12 @@ _COMPONENTS: _Kinds = {
     "tops": np.float32,
 }
 _PAIRS: _Kinds = {"touching": np.int32, "touched": np.int32, "shared": np.int32}
-_LESIONS: _Kinds = {"lesion_sizes": np.int64}
+_OBJECTS: _Kinds = {"object_sizes": np.int64}
 
 _LENGTHS: Mapping[str, _Kinds] = {
     "component_starts": _COMPONENTS,
     "pair_starts": _PAIRS,
-    "lesion_starts": _LESIONS,
+    "object_starts": _OBJECTS,
 }
 """Row i's part of each column stands at ``starts[i]:starts[i + 1]``."""
 
@@ -108,9 +108,9 @@ def _require_possible(row: CaseComponents, n_levels: int) -> None:
         and (row.inside >= 0).all()
         and (row.ignored >= 0).all()
         and (row.outside >= 0).all()
-        and (row.lesion_sizes > 0).all()
+        and (row.object_sizes > 0).all()
         and ((row.touching >= 0) & (row.touching < len(row.levels))).all()
-        and ((row.touched >= 0) & (row.touched < row.n_lesions)).all()
+        and ((row.touched >= 0) & (row.touched < row.n_objects)).all()
         and row.unit in get_args(Unit)
         and ((row.shared > 0) | (row.shared == NOT_COUNTED)).all()
     )

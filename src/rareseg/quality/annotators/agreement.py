@@ -1,8 +1,8 @@
-"""Measure the agreement of annotators on one case, by region and by lesion.
+"""Measure the agreement of annotators on one case, by region and by object.
 
-A **lesion** is a connected component of the union of all masks of a region. The union, since what
+A **object** is a connected component of the union of all masks of a region. The union, since what
 a single annotator drew is gone from every consensus, and just that is to be seen. Neighbours that
-one annotator joined are one lesion.
+one annotator joined are one object.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Lesion:
-    """One lesion and who drew it.
+class Object:
+    """One object and who drew it.
 
     ``voxels`` are those of the union, ``voxels_by[i]`` those that annotator i drew. ``size`` is the
     mean over those who drew any of it, in ``size_unit``: a size that disagreement does not inflate,
@@ -123,7 +123,7 @@ class CaseAgreement:
     near: Votes
     ambiguous: int
     pairs: tuple[Pair, ...]
-    lesions: tuple[Lesion, ...]
+    objects: tuple[Object, ...]
     size_unit: str
 
     @property
@@ -132,7 +132,7 @@ class CaseAgreement:
         return tuple(
             name
             for i, name in enumerate(self.annotators)
-            if any(lesion.voxels_by[i] for lesion in self.lesions)
+            if any(component.voxels_by[i] for component in self.objects)
         )
 
     @property
@@ -181,7 +181,7 @@ def measure_case(
     """Return the agreement on every region of one case, in the order of ``classes.regions``.
 
     ``reviews`` were read with a margin of ``settings.margin_mm`` or more. With one annotator there
-    are votes and lesions, and no pairs.
+    are votes and objects, and no pairs.
     """
     return tuple(
         _measure_region(reviews, region, reviews.drawn(members), settings)
@@ -200,7 +200,7 @@ def _measure_region(
     whole[0] += reviews.beyond
     certain = settings.is_certain(np.maximum(votes, n - votes), n)
     _, size_unit = size_of_voxel(reviews.geometry)
-    lesions = _lesions(reviews, region, drawn)
+    objects = _objects(reviews, region, drawn)
     return CaseAgreement(
         case_id=reviews.case.id,
         region=region,
@@ -212,7 +212,7 @@ def _measure_region(
         pairs=tuple(
             _pair(reviews, drawn, i, j, settings.tolerance_mm) for i, j in combinations(range(n), 2)
         ),
-        lesions=lesions,
+        objects=objects,
         size_unit=size_unit,
     )
 
@@ -233,7 +233,7 @@ def _pair(reviews: Reviews, drawn: Bools, i: int, j: int, tolerance_mm: float) -
     )
 
 
-def _lesions(reviews: Reviews, region: str, drawn: Bools) -> tuple[Lesion, ...]:
+def _objects(reviews: Reviews, region: str, drawn: Bools) -> tuple[Object, ...]:
     """Return the components of the union with what each annotator drew of them."""
     components, count = label_components(np.asarray(drawn.any(axis=0)))
     if count == 0:
@@ -247,7 +247,7 @@ def _lesions(reviews: Reviews, region: str, drawn: Bools) -> tuple[Lesion, ...]:
     sizes = component_sizes(components, count)
     voxel, size_unit = size_of_voxel(reviews.geometry)
     starts = [int(part.start) for part in reviews.box]
-    lesions = []
+    objects = []
     for k, box in enumerate(ndimage.find_objects(components.astype(np.int32))):
         own = by[k]
         dices = [
@@ -258,8 +258,8 @@ def _lesions(reviews: Reviews, region: str, drawn: Bools) -> tuple[Lesion, ...]:
             (int(part.start) + start, int(part.stop) + start)
             for part, start in zip(box, starts, strict=True)
         )
-        lesions.append(
-            Lesion(
+        objects.append(
+            Object(
                 case_id=reviews.case.id,
                 region=region,
                 group=reviews.case.group,
@@ -273,4 +273,4 @@ def _lesions(reviews: Reviews, region: str, drawn: Bools) -> tuple[Lesion, ...]:
                 dice=mean_of_defined(dices, undefined=ONE_REVIEW),
             )
         )
-    return tuple(lesions)
+    return tuple(objects)

@@ -16,7 +16,7 @@ from rareseg.evaluation.statistics.intervals import (
 )
 from rareseg.evaluation.statistics.jackknife import Scale
 from rareseg.evaluation.statistics.undefined import Value
-from rareseg.quality.annotators.agreement import CaseAgreement, Lesion
+from rareseg.quality.annotators.agreement import CaseAgreement, Object
 from rareseg.quality.annotators.fleiss import NOTHING_DRAWN, estimate_kappa, kappa_sums
 
 QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
@@ -34,14 +34,14 @@ class PairAgreement:
 
 @dataclass(frozen=True)
 class SizeQuarter:
-    """A quarter of the lesions by size, from ``smallest`` to ``largest`` in the size's unit.
+    """A quarter of the objects by size, from ``smallest`` to ``largest`` in the size's unit.
 
-    ``drawn`` is the share of looks at these lesions in which they were drawn, ``drawn_by_all`` the
-    share of lesions that everyone drew, ``dice`` the mean over lesions of the pairwise dice.
+    ``drawn`` is the share of looks at these objects in which they were drawn, ``drawn_by_all`` the
+    share of objects that everyone drew, ``dice`` the mean over objects of the pairwise dice.
     """
 
     name: str
-    n_lesions: int
+    n_objects: int
     smallest: float
     largest: float
     drawn: Estimate
@@ -50,12 +50,12 @@ class SizeQuarter:
 
 
 @dataclass(frozen=True)
-class LesionCount:
-    """``n_lesions`` were drawn by ``drawn_by`` of ``n_annotators`` who looked."""
+class ObjectCount:
+    """``n_objects`` were drawn by ``drawn_by`` of ``n_annotators`` who looked."""
 
     n_annotators: int
     drawn_by: int
-    n_lesions: int
+    n_objects: int
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class RegionAgreement:
     pooled_kappa_near: Estimate
     disagreed_share: Estimate
     ambiguous_share: Estimate
-    n_lesions: int
+    n_objects: int
     size_unit: str
-    lesion_counts: tuple[LesionCount, ...]
+    object_counts: tuple[ObjectCount, ...]
     quarters: tuple[SizeQuarter, ...]
     pairs: tuple[PairAgreement, ...]
 
@@ -117,8 +117,8 @@ def _summarize(region: str, cases: Sequence[CaseAgreement]) -> RegionAgreement:
     n_drew = [len(case.drawn_by) for case in cases]
     n_all = sum(n == len(case.annotators) for n, case in zip(n_drew, cases, strict=True))
     n_none = sum(n == 0 for n in n_drew)
-    lesions = [lesion for case in cases for lesion in case.lesions]
-    counts = Counter((len(lesion.annotators), len(lesion.drawn_by)) for lesion in lesions)
+    objects = [component for case in cases for component in case.objects]
+    counts = Counter((len(component.annotators), len(component.drawn_by)) for component in objects)
     return RegionAgreement(
         region=region,
         n_cases=len(cases),
@@ -139,12 +139,12 @@ def _summarize(region: str, cases: Sequence[CaseAgreement]) -> RegionAgreement:
         ),
         disagreed_share=mean(lambda case: case.disagreed_share),
         ambiguous_share=mean(lambda case: case.ambiguous_share),
-        n_lesions=len(lesions),
+        n_objects=len(objects),
         size_unit=cases[0].size_unit if cases else "",
-        lesion_counts=tuple(
-            LesionCount(n, drawn_by, found) for (n, drawn_by), found in sorted(counts.items())
+        object_counts=tuple(
+            ObjectCount(n, drawn_by, found) for (n, drawn_by), found in sorted(counts.items())
         ),
-        quarters=_quarters(lesions),
+        quarters=_quarters(objects),
         pairs=_pairs(cases),
     )
 
@@ -175,11 +175,13 @@ def _pairs(cases: Sequence[CaseAgreement]) -> tuple[PairAgreement, ...]:
     return tuple(found.values())
 
 
-def _quarters(lesions: Sequence[Lesion]) -> tuple[SizeQuarter, ...]:
-    """Return the lesions in four parts of as equal a number as can be; none of fewer than four."""
-    if len(lesions) < len(QUARTERS):
+def _quarters(objects: Sequence[Object]) -> tuple[SizeQuarter, ...]:
+    """Return the objects in four parts of as equal a number as can be; none of fewer than four."""
+    if len(objects) < len(QUARTERS):
         return ()
-    ordered = sorted(lesions, key=lambda lesion: (lesion.size, lesion.case_id, lesion.number))
+    ordered = sorted(
+        objects, key=lambda component: (component.size, component.case_id, component.number)
+    )
     parts = np.array_split(np.arange(len(ordered)), len(QUARTERS))
     return tuple(
         _quarter(name, [ordered[i] for i in part])
@@ -187,27 +189,27 @@ def _quarters(lesions: Sequence[Lesion]) -> tuple[SizeQuarter, ...]:
     )
 
 
-def _quarter(name: str, lesions: Sequence[Lesion]) -> SizeQuarter:
-    # The lesions of one image are not independent, even where no group is known.
-    groups = [lesion.group or f"\n{lesion.case_id}" for lesion in lesions]
-    assumed = independence([lesion.group for lesion in lesions])
-    drawn = [len(lesion.drawn_by) for lesion in lesions]
-    looks = [len(lesion.annotators) for lesion in lesions]
+def _quarter(name: str, objects: Sequence[Object]) -> SizeQuarter:
+    # The objects of one image are not independent, even where no group is known.
+    groups = [component.group or f"\n{component.case_id}" for component in objects]
+    assumed = independence([component.group for component in objects])
+    drawn = [len(component.drawn_by) for component in objects]
+    looks = [len(component.annotators) for component in objects]
     everyone = [float(a == b) for a, b in zip(drawn, looks, strict=True)]
     estimates = (
-        estimate_share(drawn, looks, groups, none="no lesion"),
-        estimate_share(everyone, [1] * len(lesions), groups, none="no lesion"),
+        estimate_share(drawn, looks, groups, none="no object"),
+        estimate_share(everyone, [1] * len(objects), groups, none="no object"),
         estimate_mean(
-            [lesion.dice for lesion in lesions],
+            [component.dice for component in objects],
             groups,
             scale="share",
-            none="no lesion",
+            none="no object",
         ),
     )
     return SizeQuarter(
         name,
-        len(lesions),
-        lesions[0].size,
-        lesions[-1].size,
+        len(objects),
+        objects[0].size,
+        objects[-1].size,
         *(replace(estimate, method=estimate.method + assumed) for estimate in estimates),
     )

@@ -16,7 +16,7 @@ from rareseg.errors import DataError, OutputError, ProblemsError
 from rareseg.evaluation.measures.scorecard import plain_record
 from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 from rareseg.progress import Track, silent
-from rareseg.quality.annotators.agreement import CaseAgreement, Lesion
+from rareseg.quality.annotators.agreement import CaseAgreement, Object
 from rareseg.quality.annotators.all_annotators import (
     Agreed,
     compare_and_unite,
@@ -37,7 +37,7 @@ def write_consensus(
     """Unite the masks of every case and write them to ``out`` as a data set, whole or not at all.
 
     ``out`` gets ``masks/``, ``manifest.csv``, ``dataset.json``, ``agreement.json``,
-    ``agreement.csv`` and ``lesions.csv``; images stay where they are and are named by path.
+    ``agreement.csv`` and ``objects.csv``; images stay where they are and are named by path.
     ``dataset`` comes from :func:`rareseg.data.dataset.open_annotations`.
 
     Raises :class:`OutputError` where ``out`` holds anything, :class:`DataError` where no case has
@@ -64,13 +64,13 @@ def write_consensus(
         _write_declared(temporary / "dataset.json", dataset, agreed)
         _write_json(temporary / "agreement.json", agreement_record(agreed))
         _write_csv(temporary / "agreement.csv", [_case_row(case) for case in agreed.cases])
-        lesions = [_lesion_row(lesion) for case in agreed.cases for lesion in case.lesions]
-        _write_csv(temporary / "lesions.csv", lesions)
+        objects = [_object_row(component) for case in agreed.cases for component in case.objects]
+        _write_csv(temporary / "objects.csv", objects)
     return agreed
 
 
 def agreement_record(agreed: Agreed) -> dict[str, Any]:
-    """Return everything but the rows of cases and lesions, which are CSV, as JSON takes it."""
+    """Return everything but the rows of cases and objects, which are CSV, as JSON takes it."""
     classes, kept = agreed.classes, agreed.kept
     return {
         "settings": plain_record(agreed.settings),
@@ -176,30 +176,30 @@ def _case_row(case: CaseAgreement) -> dict[str, object]:
         "drawn": case.votes.drawn,
         "disagreed": case.votes.disagreed,
         "ambiguous": case.ambiguous,
-        "lesions": len(case.lesions),
-        "lesions_drawn_by_all": sum(
-            len(lesion.drawn_by) == len(case.annotators) for lesion in case.lesions
+        "objects": len(case.objects),
+        "objects_drawn_by_all": sum(
+            len(component.drawn_by) == len(case.annotators) for component in case.objects
         ),
         **{name: value if is_defined(value) else "" for name, value in values.items()},
         "undefined": "; ".join(reasons),
     }
 
 
-def _lesion_row(lesion: Lesion) -> dict[str, object]:
-    """Return one line of CSV: where a lesion lies, and who drew it."""
+def _object_row(component: Object) -> dict[str, object]:
+    """Return one line of CSV: where an object lies, and who drew it."""
     return {
-        "case": lesion.case_id,
-        "region": lesion.region,
-        "group": lesion.group or "",
-        "lesion": lesion.number,
-        "box": " ".join(f"{low}:{high}" for low, high in lesion.box),
-        "voxels": lesion.voxels,
-        "size": lesion.size,
-        "size_unit": lesion.size_unit,
-        "annotators": len(lesion.annotators),
-        "drawn_by": len(lesion.drawn_by),
-        "who": " ".join(lesion.drawn_by),
-        "dice": lesion.dice if is_defined(lesion.dice) else "",
+        "case": component.case_id,
+        "region": component.region,
+        "group": component.group or "",
+        "object": component.number,
+        "box": " ".join(f"{low}:{high}" for low, high in component.box),
+        "voxels": component.voxels,
+        "size": component.size,
+        "size_unit": component.size_unit,
+        "annotators": len(component.annotators),
+        "drawn_by": len(component.drawn_by),
+        "who": " ".join(component.drawn_by),
+        "dice": component.dice if is_defined(component.dice) else "",
     }
 
 

@@ -16,7 +16,7 @@ from rareseg.quality.audit.placement import Misplaced
 from rareseg.quality.audit.shapes import Shapes
 
 ISLAND_BESIDE = 9.0
-"""An island is one where the usual lesion of its data set has so many voxels."""
+"""An island is one where the usual object of its data set has so many voxels."""
 RULE_FROM, RULE_BROKEN = 20, 0.05
 """Parts lie within their whole by rule where so many do and at most this share does not."""
 STRAY_CASES, STRAY_VOXELS = 0.02, 0.001
@@ -27,8 +27,8 @@ FEW_GROUPS = 3
 
 def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
     """Return islands, holes, frames and what the border cuts."""
-    drawn = {name: own.shapes for name, own in features.items() if own.shapes.n_lesions}
-    lesions = sum(shapes.n_lesions for shapes in drawn.values())
+    drawn = {name: own.shapes for name, own in features.items() if own.shapes.n_objects}
+    objects = sum(shapes.n_objects for shapes in drawn.values())
     findings = []
     usual = sorted(shapes.usual_size for shapes in drawn.values() if shapes.usual_size)
     if usual and usual[len(usual) // 2] >= ISLAND_BESIDE:
@@ -38,9 +38,9 @@ def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
             findings.append(
                 Finding(
                     "one-voxel-islands",
-                    f"{counted(number, 'island')} of one voxel among {lesions:,} lesions of "
+                    f"{counted(number, 'island')} of one voxel among {objects:,} objects of "
                     f"usually {usual[len(usual) // 2]:,.0f} voxels, in "
-                    f"{counted(len(islands), 'case')}: slips of the pen count as lesions that "
+                    f"{counted(len(islands), 'case')}: slips of the pen count as objects that "
                     "were missed or found; remove them, or enlarge what is real.",
                     islands,
                 )
@@ -51,7 +51,7 @@ def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
         findings.append(
             Finding(
                 "small-holes",
-                f"{counted(number, 'small hole')} in lesions of {counted(len(holes), 'case')}: "
+                f"{counted(number, 'small hole')} in objects of {counted(len(holes), 'case')}: "
                 "the outline was hardly meant so; fill them, unless they are background indeed.",
                 holes,
             )
@@ -72,10 +72,10 @@ def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
         findings.append(
             Finding(
                 "touching-border",
-                f"{cut:,} of {counted(lesions, 'lesion')} ({per_cent(cut / lesions)}), in "
+                f"{cut:,} of {counted(objects, 'object')} ({per_cent(cut / objects)}), in "
                 f"{counted(len(cases), 'case')}, reach the image's border: their sizes are those "
                 "of the part that is seen.",
-                tuple(Example(name, counted(drawn[name].n_cut, "lesion")) for name in cases),
+                tuple(Example(name, counted(drawn[name].n_cut, "object")) for name in cases),
             )
         )
     return findings

@@ -132,7 +132,7 @@ def negative_findings(facts: Sequence[CaseFacts], coverages: Sequence[Coverage])
                 "negatives-without-variety",
                 f"The {forward.n_by:,} empty images know {per_cent(forward.known)} of the "
                 f"background of the {forward.n_of:,} positive ones: elsewhere the model learns "
-                "from lesions alone what is no lesion; add empty images like those shown, from "
+                "from objects alone what is no object; add empty images like those shown, from "
                 "other places or groups.",
                 _crops(forward),
             )

@@ -94,12 +94,12 @@ def features_of(facts: Sequence[CaseFacts], features: Mapping[str, CaseFeatures]
             fact.id: float(np.log2(sum(fact.voxels[1:]) / sum(fact.voxels))) for fact in positive
         }
         found.append(Feature("the share of foreground", share, 0.3))
-        lesions = {
-            fact.id: float(np.log2(1 + features[fact.id].shapes.n_lesions))
+        objects = {
+            fact.id: float(np.log2(1 + features[fact.id].shapes.n_objects))
             for fact in positive
             if fact.id in features
         }
-        found.append(Feature("the number of lesions", lesions, 0.4))
+        found.append(Feature("the number of objects", objects, 0.4))
     return found
 
 

@@ -42,9 +42,9 @@ from rareseg.quality.audit.placement import Misplaced, find_misplaced
 
 @dataclass(frozen=True)
 class RegionFacts:
-    """One region: its voxels and their share, the cases that hold it, the sizes of its lesions.
+    """One region: its voxels and their share, the cases that hold it, the sizes of its objects.
 
-    ``sizes`` are voxels of every lesion (connected component), ascending. ``imbalance`` is how many
+    ``sizes`` are voxels of every object (connected component), ascending. ``imbalance`` is how many
     voxels outside stand against one inside, undefined where there is none.
     """
 
@@ -63,8 +63,8 @@ class RegionFacts:
             "voxels": self.voxels,
             "share": self.share,
             "cases": self.n_cases,
-            "lesions": len(self.sizes),
-            "lesion_sizes": dict(
+            "objects": len(self.sizes),
+            "object_sizes": dict(
                 zip(("smallest", "lower", "median", "upper", "largest"), quartiles, strict=False)
             ),
             "imbalance": value_to_json(self.imbalance),

@@ -1,4 +1,4 @@
-"""Measure the shape of a mask: lesions, islands, holes, contact with the border."""
+"""Measure the shape of a mask: objects, islands, holes, contact with the border."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Bools = NDArray[np.bool_]
 MOST_PLACES = 40
 """How many places of a kind are kept of a case."""
 SMALL_HOLE = 0.1
-"""A hole is small up to this share of the lesion around it, or up to ``FEW_VOXELS``."""
+"""A hole is small up to this share of the object around it, or up to ``FEW_VOXELS``."""
 FEW_VOXELS = 4
-LEAST_LESION = 20
-"""Voxels that a lesion has for a hole in it to count."""
+LEAST_OBJECT = 20
+"""Voxels that an object has for a hole in it to count."""
 FRAME_SHARE, FRAME_WIDTH = 0.95, 4
 """A frame covers so much of a side of the image, and is so many pixels wide at most."""
 LEAST_PART = 5
@@ -42,14 +42,14 @@ class Nested:
 class Shapes:
     """What is drawn in one case.
 
-    ``sizes`` leads from a region to the voxels of each of its lesions. A component of the whole
+    ``sizes`` leads from a region to the voxels of each of its objects. A component of the whole
     foreground that has one voxel is an island, unless the border cuts it; ``usual_size`` is the
     median of the others (0 where there is none). ``holes`` are small ones. ``frame`` is where a
     thin strip covers a side of a photograph.
     """
 
     sizes: Mapping[str, tuple[int, ...]]
-    n_lesions: int
+    n_objects: int
     usual_size: float
     n_cut: int
     n_islands: int
@@ -84,7 +84,7 @@ def describe_shapes(labels: NDArray[np.uint8], classes: Classes, *, nested: bool
     holes = _small_holes(labels, found, voxels, box)
     return Shapes(
         sizes=sizes,
-        n_lesions=count,
+        n_objects=count,
         usual_size=float(np.median(larger)) if len(larger) else 0.0,
         n_cut=int(cut.sum()),
         n_islands=len(islands),
@@ -110,10 +110,10 @@ def _small_holes(
     voxels: NDArray[np.int64],
     box: tuple[slice, ...],
 ) -> list[Box]:
-    """Return the places of background that a lesion encloses and that are small beside it.
+    """Return the places of background that an object encloses and that are small beside it.
 
     A hole is 6-connected (4-connected in a slice), as is the complement of what is 26-connected.
-    It is no wider than the lesion around it is thick: what a net of cracks encloses is no hole.
+    It is no wider than the object around it is thick: what a net of cracks encloses is no hole.
     """
     flat = labels.shape[0] == 1
     margin = ((0, 0) if flat else (1, 1), (1, 1), (1, 1))
@@ -126,16 +126,16 @@ def _small_holes(
     holes = []
     offset = [side.start - pad[0] for side, pad in zip(box, margin, strict=True)]
     sizes = np.bincount(parts.ravel())
-    lesions = np.pad(found[box], margin)
+    objects = np.pad(found[box], margin)
     thickness: dict[int, float] = {}
     for number, place in enumerate(ndimage.find_objects(parts), start=1):
         if number in open_ones or _reaches_border(place, offset, labels.shape, flat=flat):
             continue
         z, y, x = (int(side[0]) for side in np.nonzero(parts[place] == number))
-        # Left of a hole's first voxel stands the lesion: else that voxel were the hole's as well.
-        around = int(lesions[place[0].start + z, place[1].start + y, place[2].start + x - 1])
-        size, lesion = int(sizes[number]), int(voxels[around - 1])
-        if lesion < LEAST_LESION or size > max(FEW_VOXELS, SMALL_HOLE * lesion):
+        # Left of a hole's first voxel stands the object: else that voxel were the hole's as well.
+        around = int(objects[place[0].start + z, place[1].start + y, place[2].start + x - 1])
+        size, component = int(sizes[number]), int(voxels[around - 1])
+        if component < LEAST_OBJECT or size > max(FEW_VOXELS, SMALL_HOLE * component):
             continue
         if around not in thickness:
             thickness[around] = _thickness(found[box] == around)
@@ -156,11 +156,11 @@ def _reaches_border(
     )
 
 
-def _thickness(lesion: Bools) -> float:
+def _thickness(component: Bools) -> float:
     """Return 2 · voxels / voxels with a side on the background: a line's width, a disc's radius."""
-    flat = lesion.shape[0] == 1
-    core = ndimage.binary_erosion(lesion[0] if flat else lesion, border_value=1)
-    return 2.0 * int(lesion.sum()) / max(1, int(lesion.sum()) - int(core.sum()))
+    flat = component.shape[0] == 1
+    core = ndimage.binary_erosion(component[0] if flat else component, border_value=1)
+    return 2.0 * int(component.sum()) / max(1, int(component.sum()) - int(core.sum()))
 
 
 def _frame(drawn: Bools) -> tuple[Box, ...]:

@@ -1,4 +1,4 @@
-"""Compare the class that a model gives to parts of a lesion with its label."""
+"""Compare the class that a model gives to parts of an object with its label."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def see_names(
     blank: ComponentEvidence,
     other_evidence: OtherEvidence,
 ) -> Iterator[ComponentEvidence]:
-    """Yield, for every drawn lesion, how much of each class in it the model calls each other one.
+    """Yield, for every drawn object, how much of each class in it the model calls each other one.
 
-    A lesion is a component of all foreground. ``moved`` is the mean, over its voxels of the class
+    An object is a component of all foreground. ``moved`` is the mean, over its voxels of the class
     ``other``, of (p(``says``) − p(``other``)) / p(foreground) where ``says`` is the most probable
     class of foreground where any region is predicted (``shown``), else 0; ``breadth`` counts those
     voxels. Box, place, voxels and score (the median share of ``says`` in the foreground's
@@ -34,9 +34,9 @@ def see_names(
     """
     if classes.count < 3:
         return
-    lesions, count = label_components((labels > 0) & (labels != IGNORE))
-    for index, box in enumerate(ndimage.find_objects(lesions, count), start=1):
-        on = lesions[box] == index
+    objects, count = label_components((labels > 0) & (labels != IGNORE))
+    for index, box in enumerate(ndimage.find_objects(objects, count), start=1):
+        on = objects[box] == index
         here = probabilities[(slice(None), *box)].astype(np.float64)
         drawn = np.where(on, labels[box], 0)
         total = here[1:].sum(axis=0)

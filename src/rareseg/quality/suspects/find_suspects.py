@@ -128,7 +128,7 @@ class _Region:
             f"{_show(it.cut)}); where it is as sure of about this size, {_percent(share)} of the "
             "places are drawn"
         )
-        return it, _suspect(it, "missed lesion", score, reason)
+        return it, _suspect(it, "missed object", score, reason)
 
     def _moved(self) -> Iterator[tuple[ComponentEvidence, Suspect]]:
         """Yield outlines that are moved much further than others of the network usually are."""
@@ -153,7 +153,7 @@ def _misnamed(places: Sequence[ComponentEvidence]) -> Iterator[tuple[ComponentEv
         reason = (
             f"'{it.other}' is drawn here, but the model calls it '{it.says}' "
             f"({_percent(it.score)} of what it gives to all foreground); "
-            f"{_percent(moved)} of the '{it.other}' of this lesion speaks for '{it.says}'"
+            f"{_percent(moved)} of the '{it.other}' of this object speaks for '{it.says}'"
         )
         if usual is not None:
             reason += f", where {_percent(usual)} is usual"
@@ -221,7 +221,7 @@ def unexplained(
 ) -> list[tuple[ComponentEvidence, Suspect]]:
     """Leave out what another suspect of the same case explains.
 
-    A lesion that is missed, spurious or misplaced is so in every region within as well, and parts
+    An object that is missed, spurious or misplaced is so in every region within as well, and parts
     of a misplaced one lie on other parts. So what is suspected in a region within another one
     leaves where the outer is suspected there of the same, or of a wrong boundary, unless that is
     less than half as suspicious; and of several wrong classes, or a wrong boundary and a wrong

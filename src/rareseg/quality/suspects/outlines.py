@@ -1,4 +1,4 @@
-"""Measure how far a prediction moves the outline of a labelled lesion."""
+"""Measure how far a prediction moves the outline of a labelled object."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NARROWEST = 2.0
 """The least reach of a band to either side of an outline, in voxels of the finest axis."""
 
 SHARE = 1.0 / 3.0
-"""The reach of a band as a share of the lesion's radius, where that is more."""
+"""The reach of a band as a share of the object's radius, where that is more."""
 
 
 LEAST = 1e-12
@@ -37,7 +37,7 @@ class Moved:
 
 
 def band_reach(voxels: int, spacing: Spacing, *, flat: bool) -> float:
-    """Return the reach in mm of the band of a lesion of so many voxels.
+    """Return the reach in mm of the band of an object of so many voxels.
 
     A third of the radius of the circle (``flat``) or ball of its size, so that the same shape
     drawn twice as large, and moved twice as far, is as suspect as before; and at least
@@ -52,7 +52,7 @@ def band_reach(voxels: int, spacing: Spacing, *, flat: bool) -> float:
 
 
 def measure_moved(
-    lesion: Bools,
+    component: Bools,
     scores: NDArray[np.float32],
     theirs: Bools,
     counts: Bools,
@@ -62,21 +62,21 @@ def measure_moved(
     reach_mm: float,
     spacing: Spacing,
 ) -> Moved:
-    """Return how much of the band about a lesion's outline the prediction has on the other side.
+    """Return how much of the band about an object's outline the prediction has on the other side.
 
-    All arrays are (Z, Y, X), of a box that reaches at least ``reach_mm`` beyond the lesion or to
-    the image's edge. ``theirs`` are the voxels of predicted components that touch the lesion;
-    where ``counts`` is False (ignored, or of another lesion) nothing is said; ``foreground`` is
+    All arrays are (Z, Y, X), of a box that reaches at least ``reach_mm`` beyond the object or to
+    the image's edge. ``theirs`` are the voxels of predicted components that touch the object;
+    where ``counts`` is False (ignored, or of another object) nothing is said; ``foreground`` is
     what label and prediction both hold to be some class. A voxel on the wrong
     side counts by how far its score is from the cut, 0 at it and 1 at 0 or 1. The sum is held
     against half of the band, which is what lies on one side of an outline. Without a band voxel
     that counts the share is 0.
     """
-    outside = ndimage.distance_transform_edt(~lesion, sampling=spacing)
-    inside = ndimage.distance_transform_edt(lesion, sampling=spacing)
-    band = counts & (np.where(lesion, inside, outside) <= reach_mm)
+    outside = ndimage.distance_transform_edt(~component, sampling=spacing)
+    inside = ndimage.distance_transform_edt(component, sampling=spacing)
+    band = counts & (np.where(component, inside, outside) <= reach_mm)
     p = scores[band].astype(np.float64)
-    drawn, shown = lesion[band], theirs[band]
+    drawn, shown = component[band], theirs[band]
     lacking = np.clip((cut - p[drawn]) / max(cut, LEAST), 0.0, 1.0)
     beyond = np.clip((p[shown & ~drawn] - cut) / max(1.0 - cut, LEAST), 0.0, 1.0)
     wrong = np.zeros(len(p))

@@ -46,7 +46,7 @@ class ComponentEvidence:
     ``breadth`` are the voxels by which components are compared. ``drawn_by`` is (how many of the
     annotators drew most of it, how many looked), ``place`` the flat index of its first voxel.
 
-    A third side, ``named``, is what the model calls a class of a drawn lesion: of the class
+    A third side, ``named``, is what the model calls a class of a drawn object: of the class
     ``other`` the share ``moved`` speaks for ``says``
     (:func:`~rareseg.quality.suspects.class_names.see_names`).
     """

@@ -1,7 +1,7 @@
 """View one region of one case component by component, labelled and predicted.
 
 Everything is measured on the component and its near surroundings, never on the image, so that
-neither its size nor that of the lesion changes what is said.
+neither its size nor that of the object changes what is said.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from rareseg.quality.suspects.place import MOST, SEEN, Bools, ComponentEvidence,
 
 SURER = 0.75
 """The quantile of a component's scores that stands for it: the median of its surer half, which an
-edge that every network blurs does not lower, however large its share of a small lesion is."""
+edge that every network blurs does not lower, however large its share of a small object is."""
 
 AROUND = 6.0
-"""How far the ground around a lesion is looked at, in voxels of the finest axis."""
+"""How far the ground around an object is looked at, in voxels of the finest axis."""
 
 Components = tuple[NDArray[np.uint32], int]
 """Components numbered from 1 on, and how many there are."""
@@ -144,14 +144,14 @@ class RegionView:
         """Return how the outline of a drawn component lies to what was predicted over it."""
         wide = self._grown(box, reach_mm)
         here = self.drawn[0][wide]
-        lesion = here == index
+        component = here == index
         theirs = self.predicted[0][wide]
-        touching = np.unique(theirs[lesion & (theirs > 0)])
+        touching = np.unique(theirs[component & (theirs > 0)])
         return measure_moved(
-            lesion,
+            component,
             self.scores[wide],
             np.isin(theirs, touching),
-            np.asarray((self.labels[wide] != IGNORE) & ((here == 0) | lesion)),
+            np.asarray((self.labels[wide] != IGNORE) & ((here == 0) | component)),
             self.foreground[wide],
             cut=self.cut,
             reach_mm=reach_mm,

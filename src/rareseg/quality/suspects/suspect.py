@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from rareseg.data.atomic_files import atomic_write
 from rareseg.errors import RunError
 
-Kind = Literal["missed lesion", "spurious label", "wrong boundary", "wrong class", "worst case"]
+Kind = Literal["missed object", "spurious label", "wrong boundary", "wrong class", "worst case"]
 """What is suspected; a "worst case" is no suspicion but a case that the model does worst on."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -1,7 +1,7 @@
-"""Estimate the usual scores of a model on labelled lesions, to compare single ones with.
+"""Estimate the usual scores of a model on labelled objects, to compare single ones with.
 
 A log-odds of −3 is a hint of doubt for one network and utter certainty for another, and a small
-lesion that is not seen says little where small lesions are rarely seen. So how sure a network is
+object that is not seen says little where small objects are rarely seen. So how sure a network is
 gets measured in units of how sure it usually is, and each component is held against others of
 about its size.
 """
@@ -20,7 +20,7 @@ from rareseg.quality.suspects.place import SEEN, ComponentEvidence
 Floats = NDArray[np.float64]
 
 FEW = 5
-"""With fewer lesions of its own a network is held against all networks' lesions."""
+"""With fewer objects of its own a network is held against all networks' objects."""
 
 UNKNOWN = 2.0
 """The log-odds that a network is taken to be sure by where there is nothing to learn it from."""
@@ -43,7 +43,7 @@ class Units:
     """How far one network's log-odds usually lie from the cut in one region, all above 0.
 
     ``present`` of what it sees where it is drawn, above; ``absent`` of the ground around drawn
-    lesions, below.
+    objects, below.
     """
 
     present: float
@@ -53,7 +53,7 @@ class Units:
 def measure_units(own: Sequence[ComponentEvidence], everyone: Sequence[ComponentEvidence]) -> Units:
     """Return the units of a network from its evidence of what is drawn, of one region or class.
 
-    Medians, so that the few lesions whose labels are wrong do not matter. ``everyone`` are the
+    Medians, so that the few objects whose labels are wrong do not matter. ``everyone`` are the
     evidence of all networks, which is asked where there are fewer than :data:`FEW` of its own.
     """
 

@@ -73,7 +73,7 @@ def choose_shots(
 ) -> tuple[Shot, ...]:
     """Return the cases that went wrong in one way or another, and some that did not.
 
-    Per region at most ``each`` with the least dice, the largest false alarms, the largest lesions
+    Per region at most ``each`` with the least dice, the largest false alarms, the largest objects
     missed as a whole, and by ``details`` the largest surface distances; then those of median
     and of most dice. No case comes twice in a region, and negative cases without an alarm are not
     shown.
@@ -99,7 +99,7 @@ def choose_shots(
         kinds = (
             ("worst", ranked[:each]),
             ("worst false alarm", alarms[:each]),
-            ("missed lesion", missed[:each]),
+            ("missed object", missed[:each]),
             ("worst surface distance", borders[:each]),
             ("median", ranked[middle : middle + each]),
             ("best", ranked[-each:][::-1]),
@@ -210,9 +210,9 @@ def _dice_and_size(result: CaseResult) -> tuple[float, int]:
 
 
 def _missed(result: CaseResult) -> int:
-    """Return the voxels of the largest lesion that is missed as a whole, 0 for none."""
-    lesions = zip(result.lesions.sizes, result.lesions.found, strict=True)
-    return max((size for size, found in lesions if not found), default=0)
+    """Return the voxels of the largest object that is missed as a whole, 0 for none."""
+    objects = zip(result.objects.sizes, result.objects.found, strict=True)
+    return max((size for size, found in objects if not found), default=0)
 
 
 def _telling_plane(reference: Bools, prediction: Bools) -> int:

@@ -36,7 +36,7 @@ MOST_FALSE = 8.0
 
 
 def detection_figures(content: ReportContent, region: str) -> tuple[Figure | MissingFigure, ...]:
-    """Return FROC, recall by lesion size, image-level ROC and calibration of one region."""
+    """Return FROC, recall by object size, image-level ROC and calibration of one region."""
     results = content.results_of(region)
     point = content.points.get(region)
     return (
@@ -53,22 +53,22 @@ def froc_figure(
     point: OperatingPoint | Infeasible | None,
     results: Sequence[CaseResult],
 ) -> Figure | MissingFigure:
-    """Return the recall of lesions against false components per case, over the thresholds."""
+    """Return the recall of objects against false components per case, over the thresholds."""
     title = "FROC"
     if content.components is None:
         return MissingFigure(title, "components were not counted")
     cut = point if isinstance(point, OperatingPoint) else OperatingPoint(region, 0.5)
     curve = froc(content.components, region=region, smallest=cut.smallest_component, gate=cut.gate)
-    if curve.n_lesions == 0:
-        return MissingFigure(title, "no lesion in any case")
+    if curve.n_objects == 0:
+        return MissingFigure(title, "no object in any case")
     rates = [(rate, sensitivity_at(curve, rate)) for rate in RATES["LUNA16"]]
     data: list[Trace] = [line("", curve.false_positives, curve.recall, "main")]
     data[0]["customdata"] = [f"{threshold:.4g}" for threshold in curve.thresholds]
     data[0]["hovertemplate"] = "threshold %{customdata}: %{y:.3f} found, %{x:.3g} false"
     counted = [result for result in results if result.stratum != "ignored"]
-    n_false = sum(len(result.lesions.false_positive_sizes) for result in counted)
-    n_found = sum(result.lesions.n_found for result in counted)
-    false, found = n_false / max(1, len(counted)), n_found / curve.n_lesions
+    n_false = sum(len(result.objects.false_positive_sizes) for result in counted)
+    n_found = sum(result.objects.n_found for result in counted)
+    false, found = n_false / max(1, len(counted)), n_found / curve.n_objects
     name = "chosen point" if isinstance(point, OperatingPoint) else "0.5"
     data.append(dot(name, false, found, "chosen", "circle"))
     told = ", ".join(
@@ -77,16 +77,16 @@ def froc_figure(
     return Figure(
         "froc",
         title,
-        f"{count(curve.n_lesions, 'lesion')} in {count(curve.n_cases, 'case')}; a lesion is found "
+        f"{count(curve.n_objects, 'object')} in {count(curve.n_cases, 'case')}; an object is found "
         f"where one voxel of it is predicted. Found with at most so many false per case: {told}.",
-        "Share of lesions found against false components per case, over thresholds.",
+        "Share of objects found against false components per case, over thresholds.",
         data,
         layout(
             axis(
                 "false components per case",
                 [0, _far_end(data[0], false)],
             ),
-            axis("lesions found", [0, 1.02]),
+            axis("objects found", [0, 1.02]),
         ),
     )
 
@@ -100,15 +100,15 @@ def _far_end(curve: Trace, false: float) -> float:
 
 
 def size_figure(results: Sequence[CaseResult]) -> Figure | MissingFigure:
-    """Return the recall of lesions at the chosen point by their size, in four bands."""
-    title = "Lesions found, by size"
+    """Return the recall of objects at the chosen point by their size, in four bands."""
+    title = "Objects found, by size"
     bands = band_recall(
-        [np.array(result.lesions.sizes, np.float64) * result.voxel_size for result in results],
-        [np.array(result.lesions.found, np.bool_) for result in results],
+        [np.array(result.objects.sizes, np.float64) * result.voxel_size for result in results],
+        [np.array(result.objects.found, np.bool_) for result in results],
         [result.group for result in results],
     )
     if not bands:
-        return MissingFigure(title, "no lesion in any case")
+        return MissingFigure(title, "no object in any case")
     unit = results[0].size_unit
     names = [
         size(band.low) if band.low == band.high else f"{size(band.low)}–{size(band.high)}"
@@ -121,21 +121,21 @@ def size_figure(results: Sequence[CaseResult]) -> Figure | MissingFigure:
         "x": names,
         "y": values,
         "marker": {"color": "token:dice"},
-        "text": [f"{band.n_lesions}" for band in bands],
+        "text": [f"{band.n_objects}" for band in bands],
         "textposition": "none",
         "hovertemplate": "%{x} " + unit + ": %{y:.0%} of %{text}",
         "error_y": _whiskers([(band.recall.low, band.recall.high) for band in bands], values),
     }
     told = ", ".join(
-        f"{percent(value)} of {band.n_lesions}" for value, band in zip(values, bands, strict=True)
+        f"{percent(value)} of {band.n_objects}" for value, band in zip(values, bands, strict=True)
     )
     return Figure(
         "size",
         title,
         f"From the smallest quarter to the largest: {told}; with 95 % intervals over groups.",
-        "Share of lesions found, by size in four bands.",
+        "Share of objects found, by size in four bands.",
         [bars],
-        layout(axis(unit, type="category"), axis("lesions found", [0, 1.02])),
+        layout(axis(unit, type="category"), axis("objects found", [0, 1.02])),
     )
 
 

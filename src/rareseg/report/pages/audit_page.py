@@ -58,7 +58,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class RegionView:
-    """One region: its numbers in words and the sizes of its lesions as a histogram."""
+    """One region: its numbers in words and the sizes of its objects as a histogram."""
 
     facts: RegionFacts
     cells: tuple[str, ...]
@@ -207,7 +207,7 @@ def _region(region: RegionFacts, voxel: str) -> RegionView:
 
 
 def _bars(sizes: NDArray[np.int64]) -> tuple[Bar, ...]:
-    """Return a histogram of lesion sizes whose columns are powers of 2 or 4 wide."""
+    """Return a histogram of object sizes whose columns are powers of 2 or 4 wide."""
     if not len(sizes):
         return ()
     powers = np.floor(np.log2(sizes)).astype(int)

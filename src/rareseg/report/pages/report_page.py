@@ -57,9 +57,9 @@ class PictureView:
     slices: tuple[PictureView, ...] = ()
 
     @property
-    def smallest_lesion(self) -> str:
-        """The voxels of the case's smallest lesion, "" where there is none."""
-        sizes = () if self.result is None else self.result.lesions.sizes
+    def smallest_object(self) -> str:
+        """The voxels of the case's smallest object, "" where there is none."""
+        sizes = () if self.result is None else self.result.objects.sizes
         return str(min(sizes)) if sizes else ""
 
     @property

@@ -109,7 +109,7 @@ def explorer_record(content: ReportContent, region: str) -> dict[str, Any] | Non
         "imageScores": grid.image_scores.tolist(),
         "inside": grid.n_inside.tolist(),
         "voxels": grid.n_voxels.tolist(),
-        "lesions": grid.n_lesions.tolist(),
+        "objects": grid.n_objects.tolist(),
         "voxelSizes": [result.voxel_size for result in own],
         "measures": measure_rows(own[0].size_unit),
         "counts": pack_counts(counts),

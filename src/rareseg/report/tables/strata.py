@@ -1,4 +1,4 @@
-"""Make the tables of positives, negatives and lesions for several operating points."""
+"""Make the tables of positives, negatives and objects for several operating points."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ Parts = Sequence[RegionScorecard]
 TITLES: Mapping[Over, str] = {
     "positive": "Positive cases",
     "negative": "Negative cases",
-    "lesion": "Lesions",
+    "object": "Objects",
 }
 
 
 def stratum_tables(parts: Parts, main: RegionScorecard) -> tuple[StratumTable, ...]:
-    """Return the tables of positives, negatives and lesions, one column per part.
+    """Return the tables of positives, negatives and objects, one column per part.
 
     The counts are those of ``main``; parts are of the same cases.
     """
-    positives, negatives, lesions = main.positives, main.negatives, main.lesions
+    positives, negatives, objects = main.positives, main.negatives, main.objects
     median = (
-        f", median {size(lesions.median_size)} {lesions.size_unit}"
-        if is_defined(lesions.median_size)
+        f", median {size(objects.median_size)} {objects.size_unit}"
+        if is_defined(objects.median_size)
         else ""
     )
     return (
@@ -84,11 +84,11 @@ def stratum_tables(parts: Parts, main: RegionScorecard) -> tuple[StratumTable, .
             "" if negatives.n_cases else "no negative case",
         ),
         StratumTable(
-            TITLES["lesion"],
+            TITLES["object"],
             f"connected parts of {main.region}",
-            f"{count(lesions.n_lesions, 'lesion')}{median}",
-            _rows("lesion", parts, main) if lesions.n_cases else (),
-            "" if lesions.n_cases else "no case",
+            f"{count(objects.n_objects, 'object')}{median}",
+            _rows("object", parts, main) if objects.n_cases else (),
+            "" if objects.n_cases else "no case",
         ),
     )
 

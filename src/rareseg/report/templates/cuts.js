@@ -1,7 +1,7 @@
 "use strict";
 // Numbers at any cut, from the counts that the page carries: what rareseg itself counts there.
 const Cuts = (() => {
-  // True and false positives, lesions found, false components; one to one: matched, components.
+  // True and false positives, objects found, false components; one to one: matched, components.
   const KINDS = 6;
   const TIE = 1e-9; // costs and dice that differ by less are equal
 
@@ -35,12 +35,12 @@ const Cuts = (() => {
   const cases = (opened, cut) => opened.record.cases.map((id, i) => caseAt(opened, i, cut));
 
   const caseAt = (opened, i, cut) => {
-    const { cases: ids, inside, voxels, lesions, groups, voxelSizes } = opened.record;
+    const { cases: ids, inside, voxels, objects, groups, voxelSizes } = opened.record;
     const [tp, fp, found, falseComponents, matched, components] =
       [0, 1, 2, 3, 4, 5].map((kind) => at(opened, kind, i, cut));
     return {
       id: ids[i], tp, fp, matched, components, fn: inside[i] - tp, tn: voxels[i] - inside[i] - fp, found, falseComponents,
-      lesions: lesions[i], voxels: voxels[i], group: groups[i], size: fp * voxelSizes[i],
+      objects: objects[i], voxels: voxels[i], group: groups[i], size: fp * voxelSizes[i],
       stratum: voxels[i] === 0 ? "ignored" : inside[i] > 0 ? "positive" : "negative",
     };
   };
@@ -66,7 +66,7 @@ const Cuts = (() => {
       false_alarm: ratio(alarmed.length, negative.length),
       groups_alarmed: ratio(new Set(alarmed.map((one) => one.group)).size, groups.size),
       false_positive_size: mean(negative.map((one) => one.size)),
-      lesion_recall: ratio(sum("found"), sum("lesions")),
+      object_recall: ratio(sum("found"), sum("objects")),
       false_positive_components: mean(counted.map((one) => one.falseComponents)),
       tp: sum("tp"), fp: sum("fp"), fn: sum("fn"), tn: sum("tn"),
       // Pooled with every case of equal weight, as the curves are.
@@ -76,9 +76,9 @@ const Cuts = (() => {
   };
 
   // What a case costs, as `tune --cost-false-positive` counts it; components match one to one.
-  const price = (prices, positive, { tp, fp, fn, matched, components, lesions }) => {
-    if (prices.level === "lesion")
-      return prices.positive * (components - matched) + prices.negative * (lesions - matched);
+  const price = (prices, positive, { tp, fp, fn, matched, components, objects }) => {
+    if (prices.level === "object")
+      return prices.positive * (components - matched) + prices.negative * (objects - matched);
     if (prices.level === "image")
       return positive ? prices.negative * (tp === 0) : prices.positive * (fp > 0);
     return prices.positive * fp + prices.negative * fn;
@@ -98,11 +98,11 @@ const Cuts = (() => {
     costs.fill(silent.reduce((sum, one) => sum + one, 0));
     visit(0, costs, dice);
     order.forEach((i, k) => {
-      const inside = record.inside[i], positive = inside > 0, lesions = record.lesions[i];
+      const inside = record.inside[i], positive = inside > 0, objects = record.objects[i];
       for (let cell = 0; cell < cells; cell++) {
         const [tp, fp, matched, components] =
           [0, 1, 4, 5].map((kind) => counts[(kind * n + i) * cells + cell]);
-        const shown = { tp, fp, fn: inside - tp, matched, components, lesions };
+        const shown = { tp, fp, fn: inside - tp, matched, components, objects };
         costs[cell] += price(prices, positive, shown) - silent[k];
         if (positive) dice[cell] += (2 * tp) / (tp + fp + inside);
       }
@@ -112,9 +112,9 @@ const Cuts = (() => {
   };
 
   const silentPrice = (opened, prices, i) => {
-    const { inside, lesions } = opened.record;
+    const { inside, objects } = opened.record;
     return price(prices, inside[i] > 0,
-      { tp: 0, fp: 0, fn: inside[i], matched: 0, components: 0, lesions: lesions[i] });
+      { tp: 0, fp: 0, fn: inside[i], matched: 0, components: 0, objects: objects[i] });
   };
 
   // The jackknife's standard error, over groups, of the mean of the cases' costs.

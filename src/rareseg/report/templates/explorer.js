@@ -235,7 +235,7 @@ const Explorer = (() => {
       say(`Threshold ${digits(record.thresholds[self.cut.threshold])}: ` +
         (here.dice === null ? "" : `dice ${score(here.dice)}, `) +
         (here.false_alarm === null ? "" : `false alarms ${percent(here.false_alarm)}, `) +
-        (here.lesion_recall === null ? "" : `lesions found ${percent(here.lesion_recall)}`));
+        (here.object_recall === null ? "" : `objects found ${percent(here.object_recall)}`));
     };
 
     controls.threshold.addEventListener("input", () => move({ threshold: Number(controls.threshold.value) }));
@@ -280,7 +280,7 @@ const Explorer = (() => {
     if (name === "roc")
       return { x: here.falsePositiveRate === null ? null : Math.log10(Math.max(here.falsePositiveRate, 10 ** lowest)),
         y: here.truePositiveRate };
-    if (name === "froc") return { x: here.false_positive_components, y: here.lesion_recall };
+    if (name === "froc") return { x: here.false_positive_components, y: here.object_recall };
     return null;
   };
 

@@ -114,7 +114,7 @@
   for (const button of document.querySelectorAll(".cases th button"))
     button.addEventListener("click", () => sort(button.closest("th")));
 
-  // Pictures by what went wrong, by stratum, lesion size and name.
+  // Pictures by what went wrong, by stratum, object size and name.
   for (const filters of document.querySelectorAll("[data-gallery]")) {
     const pictures = [...filters.nextElementSibling.querySelectorAll(".picture")];
     const wanted = Object.fromEntries(

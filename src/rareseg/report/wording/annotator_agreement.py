@@ -84,10 +84,10 @@ def _region_lines(region: RegionAgreement, agreed: Agreed) -> list[str]:
         f"which nobody did, {region.n_some} in which only some did. Of the voxels that anyone drew "
         f"{_share(region.disagreed_share.value)} are not drawn by all.",
     ]
-    by_all = sum(c.n_lesions for c in region.lesion_counts if c.drawn_by == c.n_annotators)
-    by_one = sum(c.n_lesions for c in region.lesion_counts if c.drawn_by == 1)
+    by_all = sum(c.n_objects for c in region.object_counts if c.drawn_by == c.n_annotators)
+    by_one = sum(c.n_objects for c in region.object_counts if c.drawn_by == 1)
     lines.append(
-        f"  {count(region.n_lesions, 'lesion')}: {by_all} drawn by everyone who looked, {by_one} "
+        f"  {count(region.n_objects, 'object')}: {by_all} drawn by everyone who looked, {by_one} "
         "by one alone."
     )
     if region.quarters:

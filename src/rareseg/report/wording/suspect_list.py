@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rareseg.quality.suspects import KINDS, Suspect
 
 TITLES = {
-    "missed lesion": "Likely missed lesions",
+    "missed object": "Likely missed objects",
     "spurious label": "Likely spurious labels",
     "wrong boundary": "Likely wrong boundaries",
     "wrong class": "Likely wrong classes",

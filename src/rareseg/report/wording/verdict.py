@@ -48,7 +48,7 @@ LARGE = 0.1
 OVERFITTING_GAP = 0.15
 FEW_CASES = 20
 SMALL_GAP, SMALL_LEAST = 0.15, 5
-"""How far, and on how many lesions, the recall of the smallest quarter must fall."""
+"""How far, and on how many objects, the recall of the smallest quarter must fall."""
 
 Rule = Callable[[ReportContent, RegionScorecard], Sentence | None]
 
@@ -164,17 +164,17 @@ def _everywhere(content: ReportContent, part: RegionScorecard) -> Sentence | Non
 
 
 def _small_objects(content: ReportContent, part: RegionScorecard) -> Sentence | None:
-    """Whether the smallest quarter of the lesions is found less often than the rest."""
-    lesions = [
+    """Whether the smallest quarter of the objects is found less often than the rest."""
+    objects = [
         (size * result.voxel_size, hit)
         for result in content.results_of(part.region)
-        for size, hit in zip(result.lesions.sizes, result.lesions.found, strict=True)
+        for size, hit in zip(result.objects.sizes, result.objects.found, strict=True)
     ]
-    if not lesions:
+    if not objects:
         return None
-    limit = float(np.quantile([size for size, _ in lesions], 0.25, method="lower"))
-    small = [hit for size, hit in lesions if size <= limit]
-    rest = [hit for size, hit in lesions if size > limit]
+    limit = float(np.quantile([size for size, _ in objects], 0.25, method="lower"))
+    small = [hit for size, hit in objects if size <= limit]
+    rest = [hit for size, hit in objects if size > limit]
     if min(len(small), len(rest)) < SMALL_LEAST:
         return None
     recall, others = float(np.mean(small)), float(np.mean(rest))
@@ -183,10 +183,10 @@ def _small_objects(content: ReportContent, part: RegionScorecard) -> Sentence | 
     return Sentence(
         "warning",
         f"Small objects of {part.region} are missed: {percent(recall)} of the {len(small)} "
-        f"smallest (up to {size(limit)} {part.lesions.size_unit}) are found, "
+        f"smallest (up to {size(limit)} {part.objects.size_unit}) are found, "
         f"{percent(others)} of the other {len(rest)}.",
         f"Said where the smallest quarter's recall is {percent(SMALL_GAP)} or more below the rest, "
-        f"on at least {SMALL_LEAST} lesions.",
+        f"on at least {SMALL_LEAST} objects.",
         part.region,
     )
 

@@ -137,7 +137,7 @@ def _draw_some(
 ) -> NDArray[np.int64]:
     """Draw ``n`` different voxels of a pool by the weighting, or all where there are no more.
 
-    By case or by group the voxels of small lesions come up again and again; where :data:`DRAWS`
+    By case or by group the voxels of small objects come up again and again; where :data:`DRAWS`
     times ``n`` draws do not fill the number, fewer are taken.
     """
     if pool.size <= n:

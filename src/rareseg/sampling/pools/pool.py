@@ -24,7 +24,7 @@ from rareseg.sampling.pools.windows import Border, as_zyx
 
 Weighting = Literal["voxel", "case", "group"]
 """``voxel``: every voxel of a pool is equally likely, so large cases dominate. ``case``: the case
-is drawn first, among those that have any, so the voxels of small lesions repeat. ``group``: the
+is drawn first, among those that have any, so the voxels of small objects repeat. ``group``: the
 group is drawn first, among those that have any, then the case, then the voxel, so that a patient
 with many images counts as one with a single image; a case without a group is one of its own."""
 
