@@ -188,9 +188,22 @@ class TestManifest:
         self.write(tmp_path, "id,image,mask\n")
         assert "holds no images" in open_dataset(tmp_path).problems[0]
 
-    @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a:b"])
+    @pytest.mark.parametrize("name", ["", ".hidden"])
     def test_ids_that_cannot_name_a_file_are_problems(self, tmp_path, name):
         self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\n")
+        assert "cannot name a result file" in open_dataset(tmp_path).problems[0]
+
+    def test_a_path_upwards_is_no_id(self, tmp_path):
+        self.write(tmp_path, "id,image,mask\n../x,a.png,empty\n")
+        assert "cannot name a result file" in open_dataset(tmp_path).problems[0]
+
+    @pytest.mark.parametrize("name", ["a/b", "a:b"])
+    def test_ids_are_cleaned_where_that_names_no_other_case(self, tmp_path, name):
+        self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\n")
+        dataset = open_dataset(tmp_path)
+        assert [case.id for case in dataset.cases] == ["a-b"]
+        assert any(f"'{name}' is 'a-b'" in note for note in dataset.notes)
+        self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\na-b,b.png,empty\n")
         assert "cannot name a result file" in open_dataset(tmp_path).problems[0]
 
 

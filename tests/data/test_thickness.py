@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rareseg.data.checks.case_checks import thickness
+from rareseg.data.checks.mask_facts import thickness
 
 
 def test_a_line_is_as_thick_as_it_is_wide() -> None:

@@ -97,8 +97,10 @@ def decision_record(found: OperatingPoint | Infeasible | Kept) -> dict[str, Any]
 def complain(error: RaresegError) -> None:
     """Print an error in its one sentence, or every problem of the data, on standard error."""
     if isinstance(error, ProblemsError):
-        for problem in error.problems:
-            print(f"- {problem}", file=sys.stderr)  # noqa: T201
+        from rareseg.data.checks.problems import summarise
+
+        for line in summarise(error.problems):
+            print(f"- {line}", file=sys.stderr)  # noqa: T201
         count = len(error.problems)
         print(  # noqa: T201
             f"Error: {count} problem{'s' if count > 1 else ''} in the data must be mended first.",

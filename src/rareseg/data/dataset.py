@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,14 @@ from typing import Literal
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of
 from rareseg.data.layouts import FileTree, Listing, Recognised, group_channels, recognise
 from rareseg.data.layouts.medical.slicer_names import with_segment_names
-from rareseg.data.records import Case, Dataset
+from rareseg.data.layouts.unread_files import Unread, find_unread
+from rareseg.data.masks.ruled_mask import with_rules
+from rareseg.data.records import Case, Dataset, MaskRules
 from rareseg.errors import DataError, UsageError
 
 MissingMask = Literal["error", "negative"]
+AS_IT_IS = MaskRules()
+"""Masks are read as they stand in their files."""
 
 
 def open_dataset(
@@ -26,6 +31,7 @@ def open_dataset(
     layout: str | None = None,
     mask_name: str | None = None,
     folder_split: bool = True,
+    rules: MaskRules = AS_IT_IS,
 ) -> Dataset:
     """List the cases of a folder, a manifest or a sequence of cases; reads no pixels.
 
@@ -34,17 +40,33 @@ def open_dataset(
     that holds nothing. ``layout`` names one of :func:`rareseg.data.layouts.layouts` where the
     folder's names are not to decide. ``mask_name`` says how masks are called after their images,
     as ``{id}_mask``; ``folder_split=False`` takes no role from folders such as ``train``, nor from
-    lists. Faults of single cases are collected in ``Dataset.problems``.
+    lists. ``rules`` say how mask files are read. Faults of single cases and of files that are not
+    read are collected in ``Dataset.problems``.
 
     Raises:
         DataError: the path does not exist, has no known layout, or what describes it is broken.
         UsageError: ``group_from`` is no regular expression, has no group or matches no id, no
-            layout is called so, or ``mask_name`` does not name the image's part.
+            layout is called so, ``mask_name`` does not name the image's part, or the order of
+            overlapping drawings cannot be turned round.
     """
-    root, listing, taken = _listed(data, layout, mask_name)
+    tree, listing, taken = _listed(data, layout, mask_name)
     listing = _with_split(listing, wanted=folder_split)
-    unlabelled = _missing_masks(listing, root, told=missing_mask == "negative")
-    return _assembled(root, listing, taken, group_from, unlabelled)
+    root = Path() if tree is None else tree.root
+    problems = _missing_masks(listing, root, told=missing_mask == "negative")
+    unread = Unread()
+    if tree is not None and taken is not None:
+        listed = taken.layout.lists_files
+        unread = find_unread(tree, listing, ignored=rules.ignore_unread, listed=listed)
+    problems += unread.faults
+    listing = replace(listing, notes=(*listing.notes, *unread.notes))
+    dataset = _assembled(root, listing, taken, group_from, problems)
+    return replace(
+        dataset,
+        cases=with_rules(dataset.cases, rules),
+        ignore_value=dataset.ignore_value if rules.ignore_value is None else rules.ignore_value,
+        warnings=unread.warnings,
+        rules=rules,
+    )
 
 
 def open_annotations(
@@ -59,7 +81,8 @@ def open_annotations(
         DataError: as :func:`open_dataset`, and where no case has annotations.
         UsageError: as :func:`open_dataset`.
     """
-    root, listing, taken = _listed(data)
+    tree, listing, taken = _listed(data)
+    root = Path() if tree is None else tree.root
     if not any(case.annotations for case in listing.cases):
         raise DataError(
             f"{data if isinstance(data, (str, Path)) else 'The data set'} names no masks of "
@@ -71,16 +94,16 @@ def open_annotations(
 
 def _listed(
     data: Path | str | Sequence[Case], layout: str | None = None, mask_name: str | None = None
-) -> tuple[Path, Listing, Recognised | None]:
-    """Return the folder that a data set stands in, what its layout lists, and which that was."""
+) -> tuple[FileTree | None, Listing, Recognised | None]:
+    """Return the files of a data set, what its layout lists, and which that was."""
     if not isinstance(data, (str, Path)):
-        return Path(), Listing(tuple(data)), None
+        return None, Listing(tuple(data)), None
     path = Path(data)
     if not path.exists():
         raise DataError(f"{path} does not exist; correct the path.")
     tree = FileTree(path, mask_name=mask_name)
     taken = recognise(tree, layout)
-    return tree.root, with_segment_names(taken.layout.read(tree)), taken
+    return tree, with_segment_names(taken.layout.read(tree)), taken
 
 
 def _with_split(listing: Listing, *, wanted: bool) -> Listing:
@@ -108,13 +131,15 @@ def _assembled(
             *notes,
         )
     problems = [*listing.problems, *unlabelled]
-    cases = listing.cases
+    cases, renamed = _with_clean_ids(listing.cases)
+    notes = (*notes, *renamed)
     if group_from is not None:
         cases, unmatched = _grouped(cases, group_from)
         problems += unmatched
     if not cases:
         problems.append(f"{root} holds no images; add some ({', '.join(IMAGE_SUFFIXES)}).")
     problems += _identity_problems(cases, root)
+    problems += _channel_problems(cases)
     declared = listing.declared
     return Dataset(
         root=root,
@@ -217,6 +242,59 @@ def _grouped(cases: Sequence[Case], pattern: str) -> tuple[tuple[Case, ...], lis
     return tuple(replace(case, group=groups.get(case.id)) for case in cases), problems
 
 
+_FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
+"""What cannot stand in the name of a result file on every system."""
+
+
+def _with_clean_ids(cases: Sequence[Case]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """Return the cases under ids that can name files, and a note where any were changed.
+
+    An id that would be another case's, or empty, stays, and is a problem.
+    """
+    taken = {case.id for case in cases}
+    kept, changed = [], []
+    for case in cases:
+        clean = _FORBIDDEN.sub("-", case.id)
+        if clean != case.id and clean not in taken:
+            taken.add(clean)
+            changed.append(f"'{case.id}' is '{clean}'")
+            case = replace(case, id=clean)
+        kept.append(case)
+    note = (
+        f"{len(changed)} names cannot name result files and are changed: {changed[0]}"
+        if changed
+        else ""
+    )
+    return tuple(kept), (note,) if note else ()
+
+
+def _channel_problems(cases: Sequence[Case]) -> list[str]:
+    """Find cases whose files end in other channel numbers than those of most cases."""
+    endings = {case.id: tuple(_channel_of(path) for path in case.images) for case in cases}
+    counts = Counter(found for found in endings.values() if len(found) > 1 and None not in found)
+    if len(counts) < 2:
+        return []
+    usual = counts.most_common(1)[0][0]
+    return [
+        f"{case.images[0]} and the others of case '{case.id}' are the channels "
+        f"{_numbers(endings[case.id])} where most cases have {_numbers(usual)}; rename or add the "
+        "files, so that a number means the same channel everywhere."
+        for case in cases
+        if endings[case.id] in counts
+        and endings[case.id] != usual
+        and len(endings[case.id]) == len(usual)
+    ]
+
+
+def _channel_of(path: Path) -> str | None:
+    found = re.search(r"_(\d{4})$", stem_of(path))
+    return found[1] if found else None
+
+
+def _numbers(channels: tuple[str | None, ...]) -> str:
+    return ", ".join(f"_{number}" for number in channels)
+
+
 def _identity_problems(cases: Sequence[Case], root: Path) -> list[str]:
     """Find ids that occur twice or cannot name a file."""
     files: dict[str, list[str]] = {}
@@ -228,11 +306,21 @@ def _identity_problems(cases: Sequence[Case], root: Path) -> list[str]:
         for name, places in files.items()
         if len(places) > 1
     ]
+    seen: defaultdict[str, list[str]] = defaultdict(list)
+    for name in files:
+        seen[unicodedata.normalize("NFC", name)].append(name)
+    problems += [
+        f"{root} gives the id '{names[0]}' to {len(names)} cases whose names differ only in how "
+        f"an accent is written ({', '.join(files[name][0] for name in names[:3])}); "
+        "rename all but one."
+        for names in seen.values()
+        if len(names) > 1
+    ]
     problems += [
         f"{places[0]} has the id '{name}', which cannot name a result file; use letters, digits, "
         "'.', '-' and '_'."
         for name, places in files.items()
-        if not name or name.startswith(".") or re.search(r'[/\\:*?"<>|\x00-\x1f]', name)
+        if not name or name.startswith(".") or _FORBIDDEN.search(name)
     ]
     return problems
 

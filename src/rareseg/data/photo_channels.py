@@ -8,6 +8,9 @@ import numpy as np
 
 from rareseg.data.records import Image
 
+COLOURS = 3
+"""Channels of a photograph in colour: red, green and blue."""
+
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 """How much of red, green and blue is in grey: ITU-R BT.601, as Pillow's mode L."""
 

@@ -19,6 +19,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.errors import UsageError
+
 Role = Literal["train", "validation", "certify", "test", "out-of-fold"]
 ROLES: tuple[Role, ...] = ("train", "validation", "certify", "test")
 """What a case can be given to do."""
@@ -98,12 +100,15 @@ class Mask:
     ``overlap`` counts the voxels that more than one class claims, where classes are drawn apart.
     ``palette`` are the colours of the values where the file has any: a palette, or one colour on
     black, whose value is 1. Files of one data set may give one colour different values.
+    ``changes`` say in a few words each what was done to the file's values to make labels of them,
+    as "cut at 128 (JPEG)".
     """
 
     array: NDArray[np.integer]
     geometry: Geometry
     overlap: int = 0
     palette: Palette | None = None
+    changes: tuple[str, ...] = ()
 
 
 class MaskSource(ABC):
@@ -123,8 +128,67 @@ class MaskSource(ABC):
     def read(self, image: Image) -> Mask:
         """Return the mask of this image (z, y, x); raises :class:`~rareseg.errors.ReadError`."""
 
+    def earlier_on_top(self) -> MaskSource:
+        """Return the same mask with what is drawn first on top, where classes overlap.
+
+        Raises :class:`~rareseg.errors.UsageError` where the order cannot be turned round.
+        """
+        raise UsageError(
+            f"{self} cannot be drawn in another order; give --overlap later, or no --overlap."
+        )
+
     def __str__(self) -> str:
         return str(self.files[0])
+
+
+@dataclass(frozen=True)
+class MaskRules:
+    """How the files of a data set's masks are to be read, where they are not plain label values.
+
+    ``None`` stands for a question that was not answered: data that raise it stop a training.
+
+    * ``invert``: 0 is what is to be found and all else background; False says that it is not so.
+    * ``binarize``: what is at least this value is foreground, the rest background.
+    * ``values_are``: values are ``classes``, or numbers of ``objects`` of one class.
+    * ``resize``: a mask of another size is brought to its image's size, by nearest neighbours.
+    * ``colours``: six hexadecimal digits each; the first is the value 1, the second 2; black is
+      0. The word ``index`` alone says that a palette's indices are meant, whatever its colours.
+    * ``overlap``: which class counts where several are drawn, the ``later`` one or the ``earlier``.
+    * ``ignore_value``: voxels of this value count nowhere.
+    * ``ignore_unread``: files beside the masks that are not read are none of the data set's.
+    """
+
+    invert: bool | None = None
+    binarize: float | None = None
+    values_are: Literal["classes", "objects"] | None = None
+    resize: bool = False
+    colours: tuple[str, ...] = ()
+    overlap: Literal["later", "earlier"] | None = None
+    ignore_value: int | None = None
+    ignore_unread: bool = False
+
+    @property
+    def change_files(self) -> bool:
+        """Whether a file of label values reads differently under these rules."""
+        by_colour = self.colours not in ((), ("index",))
+        objects = self.values_are == "objects"
+        return bool(self.invert or self.binarize is not None or objects or self.resize or by_colour)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rules that were given as plain JSON values; {} where none were."""
+        given = {name: value for name, value in asdict(self).items() if value != _AS_IT_IS[name]}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> MaskRules:
+        """Make the record from what :meth:`to_dict` wrote; TypeError for unknown names."""
+        values: dict[str, Any] = dict(content)
+        if isinstance(values.get("colours"), list):
+            values["colours"] = tuple(values["colours"])
+        return cls(**values)
+
+
+_AS_IT_IS = asdict(MaskRules())
 
 
 @dataclass(frozen=True)
@@ -194,9 +258,9 @@ class Dataset:
     be read from the masks. ``problems`` are faults of the folder itself (an image without a mask, a
     duplicate id), one sentence each; :func:`rareseg.data.checks.fingerprint.inspect_dataset` adds
     those of the files' contents. ``layout`` is the name of the layout and ``layout_reason`` why it
-    was taken, "" where nothing was recognised; ``notes`` say how the folder was read otherwise.
-    ``named_by_files`` is whether classes are called as files or folders are, so that one may be in
-    no mask.
+    was taken, "" where nothing was recognised; ``notes`` say how the folder was read otherwise,
+    ``warnings`` what is odd about it. ``named_by_files`` is whether classes are called as files or
+    folders are, so that one may be in no mask. ``rules`` are how the files of the masks are read.
     """
 
     root: Path
@@ -210,3 +274,5 @@ class Dataset:
     layout_reason: str = field(default="", compare=False)
     notes: tuple[str, ...] = ()
     named_by_files: bool = False
+    warnings: tuple[str, ...] = ()
+    rules: MaskRules = MaskRules()

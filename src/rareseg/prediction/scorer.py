@@ -19,6 +19,7 @@ from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import IGNORE, Classes, Image
 from rareseg.data.store.preprocess import network_input
 from rareseg.data.store.resampling import resample
@@ -98,9 +99,12 @@ class ImageScorer:
 
         The presence is the largest over windows and, where a volume is predicted in 2D, over
         slices, and the mean over mirrors and networks, scaled as the model's presence says; of two
-        stages it is the first one's. Raises :class:`DataError` where the number of channels is not
+        stages it is the first one's. The channel of a grey photograph is repeated where the model
+        was trained on three. Raises :class:`DataError` where the number of channels is not
         the one trained on.
         """
+        if len(image.array) == 1:
+            image, _ = with_channels(image, self.model.channels)
         if image.array.shape[0] != self.model.channels:
             raise DataError(
                 f"the image has {image.array.shape[0]} channels, but the model was trained on "

@@ -83,7 +83,7 @@ def review_folder(run: RunFolder) -> Path:
 
 def open_reviewed(run: RunFolder) -> Dataset:
     """Return the run's data; raises :class:`RunError` where its files changed since."""
-    dataset = DataOptions(**read_about(run)).open()
+    dataset = DataOptions.from_dict(read_about(run)).open()
     if not is_content(dataset, Fingerprint.from_json(run.fingerprint).content_hash):
         raise RunError(
             f"the files of {dataset.root} have changed since {run.root} was begun, so its "

@@ -79,7 +79,7 @@ def find_suspects(
     """
     folder = open_run(Path(run))
     model, points = load_model(folder.bundle), load_decisions(folder.bundle).points
-    dataset = DataOptions(**read_about(folder)).open()
+    dataset = DataOptions.from_dict(read_about(folder)).open()
     plan = plan_scorers(folder, dataset, model)
     scope = _scope(plan, n_cases=len(dataset.cases), held_out=model.recipe.split.held_out)
     say(scope)

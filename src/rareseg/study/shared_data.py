@@ -19,11 +19,11 @@ from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.identity import is_content
 from rareseg.data.records import Dataset, Role
 from rareseg.data.store.build import build_store
-from rareseg.errors import ProblemsError, UsageError
+from rareseg.errors import UsageError
 from rareseg.progress import Track
 from rareseg.recipe import Overrides, Recipe, merge
 from rareseg.run.setup.out_of_memory import full_memory_named
-from rareseg.run.setup.prepare import Machine, TrainingOptions
+from rareseg.run.setup.prepare import Machine, TrainingOptions, require_answers
 from rareseg.run.setup.run_folder import DataOptions, claim, require_free
 from rareseg.study.design import Design
 from rareseg.study.study_database import StudyDatabase
@@ -118,7 +118,7 @@ def find_data(options: StudyOptions, out: Path, purpose: Purpose, track: Track) 
     """Inspect the data, or take what an earlier call found; nothing is written.
 
     Raises :class:`~rareseg.errors.OutputError` where ``out`` holds anything else, and
-    :class:`ProblemsError` for data with problems.
+    :class:`~rareseg.errors.ProblemsError` for data with problems or open questions.
     """
     dataset = options.data.open()
     if (out / purpose.note).is_file():
@@ -129,8 +129,7 @@ def find_data(options: StudyOptions, out: Path, purpose: Purpose, track: Track) 
     known = Fingerprint.from_json(path) if path.is_file() else None
     if known is None or not is_content(dataset, known.content_hash):
         known = inspect_dataset(dataset, track=track)
-        if known.problems:
-            raise ProblemsError(known.problems)
+        require_answers(known)
     return SharedData(options.data, dataset, known, out, options.machine)
 
 

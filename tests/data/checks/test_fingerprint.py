@@ -194,7 +194,7 @@ class TestClasses:
     def test_255_among_others_may_be_meant_to_be_ignored(self, tmp_path):
         fingerprint = self.labelled(tmp_path, [1, 2, 255])
         assert fingerprint.problems == ()
-        assert any('"ignore": 255' in warning.text for warning in fingerprint.warnings)
+        assert any("--ignore-value 255" in warning.text for warning in fingerprint.warnings)
 
     def test_blurred_edges_are_no_classes(self, tmp_path):
         save(tmp_path / "images" / "a.png", noise())
@@ -222,7 +222,15 @@ class TestBadInput:
     def test_a_jpeg_mask(self, photos):
         (photos / "masks" / "b.png").unlink()
         save(photos / "masks" / "b.jpg", marked())
+        fingerprint = inspect_dataset(open_dataset(photos))
+        assert fingerprint.problems == ()
+        assert any("1 mask was cut at 128 (JPEG)" in str(w) for w in fingerprint.warnings)
+
+    def test_a_jpeg_mask_of_greys(self, photos):
+        (photos / "masks" / "b.png").unlink()
+        save(photos / "masks" / "b.jpg", np.full((20, 30), 120, np.uint8))
         assert "b.jpg is a mask stored as JPEG" in the_problem(photos)
+        assert "--binarize 128" in the_problem(photos)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_values_that_are_not_finite(self, volumes, value):
@@ -267,7 +275,10 @@ class TestBadInput:
 
     def test_differing_channel_counts(self, photos):
         save(photos / "images" / "b.png", noise((20, 30, 3)))
-        assert "b.png has 3 channels where 2 cases have 1 channel;" in the_problem(photos)
+        np.save(photos / "images" / "c.npy", noise((2, 20, 30)))
+        save(photos / "masks" / "c.png", marked())
+        fingerprint = inspect_dataset(open_dataset(photos))
+        assert any("c.npy has 2 channels where" in str(p) for p in fingerprint.problems)
 
     def test_photographs_among_volumes(self, volumes):
         save(volumes / "images" / "p.png", noise())

@@ -105,6 +105,22 @@ def test_accuracy_that_says_something_is_left_alone():
     assert not sentences(make([positive(k, 900, 50, 50) for k in range(24)]), "Accuracy")
 
 
+def test_dice_no_better_than_foreground_everywhere_is_called_out():
+    # 7,000 of 10,000 pixels are drawn: everywhere reaches 2 * 0.7 / 1.7 = 0.82, the model 0.82.
+    [sentence] = sentences(
+        make([positive(k, 6_900, 2_930, 100) for k in range(24)]), "everywhere r"
+    )
+    assert sentence.level == "bad"
+    assert "reaches a mean dice of 0.82 where the model has 0.82" in sentence.text
+    assert "--invert-masks" in sentence.text
+
+
+@pytest.mark.parametrize("counts", [(6_900, 100, 100), (1, 0, 99)])
+def test_dice_that_gains_over_it_is_not(counts):
+    found = sentences(make([positive(k, *counts) for k in range(24)]), "mean dice of")
+    assert not [sentence for sentence in found if "everywhere" in sentence.text]
+
+
 @pytest.mark.parametrize(
     ("alarms", "level"), [(0, "good"), (2, "good"), (3, "warning"), (11, "bad")]
 )

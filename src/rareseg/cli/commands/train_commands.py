@@ -43,11 +43,12 @@ def inspect(
 ) -> None:
     """Say how the data are read and what they hold: classes, skew, groups, everything broken."""
     from rareseg.data.checks.fingerprint import inspect_dataset
+    from rareseg.report.wording.inspection import stands_in_the_way
 
     dataset = reading.data(data).open()
     fingerprint = inspect_dataset(dataset, track=bar)
     show_inventory(dataset, fingerprint, as_json)
-    if fingerprint.problems:
+    if stands_in_the_way(fingerprint):
         raise typer.Exit(1)
 
 
@@ -63,10 +64,12 @@ def plan(
     """Write a recipe for the data, every choice with its reason."""
     from rareseg.data.atomic_files import atomic_write
     from rareseg.data.checks.fingerprint import inspect_dataset
+    from rareseg.data.checks.problems import summarise
     from rareseg.errors import OutputError
     from rareseg.prediction.networks import require_fitting_windows
     from rareseg.recipe import parse_settings, to_yaml
     from rareseg.training.plan import check_overrides, plan_recipe
+    from rareseg.training.plan.small_objects import small_objects_sentence
 
     overrides = parse_settings(settings or [])
     check_overrides(overrides, source="--set")
@@ -83,6 +86,9 @@ def plan(
         values = made.recipe.model_dump(mode="json")
         print_json({"file": str(out), "recipe": values, "reasons": dict(made.reasons)})
     else:
+        for line in (*summarise(fingerprint.questions), small_objects_sentence(fingerprint)):
+            if line:
+                print_line(f"! {line}")
         print_line(f"The recipe and its reasons are in {out}; train with --recipe {out}.")
 
 

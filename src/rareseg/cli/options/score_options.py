@@ -48,11 +48,10 @@ class ScoreOptions(ReadingOptions):
 
     def require_no_grouping(self, what: str) -> None:
         """Raise UsageError where it is said how data are read, while none are named."""
-        said = (self.group_from, self.missing_mask, self.layout, self.mask_name, self.folder_split)
-        if any(value is not None for value in said):
+        if self.given:
             raise UsageError(
-                f"--group-from, --missing-mask, --layout and the like say how {what} is read; the "
-                "run's own cases are read as it was begun."
+                f"--group-from, --missing-mask, --layout and the options of masks say how {what} "
+                "is read; the run's own cases are read as it was begun."
             )
 
 

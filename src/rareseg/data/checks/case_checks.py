@@ -12,8 +12,10 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from rareseg.data.checks.mask_facts import MaskFacts, look_at, thickness
 from rareseg.data.formats import read_case_image, read_case_mask
 from rareseg.data.geometry import disagreement
+from rareseg.data.intensity_limits import Limits, find_limits
 from rareseg.data.look_alikes import Thumbnail, make_thumbnail
 from rareseg.data.records import Case, Geometry, Image, Mask
 from rareseg.errors import ReadError
@@ -44,7 +46,9 @@ class Examined:
     ``thumbnail`` is what look-alikes are found by, ``None`` without structure.
     ``thickness`` is that of the foreground of a photograph in pixels, ``None`` elsewhere.
     ``turned`` says that the photograph was turned by its EXIF note, the mask was not, and the
-    shapes cannot tell whether that is right.
+    shapes cannot tell whether that is right. ``mask`` is what is found in the mask beside its
+    values, None where there is none. ``limits`` are, by channel, between which intensities values
+    are kept, None where none lies far away; () where no channel has such values.
     """
 
     shape: tuple[int, int, int]
@@ -57,6 +61,8 @@ class Examined:
     thumbnail: Thumbnail | None
     thickness: float | None = None
     turned: bool = False
+    mask: MaskFacts | None = None
+    limits: tuple[Limits | None, ...] = ()
 
 
 def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
@@ -83,19 +89,30 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
         misfit = find_misfit(case, image, mask)
         if misfit:
             return None, (*problems, misfit)
+    values = {0: z * y * x} if mask is None else count_values(mask.array)
+    limits = tuple(map(_far, image.array))
     examined = Examined(
         shape=(z, y, x),
         geometry=image.geometry,
         dtype=image.array.dtype.name,
         intensities=tuple(intensities(channel) for channel in image.array),
-        values={0: z * y * x} if mask is None else count_values(mask.array),
+        values=values,
         thumbnail_hash=thumbnail_hash(image.array),
         digest=image_digest(image.array),
         thumbnail=make_thumbnail(image),
         thickness=None if mask is None or z > 1 else thickness(mask.array[0]),
         turned=mask is not None and _turned(image.geometry, mask.geometry, (y, x)),
+        mask=None if mask is None else look_at(mask, values),
+        limits=limits if any(limits) else (),
     )
     return examined, tuple(problems)
+
+
+def _far(channel: NDArray[Any]) -> Limits | None:
+    """Return the limits of a channel whose values are rounded, None of any other."""
+    if channel.dtype.kind != "f" or not np.isfinite(channel).all():
+        return None
+    return find_limits(channel)
 
 
 def intensities(channel: NDArray[Any]) -> ChannelFacts:
@@ -135,24 +152,6 @@ def _count(flat: NDArray[Any], low: int, length: int) -> NDArray[np.int64]:
         step = flat[start : start + MOST_SAMPLES]
         counts += np.bincount(step.astype(np.int64) - low if low else step, minlength=length)
     return counts
-
-
-def thickness(mask: NDArray[np.integer]) -> float | None:
-    """Return how thick what is drawn (y, x) is, in pixels; ``None`` where nothing is.
-
-    2 · area / rim, the rim being the pixels with a side on the background: the width of a line, the
-    radius of a disc. What touches the image's border has no rim there.
-    """
-    drawn = mask != 0
-    area = int(drawn.sum())
-    if area == 0:
-        return None
-    inner = drawn.copy()
-    inner[1:] &= drawn[:-1]
-    inner[:-1] &= drawn[1:]
-    inner[:, 1:] &= drawn[:, :-1]
-    inner[:, :-1] &= drawn[:, 1:]
-    return 2.0 * area / max(1, area - int(inner.sum()))
 
 
 def thumbnail_hash(image: NDArray[np.generic]) -> str:
@@ -213,7 +212,7 @@ def find_misfit(case: Case, image: Image, mask: Mask) -> str | None:
     """Say how a case's mask does not fit on its image, with the remedy; ``None`` where it does."""
     shape, drawn = image.array.shape[1:], mask.array.shape
     if shape != drawn:
-        remedy = "export the mask on its image's grid"
+        remedy = "export the mask on its image's grid, or enlarge it by --resize-masks"
         if image.geometry.exif in (5, 6, 7, 8) and drawn == (shape[0], shape[2], shape[1]):
             remedy = (
                 f"the photograph is turned by its EXIF note ({image.geometry.exif}) and the mask "
@@ -240,3 +239,13 @@ def _turned(image: Geometry, mask: Geometry, shape: tuple[int, int]) -> bool:
 def first_file(case: Case) -> Path:
     """Return the file by which a case is named in a sentence."""
     return case.images[0] if case.images else Path(case.id)
+
+
+def mask_name(case: Case) -> str:
+    """Return what a case's mask is called in a sentence, of which no two are alike.
+
+    Several cases may be drawn in one file.
+    """
+    files = case.mask_files
+    own = len(files) == 1 and (isinstance(case.mask, Path) or case.id in files[0].name)
+    return str(files[0]) if own else f"{case.mask} ({case.id})"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,14 @@ from typing import Any
 from joblib import Parallel, delayed
 
 from rareseg.data.atomic_files import atomic_write
-from rareseg.data.checks.case_checks import ChannelFacts, Examined, examine, first_file
+from rareseg.data.checks.case_checks import ChannelFacts, Examined, examine, mask_name
+from rareseg.data.checks.joint_checks import check_groups, check_together, grey_among_colour
 from rareseg.data.checks.problems import Findings, Problem
 from rareseg.data.checks.read_classes import resolve_classes
+from rareseg.data.checks.value_checks import MaskRead, check_values
 from rareseg.data.identity import content_hash
 from rareseg.data.look_alikes import ComparedCase, LookAlike, across_groups, find_look_alikes
+from rareseg.data.photo_channels import COLOURS
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
@@ -33,7 +34,9 @@ class CaseFacts:
     volumes; ``dtype`` is numpy's name of the stored number type. ``voxels[k]`` counts class index
     k, ``ignored`` the voxels that count nowhere. ``intensities`` has one entry per channel.
     ``thickness`` is that of what is drawn on a photograph (see
-    :func:`rareseg.data.checks.case_checks.thickness`), in pixels.
+    :func:`rareseg.data.checks.mask_facts.thickness`), in pixels. ``small_objects[k]`` counts the
+    objects of ``k + 1`` voxels, up to 64. Of a grey photograph among photographs in colour,
+    channels and intensities are those of the repeated grey.
     """
 
     id: str
@@ -49,6 +52,7 @@ class CaseFacts:
     intensities: tuple[ChannelFacts, ...]
     thumbnail_hash: str
     thickness: float | None = None
+    small_objects: tuple[int, ...] = ()
 
     @property
     def is_positive(self) -> bool:
@@ -62,8 +66,9 @@ class Fingerprint:
 
     ``cases`` are those that could be read. ``problems`` stop a training, ``warnings`` do not.
     ``look_alikes`` are all pairs of cases that look almost alike, also within a group, the most
-    alike first. ``content_hash`` changes when
-    the bytes of a file do, or a name (:func:`rareseg.data.identity.content_hash`).
+    alike first. ``content_hash`` changes when the bytes of a file do, or a name
+    (:func:`rareseg.data.identity.content_hash`). ``channel_names`` are what the data set declares,
+    None where it does not.
     """
 
     cases: tuple[CaseFacts, ...]
@@ -72,6 +77,12 @@ class Fingerprint:
     warnings: tuple[Problem, ...]
     look_alikes: tuple[LookAlike, ...]
     content_hash: str
+    channel_names: tuple[str, ...] | None = None
+
+    @property
+    def questions(self) -> tuple[Problem, ...]:
+        """The warnings that stop a training until the option that each names is given."""
+        return tuple(warning for warning in self.warnings if warning.option)
 
     @property
     def look_alikes_across_groups(self) -> tuple[LookAlike, ...]:
@@ -109,6 +120,7 @@ class Fingerprint:
                 warnings=tuple(map(Problem.read, content["warnings"])),
                 look_alikes=tuple(map(LookAlike.from_list, pairs)),
                 content_hash=content["content_hash"],
+                channel_names=_names(content.get("channel_names")),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -125,7 +137,10 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     held against others.
     """
     cases = dataset.cases
-    findings = Findings([Problem("data", text) for text in dataset.problems])
+    findings = Findings(
+        [Problem("data", text) for text in dataset.problems],
+        [Problem("unread files", text) for text in dataset.warnings],
+    )
     # Decoding and decompressing release the interpreter's lock; processes take seconds to start.
     prefer = "threads" if len(cases) < PROCESSES_FROM else "processes"
     parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator")
@@ -136,11 +151,16 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
         findings.problems += [Problem("data", text, case.id) for text in problems]
         if examined is not None:
             read.append((case, examined))
-    masks = {str(case.mask): tuple(found.values) for case, found in read if case.mask}
+    drawn = [
+        MaskRead(mask_name(case), found.values, found.mask) for case, found in read if found.mask
+    ]
+    check_values(dataset, drawn, findings)
+    masks = {mask.file: tuple(mask.values) for mask in drawn}
     classes = resolve_classes(dataset, masks, findings)
-    facts = tuple(_facts(case, examined, classes) for case, examined in read)
-    _check_together(dataset, read, facts, findings)
-    _check_groups(facts, findings)
+    repeat = COLOURS if grey_among_colour(read) else None
+    facts = tuple(_facts(case, examined, classes, repeat) for case, examined in read)
+    check_together(dataset, read, [fact.is_positive for fact in facts], findings)
+    check_groups([case for case, _ in read], findings)
     seen = {
         case.id: ComparedCase(case.id, case.group, examined.digest, examined.thumbnail)
         for case, examined in reversed(read)
@@ -153,11 +173,15 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
         warnings=tuple(findings.warnings),
         look_alikes=pairs,
         content_hash=content_hash(dataset),
+        channel_names=dataset.channel_names,
     )
     return replace(fingerprint, warnings=(*fingerprint.warnings, *_look_alikes(fingerprint)))
 
 
-def _facts(case: Case, examined: Examined, classes: Classes) -> CaseFacts:
+def _facts(case: Case, examined: Examined, classes: Classes, repeat: int | None) -> CaseFacts:
+    channels = examined.intensities
+    if repeat is not None and len(channels) == 1:
+        channels = channels * repeat
     counts = examined.values
     ignored = 0 if classes.ignore_value is None else counts.get(classes.ignore_value, 0)
     return CaseFacts(
@@ -167,81 +191,15 @@ def _facts(case: Case, examined: Examined, classes: Classes) -> CaseFacts:
         shape=examined.shape,
         spacing=examined.geometry.spacing,
         dimension=examined.geometry.dimension,
-        channels=len(examined.intensities),
+        channels=len(channels),
         dtype=examined.dtype,
         voxels=tuple(counts.get(value, 0) for value in classes.values),
         ignored=ignored,
-        intensities=examined.intensities,
+        intensities=channels,
         thumbnail_hash=examined.thumbnail_hash,
         thickness=examined.thickness,
+        small_objects=() if examined.mask is None else examined.mask.small_objects,
     )
-
-
-def _check_together(
-    dataset: Dataset,
-    read: Sequence[tuple[Case, Examined]],
-    facts: Sequence[CaseFacts],
-    findings: Findings,
-) -> None:
-    """Find what only shows when all cases are seen side by side."""
-    if facts and not any(fact.is_positive for fact in facts):
-        findings.problem(
-            f"{dataset.root} has no positive case: each of {len(facts)} holds only background; add "
-            "images that show what is to be found, with their masks.",
-            kind="no positive case",
-        )
-    odd = _odd_ones(
-        read,
-        lambda found: _channels(len(found.intensities)),
-        "convert all images to the same number of channels",
-    ) + _odd_ones(
-        read,
-        lambda found: "one slice (2D)" if found.geometry.dimension == 2 else "a volume (3D)",
-        "keep photographs and volumes in data sets of their own",
-    )
-    for text in odd:
-        findings.problem(text)
-    turned = [case for case, found in read if found.turned]
-    if turned:
-        findings.warn(
-            f"{first_file(turned[0])} and {len(turned) - 1} more photographs are turned by an EXIF "
-            "note that their masks lack; the masks are taken to lie on the picture as a viewer "
-            "shows it."
-        )
-
-
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"
-
-
-def _odd_ones(
-    read: Sequence[tuple[Case, Examined]], kind: Callable[[Examined], str], remedy: str
-) -> list[str]:
-    """Return one sentence for each kind that is not the commonest."""
-    counts = Counter(kind(found) for _, found in read)
-    usual = counts.most_common(1)[0][0] if counts else ""
-    problems = []
-    for odd, count in counts.items():
-        if odd != usual:
-            first = next(case for case, found in read if kind(found) == odd)
-            more = f" (as {count - 1} more have)" if count > 1 else ""
-            problems.append(
-                f"{first_file(first)} has {odd}{more} where {counts[usual]} cases have {usual}; "
-                f"{remedy}."
-            )
-    return problems
-
-
-def _check_groups(facts: Sequence[CaseFacts], findings: Findings) -> None:
-    """Warn of cases without a group."""
-    alone = sum(fact.group is None for fact in facts)
-    if alone:
-        findings.warn(
-            f"No group (patient, object) is known for {alone} of {len(facts)} cases: each counts "
-            "as independent; if several show the same thing, give groups with --group-from or a "
-            "manifest's group column.",
-            kind="no groups",
-        )
 
 
 def _look_alikes(fingerprint: Fingerprint) -> list[Problem]:
@@ -267,5 +225,10 @@ def _look_alikes(fingerprint: Fingerprint) -> list[Problem]:
 
 def _case_from(entry: dict[str, Any]) -> CaseFacts:
     shapes = {key: tuple(entry[key]) for key in ("shape", "spacing", "voxels")}
+    shapes["small_objects"] = tuple(entry.get("small_objects", ()))
     channels = tuple(ChannelFacts(**channel) for channel in entry["intensities"])
     return CaseFacts(**{**entry, **shapes, "intensities": channels})
+
+
+def _names(content: list[str] | None) -> tuple[str, ...] | None:
+    return None if content is None else tuple(content)

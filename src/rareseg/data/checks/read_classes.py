@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rareseg.data.checks.problems import Findings
+from rareseg.data.checks.problems import Findings, ProblemKind
 from rareseg.data.records import Classes, Dataset
 
 FOREGROUND = "foreground"
 MOST_CLASSES = 32
 """More undeclared mask values than this are taken for blurred edges or numbered instances."""
+EXPLAINED: tuple[ProblemKind, ...] = ("blurred masks", "numbered objects", "void rim")
+"""Findings that already say what several values are."""
 
 
 def resolve_classes(
@@ -104,11 +106,12 @@ def _check_undeclared(
 ) -> None:
     if len(seen) > MOST_CLASSES:
         file = max(values, key=lambda name: len(values[name]))
-        findings.problem(
-            f"{file} and others hold {len(seen)} different label values, which look like blurred "
-            "edges or numbered objects; write one value per class, or declare the classes in a "
-            "dataset.json."
-        )
+        if not any(found.kind in EXPLAINED for found in findings.problems):
+            findings.problem(
+                f"{file} and others hold {len(seen)} different label values, which look like "
+                "blurred edges or numbered objects; read them with --binarize 128 or --values-are "
+                "objects, or declare the classes in a dataset.json."
+            )
         return
     for value in seen:
         if value < 0:
@@ -124,10 +127,14 @@ def _check_undeclared(
             f"{ones[0]} marks the foreground as 1 (as {len(ones)} masks do) and {full[0]} as 255 "
             f"(as {len(full)} do); use one value, or declare both in a dataset.json."
         )
-    elif len(seen) > 1 and 255 in seen:
+    elif (
+        len(seen) > 1
+        and 255 in seen
+        and not any(found.kind in EXPLAINED for found in (*findings.problems, *findings.warnings))
+    ):
         findings.warn(
             "The mask value 255 is taken for a class of its own; if it marks voxels to leave out, "
-            'declare "ignore": 255 among the labels of a dataset.json.'
+            "say --ignore-value 255."
         )
 
 

@@ -25,7 +25,8 @@ class Layout:
     as words that finish "because …", or ``None``; it reads names, and small description files at
     most. ``read`` lists the cases; it raises DataError where nothing can be listed.
     ``instead_of`` names layouts that fit as well wherever this one does, so that they are not
-    worth a word.
+    worth a word. ``lists_files`` is whether a table names every file, so that others in the folder
+    are none of the data set's.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Layout:
     recognise: Callable[[FileTree], str | None]
     read: Callable[[FileTree], Listing]
     instead_of: tuple[str, ...] = ()
+    lists_files: bool = False
 
 
 @dataclass(frozen=True)

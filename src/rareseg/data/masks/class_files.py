@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ class ClassFiles(MaskSource):
     """Files whose voxels other than 0 belong to a class; files of one class are united.
 
     ``parts`` are (mask value, file), at least one. Where files of different classes overlap, the
-    later one in ``parts`` is on top, and the overlap is counted.
+    later one in ``parts`` is on top, unless ``earlier`` is; the overlap is counted.
     """
 
     parts: tuple[tuple[int, Path], ...]
+    earlier: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -43,5 +44,9 @@ class ClassFiles(MaskSource):
                 )
             on = drawn != 0
             overlap |= on & (values != 0) & (values != value)
-            values[on] = value
+            values[on & (values == 0) if self.earlier else on] = value
         return Mask(values, first.geometry, int(np.count_nonzero(overlap)))
+
+    def earlier_on_top(self) -> ClassFiles:
+        """Return the same files with the earlier ones on top."""
+        return replace(self, earlier=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.formats import read_image
 from rareseg.data.identity import content_hash
+from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Case, Classes, Dataset, Image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.data.store.preprocess import Preprocessing
@@ -61,7 +62,7 @@ def build_store(
             spacing=facts[case.id].spacing,
             dtype=facts[case.id].dtype,
             channels=facts[case.id].channels,
-            load=partial(_read_case, case, fingerprint.classes),
+            load=partial(_read_case, case, fingerprint.classes, facts[case.id].channels),
         )
         for case in dataset.cases
     ]
@@ -76,7 +77,7 @@ def build_store(
     )
 
 
-def _read_case(case: Case, classes: Classes) -> tuple[Image, Labels]:
-    """Read one case's files."""
-    image = read_image(case.images)
+def _read_case(case: Case, classes: Classes, channels: int) -> tuple[Image, Labels]:
+    """Read one case's files; a grey photograph among coloured ones is repeated."""
+    image, _ = with_channels(read_image(case.images), channels)
     return image, read_labels(case, classes, image)

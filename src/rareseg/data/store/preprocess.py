@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.data.intensity_limits import find_limits
 from rareseg.data.records import IGNORE, Image
 from rareseg.data.store.resampling import resample, resampled_shape
 from rareseg.errors import DataError, UsageError
@@ -110,7 +111,9 @@ def prepare(image: Image, preprocessing: Preprocessing) -> Prepared:
 
     Without resampling, integers that fit uint8 or span at most 65,536 values are kept exactly (clip
     bounds are rounded to whole numbers for them); everything else is rounded to one of 65,536
-    steps between its channel's least and largest value, an error below range / 65,000.
+    steps between its channel's least and largest value, an error below range / 65,000. Of those,
+    a fill value and single voxels far from all others are first moved to where they leave the
+    others 500 steps (see :mod:`rareseg.data.intensity_limits`).
 
     Raises :class:`DataError` for NaN or infinite intensities and where ``preprocessing`` speaks of
     another number of channels.
@@ -121,7 +124,7 @@ def prepare(image: Image, preprocessing: Preprocessing) -> Prepared:
     shape = prepared_shape(image.array.shape[1:], image.geometry.spacing, preprocessing)
     if shape != array.shape[1:]:
         array = resample(array.astype(np.float32), shape)
-    array = _clipped(array, preprocessing.clip)
+    array = _without_far(_clipped(array, preprocessing.clip))
     stored, step, origin = _as_integers(array)
     mean, spread = _location(array, kind, preprocessing)
     return Prepared(
@@ -183,6 +186,21 @@ def _clipped(array: NDArray[Any], clip: tuple[tuple[float, float], ...] | None) 
             low, high = np.clip(np.rint((low, high)), limits.min, limits.max).astype(out.dtype)
         np.clip(channel, low, high, out=channel)
     return out
+
+
+def _without_far(array: NDArray[Any]) -> NDArray[Any]:
+    """Move what lies far from a channel's other values nearer, where values are rounded."""
+    found = [None if _is_exact(channel) else find_limits(channel) for channel in array]
+    if not any(found):
+        return array
+    return np.stack([c if f is None else f.apply(c) for c, f in zip(array, found, strict=True)])
+
+
+def _is_exact(channel: NDArray[Any]) -> bool:
+    """Whether a channel is kept as it stands: bytes, and integers of at most 65,536 values."""
+    if channel.dtype.kind not in "iu":
+        return False
+    return channel.dtype.itemsize <= 2 or int(channel.max()) - int(channel.min()) <= _LEVELS
 
 
 def _as_integers(

@@ -12,6 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.data.components import component_sizes, label_components
+from rareseg.data.records import IGNORE
+
+SMALL_OBJECT = 64
+"""Objects of fewer target voxels than this are looked for after resampling."""
+
 
 def resampled_shape(
     shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]
@@ -39,7 +45,8 @@ def resample_labels(labels: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[
     """Resample class indices (Z, Y, X) to ``shape``: the class of the largest linear weight.
 
     The kernel is not widened and ties go to the larger index, so that a line of one pixel survives
-    at half resolution; a majority over the widened kernel would erase it.
+    at half resolution; a majority over the widened kernel would erase it. An object of which
+    nothing would be left keeps the one voxel that it fills most of, where that is background.
     """
     if tuple(shape) == labels.shape:
         return labels
@@ -55,7 +62,35 @@ def resample_labels(labels: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[
         wins = weight >= best
         best[wins] = weight[wins]
         out[wins] = value
+    if out.size < labels.size:
+        for value in present:
+            if value not in (0, IGNORE):
+                _keep_objects(labels, out, int(value))
     return out
+
+
+def _keep_objects(labels: NDArray[np.uint8], out: NDArray[np.uint8], value: int) -> None:
+    """Give each small object of one class that vanished from ``out`` a voxel there."""
+    numbers, count = label_components(labels == value)
+    sizes = np.concatenate([[0], component_sizes(numbers, count)])
+    small = (sizes > 0) & (sizes < SMALL_OBJECT * labels.size / out.size)
+    where = np.nonzero(small[numbers])
+    if not where[0].size:
+        return
+    nearest = [
+        np.minimum(((at + 0.5) * n / size).astype(np.intp), n - 1)
+        for at, n, size in zip(where, out.shape, labels.shape, strict=True)
+    ]
+    target = np.ravel_multi_index(tuple(nearest), out.shape)
+    flat, number = out.reshape(-1), numbers[where]
+    kept = np.unique(number[flat[target] == value])
+    pairs, filled = np.unique(np.stack([number, target]), axis=1, return_counts=True)
+    order = np.lexsort((pairs[1], -filled, pairs[0]))
+    for object_number, place in pairs[:, order].T:
+        # The fullest voxel of each object that has none yet comes first.
+        if object_number not in kept and flat[place] == 0:
+            flat[place] = value
+            kept = np.append(kept, object_number)
 
 
 def _along(array: NDArray[np.float32], axis: int, n: int, *, smooth: bool) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
+from rareseg.data.checks.problems import other_than
 from rareseg.data.look_alikes import propose_groups
 from rareseg.data.records import Dataset, Role
 from rareseg.evaluation.statistics.undefined import Undefined, Value, ratio, value_to_json
@@ -223,7 +224,8 @@ def _skipped(
 
 
 def _problem_findings(fingerprint: Fingerprint) -> list[Finding]:
-    problems = tuple(str(problem) for problem in fingerprint.problems)
+    # That copies contradict each other is a finding of its own.
+    problems = tuple(map(str, other_than(fingerprint.problems, {"contradiction"})))
     if not problems:
         return []
     more = f" and {len(problems) - 1:,} more, listed below" if len(problems) > 1 else ""

@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from rareseg.data.checks.fingerprint import Fingerprint
+from rareseg.data.checks.problems import summarise
 from rareseg.data.records import Dataset
 from rareseg.report.report_content import DataFacts, data_facts
 from rareseg.report.wording.numbers import count, percent
 from rareseg.training.advice import advise
+from rareseg.training.plan.obstacles import find_obstacles
+from rareseg.training.plan.small_objects import small_objects_sentence
 
 
 def inventory_lines(dataset: Dataset, fingerprint: Fingerprint) -> list[str]:
-    """Return plain lines: the layout and why, extent, classes, regions, warnings, problems."""
+    """Return plain lines: the layout and why, extent, classes, regions, warnings, problems.
+
+    One fault of many files is one line.
+    """
     lines = [f"read as '{dataset.layout}', because {dataset.layout_reason}", *dataset.notes]
     if fingerprint.cases:
         lines += _facts(data_facts(fingerprint))
-    lines += [f"! {warning}" for warning in fingerprint.warnings]
-    lines += [f"x {problem}" for problem in fingerprint.problems]
+        lines += _ranges(fingerprint, dataset.channel_names)
+        small = small_objects_sentence(fingerprint)
+        lines += [f"! {small}"] if small else []
+    lines += [f"! {line}" for line in summarise(fingerprint.warnings)]
+    obstacles = find_obstacles(fingerprint)
+    lines += [f"x {line}" for line in summarise((*fingerprint.problems, *obstacles))]
     advice = advise(fingerprint)
     if advice:
         lines.append(f"? {advice}")
-    if not fingerprint.problems:
+    if fingerprint.questions:
+        lines.append("? answer the questions above by the options that they name before training")
+    elif not fingerprint.problems and not obstacles:
         lines.append("+ nothing stands in the way of training")
     return lines
 
 
+def stands_in_the_way(fingerprint: Fingerprint) -> bool:
+    """Whether anything must be mended before these data can be learned from."""
+    return bool(fingerprint.problems or find_obstacles(fingerprint))
+
+
 def inventory_record(dataset: Dataset, fingerprint: Fingerprint) -> dict[str, Any]:
-    """Return the same as plain values."""
+    """Return the same as plain values; every sentence about every file."""
+    obstacles = find_obstacles(fingerprint)
+    small = small_objects_sentence(fingerprint) if fingerprint.cases else None
     return {
         "layout": {
             "name": dataset.layout,
@@ -40,10 +63,44 @@ def inventory_record(dataset: Dataset, fingerprint: Fingerprint) -> dict[str, An
             {"a": p.a, "b": p.b, "similarity": p.similarity, "how": p.how, "copy": p.copy}
             for p in fingerprint.look_alikes_across_groups
         ],
-        "warnings": [str(warning) for warning in fingerprint.warnings],
-        "problems": [str(problem) for problem in fingerprint.problems],
+        "intensities": _channel_ranges(fingerprint),
+        "warnings": [*map(str, fingerprint.warnings), *([small] if small else [])],
+        "problems": [*map(str, fingerprint.problems), *obstacles],
+        "questions": [{"text": q.text, "option": q.option} for q in fingerprint.questions],
         "advice": advise(fingerprint),
     }
+
+
+def _channel_ranges(fingerprint: Fingerprint) -> list[list[float]]:
+    """Return for each channel the medians over cases of the percentiles 0.5 and 99.5."""
+    counts = {len(case.intensities) for case in fingerprint.cases}
+    if len(counts) != 1:
+        return []
+    channels = zip(*(case.intensities for case in fingerprint.cases), strict=True)
+    return [
+        [statistics.median(c.low for c in found), statistics.median(c.high for c in found)]
+        for found in channels
+    ]
+
+
+def _ranges(fingerprint: Fingerprint, names: Sequence[str] | None) -> list[str]:
+    """Return lines on spacing, where files state any, and on intensities."""
+    lines = []
+    spacings = sorted({case.spacing for case in fingerprint.cases})
+    if any(case.dimension == 3 for case in fingerprint.cases) or spacings != [(1.0, 1.0, 1.0)]:
+        low, high = np.min(spacings, axis=0), np.max(spacings, axis=0)
+        text = " x ".join(
+            f"{a:.3g}" if a == b else f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True)
+        )
+        lines.append(f"spacing (z, y, x) {text} mm")
+    ranges = _channel_ranges(fingerprint)
+    told = [
+        f"{names[k] + ' ' if names and k < len(names) else ''}{low:.4g} to {high:.4g}"
+        for k, (low, high) in enumerate(ranges)
+    ]
+    if told:
+        lines.append(f"intensities (percentiles 0.5 to 99.5): {', '.join(told)}")
+    return lines
 
 
 def _facts(facts: DataFacts) -> list[str]:

@@ -42,6 +42,10 @@ FEW_ALARMS, MANY_ALARMS = 0.10, 0.50
 PARADOX_GAIN = 0.01
 """Accuracy that gains no more than this over pure background says nothing."""
 LOW_RECALL = 0.5
+EVERYWHERE_GAIN = 0.02
+"""Dice that gains no more than this over foreground everywhere has outlined nothing."""
+LARGE = 0.1
+"""The dice of foreground everywhere from which that is said: below, all models would be told."""
 OVERFITTING_GAP = 0.15
 FEW_CASES = 20
 SMALL_GAP, SMALL_LEAST = 0.15, 5
@@ -136,6 +140,26 @@ def _accuracy(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         f"is {percent(recall)}: {percent(1.0 - recall)} of it is missed in a mean positive case.",
         f"Said where accuracy gains at most {percent(PARADOX_GAIN)} over background alone; a "
         f"warning where recall is below {percent(LOW_RECALL)}.",
+        part.region,
+    )
+
+
+def _everywhere(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """Whether predicting foreground everywhere reaches the same dice."""
+    cases = [r.counts for r in content.results_of(part.region) if r.stratum == "positive"]
+    dice = part["dice"].value
+    if not cases or not is_defined(dice):
+        return None
+    trivial = float(np.mean([2 * (c.tp + c.fn) / (c.tp + c.fn + c.total) for c in cases]))
+    if trivial < LARGE or dice - trivial > EVERYWHERE_GAIN:
+        return None
+    return Sentence(
+        "bad",
+        f"Predicting {part.region} everywhere reaches a mean dice of {score(trivial)} where the "
+        f"model has {score(dice)}: {part.region} fills much of its images, and the model outlines "
+        "nothing. Are the masks inverted (--invert-masks)?",
+        f"Said where dice gains at most {score(EVERYWHERE_GAIN)} over foreground everywhere, and "
+        f"that reaches {score(LARGE)}.",
         part.region,
     )
 
@@ -251,6 +275,7 @@ RULES: tuple[Rule, ...] = (
     undertrained,
     gain,
     _accuracy,
+    _everywhere,
     priority,
     against,
     _small_objects,

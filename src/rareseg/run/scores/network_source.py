@@ -365,7 +365,7 @@ def cases_of(folder: RunFolder, role: Role, dataset: Dataset | None = None) -> t
     is gone, or its image or mask is not what it was.
     """
     roles = read_split(folder.split)
-    dataset = dataset or DataOptions(**read_about(folder)).open()
+    dataset = dataset or DataOptions.from_dict(read_about(folder)).open()
     cases = tuple(case for case in dataset.cases if roles.get(case.id) == role)
     require_unchanged(folder, cases, [name for name, own in roles.items() if own == role])
     return cases

@@ -239,10 +239,14 @@ def write_recipe(folder: RunFolder, plan: Plan) -> None:
         temporary.write_text(to_yaml(plan.recipe, plan.reasons), encoding="utf-8")
 
 
-def require_no_problems(dataset: Dataset, fingerprint: Fingerprint) -> None:
-    """Raise :class:`ProblemsError` where training on these data would go wrong."""
-    if fingerprint.problems:
-        raise ProblemsError(fingerprint.problems)
+def require_answers(fingerprint: Fingerprint) -> None:
+    """Raise :class:`ProblemsError` for data with problems, or with a question left open.
+
+    A question is a warning that names the option by which it is answered.
+    """
+    found = (*fingerprint.problems, *fingerprint.questions)
+    if found:
+        raise ProblemsError(found)
 
 
 def _without_settled(overrides: Overrides) -> Overrides:
@@ -268,7 +272,7 @@ def _inspect(dataset: Dataset, folder: RunFolder, track: Track) -> Fingerprint:
                 "choose another --out for the new data."
             )
     fingerprint = inspect_dataset(dataset, track=track)
-    require_no_problems(dataset, fingerprint)
+    require_answers(fingerprint)
     fingerprint.to_json(folder.fingerprint)
     return fingerprint
 

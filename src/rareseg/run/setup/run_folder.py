@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from rareseg.data.atomic_files import atomic_write, is_leftover, remove_leftovers
-from rareseg.data.dataset import MissingMask, open_dataset
+from rareseg.data.dataset import AS_IT_IS, MissingMask, open_dataset
 from rareseg.data.folder_lock import LOCK
 from rareseg.data.identity import DIGESTS
-from rareseg.data.records import ROLES, Dataset, Role, role_named
+from rareseg.data.records import ROLES, Dataset, MaskRules, Role, role_named
 from rareseg.data.references import open_references
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
@@ -30,6 +30,7 @@ class DataOptions:
     groups are then those that the data declare. ``layout`` None lets the folder's names decide.
     ``mask_name`` and ``folder_split`` are as in :func:`rareseg.data.dataset.open_dataset`; None is
     what the run was told.
+    ``rules`` say how mask files are read; what they leave open is taken from the run's too.
     """
 
     path: str
@@ -38,6 +39,7 @@ class DataOptions:
     layout: str | None = None
     mask_name: str | None = None
     folder_split: bool | None = None
+    rules: MaskRules = AS_IT_IS
 
     def open(self) -> Dataset:
         """Open the data set."""
@@ -48,6 +50,7 @@ class DataOptions:
             layout=self.layout,
             mask_name=self.mask_name,
             folder_split=self.folder_split is not False,
+            rules=self.rules,
         )
 
     def open_references(self) -> Dataset:
@@ -58,8 +61,14 @@ class DataOptions:
             missing_mask=self.missing_mask or "error",
         )
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> DataOptions:
+        """Make the record from what :meth:`to_dict` wrote; TypeError for unknown names."""
+        return cls(**{**content, "rules": MaskRules.from_dict(content.get("rules", {}))})
+
     def to_dict(self) -> dict[str, Any]:
         """Return the options as they hold, as plain JSON values."""
+        rules = self.rules.to_dict()
         return {
             "path": str(Path(self.path).resolve()),
             "group_from": self.group_from or None,
@@ -67,6 +76,7 @@ class DataOptions:
             "layout": self.layout,
             **({"mask_name": self.mask_name} if self.mask_name else {}),
             **({"folder_split": False} if self.folder_split is False else {}),
+            **({"rules": rules} if rules else {}),
         }
 
     def like(self, earlier: Mapping[str, Any]) -> DataOptions:
@@ -79,6 +89,7 @@ class DataOptions:
             folder_split=(
                 earlier.get("folder_split") if self.folder_split is None else self.folder_split
             ),
+            rules=MaskRules.from_dict({**earlier.get("rules", {}), **self.rules.to_dict()}),
         )
 
     def grouping(self, dataset: Dataset) -> str:
@@ -251,8 +262,8 @@ def read_about(folder: RunFolder) -> dict[str, Any]:
     """Read ``run.json``; raises :class:`RunError` where it is damaged."""
     try:
         about: dict[str, Any] = json.loads(folder.about.read_text(encoding="utf-8"))
-        DataOptions(**about)
-    except (ValueError, TypeError) as error:
+        DataOptions.from_dict(about)
+    except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.about} is damaged ({error}); choose another --out.") from error
     return about
 

@@ -24,6 +24,7 @@ from rareseg.training.plan.plan_learning import (
 from rareseg.training.plan.plan_network import plan_network
 from rareseg.training.plan.plan_windows import plan_windows
 from rareseg.training.plan.recipe_draft import Draft, Plan
+from rareseg.training.plan.small_objects import small_objects_sentence
 
 __all__ = ["Plan", "check_overrides", "make_preprocessing", "plan_recipe"]
 
@@ -49,6 +50,9 @@ def plan_recipe(fingerprint: Fingerprint, overrides: Overrides | None = None) ->
     dimension = plan_dimension(draft, fingerprint)
     plan_network(draft, dimension)
     plan_grid(draft, fingerprint)
+    small = small_objects_sentence(fingerprint, draft)
+    if small:
+        draft.reasons["data.target_spacing"] += f". {small}"
     plan_windows(draft, fingerprint, dimension)
     plan_strategy(draft, fingerprint)
     plan_mining(draft, fingerprint)

@@ -33,6 +33,12 @@ def plan_dimension(draft: Draft, fingerprint: Fingerprint) -> int:
     elif spacing[0] > THICK_SLICES * min(spacing[1:]):
         wanted = 2
         reason = f"slices are {spacing[0]:.3g} mm apart, pixels {min(spacing[1:]):.3g} mm"
+    elif _is_thick(spacing):
+        wanted = 3
+        reason = (
+            f"slices are {max(spacing):.3g} mm thick along {'zyx'[spacing.index(max(spacing))]}: "
+            "axial planes would cut across them, so that volumes are learned from"
+        )
     elif depth < 16:
         wanted, reason = 2, f"volumes have only {depth:.0f} slices in the median"
     else:
@@ -43,6 +49,12 @@ def plan_dimension(draft: Draft, fingerprint: Fingerprint) -> int:
             "data.dimension is 3, but the images are photographs; 2 is allowed for them."
         )
     return dimension
+
+
+def _is_thick(spacing: Sequence[float]) -> bool:
+    """Whether voxels are far longer along one axis than along the next shorter one."""
+    _, middle, longest = sorted(spacing)
+    return longest > THICK_SLICES * middle
 
 
 def plan_grid(draft: Draft, fingerprint: Fingerprint) -> None:
@@ -64,11 +76,23 @@ def plan_grid(draft: Draft, fingerprint: Fingerprint) -> None:
             [round(value, 4) for value in spacing],
             "the median spacing in mm; probabilities are resampled back to each case's own grid",
         )
+    method = "zscore"
     if photographs:
         reason = "each photograph by its own mean and deviation, so that exposure does not matter"
+    elif _is_ct(fingerprint):
+        method = "dataset"
+        reason = (
+            "the channels are called CT: Hounsfield units mean the same in every volume, so that "
+            "all are clipped and scaled alike, by the data set's percentiles, mean and deviation"
+        )
     else:
         reason = "each volume by its own mean and deviation; its intensities have no fixed scale"
-    draft.choose("data.normalisation", "zscore", reason)
+    draft.choose("data.normalisation", method, reason)
+
+
+def _is_ct(fingerprint: Fingerprint) -> bool:
+    names = fingerprint.channel_names or ()
+    return bool(names) and all(name.strip().lower() == "ct" for name in names)
 
 
 def _plan_resolution(draft: Draft, cases: Sequence[CaseFacts], spacing: Sequence[float]) -> None:

@@ -128,7 +128,7 @@ def plan_learning(draft: Draft, fingerprint: Fingerprint, dimension: int) -> Non
         1e-3 if pretrained else 3e-3 if dimension == 2 else 2e-3,
         "AdamW, rising and falling to 0 by a cosine",
     )
-    if dimension == 3:
+    if any(case.dimension == 3 for case in fingerprint.cases):
         draft.choose("augmentation.mirror", 0.0, "left and right differ in volumes of the body")
         draft.choose("augmentation.paste_turns", False, "nor does what is pasted turn in a body")
 

@@ -73,7 +73,9 @@ def plan_windows(draft: Draft, fingerprint: Fingerprint, dimension: int) -> None
     draft.choose(
         "prediction.tile", tile, "images up to this size are scored at once, larger ones in windows"
     )
-    if pretrained and draft.overrides.get("augmentation", {}).get("mirror") != 0:
+    volumes = any(case.dimension == 3 for case in fingerprint.cases)
+    mirrored = draft.overrides.get("augmentation", {}).get("mirror", 0 if volumes else 1)
+    if pretrained and mirrored != 0:
         draft.choose(
             "prediction.mirror",
             True,

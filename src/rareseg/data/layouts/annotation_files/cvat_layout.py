@@ -240,4 +240,4 @@ def _read(tree: FileTree) -> Listing:
     return listing_of(pictures, masks, declared, problems, said, undescribed=pictures.others())
 
 
-register(Layout("cvat", "CVAT's own XML for images", _recognise, _read))
+register(Layout("cvat", "CVAT's own XML for images", _recognise, _read, lists_files=True))

@@ -252,12 +252,13 @@ def _refuse_masks(tree: FileTree) -> Listing:
     )
 
 
-register(Layout("label_studio", "a JSON export of Label Studio", _recognise, _read))
+register(Layout("label_studio", "a JSON export of Label Studio", _recognise, _read, lists_files=True))
 register(
     Layout(
         "label_studio_masks",
         "masks of Label Studio, which need its JSON export",
         _recognise_masks,
         _refuse_masks,
+        lists_files=True,
     )
 )

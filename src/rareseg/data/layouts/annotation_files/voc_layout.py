@@ -185,6 +185,7 @@ register(
         "masks in the colours of a labelmap.txt (CVAT)",
         _recognise_labelmap,
         _read,
+        lists_files=True,
     )
 )
 register(
@@ -194,5 +195,6 @@ register(
         _recognise_voc,
         _read,
         instead_of=("folders",),
+        lists_files=True,
     )
 )

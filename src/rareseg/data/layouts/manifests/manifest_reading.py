@@ -186,5 +186,6 @@ register(
         _recognise,
         _read,
         instead_of=("case_folders", "side_by_side"),
+        lists_files=True,
     )
 )

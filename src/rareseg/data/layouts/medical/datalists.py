@@ -168,5 +168,6 @@ register(
         _recognise,
         _read,
         instead_of=("nnunet", "folders", "case_folders", "side_by_side"),
+        lists_files=True,
     )
 )

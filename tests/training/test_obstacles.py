@@ -1,0 +1,126 @@
+"""What would stop a training, and what a planned grid would leave of small objects."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
+import pytest
+import SimpleITK as sitk
+
+from rareseg.data.checks.fingerprint import inspect_dataset
+from rareseg.data.dataset import open_dataset
+from rareseg.data.store.build import build_store
+from rareseg.report.wording.inspection import inventory_lines, stands_in_the_way
+from rareseg.training.plan import make_preprocessing, plan_recipe
+from rareseg.training.plan.obstacles import find_obstacles
+from rareseg.training.plan.small_objects import small_objects_sentence
+
+READY = "+ nothing stands in the way of training"
+
+
+def photographs(folder, n, colour=()):
+    rng = np.random.default_rng(1)
+    for k in range(n):
+        shape = (32, 32, 3) if k in colour else (32, 32)
+        mask = np.zeros((32, 32), np.uint8)
+        mask[4:8, 5:9] = k % 2
+        for name, array in (("images", rng.integers(0, 255, shape, np.uint8)), ("masks", mask)):
+            (folder / name).mkdir(exist_ok=True)
+            PIL.Image.fromarray(array).save(folder / name / f"c{k}.png")
+    return open_dataset(folder)
+
+
+def volumes(folder, spacings, names=None):
+    rng = np.random.default_rng(1)
+    rows = ["id,image,mask"]
+    for k, spacing in enumerate(spacings):
+        image = rng.normal(size=(20, 20, 20)).astype(np.float32)
+        mask = np.zeros(image.shape, np.uint8)
+        mask[5, 5, 5] = 1
+        for name, array in (("i", image), ("m", mask)):
+            stored = sitk.GetImageFromArray(array)
+            stored.SetSpacing(spacing)
+            sitk.WriteImage(stored, str(folder / f"{name}{k}.nii.gz"))
+        rows.append(f"c{k},i{k}.nii.gz,m{k}.nii.gz")
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    if names:
+        content = {"channel_names": dict(enumerate(names)), "labels": {"x": 1}}
+        (folder / "dataset.json").write_text(json.dumps(content))
+    return inspect_dataset(open_dataset(folder), jobs=1)
+
+
+def test_two_cases_are_told_before_they_are_trained_on(tmp_path):
+    dataset = photographs(tmp_path, 2)
+    fingerprint = inspect_dataset(dataset, jobs=1)
+    assert fingerprint.problems == ()
+    assert any("`rareseg train` would stop" in text for text in find_obstacles(fingerprint))
+    assert stands_in_the_way(fingerprint)
+    assert READY not in inventory_lines(dataset, fingerprint)
+
+
+def test_a_group_in_two_roles_is_told(tmp_path):
+    dataset = photographs(tmp_path, 12)
+    roles = {0: "train", 1: "test"}
+    cases = [
+        replace(case, group=f"g{max(k, 1)}", role=roles.get(k))
+        for k, case in enumerate(dataset.cases)
+    ]
+    found = find_obstacles(inspect_dataset(open_dataset(cases), jobs=1))
+    assert any("declared in test and train at once" in text for text in found)
+
+
+def test_what_is_ready_says_so(tmp_path):
+    dataset = photographs(tmp_path, 12)
+    fingerprint = inspect_dataset(dataset, jobs=1)
+    assert find_obstacles(fingerprint) == ()
+    assert READY in inventory_lines(dataset, fingerprint)
+
+
+def test_grey_among_colour_is_stored_as_colour(tmp_path):
+    (tmp_path / "data").mkdir()
+    dataset = photographs(tmp_path / "data", 6, colour=(1, 2))
+    fingerprint = inspect_dataset(dataset, jobs=1)
+    assert [case.channels for case in fingerprint.cases] == [3] * 6
+    told = [str(warning) for warning in fingerprint.warnings if warning.kind == "grey and colour"]
+    assert len(told) == 1
+    assert told[0].startswith("4 of 6 photographs are grey")
+    store = build_store(dataset, tmp_path / "store", fingerprint=fingerprint)
+    red, green, blue = store.values(store.row("c0"))
+    assert np.array_equal(red, green)
+    assert np.array_equal(green, blue)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "dimension", "words"),
+    [((6, 0.6, 0.6), 3, "6 mm thick along x"), ((0.6, 0.6, 6), 2, "slices are 6 mm apart")],
+)
+def test_thick_slices_along_any_axis(tmp_path, spacing, dimension, words):
+    plan = plan_recipe(volumes(tmp_path, [spacing] * 3))
+    assert plan.recipe.data.dimension == dimension
+    assert words in plan.reasons["data.dimension"]
+    assert plan.recipe.augmentation.mirror == 0
+    assert not plan.recipe.prediction.mirror
+
+
+@pytest.mark.parametrize(("names", "method"), [(["CT"], "dataset"), (["MR"], "zscore")])
+def test_ct_is_normalised_by_the_data_set(tmp_path, names, method):
+    fingerprint = volumes(tmp_path, [(1, 1, 1)] * 3, names=names)
+    assert fingerprint.channel_names == tuple(names)
+    assert plan_recipe(fingerprint).recipe.data.normalisation == method
+
+
+def test_objects_below_a_voxel_of_the_planned_grid_are_counted_and_kept(tmp_path):
+    fingerprint = volumes(tmp_path, [(1, 1, 1)] * 3 + [(0.5, 0.5, 0.5)] * 2)
+    plan = plan_recipe(fingerprint)
+    told = small_objects_sentence(fingerprint)
+    assert told is not None
+    assert told.startswith("2 objects are smaller than a voxel")
+    assert told in plan.reasons["data.target_spacing"]
+    store = build_store(
+        open_dataset(tmp_path),
+        tmp_path / "store",
+        preprocessing=make_preprocessing(plan.recipe, fingerprint),
+        fingerprint=fingerprint,
+    )
+    assert all((store.label(row) == 1).any() for row in range(5))
