@@ -287,4 +287,12 @@ def _join(path: Path, content: _Content, problems: Remarks) -> None:
                 entry.add(content.categories[category], shape, where)
 
 
-register(Layout("coco", "COCO files (also of Roboflow, CVAT and others)", _recognise, _read, lists_files=True))
+register(
+    Layout(
+        "coco",
+        "COCO files (also of Roboflow, CVAT and others)",
+        _recognise,
+        _read,
+        lists_files=True,
+    )
+)

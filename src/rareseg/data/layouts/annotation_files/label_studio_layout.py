@@ -252,7 +252,9 @@ def _refuse_masks(tree: FileTree) -> Listing:
     )
 
 
-register(Layout("label_studio", "a JSON export of Label Studio", _recognise, _read, lists_files=True))
+register(
+    Layout("label_studio", "a JSON export of Label Studio", _recognise, _read, lists_files=True)
+)
 register(
     Layout(
         "label_studio_masks",

@@ -189,4 +189,6 @@ def _shape(kind: str, points: np.ndarray, entry: Mapping[str, Any]) -> Shape | N
     return Bitmap(png, x, y)
 
 
-register(Layout("labelme", "pictures with JSON files of LabelMe", _recognise, _read, lists_files=True))
+register(
+    Layout("labelme", "pictures with JSON files of LabelMe", _recognise, _read, lists_files=True)
+)

@@ -88,4 +88,8 @@ def _names(path: Path) -> dict[int, str]:
     return found
 
 
-register(Layout("roboflow_masks", "Roboflow masks with _classes.csv", _recognise, _read, lists_files=True))
+register(
+    Layout(
+        "roboflow_masks", "Roboflow masks with _classes.csv", _recognise, _read, lists_files=True
+    )
+)

@@ -179,5 +179,11 @@ def _values(labels: set[str]) -> tuple[dict[str, int], Declared, list[str]]:
 
 
 register(
-    Layout("run_lengths", "a table of run lengths (ImageId, EncodedPixels)", _recognise, _read, lists_files=True)
+    Layout(
+        "run_lengths",
+        "a table of run lengths (ImageId, EncodedPixels)",
+        _recognise,
+        _read,
+        lists_files=True,
+    )
 )

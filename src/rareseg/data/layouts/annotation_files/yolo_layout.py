@@ -332,4 +332,12 @@ def _splits(tree: FileTree, content: Mapping[str, Any]) -> dict[str, Role]:
     return {name: roles.pop() for name, roles in found.items() if len(roles) == 1}
 
 
-register(Layout("yolo", "YOLO segments: images/ and labels/ with data.yaml", _recognise, _read, lists_files=True))
+register(
+    Layout(
+        "yolo",
+        "YOLO segments: images/ and labels/ with data.yaml",
+        _recognise,
+        _read,
+        lists_files=True,
+    )
+)
