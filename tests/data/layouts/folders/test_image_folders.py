@@ -69,6 +69,14 @@ def test_images_may_lie_beside_the_folder_of_masks(tmp_path):
     assert any("test is left out" in note for note in dataset.notes)
 
 
+def test_a_part_to_learn_from_without_masks_is_a_fault(tmp_path):
+    touch(tmp_path, "train/images/a.png", "train/masks/a.png", "val/images/b.png")
+    (problem,) = open_dataset(tmp_path).problems
+    assert "b.png has no mask" in problem
+    told = open_dataset(tmp_path, missing_mask="negative")
+    assert (len(told.cases), told.problems) == (2, ())
+
+
 def test_the_split_is_taken_over_and_can_be_declined(tmp_path):
     for part in ("train", "val", "test"):
         touch(tmp_path, f"images/{part}/0.png", f"masks/{part}/0.png")

@@ -37,7 +37,7 @@ def list_pairs(
     """Return the cases of images with what is drawn on them.
 
     Images in a folder for negatives (``negatives``, ``good``) hold nothing where no mask is theirs.
-    A part of the split without any mask is left out. The outermost folder that differs is the
+    A part for testing without any mask is left out. The outermost folder that differs is the
     group, unless folders tell kinds of defects.
     """
     every = images
@@ -92,14 +92,17 @@ def _is_negative(image: Entry) -> bool:
 def _with_masks(
     tree: FileTree, images: Sequence[Entry], drawn: Drawn
 ) -> tuple[list[Entry], list[str]]:
-    """Return the images without those of a part of the split that has no mask at all."""
+    """Return the images without the part for testing, where it has no mask at all.
+
+    Contests keep those back; images to learn from without a mask are a fault that is told.
+    """
     by_role: defaultdict[Role | None, list[Entry]] = defaultdict(list)
     for image in images:
         by_role[image.place.role].append(image)
     bare = [
         role
         for role, some_images in by_role.items()
-        if role is not None
+        if role == "test"
         and len(by_role) > 1
         and not any(image.path in drawn.parts or _is_negative(image) for image in some_images)
     ]
