@@ -93,7 +93,8 @@ def draw_an_undeclared_value(data):
 
 def draw_a_mask_as_jpeg(data):
     (data / "masks" / "p3.png").unlink()
-    return save(data / "masks" / "p3.jpg", spot(32, 40)), "PNG"
+    grey = np.where(spot(32, 40) > 0, 120, 90).astype(np.uint8)
+    return save(data / "masks" / "p3.jpg", grey), "PNG", "--binarize"
 
 
 def repeat_an_id(data):
@@ -115,8 +116,11 @@ def declare_a_class_that_never_occurs(data):
     return data, "crack"
 
 
-def add_a_colour_photograph(data):
-    return save(data / "images" / "p3.png", noise(32, 40, 3)), "channels"
+def add_a_photograph_of_two_channels(data):
+    (data / "images" / "p3.png").unlink()
+    path = data / "images" / "p3.npy"
+    np.save(path, noise(2, 32, 40))
+    return path, "channels"
 
 
 PHOTOGRAPH_FAULTS = [
@@ -130,7 +134,7 @@ PHOTOGRAPH_FAULTS = [
     repeat_an_id,
     empty_every_mask,
     declare_a_class_that_never_occurs,
-    add_a_colour_photograph,
+    add_a_photograph_of_two_channels,
 ]
 
 

@@ -15,9 +15,8 @@ from rareseg.data.layouts import layouts
 
 PAGE = Path(__file__).parents[3] / "docs" / "your-data.md"
 ROW = re.compile(r"^\| `(?P<name>\w+)` \|.*\| (?P<files>`[^|]*`) \|$", re.MULTILINE)
-ROWS = {
-    row["name"]: re.findall(r"`([^`]+)`", row["files"]) for row in ROW.finditer(PAGE.read_text())
-}
+TABLE = PAGE.read_text().partition("### Folders of images and masks")[0]
+ROWS = {row["name"]: re.findall(r"`([^`]+)`", row["files"]) for row in ROW.finditer(TABLE)}
 HERE = (
     *("manifest", "decathlon", "nnunet", "cityscapes", "industrial", "slices", "folders"),
     *("case_folders", "side_by_side"),

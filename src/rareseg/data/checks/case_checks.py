@@ -13,10 +13,11 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from rareseg.data.checks.mask_facts import MaskFacts, look_at, thickness
-from rareseg.data.formats import read_case_image, read_case_mask
+from rareseg.data.formats import read_case_image, read_case_mask, read_mask
 from rareseg.data.geometry import disagreement
 from rareseg.data.intensity_limits import Limits, find_limits
 from rareseg.data.look_alikes import Thumbnail, make_thumbnail
+from rareseg.data.masks.ruled_mask import RuledMask, read_file
 from rareseg.data.records import Case, Geometry, Image, Mask
 from rareseg.errors import ReadError
 
@@ -79,7 +80,12 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
     except ReadError as error:
         problems.append(str(error))
     try:
-        mask = read_case_mask(case, image) if image is not None else None
+        if image is not None:
+            mask = read_case_mask(case, image)
+        elif isinstance(case.mask, Path):
+            read_mask(case.mask)  # its faults are told beside the image's
+        elif isinstance(case.mask, RuledMask) and isinstance(case.mask.source, Path):
+            read_file(case.mask.source, case.mask.rules)
     except ReadError as error:
         problems.append(str(error))
     if image is None or (case.mask is not None and mask is None):

@@ -54,7 +54,8 @@ def whole(array: NDArray[Any], path: Path) -> NDArray[np.integer]:
     if not within.all() or lost.any() or (np.abs(array - rounded) > NEAREST).any():
         raise ReadError(
             f"{path} is a mask with values that are no whole numbers (such as probabilities) "
-            "or need more than 32 bits; round them to one number per class."
+            "or need more than 32 bits; round them to one number per class, or cut "
+            "probabilities with --binarize 0.5."
         )
     return rounded.astype(np.int32)
 
@@ -92,9 +93,9 @@ def from_colours(array: NDArray[np.uint8], path: Path) -> tuple[NDArray[np.uint8
         names = ", ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours[:4])
         raise ReadError(
             f"{path} is a mask in colours ({len(colours)} beside black: {names}"
-            f"{', …' if len(colours) > 4 else ''}), which say no class; put a labelmap.txt "
-            "beside the folder of masks, with a line name:red,green,blue for each class, or export "
-            "one number per class, as a grey or palette PNG."
+            f"{', …' if len(colours) > 4 else ''}), which say no class; name the colour "
+            "of each class with --colours ff0000,00ff00, or put a labelmap.txt beside the folder "
+            "of masks (a line name:red,green,blue for each class)."
         )
     return (packed != 0).astype(np.uint8), ((1, colours[0]),)
 

@@ -192,7 +192,8 @@ def _refuse_loss(file: PIL.Image.Image, path: Path) -> None:
 def _refuse(path: Path, name: str) -> None:
     raise ReadError(
         f"{path} is a mask stored as {name}, whose lossy compression blurs "
-        "label values; export the mask as PNG from the tool that drew it."
+        "label values; export the mask as PNG from the tool that drew it, or cut it into two "
+        "values with --binarize 128."
     )
 
 

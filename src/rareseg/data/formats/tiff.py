@@ -67,7 +67,8 @@ def read_tiff(path: Path, *, as_mask: bool = False) -> Image:
         if as_mask and page.compression in _LOSSY:
             raise ReadError(
                 f"{path} is a mask stored as TIFF with JPEG, whose lossy compression blurs "
-                "label values; export the mask with deflate or LZW from the tool that drew it."
+                "label values; export the mask with deflate or LZW from the tool that drew it, "
+                "or cut it into two values with --binarize 128."
             )
         exif, elsewhere = _orientation(page), False
         try:

@@ -77,9 +77,31 @@ class AnnotationSource(MaskSource):
         geometry = image.geometry if image.geometry.exif == 1 else replace(image.geometry, exif=1)
         return Mask(values[None], geometry, overlap)
 
+    def earlier_on_top(self) -> MaskSource:
+        """Return the same objects with the first of the file on top."""
+        return ReversedObjects(self.file, self.entry, self)
+
 
 Drawing = tuple[int, Shape]
 """A mask value and what is drawn with it."""
+
+
+@dataclass(frozen=True)
+class ReversedObjects(AnnotationSource):
+    """The objects of another source, drawn in the opposite order: the first lies on top."""
+
+    file: Path
+    entry: str
+    source: AnnotationSource
+
+    def objects(self, size: tuple[int, int]) -> tuple[tuple[int, int] | None, list[Drawing]]:
+        """Return the objects of the source, the last one first."""
+        declared, drawings = self.source.objects(size)
+        return declared, drawings[::-1]
+
+    def earlier_on_top(self) -> MaskSource:
+        """Return the objects in the order of the file."""
+        return self.source
 
 
 @dataclass(frozen=True, repr=False)

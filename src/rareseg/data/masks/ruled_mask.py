@@ -52,17 +52,24 @@ class RuledMask(MaskSource):
         return mask
 
     def _labels(self, image: Image) -> Mask:
-        rules = self.rules
-        if not isinstance(self.source, Path):
-            return self.source.read(image)
-        found = None if self.source.is_dir() else format_of(self.source)
-        if rules.change_files and rules.colours not in ((), ("index",)):
-            return _by_colour(self.source, rules)
-        if rules.binarize is not None:
-            return _cut(self.source, rules.binarize)
-        if found is not None and found.lossy:
-            return _cut_lossy(self.source, found.name)
-        return read_mask(self.source)
+        if isinstance(self.source, Path):
+            return read_file(self.source, self.rules, image)
+        return self.source.read(image)
+
+
+def read_file(path: Path, rules: MaskRules, image: Image | None = None) -> Mask:
+    """Return the labels of a file, before anything that every source of masks goes through.
+
+    ``image`` is what it lies on, for formats that may hold a part of the image's grid alone.
+    """
+    found = None if path.is_dir() else format_of(path)
+    if rules.colours not in ((), ("index",)):
+        return _by_colour(path, rules)
+    if rules.binarize is not None:
+        return _cut(path, rules.binarize)
+    if found is not None and found.lossy:
+        return _cut_lossy(path, found.name)
+    return read_mask(path, image=image)
 
 
 def with_rules(cases: Sequence[Case], rules: MaskRules) -> tuple[Case, ...]:

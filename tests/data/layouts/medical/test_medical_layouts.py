@@ -71,7 +71,7 @@ class TestNnunet:
                 volume(tmp_path / "imagesTr" / f"c{k}_{channel:04d}.nii.gz")
             volume(tmp_path / "labelsTr" / f"c{k}.nii.gz")
         describe(tmp_path, channel_names={"0": "T1", "1": "T2"})
-        assert any("_0001, _0002 of c1" in problem for problem in open_dataset(tmp_path).problems)
+        assert any("_0001, _0002 where most" in one for one in open_dataset(tmp_path).problems)
 
     def test_the_key_dataset_names_the_files(self, tmp_path):
         volume(tmp_path / "deep" / "one.nii.gz")
