@@ -164,7 +164,7 @@ def call(arguments: list[str], log: Path, *, threads: int) -> float:
     Raises WorkError with the last lines where the command fails.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "rareseg.cli", *arguments]
+    command = [sys.executable, "-m", "rareseg", *arguments]
     started = time.monotonic()
     with log.open("a", encoding="utf-8") as file:
         print("$", *command, file=file, flush=True)

@@ -55,7 +55,7 @@ def test_an_added_network_and_loss_are_planned_by_the_command_line(extended, spe
     settings = ["network.name=hourglass", "loss.name=poly1", "loss.epsilon=2"]
     chosen = [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(
-        [sys.executable, "-m", "rareseg.cli", "plan", specks, "--out", out, *chosen],
+        [sys.executable, "-m", "rareseg", "plan", specks, "--out", out, *chosen],
         env={**os.environ, "PYTHONPATH": str(extended)},
         capture_output=True,
         text=True,

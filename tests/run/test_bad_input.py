@@ -287,7 +287,7 @@ class TestFullDisk:
         def call_limited(size: int, *arguments: object) -> SimpleNamespace:
             hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
             done = subprocess.run(
-                [sys.executable, "-m", "rareseg.cli", *map(str, arguments)],
+                [sys.executable, "-m", "rareseg", *map(str, arguments)],
                 capture_output=True,
                 text=True,
                 check=False,

@@ -10,7 +10,7 @@ import pytest
 
 def train(specks, run, settings):
     # Each process starts the others with its own command line, so that it must be a real one.
-    command = ["-m", "rareseg.cli", "train", str(specks), "--out", str(run)]
+    command = ["-m", "rareseg", "train", str(specks), "--out", str(run)]
     options = ["--devices", "2", "--accelerator", "cpu", *settings]
     return subprocess.run(
         [sys.executable, *command, *options], capture_output=True, text=True, timeout=300

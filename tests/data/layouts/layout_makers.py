@@ -144,3 +144,11 @@ def decathlon(root, scenes):
         entry = {"image": [f"P{k}/flair.nii.gz"], "label": f"P{k}/drawn.nii.gz", "fold": k % 3}
         listed["training" if k < 4 else "validation"].append(entry)
     (root / "datalist.json").write_text(json.dumps(listed))
+
+
+@writes("image_with_mask")
+def image_with_mask(root, scenes):
+    for k, (image, mask) in enumerate(scenes):
+        folder = root / ("train" if k < 4 else "val")
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / f"c{k}.npz", image=image, label=mask)

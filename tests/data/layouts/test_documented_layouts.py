@@ -19,7 +19,7 @@ TABLE = PAGE.read_text().partition("### Folders of images and masks")[0]
 ROWS = {row["name"]: re.findall(r"`([^`]+)`", row["files"]) for row in ROW.finditer(TABLE)}
 HERE = (
     *("manifest", "decathlon", "nnunet", "cityscapes", "industrial", "slices", "folders"),
-    *("case_folders", "side_by_side"),
+    *("case_folders", "image_with_mask", "side_by_side"),
 )
 TEXTS = {
     "manifest": {"manifest.csv": "image,mask\nimages/a.png,masks/a.png\n"},
@@ -60,6 +60,8 @@ def test_what_a_row_shows_opens_as_its_layout(name, tmp_path):
         text = TEXTS.get(name, {}).get(file)
         if text is not None:
             path.write_text(text)
+        elif file.endswith(".npz"):
+            np.savez(path, image=np.eye(6, 8, dtype=np.uint8), mask=np.eye(6, 8, dtype=np.uint8))
         elif file.endswith(".nii.gz"):
             sitk.WriteImage(sitk.GetImageFromArray(np.eye(6, 8, dtype=np.uint8)[None]), path)
         else:

@@ -161,6 +161,13 @@ class TestDrawing:
         assert draw([(1, first), (1, second)], (1, 5))[1] == 0
         assert draw([], (2, 2))[0].tolist() == [[0, 0], [0, 0]]
 
+    def test_the_earlier_may_lie_on_top(self):
+        drawn = objects(rectangle(0, 0, 3, 1), rectangle(1, 0, 4, 1), values=(1, 2))
+        assert drawn.read(image(1, 5)).array.tolist() == [[[1, 2, 2, 2, 0]]]
+        first = drawn.earlier_on_top()
+        assert first.read(image(1, 5)).array.tolist() == [[[1, 1, 1, 2, 0]]]
+        assert first.earlier_on_top() == drawn
+
     def test_values_beyond_a_byte_are_kept(self):
         values, _ = draw([(300, rectangle(0, 0, 1, 1))], (1, 2))
         assert values.tolist() == [[300, 0]]

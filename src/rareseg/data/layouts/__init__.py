@@ -20,6 +20,7 @@ import rareseg.data.layouts.folders.industrial  # isort: skip
 import rareseg.data.layouts.folders.slice_folders  # isort: skip
 import rareseg.data.layouts.folders.image_folders  # isort: skip
 import rareseg.data.layouts.folders.case_folders  # isort: skip
+import rareseg.data.layouts.folders.image_with_mask  # isort: skip
 import rareseg.data.layouts.folders.side_by_side  # noqa: F401 - importing registers the layouts
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, Recognised, layouts, recognise, register

@@ -22,7 +22,7 @@ def with_segment_names(listing: Listing) -> Listing:
         case.mask: found
         for case in listing.cases
         if isinstance(case.mask, Path)
-        and case.mask.name.lower().endswith(".nrrd")
+        and case.mask.name.lower().endswith((".nrrd", ".dcm"))
         and (found := segment_values(case.mask))
     }
     if not named:

@@ -1,0 +1,5 @@
+"""``python -m rareseg``, where no script is installed."""
+
+from rareseg.cli import main
+
+main()
