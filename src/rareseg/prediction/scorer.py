@@ -101,7 +101,7 @@ class ImageScorer:
         slices, and the mean over mirrors and networks, scaled as the model's presence says; of two
         stages it is the first one's. The channel of a grey photograph is repeated where the model
         was trained on three. Raises :class:`DataError` where the number of channels is not
-        the one trained on.
+        the one trained on, or the image is unlike those of the training.
         """
         if len(image.array) == 1:
             image, _ = with_channels(image, self.model.channels)
@@ -110,6 +110,10 @@ class ImageScorer:
                 f"the image has {image.array.shape[0]} channels, but the model was trained on "
                 f"{self.model.channels}; give the same channels in the same order."
             )
+        facts = self.model.training.images
+        misfit = None if facts is None else facts.misfit(image, self.model.preprocessing)
+        if misfit is not None:
+            raise DataError(f"{misfit}.")
         array = network_input(image, self.model.preprocessing)
         cascade = self.model.cascade
         if cascade is None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rareseg.data.records import role_named
+from rareseg.prediction.image_facts import ImageFacts
 from rareseg.prediction.weights_origin import WeightsOrigin
 from rareseg.sampling.patches.composition import Composition
 
@@ -24,7 +25,8 @@ class TrainingFacts:
     image has. ``rareseg`` is the version, ``finished`` the date (ISO 8601); "" where not recorded.
     ``delivered`` is what the sampler showed, None of several stages, where that is no share of
     anything in whole images. ``encoder_weights`` and ``initial_weights`` say what the encoder and
-    the network began with, None at random.
+    the network began with, None at random. ``images`` say what the images of the training were
+    like, None in bundles of earlier versions.
     """
 
     steps: int
@@ -39,6 +41,7 @@ class TrainingFacts:
     delivered: Composition | None = None
     encoder_weights: WeightsOrigin | None = None
     initial_weights: WeightsOrigin | None = None
+    images: ImageFacts | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -58,4 +61,6 @@ class TrainingFacts:
         for name in ("encoder_weights", "initial_weights"):
             if values.get(name) is not None:
                 values[name] = WeightsOrigin.from_dict(values[name])
+        if values.get("images") is not None:
+            values["images"] = ImageFacts.from_dict(values["images"])
         return cls(**values)

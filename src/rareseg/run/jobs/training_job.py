@@ -18,6 +18,7 @@ from rareseg.data.store.store import Store
 from rareseg.decision.operating_point import default_point
 from rareseg.errors import RecipeError
 from rareseg.evaluation.tables.score_table import ScoreTable, score_regions
+from rareseg.prediction.image_facts import ImageFacts
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network, deepest, first_weights
 from rareseg.prediction.presence_head import kept_weights, load_network
@@ -259,6 +260,7 @@ class TrainingJob:
                 delivered=self.sampler.delivered(),
                 encoder_weights=read_origin(self.inputs.folder / ENCODER_NOTE),
                 initial_weights=read_origin(self.inputs.folder / INITIAL_NOTE),
+                images=ImageFacts.of(self.run.fingerprint),
             ),
         )
 
