@@ -89,16 +89,23 @@ def load_model(folder: Path) -> Model:
                 f"{weights} is not the file that {DESCRIPTION} describes (its checksum differs); "
                 "copy the bundle again or train anew."
             )
-        cascade = content.get("cascade")
+        cascade, tensors = content.get("cascade"), load_file(weights)
+        members = int(content.get("members", 1))
+        held = {name.partition(".")[0] for name in tensors}
+        if members != 1 and held != {str(number) for number in range(min(members, len(held) + 1))}:
+            raise BundleError(
+                f"{folder / DESCRIPTION} says that the model has {members} networks, and {weights} "
+                f"holds the weights of {len(held)}; copy the bundle again or train anew."
+            )
         return Model(
             recipe=recorded_recipe(content["recipe"], source=str(folder / DESCRIPTION)),
             classes=Classes.from_dict(content["classes"]),
             channels=int(content["channels"]),
             preprocessing=Preprocessing.from_dict(content["preprocessing"]),
             precision=str(content["precision"]),
-            weights=load_file(weights),
+            weights=tensors,
             training=TrainingFacts.from_dict(content["trained"]),
-            members=int(content.get("members", 1)),
+            members=members,
             cascade=None if cascade is None else Cascade.from_dict(cascade),
             presence={
                 region: PresenceScaling.from_dict(record)

@@ -189,7 +189,11 @@ def fit(
                 break
     fabric.barrier()
     best = load_state(folder / "best.pt")
-    assert best is not None, "the last step is always validated"
+    if best is None:
+        raise RunError(
+            f"{folder / 'best.pt'} is gone, which held the weights to be kept; delete "
+            f"{folder / 'last.pt'} too, to train from the beginning."
+        )
     return Fitted(
         weights=best["weights"],
         kept_step=progress.kept_step,
