@@ -289,10 +289,9 @@ def test_certificates_know_the_mean_only_where_it_is_another_than_it_was():
     assert "mean_of" not in replace(model, members=2).arithmetic("cpu")
 
 
-def test_more_networks_than_the_weights_hold_are_refused(model: Model, tmp_path: Path) -> None:
-    save_model(tmp_path, model)
-    path = tmp_path / "bundle.json"
+def test_more_networks_than_the_weights_hold_are_refused(folder: Path) -> None:
+    path = folder / "bundle.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**content, "members": 10**9}), encoding="utf-8")
     with pytest.raises(BundleError, match="has 1000000000 networks"):
-        load_model(tmp_path)
+        load_model(folder)
