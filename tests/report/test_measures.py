@@ -167,7 +167,7 @@ HAND = {
         (1 / 2, 1, 0, N, N, N, N),
         2 / 5,
         scorecard="objects.recall",
-        stratum="Objects",
+        stratum="Lesions",  # as sentences about volumes say
         page="Objects found",
         comparison="object recall",
         contest="Objects found, mean over cases",
@@ -177,7 +177,7 @@ HAND = {
         (0, 1, 0, 2, 0, 0, 0),
         3 / 7,
         scorecard="objects.false_positives_per_case",
-        stratum="Objects",
+        stratum="Lesions",  # as sentences about volumes say
         page="False components",
         case_table="False components",
         comparison="false positive components",

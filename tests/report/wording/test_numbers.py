@@ -7,6 +7,7 @@ from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.report.wording.numbers import (
     count,
     difference,
+    object_noun,
     percent,
     quantity,
     size,
@@ -80,3 +81,11 @@ def test_an_estimate_reads_with_its_interval_or_its_reason():
     assert with_interval(Estimate(nothing, nothing, nothing, 0, 0, 0, "")) == "undefined (no case)"
     alone = Undefined("an interval needs two groups or more")
     assert with_interval(Estimate(0.8, alone, alone, 1, 1, 0, "")) == f"0.80 ({alone.reason})"
+
+
+def test_what_sentences_call_an_object():
+    assert [object_noun(unit) for unit in ("mm³", "mm²", "pixels")] == [
+        "lesion",
+        "object",
+        "object",
+    ]

@@ -150,13 +150,13 @@ def test_overfitting_needs_a_wide_gap():
 def test_small_objects_that_are_missed():
     few = ObjectMatch((3, 40, 50, 60), (0, 30, 40, 50), (), ())
     results = [positive(k, 120, 0, 33, objects=few) for k in range(24)]
-    [sentence] = sentences(make(results), "Small objects")
+    [sentence] = sentences(make(results), "Small lesions")
     assert "0 % of the 24 smallest (up to 3 mm³) are found, 100 % of the other 72" in sentence.text
     all_found = ObjectMatch((3, 40, 50, 60), (1, 30, 40, 50), (), ())
     assert not sentences(
         make([positive(k, 121, 0, 32, objects=all_found) for k in range(24)]), "Small objects"
     )
-    assert not sentences(make(results[:4]), "Small objects")  # four small objects say too little
+    assert not sentences(make(results[:4]), "Small lesions")  # four small objects say too little
 
 
 def test_few_cases_are_named():
