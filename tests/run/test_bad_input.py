@@ -218,7 +218,8 @@ def test_an_empty_folder(call, tmp_path):
 def test_a_folder_that_is_no_data_set(command, kind, call, tmp_path):
     data = tmp_path / "data"
     if kind == "unknown layout":
-        save(data / "pictures" / "a.png", noise(9, 9))
+        (data / "notes").mkdir(parents=True)
+        (data / "notes" / "a.txt").write_text("x", encoding="utf-8")
     out = [] if command == "inspect" else ["--out", tmp_path / "out"]
     called = call(command, data, *out)
     assert called.code == 1

@@ -83,9 +83,8 @@ def test_an_estimate_reads_with_its_interval_or_its_reason():
     assert with_interval(Estimate(0.8, alone, alone, 1, 1, 0, "")) == f"0.80 ({alone.reason})"
 
 
-def test_what_sentences_call_an_object():
-    assert [object_noun(unit) for unit in ("mm³", "mm²", "pixels")] == [
-        "lesion",
-        "object",
-        "object",
-    ]
+@pytest.mark.parametrize(
+    ("unit", "noun"), [("mm³", "lesion"), ("mm²", "object"), ("pixels", "object")]
+)
+def test_what_sentences_call_an_object(unit: str, noun: str) -> None:
+    assert object_noun(unit) == noun

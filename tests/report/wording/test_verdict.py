@@ -154,7 +154,7 @@ def test_small_objects_that_are_missed():
     assert "0 % of the 24 smallest (up to 3 mm³) are found, 100 % of the other 72" in sentence.text
     all_found = ObjectMatch((3, 40, 50, 60), (1, 30, 40, 50), (), ())
     assert not sentences(
-        make([positive(k, 121, 0, 32, objects=all_found) for k in range(24)]), "Small objects"
+        make([positive(k, 121, 0, 32, objects=all_found) for k in range(24)]), "Small lesions"
     )
     assert not sentences(make(results[:4]), "Small lesions")  # four small objects say too little
 
