@@ -188,22 +188,26 @@ class TestManifest:
         self.write(tmp_path, "id,image,mask\n")
         assert "holds no images" in open_dataset(tmp_path).problems[0]
 
-    @pytest.mark.parametrize("name", ["", ".hidden"])
-    def test_ids_that_cannot_name_a_file_are_problems(self, tmp_path, name):
-        self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\n")
+    def test_an_empty_id_is_a_problem(self, tmp_path):
+        self.write(tmp_path, "id,image,mask\n,a.png,empty\n")
         assert "cannot name a result file" in open_dataset(tmp_path).problems[0]
 
-    def test_a_path_upwards_is_no_id(self, tmp_path):
-        self.write(tmp_path, "id,image,mask\n../x,a.png,empty\n")
-        assert "cannot name a result file" in open_dataset(tmp_path).problems[0]
+    @pytest.mark.parametrize(
+        ("name", "clean"), [("../x", "x"), (".hidden", "_hidden"), ("nul", "_nul")]
+    )
+    def test_an_id_leads_nowhere(self, tmp_path, name, clean):
+        self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\n")
+        dataset = open_dataset(tmp_path)
+        assert [case.id for case in dataset.cases] == [clean]
+        assert any(f"'{name}' is '{clean}'" in note for note in dataset.notes)
 
     @pytest.mark.parametrize("name", ["a/b", "a:b"])
     def test_ids_are_cleaned_where_that_names_no_other_case(self, tmp_path, name):
         self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\n")
         dataset = open_dataset(tmp_path)
-        assert [case.id for case in dataset.cases] == ["a-b"]
-        assert any(f"'{name}' is 'a-b'" in note for note in dataset.notes)
-        self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\na-b,b.png,empty\n")
+        assert [case.id for case in dataset.cases] == ["a_b"]
+        assert any(f"'{name}' is 'a_b'" in note for note in dataset.notes)
+        self.write(tmp_path, f"id,image,mask\n{name},a.png,empty\na_b,b.png,empty\n")
         assert "cannot name a result file" in open_dataset(tmp_path).problems[0]
 
 

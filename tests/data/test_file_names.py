@@ -20,6 +20,7 @@ from rareseg.errors import DataError
         (".hidden", "_hidden"),
         ("", "_"),
         ("a.", "a"),
+        ("Com1.nii", "_Com1.nii"),
     ],
 )
 def test_a_name(text, name):

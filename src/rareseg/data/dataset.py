@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from rareseg.data.file_names import clean_name, clean_path
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of
 from rareseg.data.layouts import FileTree, Listing, Recognised, group_channels, recognise
 from rareseg.data.layouts.medical.slicer_names import with_segment_names
@@ -242,10 +243,6 @@ def _grouped(cases: Sequence[Case], pattern: str) -> tuple[tuple[Case, ...], lis
     return tuple(replace(case, group=groups.get(case.id)) for case in cases), problems
 
 
-_FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
-"""What cannot stand in the name of a result file on every system."""
-
-
 def _with_clean_ids(cases: Sequence[Case]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     """Return the cases under ids that can name files, and a note where any were changed.
 
@@ -254,8 +251,8 @@ def _with_clean_ids(cases: Sequence[Case]) -> tuple[tuple[Case, ...], tuple[str,
     taken = {case.id for case in cases}
     kept, changed = [], []
     for case in cases:
-        clean = _FORBIDDEN.sub("-", case.id)
-        if clean != case.id and clean not in taken:
+        clean = clean_path(case.id).replace("/", "_")
+        if case.id and clean != case.id and clean not in taken:
             taken.add(clean)
             changed.append(f"'{case.id}' is '{clean}'")
             case = replace(case, id=clean)
@@ -320,7 +317,7 @@ def _identity_problems(cases: Sequence[Case], root: Path) -> list[str]:
         f"{places[0]} has the id '{name}', which cannot name a result file; use letters, digits, "
         "'.', '-' and '_'."
         for name, places in files.items()
-        if not name or name.startswith(".") or _FORBIDDEN.search(name)
+        if not name or name.startswith(".") or clean_name(name) != name
     ]
     return problems
 

@@ -11,13 +11,22 @@ _NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 """What some system does not allow in a name, or reads as something else."""
 
 
+_RESERVED = frozenset(
+    ("con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10)))
+)
+"""Names that mean a device on Windows, whatever ending they have."""
+
+
 def clean_name(text: str) -> str:
     """Return a text as one name of a file or folder, on any system.
 
     Separators and what Windows does not allow become underscores, and so does a dot in front, which
-    hides a file or leads out of the folder; an empty text is one underscore.
+    hides a file or leads out of the folder; a device of Windows gets one in front. An empty text is
+    one underscore.
     """
     name = _NOT_IN_NAMES.sub("_", text).rstrip(" .")
+    if name.partition(".")[0].lower() in _RESERVED:
+        return f"_{name}"
     return f"_{name[1:]}" if not name or name.startswith(".") else name
 
 
