@@ -68,7 +68,7 @@ def write_labelme(root, count=8):
 @pytest.mark.slow
 def test_a_coco_folder_is_trained_on_and_judged_on_another_export(call, settings, tmp_path):
     data, run = write_coco(tmp_path / "data"), tmp_path / "run"
-    done = call("train", data, "--out", run, *settings(training__steps=20))
+    done = call("train", data, "--out", run, "--overlap", "later", *settings(training__steps=20))
     assert done.code == 0, done.err
     masks = {case.id: read_case_mask(case) for case in open_dataset(data).cases}
 
@@ -86,7 +86,10 @@ def test_a_coco_folder_is_trained_on_and_judged_on_another_export(call, settings
     }
     assert positives == {"crack": 0, "hole": 3}
 
-    done = call("audit", data, "--out", tmp_path / "audit", "--write-manifest", tmp_path / "m.csv")
+    done = call(
+        *("audit", data, "--out", tmp_path / "audit"),
+        *("--overlap", "later", "--write-manifest", tmp_path / "m.csv"),
+    )
     assert done.code == 0, done.err
     again = open_dataset(tmp_path / "m.csv")
     assert dict(again.labels) == {"crack": 1, "hole": 2}

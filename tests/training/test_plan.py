@@ -150,6 +150,15 @@ class TestStrategy:
         assert plan.recipe.sampling.strategy == "negatives"
         assert "14 of 20 images (70%)" in reason_of(plan, "sampling.strategy")
 
+    def test_few_groups_with_foreground_are_pasted_into_empty_windows(self):
+        few = plan_recipe(photographs(20, empty=10))
+        assert few.recipe.augmentation.paste == 0.5
+        assert "only 10 groups hold foreground" in few.reasons["augmentation.paste"]
+        assert plan_recipe(photographs(240, empty=120)).recipe.augmentation.paste == 0
+        assert plan_recipe(photographs(20)).recipe.augmentation.paste == 0
+        bare = plan_recipe(photographs(20, empty=10), {"network": {"encoder": "none"}})
+        assert bare.recipe.augmentation.paste == 0
+
     def test_few_empty_images_leave_the_classes_balanced(self):
         plan = plan_recipe(photographs(count=20, empty=1))
         assert plan.recipe.sampling.strategy == "balanced"

@@ -89,9 +89,8 @@ class TestClasses:
         assert annotated_classes(dataset, jobs=1).values == (0, 3, 7, 8)
 
     def test_masks_that_cannot_be_read_are_all_named(self, case, tmp_path):
-        PIL.Image.fromarray(np.zeros((4, 4, 3), np.uint8) + np.arange(3, dtype=np.uint8)).save(
-            tmp_path / "colours.png"
-        )
+        colours = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+        PIL.Image.fromarray(colours).save(tmp_path / "colours.png")
         wrong = (("a", tmp_path / "gone.png"), ("b", tmp_path / "colours.png"))
         dataset = Dataset(tmp_path, "manifest", (replace(case, annotations=wrong),))
         with pytest.raises(ProblemsError, match=r"2 problems.*gone\.png.*colours\.png") as raised:

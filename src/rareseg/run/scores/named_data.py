@@ -131,7 +131,8 @@ def _refuse_seen(folder: RunFolder, named: NamedData, data: str, track: Track) -
                 f"{role} case '{mine.id}'; cases that certify must be new to the model, so "
                 "leave it out."
             )
-    own = DataOptions.from_dict(read_about(folder)).open()
+    # Images are compared here, whatever their groups.
+    own = replace(DataOptions.from_dict(read_about(folder)), group_from=None).open()
     learned = [case for case in own.cases if roles.get(case.id) in ("train", "validation")]
     for mine_id, copy in copies_between(learned, named.dataset.cases, track=track):
         raise DataError(

@@ -12,6 +12,9 @@ from rareseg.training.plan.recipe_draft import Draft, resampled
 EMPTY = 0.1
 """Share of images without foreground from which telling them apart is a task of its own."""
 
+MANY_GROUPS = 100
+"""From so many groups with foreground on, nothing is pasted: on fewer it was tried and helped."""
+
 SUBSET = 1000
 """Voxels of each class that a round of mining judges at most, where it does not judge all."""
 
@@ -48,6 +51,14 @@ def plan_strategy(draft: Draft, fingerprint: Fingerprint) -> None:
             + cite(fingerprint, "negatives"),
         )
         draft.choose("sampling.positive_share", 0.5, "as many windows with foreground as without")
+        positive = len({case.group or case.id for case in cases if any(case.voxels[1:])})
+        if draft.values["network"]["name"] == "encoder_unet" and positive < MANY_GROUPS:
+            draft.choose(
+                "augmentation.paste",
+                0.5,
+                f"only {positive} groups hold foreground: objects of theirs are pasted into half "
+                "of the windows that hold none",
+            )
     else:
         draft.choose(
             "sampling.strategy",
