@@ -220,7 +220,7 @@ class TestMasksThatTeach:
 
     def test_colours_are_refused(self, tmp_path):
         PIL.Image.fromarray(COLOUR).save(tmp_path / "m.png")
-        with pytest.raises(ReadError, match="one number per class"):
+        with pytest.raises(ReadError, match="which say no class; name the colour"):
             read_mask(tmp_path / "m.png")
 
     def test_a_constant_alpha_is_dropped_and_a_varying_one_refused(self, tmp_path):

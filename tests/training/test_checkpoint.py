@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rareseg.errors import RunError
-from rareseg.training.checkpoint import load_state, save_state
+from rareseg.training.checkpoint import load_state, require_state, save_state
 
 STATE = {
     "network": {"weight": torch.arange(6.0).reshape(2, 3), "counter": torch.tensor(7)},
@@ -65,3 +65,8 @@ def test_a_failed_write_keeps_the_file_before(tmp_path):
         save_state(path, {"network": (number for number in range(3))})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_weights_that_are_gone_are_told_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"best\.pt is gone.*delete .*last\.pt"):
+        require_state(tmp_path / "best.pt", beside="last.pt")

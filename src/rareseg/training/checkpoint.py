@@ -26,6 +26,20 @@ def save_state(path: Path, state: State) -> None:
         temporary.write_bytes(content.getbuffer())
 
 
+def require_state(path: Path, *, beside: str) -> State:
+    """Read a state that a training in progress has written; RunError where it is gone.
+
+    ``beside`` is the file without which the training begins anew.
+    """
+    state = load_state(path)
+    if state is None:
+        raise RunError(
+            f"{path} is gone, which held the weights to be kept; delete {path.with_name(beside)} "
+            "too, to train from the beginning."
+        )
+    return state
+
+
 def load_state(path: Path) -> State | None:
     """Read a state, or return ``None`` where there is none yet.
 

@@ -31,7 +31,7 @@ from rareseg.sampling.pasting.paster import Paster
 from rareseg.sampling.patches.composition import PasteCount
 from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.training.budget import seconds_per_call
-from rareseg.training.checkpoint import State, load_state, save_state
+from rareseg.training.checkpoint import State, load_state, require_state, save_state
 from rareseg.training.log import TrainingLog, describe_waiting
 from rareseg.training.losses import Loss, training_loss
 from rareseg.training.mining_round import MakePredict, mine_round
@@ -188,12 +188,7 @@ def fit(
                 report(f"stopped early: {progress.since_best} validations without a better one")
                 break
     fabric.barrier()
-    best = load_state(folder / "best.pt")
-    if best is None:
-        raise RunError(
-            f"{folder / 'best.pt'} is gone, which held the weights to be kept; delete "
-            f"{folder / 'last.pt'} too, to train from the beginning."
-        )
+    best = require_state(folder / "best.pt", beside="last.pt")
     return Fitted(
         weights=best["weights"],
         kept_step=progress.kept_step,

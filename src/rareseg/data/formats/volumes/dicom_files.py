@@ -9,6 +9,7 @@ import SimpleITK as sitk  # noqa: N813 (the field's own name for it)
 
 from rareseg.data.formats.format_registry import Format
 from rareseg.data.formats.reader_guard import check_size, reason
+from rareseg.data.formats.volumes.dicom_elements import check_elements
 from rareseg.data.formats.volumes.dicom_objects import is_dicom_object
 from rareseg.data.formats.volumes.medical import canonical_image
 from rareseg.data.geometry import from_canonical
@@ -27,6 +28,9 @@ def read_dicom(folder: Path) -> Image:
     Raises:
         ReadError: no series or several, a missing slice, or a file that cannot be read.
     """
+    for file in sorted(folder.iterdir()):
+        if file.is_file():
+            check_elements(file)
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
         raise ReadError(
@@ -57,6 +61,7 @@ def read_dicom_file(path: Path) -> Image:
             f"{path} is a DICOM segmentation or structure set, which holds labels and no image; "
             "name the image that it was drawn on."
         )
+    check_elements(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
