@@ -49,7 +49,7 @@ MaskName = Annotated[
         "--mask-name",
         metavar="PATTERN",
         help="How masks are called after their images, where that is not found by itself: "
-        "'{id}_mask', or 'gt/{id}' to name their folder too.",
+        "'{id}_mask', or 'gt/{id}' to name their folder too. With a run, as in the run.",
     ),
 ]
 FolderSplit = Annotated[
