@@ -1,14 +1,19 @@
 """References with and without their images."""
 
 import json
+from functools import partial
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from rareseg.data.checks.fingerprint import inspect_dataset
+from rareseg.data.dataset import open_dataset
+from rareseg.data.formats import read_case_image, read_case_mask
+from rareseg.data.records import MaskRules
 from rareseg.data.references import LABELS_ALONE, open_references
 from rareseg.errors import DataError
+from rareseg.run.setup.run_folder import DataOptions
 
 
 def label(path, value=1):
@@ -57,8 +62,33 @@ def test_a_data_set_stays_one(tmp_path):
 
 def test_groups_are_read_from_the_names(tmp_path):
     label(tmp_path / "masks" / "p1_a.png")
-    (case,) = open_references(tmp_path, group_from=r"(p\d)").cases
+    (case,) = open_references(tmp_path, partial(open_dataset, group_from=r"(p\d)")).cases
     assert case.group == "p1"
+
+
+def test_what_is_said_of_masks_holds_for_label_maps_alone(tmp_path):
+    label(tmp_path / "masks" / "a.png", 255)
+    inverted = DataOptions(str(tmp_path), rules=MaskRules(invert=True)).open_references()
+    assert inverted.layout == LABELS_ALONE
+    (case,) = inverted.cases
+    mask = read_case_mask(case, read_case_image(case))
+    assert mask.array.sum() == 6 * 7 - 4
+
+
+def test_a_layout_that_is_named_is_taken(tmp_path):
+    label(tmp_path / "masks" / "a.png")
+    with pytest.raises(DataError):
+        DataOptions(str(tmp_path), layout="coco").open_references()
+
+
+def test_jpeg_masks_alone_are_cut_as_beside_their_images(tmp_path):
+    array = np.zeros((32, 32), np.uint8)
+    array[8:16, 8:24] = 255
+    (tmp_path / "masks").mkdir()
+    PIL.Image.fromarray(array).save(tmp_path / "masks" / "a.jpg", quality=95)
+    (case,) = open_references(tmp_path).cases
+    mask = read_case_mask(case, read_case_image(case)).array[0]
+    np.testing.assert_array_equal(mask, array)
 
 
 def test_nothing_to_hold_against_is_refused(tmp_path):

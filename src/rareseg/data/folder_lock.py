@@ -17,6 +17,13 @@ from rareseg.errors import OutputError
 
 LOCK = ".rareseg.lock"
 """The file that is locked: it stands in the folder while a process works there."""
+_HOLDER = f"{LOCK}.json"
+"""Says which process that is; apart, since some systems let nobody else read what is locked."""
+
+
+def is_lock(path: Path) -> bool:
+    """Whether a file is one of those that stand in a folder while a process works there."""
+    return path.name in (LOCK, _HOLDER)
 
 
 @contextmanager
@@ -42,11 +49,13 @@ def sole_writer(folder: Path) -> Iterator[None]:
     try:
         if first:
             about = {"process": os.getpid(), "machine": platform.node(), "command": sys.argv[1:2]}
-            (folder / LOCK).write_text(json.dumps(about), encoding="utf-8")
+            (folder / _HOLDER).write_text(json.dumps(about), encoding="utf-8")
         yield
     finally:
         if first:
-            (folder / LOCK).unlink(missing_ok=True)
+            (folder / _HOLDER).unlink(missing_ok=True)
+            with suppress(OSError):  # where a locked file stays, its release removes it
+                (folder / LOCK).unlink(missing_ok=True)
         lock.release()
         if first and made:
             with suppress(OSError):  # it holds something, as it should
@@ -56,7 +65,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 def _holder(folder: Path) -> str:
     """Say which process holds the lock, as far as it has said so."""
     try:
-        about = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        about = json.loads((folder / _HOLDER).read_text(encoding="utf-8"))
         command = " ".join(["rareseg", *map(str, about["command"])])
         return f"process {about['process']} on {about['machine']} ({command})"
     except (OSError, ValueError, KeyError, TypeError):

@@ -90,8 +90,9 @@ class FileDigests:
             return  # a cache: what cannot be read is computed again
 
     def save(self, path: Path, files: Iterable[Path]) -> None:
-        """Write the digests of ``files`` that are known, atomically."""
-        stamps = [stamp for file in files if (stamp := _stamp(file)) is not None]
+        """Write the digests of ``files``, folders and headers included, atomically."""
+        read = dict.fromkeys(part for file in files for part in read_from(file))
+        stamps = [stamp for file in read if (stamp := _stamp(file)) is not None]
         with atomic_write(path) as temporary, temporary.open("w", newline="") as target:
             writer = csv.writer(target)
             writer.writerow(_COLUMNS)
@@ -145,7 +146,7 @@ def content_hash(dataset: Dataset) -> str:
 
 def is_content(dataset: Dataset, known: str) -> bool:
     """Whether a data set still is what ``known`` was computed of, by any version of rareseg."""
-    return known in (content_hash(dataset), _earlier_content_hash(dataset))
+    return known == content_hash(dataset) or known == _earlier_content_hash(dataset)
 
 
 def _earlier_content_hash(dataset: Dataset) -> str:

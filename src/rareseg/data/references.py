@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rareseg.data.dataset import MissingMask, open_dataset
+from rareseg.data.dataset import open_dataset
 from rareseg.data.formats import stem_of
 from rareseg.data.input_images import MASK_FOLDERS
 from rareseg.data.layouts import FileTree
@@ -13,19 +14,20 @@ from rareseg.data.layouts.dataset_json import NOTHING_DECLARED, Declared, read_d
 from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError
 
+Opener = Callable[[Path | Sequence[Case]], Dataset]
+"""Opens a folder, a file or cases as :func:`~rareseg.data.dataset.open_dataset` does."""
+
 LABELS_ALONE = "label maps alone"
 """The layout of references without images; their cases have no image files."""
 
 
-def open_references(
-    path: Path | str, *, group_from: str | None = None, missing_mask: MissingMask = "error"
-) -> Dataset:
+def open_references(path: Path | str, opened: Opener = open_dataset) -> Dataset:
     """List the cases of a data set, or of a folder that holds label maps and no images.
 
     Label maps stand in the folder itself or in folders named as masks are (``labelsTr``, ``masks``,
     …), also in folders below; the id is the name, with the folder below before it (line_a_part_1).
-    What they mean
-    says a ``dataset.json`` in the folder or in the one above; otherwise each value is a class.
+    What they mean says a ``dataset.json`` in the folder or in the one above; otherwise each value
+    is a class. ``opened`` opens a data set with what else is said of it: groups, rules of masks.
 
     Raises as :func:`~rareseg.data.dataset.open_dataset`.
     """
@@ -33,7 +35,7 @@ def open_references(
     named = _label_folders(root)
     if not named:
         try:
-            return open_dataset(root, group_from=group_from, missing_mask=missing_mask)
+            return opened(root)
         except DataError:
             if not root.is_dir() or not FileTree(root).images(""):
                 raise
@@ -41,13 +43,15 @@ def open_references(
         Case(_id(file, folder), (), file) for folder in named or [root] for file in _files(folder)
     ]
     declared = _declared(root)
+    dataset = opened(cases)
+    ignored = declared.ignore_value if dataset.ignore_value is None else dataset.ignore_value
     return replace(
-        open_dataset(cases, group_from=group_from),
+        dataset,
         root=root,
         layout=LABELS_ALONE,
         labels=declared.labels,
         regions=declared.regions,
-        ignore_value=declared.ignore_value,
+        ignore_value=ignored,
     )
 
 

@@ -109,9 +109,11 @@ def read_mask(path: Path, *, image: Image | None = None) -> Mask:
 
 
 def read_case_image(case: Case) -> Image:
-    """Read a case's image; of a case that is a label map alone, that map stands for it."""
-    if case.images or not isinstance(case.mask, Path):
+    """Read a case's image; of a case that is a mask alone, the file of the mask stands for it."""
+    if case.images:
         return read_image(case.images)
+    if not isinstance(case.mask, Path):
+        return read_image(case.mask_files[:1])
     mask = read_mask(case.mask)
     return Image(mask.array[None], mask.geometry)
 

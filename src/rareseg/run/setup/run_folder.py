@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from rareseg.data.atomic_files import atomic_write, is_leftover, remove_leftovers
 from rareseg.data.dataset import AS_IT_IS, MissingMask, open_dataset
-from rareseg.data.folder_lock import LOCK
+from rareseg.data.folder_lock import is_lock
 from rareseg.data.identity import DIGESTS
-from rareseg.data.records import ROLES, Dataset, MaskRules, Role, role_named
+from rareseg.data.records import ROLES, Case, Dataset, MaskRules, Role, role_named
 from rareseg.data.references import open_references
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
@@ -29,8 +29,8 @@ class DataOptions:
     used with a run is opened as the run's own (:meth:`like`). An empty pattern is said too:
     groups are then those that the data declare. ``layout`` None lets the folder's names decide.
     ``mask_name`` and ``folder_split`` are as in :func:`rareseg.data.dataset.open_dataset`; None is
-    what the run was told.
-    ``rules`` say how mask files are read; what they leave open is taken from the run's too.
+    what the run was told. ``rules`` say how mask files are read; what they leave open is taken from
+    the run's too.
     """
 
     path: str
@@ -43,22 +43,21 @@ class DataOptions:
 
     def open(self) -> Dataset:
         """Open the data set."""
+        return self._opened(Path(self.path))
+
+    def open_references(self) -> Dataset:
+        """Open the data set for its labels alone: its images may be missing."""
+        return self.open() if self.layout else open_references(self.path, self._opened)
+
+    def _opened(self, data: Path | Sequence[Case]) -> Dataset:
         return open_dataset(
-            Path(self.path),
+            data,
             group_from=self.group_from or None,
             missing_mask=self.missing_mask or "error",
             layout=self.layout,
             mask_name=self.mask_name,
             folder_split=self.folder_split is not False,
             rules=self.rules,
-        )
-
-    def open_references(self) -> Dataset:
-        """Open the data set for its labels alone: its images may be missing."""
-        return open_references(
-            Path(self.path),
-            group_from=self.group_from or None,
-            missing_mask=self.missing_mask or "error",
         )
 
     @classmethod
@@ -324,7 +323,7 @@ def require_free(root: Path) -> None:
 
 def held_entries(root: Path) -> list[Path]:
     """Return what a folder holds but for locks and leftovers of ours."""
-    return [path for path in root.iterdir() if path.name != LOCK and not is_leftover(path)]
+    return [path for path in root.iterdir() if not is_lock(path) and not is_leftover(path)]
 
 
 def claim(out: Path, name: str, content: Mapping[str, Any], what: str) -> None:
