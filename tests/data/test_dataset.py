@@ -9,7 +9,8 @@ import PIL.Image
 import pytest
 import SimpleITK as sitk
 
-from rareseg.data.dataset import open_annotations, open_dataset, open_images
+from rareseg.data.dataset import open_annotations, open_dataset
+from rareseg.data.input_images import open_images
 from rareseg.data.records import Case
 from rareseg.errors import DataError, UsageError
 

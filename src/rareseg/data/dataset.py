@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from rareseg.data.file_names import clean_name, clean_path
-from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of
-from rareseg.data.layouts import FileTree, Listing, Recognised, group_channels, recognise
+from rareseg.data.formats import IMAGE_SUFFIXES
+from rareseg.data.layouts import FileTree, Listing, Recognised, recognise
+from rareseg.data.layouts.listed_cases import (
+    channel_problems,
+    identity_problems,
+    with_clean_ids,
+)
 from rareseg.data.layouts.medical.slicer_names import with_segment_names
 from rareseg.data.layouts.unread_files import Unread, find_unread
 from rareseg.data.masks.ruled_mask import with_rules
@@ -132,15 +134,15 @@ def _assembled(
             *notes,
         )
     problems = [*listing.problems, *unlabelled]
-    cases, renamed = _with_clean_ids(listing.cases)
+    cases, renamed = with_clean_ids(listing.cases)
     notes = (*notes, *renamed)
     if group_from is not None:
         cases, unmatched = _grouped(cases, group_from)
         problems += unmatched
     if not cases:
         problems.append(f"{root} holds no images; add some ({', '.join(IMAGE_SUFFIXES)}).")
-    problems += _identity_problems(cases, root)
-    problems += _channel_problems(cases)
+    problems += identity_problems(cases, root)
+    problems += channel_problems(cases)
     declared = listing.declared
     return Dataset(
         root=root,
@@ -155,36 +157,6 @@ def _assembled(
         notes=notes,
         named_by_files=declared.named_by_files,
     )
-
-
-def open_images(path: Path | str, *, channels: int | None = None) -> tuple[Case, ...]:
-    """List images to predict, without masks: one file, a DICOM series, a folder, or a data set.
-
-    In a plain folder, files ``ID_0000.ext … ID_000n.ext`` are the channels of one case where
-    every case has the same ones; ``channels`` says how many files a case has (1: each file is a
-    case of its own) and decides where names alone are ambiguous.
-
-    Raises:
-        DataError: the path does not exist, holds no image, or a case lacks channel files.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path} does not exist; correct the path.")
-    if is_image(path):
-        return (Case(stem_of(path), (path,), None),)
-    if path.is_file() and path.suffix.lower() != ".csv":
-        raise DataError(f"{path} is no image; allowed are {', '.join(IMAGE_SUFFIXES)}.")
-    found = FileTree(path).images("") if path.is_dir() else []
-    if not found:
-        return tuple(replace(case, mask=None) for case in open_dataset(path).cases)
-    grouped = _gathered(found, channels)
-    repeated = [name for name, count in Counter(stem_of(p) for p in found).items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"{path} holds several images named {repeated[0]}; their results would overwrite each "
-            "other, so rename one."
-        )
-    return tuple(Case(name, paths, None) for name, paths in grouped.items())
 
 
 def _missing_masks(listing: Listing, root: Path, *, told: bool) -> list[str]:
@@ -241,105 +213,3 @@ def _grouped(cases: Sequence[Case], pattern: str) -> tuple[tuple[Case, ...], lis
             f"first is '{unmatched[0]}'); widen the expression."
         )
     return tuple(replace(case, group=groups.get(case.id)) for case in cases), problems
-
-
-def _with_clean_ids(cases: Sequence[Case]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
-    """Return the cases under ids that can name files, and a note where any were changed.
-
-    An id that would be another case's, or empty, stays, and is a problem.
-    """
-    taken = {case.id for case in cases}
-    kept, changed = [], []
-    for case in cases:
-        clean = clean_path(case.id).replace("/", "_")
-        if case.id and clean != case.id and clean not in taken:
-            taken.add(clean)
-            changed.append(f"'{case.id}' is '{clean}'")
-            case = replace(case, id=clean)
-        kept.append(case)
-    note = (
-        f"{len(changed)} names cannot name result files and are changed: {changed[0]}"
-        if changed
-        else ""
-    )
-    return tuple(kept), (note,) if note else ()
-
-
-def _channel_problems(cases: Sequence[Case]) -> list[str]:
-    """Find cases whose files end in other channel numbers than those of most cases."""
-    endings = {case.id: tuple(_channel_of(path) for path in case.images) for case in cases}
-    counts = Counter(found for found in endings.values() if len(found) > 1 and None not in found)
-    if len(counts) < 2:
-        return []
-    usual = counts.most_common(1)[0][0]
-    return [
-        f"{case.images[0]} and the others of case '{case.id}' are the channels "
-        f"{_numbers(endings[case.id])} where most cases have {_numbers(usual)}; rename or add the "
-        "files, so that a number means the same channel everywhere."
-        for case in cases
-        if endings[case.id] in counts
-        and endings[case.id] != usual
-        and len(endings[case.id]) == len(usual)
-    ]
-
-
-def _channel_of(path: Path) -> str | None:
-    found = re.search(r"_(\d{4})$", stem_of(path))
-    return found[1] if found else None
-
-
-def _numbers(channels: tuple[str | None, ...]) -> str:
-    return ", ".join(f"_{number}" for number in channels)
-
-
-def _identity_problems(cases: Sequence[Case], root: Path) -> list[str]:
-    """Find ids that occur twice or cannot name a file."""
-    files: dict[str, list[str]] = {}
-    for case in cases:
-        files.setdefault(case.id, []).append(str(case.images[0]) if case.images else "no image")
-    problems = [
-        f"{root} gives the id '{name}' to {len(places)} cases ({', '.join(places[:3])}); "
-        "rename all but one."
-        for name, places in files.items()
-        if len(places) > 1
-    ]
-    seen: defaultdict[str, list[str]] = defaultdict(list)
-    for name in files:
-        seen[unicodedata.normalize("NFC", name)].append(name)
-    problems += [
-        f"{root} gives the id '{names[0]}' to {len(names)} cases whose names differ only in how "
-        f"an accent is written ({', '.join(files[name][0] for name in names[:3])}); "
-        "rename all but one."
-        for names in seen.values()
-        if len(names) > 1
-    ]
-    problems += [
-        f"{places[0]} has the id '{name}', which cannot name a result file; use letters, digits, "
-        "'.', '-' and '_'."
-        for name, places in files.items()
-        if not name or name.startswith(".") or clean_name(name) != name
-    ]
-    return problems
-
-
-def _gathered(paths: Sequence[Path], channels: int | None) -> dict[str, tuple[Path, ...]]:
-    """Decide whether the endings _0000, _0001 … count channels or images."""
-    single: dict[str, tuple[Path, ...]] = {stem_of(path): (path,) for path in paths}
-    if channels == 1 and not all(stem_of(path).endswith("_0000") for path in paths):
-        return single
-    grouped = group_channels(paths)
-    numbers = {tuple(stem_of(path)[-5:] for path in files) for files in grouped.values()}
-    counts = {len(files) for files in grouped.values()}
-    expected = tuple(f"_{number:04d}" for number in range(max(counts)))
-    if channels is not None and channels > 1:
-        short = [name for name, files in grouped.items() if len(files) != channels]
-        if short and counts != {1}:
-            raise DataError(
-                f"{paths[0].parent} holds {len(grouped[short[0]])} of {channels} channel files "
-                f"({short[0]}_0000 …) for {len(short)} cases; add the missing files."
-            )
-        return grouped if counts == {channels} else single
-    # One id with every file as its channel is far more often a numbered sequence of pictures.
-    is_nnunet = paths[0].parent.name.startswith("imagesT")
-    sequence = len(grouped) == 1 and len(paths) > 1 and not is_nnunet
-    return grouped if numbers == {expected} and not sequence else single

@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rareseg.data.dataset import open_images
+from rareseg.data.dataset import open_dataset
 from rareseg.data.file_names import clean_path
-from rareseg.data.formats import IMAGE_SUFFIXES, is_image, suffix_of
+from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of, suffix_of
+from rareseg.data.layouts import FileTree, group_channels
 from rareseg.data.records import Case
 from rareseg.errors import DataError
 
@@ -45,6 +46,36 @@ class InputImages:
     remarks: tuple[str, ...] = ()
 
 
+def open_images(path: Path | str, *, channels: int | None = None) -> tuple[Case, ...]:
+    """List images to predict, without masks: one file, a DICOM series, a folder, or a data set.
+
+    In a plain folder, files ``ID_0000.ext … ID_000n.ext`` are the channels of one case where
+    every case has the same ones; ``channels`` says how many files a case has (1: each file is a
+    case of its own) and decides where names alone are ambiguous.
+
+    Raises:
+        DataError: the path does not exist, holds no image, or a case lacks channel files.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; correct the path.")
+    if is_image(path):
+        return (Case(stem_of(path), (path,), None),)
+    if path.is_file() and path.suffix.lower() != ".csv":
+        raise DataError(f"{path} is no image; allowed are {', '.join(IMAGE_SUFFIXES)}.")
+    found = FileTree(path).images("") if path.is_dir() else []
+    if not found:
+        return tuple(replace(case, mask=None) for case in open_dataset(path).cases)
+    grouped = _gathered(found, channels)
+    repeated = [name for name, count in Counter(stem_of(p) for p in found).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{path} holds several images named {repeated[0]}; their results would overwrite each "
+            "other, so rename one."
+        )
+    return tuple(Case(name, paths, None) for name, paths in grouped.items())
+
+
 def open_inputs(
     path: Path | str,
     *,
@@ -58,7 +89,7 @@ def open_inputs(
     an earlier call wrote to, those named as masks are (:data:`MASK_FOLDERS`), hidden files and
     what is no image. A folder named as one of ``reserved``, which results lie in, gives ids with
     an underscore behind that name. ``channels`` is as in
-    :func:`~rareseg.data.dataset.open_images`.
+    :func:`open_images`.
 
     Raises :class:`DataError` where the path does not exist or holds no image, where channel files
     are missing, and where two images would have one id.
@@ -185,3 +216,26 @@ def _named(cases: Sequence[Case]) -> tuple[Case, ...]:
                 "other; rename one."
             )
     return tuple(cases)
+
+
+def _gathered(paths: Sequence[Path], channels: int | None) -> dict[str, tuple[Path, ...]]:
+    """Decide whether the endings _0000, _0001 … count channels or images."""
+    single: dict[str, tuple[Path, ...]] = {stem_of(path): (path,) for path in paths}
+    if channels == 1 and not all(stem_of(path).endswith("_0000") for path in paths):
+        return single
+    grouped = group_channels(paths)
+    numbers = {tuple(stem_of(path)[-5:] for path in files) for files in grouped.values()}
+    counts = {len(files) for files in grouped.values()}
+    expected = tuple(f"_{number:04d}" for number in range(max(counts)))
+    if channels is not None and channels > 1:
+        short = [name for name, files in grouped.items() if len(files) != channels]
+        if short and counts != {1}:
+            raise DataError(
+                f"{paths[0].parent} holds {len(grouped[short[0]])} of {channels} channel files "
+                f"({short[0]}_0000 …) for {len(short)} cases; add the missing files."
+            )
+        return grouped if counts == {channels} else single
+    # One id with every file as its channel is far more often a numbered sequence of pictures.
+    is_nnunet = paths[0].parent.name.startswith("imagesT")
+    sequence = len(grouped) == 1 and len(paths) > 1 and not is_nnunet
+    return grouped if numbers == {expected} and not sequence else single

@@ -12,8 +12,8 @@ import torch
 
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
-from rareseg.data.dataset import open_images
 from rareseg.data.formats import read_image
+from rareseg.data.input_images import open_images
 from rareseg.data.masks.renumbered import by_names_of
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.decision.decisions import Decisions
