@@ -12,16 +12,9 @@ from rareseg.data.dataset import open_dataset
 from rareseg.data.file_names import clean_path
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of, suffix_of
 from rareseg.data.layouts import FileTree, group_channels
+from rareseg.data.layouts.folders.folder_words import is_mask_folder
 from rareseg.data.records import Case
 from rareseg.errors import DataError
-
-MASK_FOLDERS = frozenset(
-    (
-        "mask", "masks", "label", "labels", "labelstr", "labelsts", "annotation", "annotations",
-        "ann_dir", "gt", "ground_truth", "groundtruth", "segmentation", "segmentations",
-    )
-)  # fmt: skip
-"""Names, in lower case, of folders whose pictures are masks: nothing in them is predicted."""
 
 PREDICTIONS = "predictions.json"
 """What marks a folder that an earlier call wrote to."""
@@ -86,7 +79,7 @@ def open_inputs(
     """List images to predict: one file, a DICOM series, a data set, or a folder with folders.
 
     Folders are walked; links to folders are not followed. Passed over are ``out``, folders that
-    an earlier call wrote to, those named as masks are (:data:`MASK_FOLDERS`), hidden files and
+    an earlier call wrote to, those named as masks are (as layouts read names), hidden files and
     what is no image. A folder named as one of ``reserved``, which results lie in, gives ids with
     an underscore behind that name. ``channels`` is as in
     :func:`open_images`.
@@ -182,7 +175,7 @@ def _visited(
                 continue
             if (inside / PREDICTIONS).is_file():
                 skipped["earlier predictions"].append(shown)
-            elif name.lower() in MASK_FOLDERS:
+            elif is_mask_folder(name):
                 skipped["masks"].append(shown)
             else:
                 kept.append(name)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rareseg.data.dataset import open_dataset
 from rareseg.data.formats import stem_of
-from rareseg.data.input_images import MASK_FOLDERS
 from rareseg.data.layouts import FileTree
 from rareseg.data.layouts.dataset_json import NOTHING_DECLARED, Declared, read_dataset_json
+from rareseg.data.layouts.folders.folder_words import is_mask_folder
 from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError
 
@@ -60,7 +60,7 @@ def _label_folders(root: Path) -> list[Path]:
     if not root.is_dir() or (root / "manifest.csv").is_file() or FileTree(root).images(""):
         return []
     inside = sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
-    labels = [folder for folder in inside if folder.name.lower() in MASK_FOLDERS]
+    labels = [folder for folder in inside if is_mask_folder(folder.name)]
     return labels if labels == inside and any(_files(folder) for folder in labels) else []
 
 

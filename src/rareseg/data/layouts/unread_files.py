@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from rareseg.data.formats import format_of
 from rareseg.data.layouts.file_tree import FileTree
+from rareseg.data.layouts.folders.folder_words import is_mask_folder
 from rareseg.data.layouts.listing import Listing
 from rareseg.data.layouts.names import name_key
 
@@ -29,11 +30,6 @@ _PICTURES = _words(
 """Endings of what may be an image or a mask, lower case, whether it can be read or not."""
 _DRAWINGS = _words(".json .xml .txt .csv .geojson .roi .rle .yaml .yml .lst .mask .zip")
 """Endings of what may hold an outline."""
-_MASK_WORDS = _words(
-    "mask masks label labels annotation annotations ann anns gt groundtruth ground_truth seg segs "
-    "segmentation segmentations labelstr ann_dir ground-truth"
-)
-"""Names of folders in which masks are looked for where none was found."""
 MOST_TEXT = 200_000
 """Characters of problems in which names are looked for."""
 
@@ -123,7 +119,7 @@ def _mask_folders(tree: FileTree, listing: Listing) -> set[str]:
         found |= {
             folder
             for folder, _ in tree.walk()
-            if PurePosixPath(folder).name.lower() in _MASK_WORDS and tree.path(folder) not in images
+            if is_mask_folder(PurePosixPath(folder).name) and tree.path(folder) not in images
         }
     return {folder for folder in found if folder}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -207,45 +207,8 @@ def _read(tree: FileTree) -> Listing:
         )
     names = _names(*said) if said else _classes_txt(tree)
     splits = _splits(tree, said[1]) if said else {}
-    pictures, problems = Pictures(tree), Remarks()
-    found: list[tuple[Path, Path | None, Role | None]] = []
-    undescribed: list[Path] = []
-    used: set[int] = set()
-    n_without = n_empty = 0
-    for folder, files in tree.walk():
-        labels = texts[folder] if folder in texts else _labels_folder(folder)
-        if labels is None:
-            continue
-        paths = [path for name in files if format_of(path := tree.path(folder, name))]
-        if not tree.path(labels).is_dir():
-            undescribed += paths
-            continue
-        own = {Path(name).stem: name for name in tree.files(labels) if _is_text(name)}
-        for path in paths:
-            role = splits.get(folder) or splits.get(path.name) or role_in(*folder.split("/")[::-1])
-            name = own.pop(stem_of(path), None)
-            if name is None:
-                n_without += 1
-                found.append((path, None, role))
-                continue
-            text = tree.path(labels, name)
-            classes = _classes(text, problems)
-            n_empty += classes == []
-            used |= set(classes or ())
-            found.append((path, text if classes != [] else None, role))
-            for number in set(classes or ()) - set(names or classes or ()):
-                problems.add(
-                    f"{tree.root} names the classes {min(names)} to {max(names)}, and text files "
-                    "hold others: {}; name them in data.yaml.",
-                    f"{number} in {labels}/{name}",
-                )
-        for name in own.values():
-            problems.add(
-                f"{tree.root} holds text files without a picture: {{}}; add the pictures, or "
-                "remove them.",
-                f"{labels}/{name}",
-            )
-    known = names or {number: f"class_{number}" for number in sorted(used)}
+    found = _pictures(tree, texts, names, splits)
+    known = names or {number: f"class_{number}" for number in sorted(found.used)}
     values = {
         number: number + 1 + (number >= LARGEST_VALUE)
         if (value := special_value(name)) is None
@@ -254,18 +217,81 @@ def _read(tree: FileTree) -> Listing:
     }
     declared, names_said = declare(
         {name: values[number] for number, name in known.items()},
-        {known[number] for number in used if number in known},
+        {known[number] for number in found.used if number in known},
     )
     masks = [
         (path, text and SegmentText(text, path.name, tuple(values.items())), role)
-        for path, text, role in found
+        for path, text, role in found.described
     ]
     notes = [
-        f"{n_without} pictures have no text file and {n_empty} an empty one: they count as "
-        f"negatives; {RULE}.",
+        f"{found.n_without} pictures have no text file and {found.n_empty} an empty one: they "
+        f"count as negatives; {RULE}.",
         *names_said,
     ]
-    return listing_of(pictures, masks, declared, problems, notes, undescribed=undescribed)
+    return listing_of(
+        found.pictures, masks, declared, found.problems, notes, undescribed=found.undescribed
+    )
+
+
+@dataclass
+class _Found:
+    """What the folders of pictures hold: each picture with its text file, and what is to be said.
+
+    ``described`` are (picture, text file or None where nothing is drawn, part of the split);
+    ``undescribed`` pictures lie where no folder of text files is. ``used`` are the classes drawn.
+    """
+
+    pictures: Pictures
+    problems: Remarks
+    described: list[tuple[Path, Path | None, Role | None]] = field(default_factory=list)
+    undescribed: list[Path] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
+    n_without: int = 0
+    n_empty: int = 0
+
+
+def _pictures(
+    tree: FileTree,
+    texts: Mapping[str, str],
+    names: Mapping[int, str],
+    splits: Mapping[str, Role],
+) -> _Found:
+    """List the pictures beside text files, with the faults of these."""
+    found = _Found(Pictures(tree), Remarks())
+    for folder, files in tree.walk():
+        labels = texts[folder] if folder in texts else _labels_folder(folder)
+        if labels is None:
+            continue
+        paths = [path for name in files if format_of(path := tree.path(folder, name))]
+        if not tree.path(labels).is_dir():
+            found.undescribed += paths
+            continue
+        own = {Path(name).stem: name for name in tree.files(labels) if _is_text(name)}
+        for path in paths:
+            role = splits.get(folder) or splits.get(path.name) or role_in(*folder.split("/")[::-1])
+            name = own.pop(stem_of(path), None)
+            if name is None:
+                found.n_without += 1
+                found.described.append((path, None, role))
+                continue
+            text = tree.path(labels, name)
+            classes = _classes(text, found.problems)
+            found.n_empty += classes == []
+            found.used |= set(classes or ())
+            found.described.append((path, text if classes != [] else None, role))
+            for number in set(classes or ()) - set(names or classes or ()):
+                found.problems.add(
+                    f"{tree.root} names the classes {min(names)} to {max(names)}, and text files "
+                    "hold others: {}; name them in data.yaml.",
+                    f"{number} in {labels}/{name}",
+                )
+        for name in own.values():
+            found.problems.add(
+                f"{tree.root} holds text files without a picture: {{}}; add the pictures, or "
+                "remove them.",
+                f"{labels}/{name}",
+            )
+    return found
 
 
 def _classes(path: Path, problems: Remarks) -> list[int] | None:

@@ -28,6 +28,7 @@ MASK_WORDS = frozenset(
 """Words for folders of masks."""
 SHORT_MASK_WORDS = frozenset(("seg", "gt", "ann", "lbl", "lab", "msk", "anno", "map"))
 """Words that stand for masks where a folder is called so and no more (`Kvasir-SEG` is not)."""
+_NNUNET_LABELS = ("labelstr", "labelsts")
 NOTHING_WORDS = frozenset(
     ("good", "normal", "ok", "healthy", "nodefect", "defectfree", "nondefective", "negative")
 )
@@ -67,6 +68,11 @@ def kind_of(name: str) -> Kind | None:
         of_masks = set(found) & (MASK_WORDS | SHORT_MASK_WORDS)
         return "mask" if of_masks else "image"
     return "mask" if found[0] in MASK_WORDS else None
+
+
+def is_mask_folder(name: str) -> bool:
+    """Whether pictures in a folder of this name are masks; nnU-Net's labelsTr is such a folder."""
+    return kind_of(name) == "mask" or name.lower() in _NNUNET_LABELS
 
 
 @lru_cache(maxsize=1 << 16)
