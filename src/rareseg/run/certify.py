@@ -35,7 +35,7 @@ from rareseg.run.tune import Rule
 Guaranteed = Mapping[str, Kept | Infeasible]
 """What came of a guarantee in each region."""
 
-_SEEN_BEFORE = "these cases were asked for another guarantee before, and can certify only once"
+_SEEN_BEFORE = "these cases were used for another guarantee before, and can certify only once"
 
 
 def certify(

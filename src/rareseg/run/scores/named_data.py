@@ -33,7 +33,7 @@ from rareseg.run.setup.run_folder import (
 from rareseg.run.setup.shared_cases import shared_cases
 
 _EVALUATED = "an evaluation has shown before how the model does on these cases"
-_SPENT = "{} of these images were asked to stand for another guarantee before"
+_SPENT = "{} of these images were used for another guarantee before"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ def save(path, array):
         ("Kvasir-SEG", None, None),
         ("stage1_train", None, "train"),
         ("patient_01", None, None),
+        ("masks_", None, None),
+        ("_images", None, None),
     ],
 )
 def test_what_a_folder_is_called_says_what_it_holds(name, kind, role):

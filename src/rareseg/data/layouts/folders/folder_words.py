@@ -43,9 +43,12 @@ ANY_DEFECT = frozenset(
 def kind_of(name: str) -> Kind | None:
     """Return what a folder of this name holds, ``None`` where the name does not say.
 
-    Capitals, the plural, numbers and words for parts of the split do not matter. The last word
+    A name that begins or ends with an underscore or a tilde says nothing: people put a folder aside
+    so. Capitals, the plural, numbers and words for parts of the split do not matter. The last word
     counts, then the first: ``image_masks`` are masks, ``ISIC_Training_Input`` are images.
     """
+    if name != name.strip("_~"):
+        return None
     found = [singular(word) for word in _words(name)]
     whole = singular("".join(_words(name)))
     if whole in ("negative",):
