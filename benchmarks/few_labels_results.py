@@ -195,7 +195,7 @@ def source_version() -> dict[str, Any]:
 
     def git(*words: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=False
+            ["git", "-C", str(root), *words], capture_output=True, encoding="utf-8", check=False
         )
         return done.stdout.strip() if done.returncode == 0 else ""
 

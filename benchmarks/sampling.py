@@ -222,7 +222,7 @@ def memory_of(folder: Path, task: Task) -> float | None:
 def memory_alone(folder: Path, task: int) -> float | None:
     """Measure the memory in a process that does nothing else."""
     command = [sys.executable, __file__, "--memory", str(folder), str(task)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     return json.loads(done.stdout)
 
 

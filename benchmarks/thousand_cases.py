@@ -38,7 +38,7 @@ def evaluated(run: Path, data: Path, out: Path) -> dict[str, float]:
     """Evaluate in a process of its own; return seconds and MiB (after the imports, at the peak)."""
     started = time.perf_counter()
     call = [sys.executable, "-c", MEASURED, str(run), str(data), str(out)]
-    done = subprocess.run(call, check=True, capture_output=True, text=True)
+    done = subprocess.run(call, check=True, capture_output=True, encoding="utf-8")
     return {**json.loads(done.stdout.splitlines()[-1]), "seconds": time.perf_counter() - started}
 
 

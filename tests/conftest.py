@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import locale
 import shutil
 import sys
 from collections.abc import Mapping
@@ -29,6 +30,14 @@ class Called:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def locale_kept():
+    """Leave the locale as it was: ITK writes DICOM with GDCM, which leaves the process in "C"."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.fixture(scope="session")

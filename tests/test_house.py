@@ -61,7 +61,6 @@ def printed_by(code: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
-        text=True,
         encoding="utf-8",
         check=True,
     )

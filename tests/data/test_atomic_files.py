@@ -72,7 +72,9 @@ def test_what_is_being_written_now_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_replaced_folder_is_removed_only_where_its_successor_stands(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import os; print(os.getpid())"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    ended = subprocess.run(
+        command, capture_output=True, encoding="utf-8", check=True
+    ).stdout.strip()
     theirs = tmp_path / ".retired-x"
     retired = tmp_path / f"{_RETIRED}{ended}-x"
     (theirs / "store").mkdir(parents=True)

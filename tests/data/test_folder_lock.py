@@ -22,7 +22,7 @@ with sole_writer(Path(sys.argv[1])):
 def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, "-c", HOLD, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
         with (

@@ -1,6 +1,5 @@
 """Every reader round-trips volumes in their own frame, checked with SimpleITK."""
 
-import locale
 import os
 import shutil
 from pathlib import Path
@@ -49,8 +48,6 @@ def assert_same_frame(first, second):
 def write_dicom(folder: Path, array, spacing=2.5, skip=()):
     """Write a series of int16 slices, ``spacing`` mm apart, leaving out some."""
     folder.mkdir()
-    # Writing DICOM, GDCM leaves the whole process in the locale "C".
-    before = locale.setlocale(locale.LC_ALL)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     for z, plane in enumerate(array):
@@ -71,7 +68,6 @@ def write_dicom(folder: Path, array, spacing=2.5, skip=()):
             piece.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{z}.dcm"))
         writer.Execute(piece)
-    locale.setlocale(locale.LC_ALL, before)
 
 
 class TestNames:

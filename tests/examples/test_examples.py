@@ -17,7 +17,6 @@ def run(name: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), str(folder)],
         capture_output=True,
-        text=True,
         encoding="utf-8",
         check=False,
     )

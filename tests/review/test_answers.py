@@ -128,7 +128,7 @@ CONFIRMED = 30
 def test_a_killed_server_has_kept_every_decision_that_it_confirmed(run):
     suspects = load_suspects(run / "suspects.json")
     command = [sys.executable, "-m", "rareseg", "review", run, "--no-browser", "--json"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8")
     try:
         text = ""
         while not text.endswith("}\n"):

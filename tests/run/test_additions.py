@@ -58,7 +58,6 @@ def test_an_added_network_and_loss_are_planned_by_the_command_line(extended, spe
         [sys.executable, "-m", "rareseg", "plan", specks, "--out", out, *chosen],
         env={**os.environ, "PYTHONPATH": str(extended)},
         capture_output=True,
-        text=True,
         encoding="utf-8",
         check=False,
     )

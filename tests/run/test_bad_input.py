@@ -1,6 +1,7 @@
 """Bad input: every fault is found before training starts, named with its file and its remedy."""
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -290,7 +291,7 @@ class TestFullDisk:
             done = subprocess.run(
                 [sys.executable, "-m", "rareseg", *map(str, arguments)],
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 check=False,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard)),
             )
@@ -363,3 +364,16 @@ def test_nothing_is_unpickled_from_a_checkpoint(finished, specks, call, settings
     assert called.code == 1
     assert str(run / "training" / "last.pt") in called.err
     assert not trace.exists()
+
+
+def test_a_terminal_without_the_character_shows_a_question_mark(tmp_path):
+    (tmp_path / "Häuser").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "rareseg", "inspect", str(tmp_path / "Häuser")],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert b"H?user" in done.stderr

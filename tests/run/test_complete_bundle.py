@@ -94,7 +94,6 @@ def test_its_masks_are_the_same_to_the_last_pixel(run, packages, specks, call, t
     done = subprocess.run(
         [sys.executable, "-S", "-c", WALLED, *map(str, words)],
         capture_output=True,
-        text=True,
         encoding="utf-8",
         timeout=300,
         env=os.environ | {"PYTHONPATH": str(packages), "OMP_NUM_THREADS": "1"},

@@ -13,7 +13,7 @@ def train(specks, run, settings):
     command = ["-m", "rareseg", "train", str(specks), "--out", str(run)]
     options = ["--devices", "2", "--accelerator", "cpu", *settings]
     return subprocess.run(
-        [sys.executable, *command, *options], capture_output=True, text=True, timeout=300
+        [sys.executable, *command, *options], capture_output=True, encoding="utf-8", timeout=300
     )
 
 

@@ -53,7 +53,6 @@ def killed(specks, settings, tmp_path_factory):
     done = subprocess.run(
         [sys.executable, str(KILLING), json.dumps(scenarios)],
         capture_output=True,
-        text=True,
         encoding="utf-8",
         check=True,
         timeout=300,

@@ -34,7 +34,7 @@ def race():
     def run(url: str, *, processes: int = 3, count: int = 60) -> Counter[str]:
         command = [sys.executable, "-c", CLAIM_ALL, url, str(count)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        running = [subprocess.Popen(command, text=True, **pipes) for _ in range(processes)]
+        running = [subprocess.Popen(command, encoding="utf-8", **pipes) for _ in range(processes)]
         for one in running:
             one.stdin.write("go\n")
             one.stdin.flush()

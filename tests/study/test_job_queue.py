@@ -127,7 +127,7 @@ def test_the_job_of_a_killed_process_is_claimed_by_another_and_not_before(url, m
     monkeypatch.setattr(job_queue, "DEAD_AFTER", 2)
     queue = open_queue(url, ("a",))
     worker = subprocess.Popen(
-        [sys.executable, "-c", CLAIM_AND_SLEEP, url], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CLAIM_AND_SLEEP, url], stdout=subprocess.PIPE, encoding="utf-8"
     )
     try:
         name = worker.stdout.readline().strip()

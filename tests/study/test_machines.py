@@ -156,7 +156,7 @@ def test_a_machine_with_other_data_is_refused(start, postgres, specks, tmp_path)
             "--strategies", "random", "--missing-mask", "negative",
         ],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )  # fmt: skip
     assert worker.returncode == 1

@@ -6,6 +6,7 @@ MONAI nor numba. Commands are listed in the order in which their modules are imp
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -31,6 +32,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; errors that are meant for the user become one sentence."""
+    _write_what_the_terminal_can()
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -47,3 +49,10 @@ def main() -> None:
         raise
     except BrokenPipeError:
         os._exit(1)
+
+
+def _write_what_the_terminal_can() -> None:
+    """Write ``?`` for characters that the terminal's encoding lacks, where print would stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -260,7 +260,9 @@ def test_beside_a_torchvision_of_another_torch_the_sentence_is_said():
         "    encoder_called('convnext_atto')\n"
         "else:\n    print('fits')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False
+    )
     if "fits" in done.stdout:
         pytest.skip("this torchvision was built for this torch")
     assert (
