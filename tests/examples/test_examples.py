@@ -49,6 +49,13 @@ def test_ranks_draw_the_plan_of_a_single_process_before_and_after_mining(tmp_pat
     assert printed.count("voxels found hard") == 2
 
 
+def test_a_model_in_one_file_is_called_on_arrays(tmp_path: Path) -> None:
+    printed = run("predict_in_your_code.py", tmp_path)
+    assert printed.count("photograph ") == 6
+    assert "photograph 0: foreground\n  foreground at y " in printed
+    assert ": nothing" in printed
+
+
 @needs("lightning")
 def test_lightning_resumes_in_mid_epoch_with_mined_pools(tmp_path: Path) -> None:
     printed = run("lightning_module.py", tmp_path)

@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
 
 from rareseg.data.formats import read_image
-from rareseg.data.records import Geometry, Image
+from rareseg.data.formats.photo import as_photograph
+from rareseg.data.photo_channels import with_channels
+from rareseg.data.records import Classes, Geometry, Image
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.operating_point import apply_point
+from rareseg.decision.operating_point import OperatingPoint, apply_point
 from rareseg.errors import DataError
 from rareseg.evaluation.tables.image_score import image_score
 from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import DESCRIPTION, load_decisions, load_model
+from rareseg.prediction.bundle_archive import unpacked
 from rareseg.prediction.found_objects import FoundObject, find_objects
 from rareseg.prediction.model import Model
-from rareseg.prediction.scorer import ImageScorer, label_map
+from rareseg.prediction.scorer import ImageScorer, ImageScores, label_map
 
-Picture: TypeAlias = Image | NDArray[np.generic] | Path | str | Sequence[Path | str]
-"""What a detector takes: a file or several (its channels), an array, or an image that was read."""
+Picture: TypeAlias = (
+    Image | NDArray[np.generic] | PIL.Image.Image | Path | str | tuple[Path | str, ...]
+)
+"""What a detector takes: an array, a picture of Pillow's, a file, a tuple of files (one image whose
+channels they are), or an image that was read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a detector says of an image, on the image's own grid.
+    """What a detector says of an image.
 
-    By region: ``scores`` (z, y, x) float32 in [0, 1] and ``masks`` (z, y, x) bool at the operating
-    point; ``image_scores``, in [0, 1], which the point's gate cuts, and ``presence``, the network's
-    own part of them, None where it tells none. ``labels`` (z, y, x) holds one mask value per voxel.
-    A photograph has one slice, z = 1.
+    All arrays lie on the image's own grid: (y, x) of a photograph, (z, y, x) of a volume. By
+    region: ``scores`` float32 in [0, 1] and ``masks`` bool at the operating point;
+    ``image_scores``, in [0, 1], which the point's gate cuts, and ``presence``, the network's own
+    part of them, None where it tells none. ``label_map`` holds one mask value per pixel.
+    ``remarks`` say in words what was done to the image first, such as that colours became grey.
     """
 
     image: Image
     scores: Mapping[str, NDArray[np.float32]]
     masks: Mapping[str, NDArray[np.bool_]]
-    labels: NDArray[np.uint8] | NDArray[np.uint16]
+    label_map: NDArray[np.uint8] | NDArray[np.uint16]
     image_scores: Mapping[str, float]
     presence: Mapping[str, float] | None
+    remarks: tuple[str, ...] = ()
 
     @property
     def flagged(self) -> dict[str, bool]:
@@ -60,9 +69,10 @@ class Found:
 
 
 class Detector:
-    """A model and what is decided about its scores; call it on an image.
+    """A model and what is decided about its scores; call it on an image, or on a list of them.
 
     ``model`` and ``decisions`` are immutable; a region without an operating point is cut at 0.5.
+    Threads may share one: its network scores one image at a time.
     """
 
     def __init__(
@@ -73,69 +83,132 @@ class Detector:
         self.points = decisions.points_in_use
         self.scorer = ImageScorer(model, device=device)
 
+    @overload
     def __call__(
         self, picture: Picture, *, spacing: tuple[float, float, float] | None = None
-    ) -> Found:
-        """Return what is found in an image.
+    ) -> Found: ...
+    @overload
+    def __call__(
+        self, picture: list[Picture], *, spacing: tuple[float, float, float] | None = None
+    ) -> list[Found]: ...
+    def __call__(
+        self,
+        picture: Picture | list[Picture],
+        *,
+        spacing: tuple[float, float, float] | None = None,
+    ) -> Found | list[Found]:
+        """Return what is found in an image, or in each image of a list, whatever their sizes.
 
-        A file, or several that are the channels in the order of training, are read as
-        `rareseg predict` reads them. An array of a 2D model is (y, x) or (y, x, channel), as Pillow
-        gives it; of a 3D model, or where ``spacing`` (z, y, x) in mm is given, (z, y, x) or
-        (channel, z, y, x). Raises :class:`ReadError` for a file that
-        cannot be read and :class:`DataError` for what the model cannot take.
+        A file is read as `rareseg predict` reads it; a tuple of files is one image whose channels
+        they are, in the order of training. An array is (y, x) or (y, x, channel) for a model of
+        photographs, (z, y, x) or (z, y, x, channel) for one of volumes, in the same units as the
+        files of the training; ``spacing`` (z, y, x) is in mm, and 1 where an array states none. A
+        grey photograph is repeated for a model of three channels, and one in colours made grey for
+        a model of one. An empty list gives an empty list.
+
+        Raises :class:`ReadError` for a file that cannot be read and :class:`DataError` for what the
+        model cannot take: another number of channels, other intensities, NaN, no numbers at all.
         """
-        image = self._as_image(picture, spacing)
-        said = self.scorer.score(image)
-        scores = region_scores(said.probabilities, self.model.classes)
-        masks = {
-            region: apply_point(
-                own, self.points[region], said.presence_of(region), spacing=image.geometry.spacing
-            )
-            for region, own in scores.items()
-        }
-        return Found(
-            image=image,
-            scores=scores,
-            masks=masks,
-            labels=label_map(said.probabilities, masks, self.model.classes),
-            image_scores={
-                region: image_score(float(own.max(initial=0.0)), said.presence_of(region))
-                for region, own in scores.items()
-            },
-            presence=said.presence,
-        )
+        if isinstance(picture, list):
+            return [self(one, spacing=spacing) for one in picture]
+        image, remark = with_channels(self.as_image(picture, spacing=spacing), self.model.channels)
+        found = decide(image, self.scorer.score(image), self.model.classes, self.points)
+        return found if remark is None else replace(found, remarks=(remark,))
 
-    def _as_image(self, picture: Picture, spacing: tuple[float, float, float] | None) -> Image:
+    def as_image(
+        self, picture: Picture, *, spacing: tuple[float, float, float] | None = None
+    ) -> Image:
+        """Return a picture as the image that the model scores; raises as a call does."""
         if isinstance(picture, Image):
             return picture
+        if isinstance(picture, PIL.Image.Image):
+            return as_photograph(picture)
         if isinstance(picture, str | Path):
             return read_image([Path(picture)])
-        if not isinstance(picture, np.ndarray):
+        if isinstance(picture, tuple):
             return read_image([Path(path) for path in picture])
-        flat = self.model.recipe.data.dimension == 2 and spacing is None
-        wanted = (2, 3) if flat else (3, 4)
-        if picture.ndim not in wanted:
-            axes = "(y, x) or (y, x, channel)" if flat else "(z, y, x) or (channel, z, y, x)"
+        if not isinstance(picture, np.ndarray):
             raise DataError(
-                f"The array has {picture.ndim} axes; this model takes {axes}, or the path of a "
-                "file."
+                f"A detector takes a numpy array, a picture of Pillow's, the path of a file or a "
+                f"list of these, not {type(picture).__name__}; bring it to an array first."
             )
-        if flat:
-            stacked = picture[..., np.newaxis] if picture.ndim == 2 else picture
-            array = np.moveaxis(stacked, -1, 0)[:, np.newaxis]
-        else:
-            array = picture[np.newaxis] if picture.ndim == 3 else picture
-        geometry = Geometry(spacing or (1.0, 1.0, 1.0), dimension=2 if flat else 3)
-        return Image(np.ascontiguousarray(array), geometry)
+        facts = self.model.training.images
+        volumes = (self.model.recipe.data.dimension if facts is None else facts.dimension) == 3
+        return _array_image(picture, volumes=volumes or spacing is not None, spacing=spacing)
+
+
+def decide(
+    image: Image, said: ImageScores, classes: Classes, points: Mapping[str, OperatingPoint]
+) -> Found:
+    """Return what the scores of an image come to at the operating points of the regions."""
+    spacing, shown = image.geometry.spacing, _shown_shape(image)
+    scores = region_scores(said.probabilities, classes)
+    masks = {
+        region: apply_point(own, points[region], said.presence_of(region), spacing=spacing)
+        for region, own in scores.items()
+    }
+    labels = label_map(said.probabilities, masks, classes)
+    return Found(
+        image=image,
+        scores={region: own.reshape(shown) for region, own in scores.items()},
+        masks={region: own.reshape(shown) for region, own in masks.items()},
+        label_map=labels.reshape(shown),
+        image_scores={
+            region: image_score(float(own.max(initial=0.0)), said.presence_of(region))
+            for region, own in scores.items()
+        },
+        presence=said.presence,
+    )
+
+
+def _shown_shape(image: Image) -> tuple[int, ...]:
+    """Return the shape of a photograph without its one slice, of a volume as it is."""
+    shape = image.array.shape[1:]
+    return shape[1:] if image.geometry.dimension == 2 else shape
+
+
+def _array_image(
+    array: NDArray[np.generic],
+    *,
+    volumes: bool,
+    spacing: tuple[float, float, float] | None,
+) -> Image:
+    """Return an array of the axes that users give as an image; DataError for what is none."""
+    axes = "(z, y, x) or (z, y, x, channel)" if volumes else "(y, x) or (y, x, channel)"
+    plain = 3 if volumes else 2
+    if array.ndim not in (plain, plain + 1):
+        raise DataError(
+            f"The array has {array.ndim} axes; this model takes {axes}, or the path of a file."
+        )
+    if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
+        raise DataError(
+            f"The array holds {array.dtype}; an image is of whole or floating-point numbers of at "
+            "most 64 bits, such as uint8."
+        )
+    if array.size == 0:
+        raise DataError(f"The array of shape {array.shape} is empty; give at least one pixel.")
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    with_channel = array if array.ndim > plain else array[..., np.newaxis]
+    channels = np.moveaxis(with_channel, -1, 0)
+    stacked = channels if volumes else channels[:, np.newaxis]
+    native = stacked.astype(stacked.dtype.newbyteorder("="), copy=False)
+    geometry = Geometry(spacing or (1.0, 1.0, 1.0), dimension=3 if volumes else 2)
+    return Image(np.ascontiguousarray(native), geometry)
 
 
 def load(run: Path | str, *, device: str | torch.device = "cpu") -> Detector:
-    """Return the detector of a run's folder, or of its bundle alone, wherever that lies.
+    """Return the detector of a run's folder, of its bundle alone, or of a bundle in one file.
 
     ``device`` is torch's name of one. Raises :class:`BundleError` where there is no finished model,
     or it is damaged.
     """
-    folder = Path(run)
-    if not (folder / DESCRIPTION).is_file():
-        folder = folder / "bundle"
+    place = Path(run)
+    if place.is_file():
+        with unpacked(place) as folder:
+            return _load(folder, device)
+    return _load(place if (place / DESCRIPTION).is_file() else place / "bundle", device)
+
+
+def _load(folder: Path, device: str | torch.device) -> Detector:
     return Detector(load_model(folder), load_decisions(folder), device=device)

@@ -15,26 +15,26 @@ from rareseg.data.components import label_components
 class FoundObject:
     """One connected component of a region's mask (2D: 8-connected, 3D: 26-connected).
 
-    ``box`` is ((z from, z to), (y from, y to), (x from, x to)), the ends excluded; ``voxels`` how
-    many voxels (of a photograph: pixels) it has; ``top_score`` and ``mean_score`` are of the scores
-    within, in [0, 1]. ``number`` counts the objects of a region from 1, as
-    :func:`~rareseg.data.components.label_components` numbers the mask. ``centre`` (z, y, x) is the
-    mean of the voxels' centres, of which that of the first voxel is (½, ½, ½).
+    ``box`` is one (from, to) for each axis of the mask, (y, x) or (z, y, x), the ends excluded;
+    ``voxels`` how many voxels (of a photograph: pixels) it has; ``top_score`` and ``mean_score``
+    are of the scores within, in [0, 1]. ``number`` counts the objects of a region from 1, as
+    :func:`~rareseg.data.components.label_components` numbers the mask. ``centre``, along the same
+    axes, is the mean of the voxels' centres, of which that of the first voxel is (½, ½, ½).
     """
 
     region: str
-    box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    box: tuple[tuple[int, int], ...]
     voxels: int
     top_score: float
     number: int
-    centre: tuple[float, float, float]
+    centre: tuple[float, ...]
     mean_score: float
 
 
 def find_objects(
     region: str, mask: NDArray[np.bool_], scores: NDArray[np.float32]
 ) -> tuple[FoundObject, ...]:
-    """Return the components of a region's mask (z, y, x), in the order of their numbers.
+    """Return the components of a region's mask, (y, x) or (z, y, x), in the order of their numbers.
 
     ``scores`` has the mask's shape. An empty mask has none.
     """
@@ -53,15 +53,15 @@ def _measured(
     component: NDArray[np.bool_],
     scores: NDArray[np.float32],
 ) -> FoundObject:
-    z, y, x = ((side.start, side.stop) for side in box)
     own = scores[component]
-    middle = [float(places.mean()) + 0.5 for places in np.nonzero(component)]
+    corners = [side.start for side in box]
+    middles = [float(places.mean()) + 0.5 for places in np.nonzero(component)]
     return FoundObject(
         region,
-        (z, y, x),
+        tuple((side.start, side.stop) for side in box),
         int(component.sum()),
         float(own.max()),
         number,
-        (middle[0] + z[0], middle[1] + y[0], middle[2] + x[0]),
+        tuple(middle + corner for middle, corner in zip(middles, corners, strict=True)),
         float(own.mean(dtype=np.float64)),
     )

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -77,13 +78,16 @@ class BatchScores:
 class ImageScorer:
     """Scores whole images with the network of a model, the mean of several, or two stages.
 
-    What is averaged is said by the recipe's ``prediction.mean_of``.
+    What is averaged is said by the recipe's ``prediction.mean_of``. Threads may share a scorer:
+    its networks take one image at a time, since their deepest features are read by a hook, which
+    would also meet another thread's image.
     """
 
     def __init__(self, model: Model, *, device: str | torch.device = "cpu") -> None:
         self.model = model
         self.device = torch.device(device)
         self.networks: list[torch.nn.Module] = []
+        self._busy = Lock()
         first_stage = 0 if model.cascade is None else model.cascade.first_stage
         for number, weights in enumerate(split_members(model)):
             network = load_network(
@@ -116,13 +120,14 @@ class ImageScorer:
             raise DataError(f"{misfit}.")
         array = network_input(image, self.model.preprocessing)
         cascade = self.model.cascade
-        if cascade is None:
-            found = self._mean(self.networks, array)
-            scores = found.probabilities
-        else:
-            found = self._mean(self.networks[: cascade.first_stage], array)
-            second = self._mean(self.networks[-1:], array)
-            scores = cascade.join(found.probabilities, second.probabilities)
+        with self._busy:
+            if cascade is None:
+                found = self._mean(self.networks, array)
+                scores = found.probabilities
+            else:
+                found = self._mean(self.networks[: cascade.first_stage], array)
+                second = self._mean(self.networks[-1:], array)
+                scores = cascade.join(found.probabilities, second.probabilities)
         return ImageScores(resample(scores, image.array.shape[1:]), self._presence(found.presence))
 
     def probabilities(self, image: Image) -> NDArray[np.float32]:

@@ -279,10 +279,11 @@ class _Work:
                 place = self._out / "probabilities" / clean_name(region) / target
                 place.parent.mkdir(parents=True, exist_ok=True)
                 own = self._calibration.get(region)
-                write_probabilities(place, own.apply(score) if own else score, image.geometry)
+                told = (own.apply(score) if own else score).reshape(image.array.shape[1:])
+                write_probabilities(place, told, image.geometry)
         if self._told is not None and found.presence is not None:
             self._told.add(case.id, found.presence)
-        _write(self._out / target, self._as_written(found.labels), image)
+        _write(self._out / target, self._as_written(found.label_map), image)
         if note is not None:
             self._notes.append(note)
         return measure(
@@ -353,7 +354,7 @@ def _begin(
 
 def _write(path: Path, mask: NDArray[np.integer], image: Image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_mask(path, mask, image.geometry)
+    write_mask(path, mask.reshape(image.array.shape[1:]), image.geometry)
 
 
 def _require_other_place(out: Path, cases: tuple[Case, ...]) -> None:

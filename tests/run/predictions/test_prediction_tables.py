@@ -25,7 +25,7 @@ def found_in(mask: np.ndarray, scores: np.ndarray, geometry: Geometry) -> Found:
         image=Image(np.zeros((1, *mask.shape), np.uint8), geometry),
         scores={"crack": scores.astype(np.float32)},
         masks={"crack": mask},
-        labels=mask.astype(np.uint8),
+        label_map=mask.astype(np.uint8),
         image_scores={"crack": float(scores.max(initial=0))},
         presence=None,
     )

@@ -80,6 +80,21 @@ def read_photo(path: Path, *, as_mask: bool = False) -> Image:
     return Image(shown, with_exif(Geometry(dimension=2), exif), palette=palette)
 
 
+def as_photograph(picture: PIL.Image.Image) -> Image:
+    """Return a picture of Pillow's as a file that holds it is read: upright, without alpha.
+
+    Raises ReadError where its data are damaged: Pillow decodes a file only when it is asked to.
+    """
+    place = Path(getattr(picture, "filename", "") or "the picture")
+    with guarded(place, "a picture"):
+        picture.load()
+        exif = int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+        array = _samples(picture, place, as_mask=False)
+    channels = np.moveaxis(array, -1, 0) if array.ndim == 3 else array[None]
+    shown = np.ascontiguousarray(upright(channels, exif)[:, None])
+    return Image(shown, with_exif(Geometry(dimension=2), exif))
+
+
 def _read_heif(path: Path, *, as_mask: bool) -> Image:
     """Read the main picture of a HEIC file, which its decoder has turned upright."""
     if as_mask:

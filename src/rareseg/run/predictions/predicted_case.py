@@ -107,14 +107,16 @@ def _object_from(content: Mapping[str, Any]) -> ObjectRow:
 
 def measure(found: Found, *, case_id: str, image: str, digest: str, mask: str) -> PredictedCase:
     """Return the rows of an image."""
-    geometry = found.image.geometry
+    geometry, volume = found.image.geometry, found.image.array.shape[1:]
     regions = {
         region: RegionRow(
             top_score=float(found.scores[region].max(initial=0.0)),
             image_score=found.image_scores[region],
             objects=tuple(
-                _row(one, geometry, own.shape)
-                for one in find_objects(region, own, found.scores[region])
+                _row(one, geometry, volume)
+                for one in find_objects(
+                    region, own.reshape(volume), found.scores[region].reshape(volume)
+                )
             ),
         )
         for region, own in found.masks.items()
