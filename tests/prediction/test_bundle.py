@@ -19,7 +19,7 @@ from rareseg.prediction.bundle import load_decisions, load_model, save_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
 from rareseg.prediction.training_facts import TrainingFacts
-from rareseg.prediction.weights_origin import Attribution, WeightsOrigin
+from rareseg.prediction.weights.weights_origin import Attribution, WeightsOrigin
 from rareseg.recipe import make_recipe
 from rareseg.sampling.patches.composition import Composition
 

@@ -36,7 +36,7 @@ from rareseg.prediction.networks import (
     stride,
 )
 from rareseg.prediction.networks import network_spec as records
-from rareseg.prediction.weight_transfer import Transfer, begin_with
+from rareseg.prediction.weights.weight_transfer import Transfer, begin_with
 from rareseg.recipe import NETWORK_SECTIONS, NetworkSection, make_recipe
 from rareseg.training.plan import plan_recipe
 

@@ -17,7 +17,7 @@ from rareseg.decision.operating_point import Choice, Frontier, OperatingPoint
 from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.model import Model
 from rareseg.prediction.training_facts import TrainingFacts
-from rareseg.prediction.weights_origin import WeightsOrigin
+from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.recipe import make_recipe
 from rareseg.report.model_card import CardContent, CardFigures, model_card
 from rareseg.report.report_content import Sentence

@@ -30,8 +30,8 @@ from rareseg.decision.decisions_format_1 import decisions_of_format_1
 from rareseg.errors import BundleError, ScoreError
 from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.model import Model
-from rareseg.prediction.notices import write_notices
 from rareseg.prediction.training_facts import TrainingFacts
+from rareseg.prediction.weights.notices import write_notices
 from rareseg.recipe import recorded_recipe
 
 FORMAT = 2

@@ -8,7 +8,7 @@ from typing import Any
 
 from rareseg.data.records import role_named
 from rareseg.prediction.image_facts import ImageFacts
-from rareseg.prediction.weights_origin import WeightsOrigin
+from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.sampling.patches.composition import Composition
 
 _EARLIER_NAMES = {"select_score": "validation_score"}

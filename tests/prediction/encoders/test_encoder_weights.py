@@ -17,7 +17,7 @@ from rareseg.prediction.encoders.encoder_registry import encoder_called
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import first_weights
 from rareseg.prediction.training_facts import TrainingFacts
-from rareseg.prediction.weight_transfer import begin_with
+from rareseg.prediction.weights.weight_transfer import begin_with
 from rareseg.recipe import make_recipe
 from rareseg.report.wording.initial_weights_text import beginning_sentences
 

@@ -18,7 +18,7 @@ from rareseg.prediction.encoders import efficientnet_lite as lite
 from rareseg.prediction.encoders.efficientnet_lite import EfficientNetLite
 from rareseg.prediction.encoders.encoder_registry import encoder_called
 from rareseg.prediction.networks import first_weights, stride
-from rareseg.prediction.weight_transfer import begin_with
+from rareseg.prediction.weights.weight_transfer import begin_with
 from rareseg.recipe import make_recipe
 
 pytestmark = [pytest.mark.extras, pytest.mark.usefixtures("timm")]

@@ -18,7 +18,7 @@ from rareseg.data.atomic_files import file_digest
 from rareseg.errors import RecipeError
 from rareseg.prediction.encoders.encoder import Encoder, Weights
 from rareseg.prediction.encoders.encoder_registry import encoder_called
-from rareseg.prediction.weight_transfer import (
+from rareseg.prediction.weights.weight_transfer import (
     Transfer,
     fitting_weights,
     inherited,
@@ -27,7 +27,7 @@ from rareseg.prediction.weight_transfer import (
     read_weights,
     weights_file,
 )
-from rareseg.prediction.weights_origin import Attribution
+from rareseg.prediction.weights.weights_origin import Attribution
 from rareseg.recipe.network_sections import NO_WEIGHTS, EncoderUNetSection
 
 SETTING = "network.encoder_weights"

@@ -2,7 +2,7 @@
 
 Each network is a :class:`~rareseg.prediction.networks.network_spec.NetworkSpec`, registered by
 ``@network``; importing this package registers those that come with rareseg. May import
-``prediction.encoders``, ``prediction.transfer`` and the recipe.
+``prediction.encoders``, ``prediction.weights`` and the recipe.
 """
 
 from rareseg.prediction.networks import (  # noqa: F401 - registers the networks

@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 
 from rareseg.errors import RecipeError
-from rareseg.prediction.weight_transfer import Transfer
+from rareseg.prediction.weights.weight_transfer import Transfer
 from rareseg.recipe import NETWORK_SECTIONS, NetworkSection, Recipe
 
 S = TypeVar("S", bound=NetworkSection)

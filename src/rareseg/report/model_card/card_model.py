@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from rareseg.data.store.preprocess import Preprocessing
 from rareseg.prediction.encoders.efficientnet_lite import NAMES as OWN_ENCODERS
 from rareseg.prediction.model import Model
-from rareseg.prediction.notices import LICENCES, NOTICE
 from rareseg.prediction.training_facts import TrainingFacts
-from rareseg.prediction.weights_origin import Attribution, attributions_of
+from rareseg.prediction.weights.notices import LICENCES, NOTICE
+from rareseg.prediction.weights.weights_origin import Attribution, attributions_of
 from rareseg.recipe import TrainingSection
 from rareseg.report.model_card.card_content import CardContent
 from rareseg.report.wording.numbers import count

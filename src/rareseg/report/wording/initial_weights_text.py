@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rareseg.prediction.cascade_model import Cascade
-from rareseg.prediction.weight_transfer import listed
-from rareseg.prediction.weights_origin import WeightsOrigin
+from rareseg.prediction.weights.weight_transfer import listed
+from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.report.wording.numbers import percent
 
 

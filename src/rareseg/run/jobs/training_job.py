@@ -24,7 +24,7 @@ from rareseg.prediction.networks import build_network, deepest, first_weights
 from rareseg.prediction.presence_head import kept_weights, load_network
 from rareseg.prediction.scorer import ImageScorer, prepare_network, score_array, score_images
 from rareseg.prediction.training_facts import TrainingFacts
-from rareseg.prediction.weight_transfer import Transfer, begin_with
+from rareseg.prediction.weights.weight_transfer import Transfer, begin_with
 from rareseg.progress import Track
 from rareseg.report.wording.initial_weights_text import beginning_sentences
 from rareseg.run.scores.case_scoring import score_all

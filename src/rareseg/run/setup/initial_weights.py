@@ -13,8 +13,8 @@ from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.records import Role
 from rareseg.errors import RunError
 from rareseg.prediction.bundle import load_model
-from rareseg.prediction.weight_transfer import Transfer, bundle_of, transfer, weights_file
-from rareseg.prediction.weights_origin import WeightsOrigin
+from rareseg.prediction.weights.weight_transfer import Transfer, bundle_of, transfer, weights_file
+from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.recipe import Recipe
 from rareseg.run.setup.run_folder import RunFolder, read_split
 
@@ -26,7 +26,7 @@ ENCODER_NOTE = "encoder_weights.json"
 def initial_weights(recipe: Recipe, network: torch.nn.Module) -> Transfer | None:
     """Return the weights that the recipe begins with, as far as they fit; or ``None``.
 
-    Raises as :func:`rareseg.prediction.weight_transfer.transfer`.
+    Raises as :func:`rareseg.prediction.weights.weight_transfer.transfer`.
     """
     name = recipe.training.initial_weights
     return None if name is None else transfer(weights_file(Path(name)), network, source=name)

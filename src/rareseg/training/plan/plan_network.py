@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rareseg.prediction.bundle import load_model
-from rareseg.prediction.weight_transfer import bundle_of, weights_file
+from rareseg.prediction.weights.weight_transfer import bundle_of, weights_file
 from rareseg.recipe import NETWORK_SECTIONS
 from rareseg.recipe.network_sections import NO_ENCODER
 from rareseg.training.plan.recipe_draft import Draft

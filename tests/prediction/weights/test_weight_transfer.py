@@ -8,7 +8,12 @@ from safetensors.torch import save_file
 
 from rareseg.errors import BundleError, RecipeError
 from rareseg.prediction.networks import build_network, networks
-from rareseg.prediction.weight_transfer import begin_with, read_weights, transfer, weights_file
+from rareseg.prediction.weights.weight_transfer import (
+    begin_with,
+    read_weights,
+    transfer,
+    weights_file,
+)
 from rareseg.recipe import make_recipe
 from rareseg.report.wording.initial_weights_text import beginning_sentences
 

