@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,10 +58,10 @@ APART = 0.1
 class Trial:
     """What the planned network did in one arithmetic.
 
-    ``step_seconds`` and ``prediction_seconds`` are medians, for one batch; ``losses`` are those of
-    repeated steps on one batch, each before its step; ``difference`` is the largest absolute
-    difference of its probabilities from those of float32, with the same weights. ``two_slices``
-    says that a convolution meets images of two slices (:func:`meets_two_slices`).
+    ``step_seconds`` and ``prediction_seconds`` are the fewest of several, for one batch;
+    ``losses`` are those of repeated steps on one batch, each before its step; ``difference`` is the
+    largest absolute difference of its probabilities from those of float32, with the same weights.
+    ``two_slices`` says that a convolution meets images of two slices (:func:`meets_two_slices`).
     """
 
     step_seconds: float
@@ -280,9 +279,10 @@ class _Pair:
 def _in_turns(
     call: Callable[[Precision], None], calls: int, device: torch.device, clock: Clock
 ) -> dict[Precision, float]:
-    """Return the median seconds of a call in each arithmetic; the first calls do not count.
+    """Return the fewest seconds of a call in each arithmetic; the first calls do not count.
 
-    In turns, so that other work on the machine delays both alike. Where bfloat16 is far behind, as
+    The fewest, since other work on the machine can only add to them. In turns, so that it meets
+    both. Where bfloat16 is far behind, as
     it is where it is only imitated, one call that counts is enough.
     """
     seconds: dict[Precision, list[float]] = {precision: [] for precision in BOTH}
@@ -295,7 +295,7 @@ def _in_turns(
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             seconds[precision].append(clock() - started)
-    return {precision: statistics.median(own[WARM_UP:]) for precision, own in seconds.items()}
+    return {precision: min(own[WARM_UP:]) for precision, own in seconds.items()}
 
 
 def random_windows(recipe: Recipe, channels: int, classes: int) -> tuple[Tensor, Tensor]:
