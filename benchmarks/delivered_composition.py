@@ -27,7 +27,7 @@ import rareseg as rs
 from rareseg.data.records import IGNORE
 from rareseg.recipe import MiningSection
 from rareseg.sampling.patches.composition import Composition
-from rareseg.sampling.pools.mined_pools import Mined
+from rareseg.sampling.pools.mined_pools import MinedPools
 from rareseg.sampling.strategies.strategy import strategies
 
 DATA = ("magnetic-tile", "brats2013")
@@ -79,7 +79,7 @@ def learn_a_little(store: rs.Store) -> torch.nn.Module:
     return network.eval()
 
 
-def find_hard(store: rs.Store) -> Mined:
+def find_hard(store: rs.Store) -> MinedPools:
     """Return what a round of mining finds in the middle of the run."""
     network = learn_a_little(store)
     sampler = make_sampler(store, "hard")
@@ -90,7 +90,7 @@ def find_hard(store: rs.Store) -> Mined:
     return found
 
 
-def deliver(store: rs.Store, strategy: str, mined: Mined) -> Composition:
+def deliver(store: rs.Store, strategy: str, mined: MinedPools) -> Composition:
     """Draw the patches of a strategy and return what was delivered."""
     sampler = make_sampler(store, strategy)
     for _ in sampler:

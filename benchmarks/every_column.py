@@ -28,7 +28,7 @@ from rareseg.data.splits import make_split
 from rareseg.report.pages.comparison_page import comparison_lines, non_inferiority_sentence
 from rareseg.run.setup.prepare import TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions
-from rareseg.study.compare import Asked, compare
+from rareseg.study.compare import ComparisonOptions, compare
 from rareseg.study.comparison_rows import make_rows
 from rareseg.study.shared_data import StudyOptions
 
@@ -220,7 +220,7 @@ def main() -> None:
             ),
             parallel=given.parallel,
         )
-        asked = Asked(
+        asked = ComparisonOptions(
             options,
             rows,
             seeds=given.seeds or (setting.fresh_seeds if confirms else setting.seeds),

@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from rareseg.data.formats import read_image
 from rareseg.data.records import IGNORE, Case, Classes
-from rareseg.report.figures.case_pictures import Shot, take_picture
+from rareseg.report.figures.case_pictures import PictureChoice, take_picture
 
 SIDE = 190
 """Pixels of the longer side of one picture."""
@@ -90,7 +90,7 @@ def draw_pictures(given: argparse.Namespace) -> Iterator[Path]:
 def _cell(case: Case, mask: Bools, classes: Classes, caption: tuple[str, ...]) -> Cell:
     labels = reference_labels(case, classes, mask.shape)
     reference = (labels != 0) & (labels != IGNORE)
-    shot = Shot(case.id, FOREGROUND, "positive" if reference.any() else "negative", "")
+    shot = PictureChoice(case.id, FOREGROUND, "positive" if reference.any() else "negative", "")
     taken = take_picture(shot, read_image(case.images).array, reference, mask)
     touched = bool((mask & reference).any())
     image = np.asarray(taken.image)

@@ -38,9 +38,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from rareseg.decision.default_point.case_curves import CaseCurves, group_shares
-from rareseg.decision.default_point.group_sums import Sums, surfaces_of
+from rareseg.decision.default_point.group_sums import GroupSums, surfaces_of
 from rareseg.decision.default_point.point_evidence import judge_without, reached_at
-from rareseg.decision.default_point.smoothed_objective import Cell, find_default
+from rareseg.decision.default_point.smoothed_objective import GridCell, find_default
 from rareseg.decision.default_point.smoothing import log_odds, smoothing_width
 from rareseg.decision.point_search.criteria import Grid
 from rareseg.recipe.component_size import ANY_SIZE
@@ -157,7 +157,7 @@ def choose(image: Floats, shown: Floats, positive: Bools, groups: Ints) -> Chose
     surfaces = surfaces_of(curves, smoothing_width(log_odds(scores), curves.positive))
     total = surfaces.sums(np.ones(len(order), np.bool_))
 
-    def find(_: Bools, rest: Sums) -> Cell | None:
+    def find(_: Bools, rest: GroupSums) -> GridCell | None:
         return find_default(surfaces, rest)
 
     cell = find_default(surfaces, total)

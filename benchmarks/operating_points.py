@@ -28,9 +28,9 @@ from rareseg.decision.default_point.case_curves import (
     group_shares,
     threshold_bins,
 )
-from rareseg.decision.default_point.group_sums import Sums, Surfaces, surfaces_of
+from rareseg.decision.default_point.group_sums import GroupSums, GroupSurfaces, surfaces_of
 from rareseg.decision.default_point.smoothed_objective import (
-    Cell,
+    GridCell,
     alarm_weight,
     find_default,
     find_non_silent,
@@ -145,7 +145,9 @@ class Rule:
     is_old: bool = False
     plain_without_gate: bool = False
 
-    def choose(self, curves: CaseCurves, known: dict[float, Surfaces]) -> tuple[int, float] | None:
+    def choose(
+        self, curves: CaseCurves, known: dict[float, GroupSurfaces]
+    ) -> tuple[int, float] | None:
         """Return (threshold's place, gate), or None for silence."""
         width = self.width(curves)
         if width not in known:
@@ -155,7 +157,7 @@ class Rule:
         cell = self._cell(surfaces, sums)
         return None if cell is None else (cell.threshold, float(surfaces.gates[cell.gate]))
 
-    def _cell(self, surfaces: Surfaces, sums: Sums) -> Cell | None:
+    def _cell(self, surfaces: GroupSurfaces, sums: GroupSums) -> GridCell | None:
         if self.is_old:
             alarms = sums.alarms / max(1, sums.n_negative)
             value = (sums.dice / sums.n_positive + 1.0 - alarms) / 2.0
@@ -258,7 +260,7 @@ def judge(
     """Return the outcome of every rule over drawn sets, each with what it is judged by."""
     reached: dict[str, list[tuple[float, float, float]]] = {rule.name: [] for rule in RULES}
     for drawn, truth in draws:
-        known: dict[float, Surfaces] = {}
+        known: dict[float, GroupSurfaces] = {}
         for rule in RULES:
             point = rule.choose(drawn, known)
             reached[rule.name].append((0.0, 0.0, 0.0) if point is None else truth.at(*point))

@@ -21,7 +21,7 @@ from typing import Any
 import rareseg as rs
 from rareseg.run.setup.prepare import TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions
-from rareseg.study.compare import Asked, compare
+from rareseg.study.compare import ComparisonOptions, compare
 from rareseg.study.comparison_rows import make_rows
 from rareseg.study.shared_data import StudyOptions
 
@@ -105,7 +105,7 @@ def judged(world: World, out: Path, *, steps: int, seeds: int, parallel: int) ->
             training_options=TrainingOptions(settings=(*SHARED, f"training.steps={steps}")),
             parallel=parallel,
         )
-        asked = Asked(options, make_rows(STRATEGIES, []), seeds=seeds)
+        asked = ComparisonOptions(options, make_rows(STRATEGIES, []), seeds=seeds)
         compare(asked, folder / "table", say=print)
     return json.loads(table.read_text(encoding="utf-8"))["table"]
 

@@ -199,6 +199,15 @@ def test_no_two_modules_have_one_name():
     assert sorted(name for name in set(names) if names.count(name) > 1) == []
 
 
+def test_no_two_records_have_one_name():
+    places: dict[str, list[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(path.relative_to(PACKAGE).as_posix())
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_imports_inside_functions_stand_in_the_command_line_alone():
     inside = {
         path.relative_to(PACKAGE).as_posix()

@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rareseg.data.records import Role
-from rareseg.data.splits import Facts, split_cases
+from rareseg.data.splits import SplitCase, split_cases
 from rareseg.errors import DataError, UsageError
 
 SHARES: dict[Role, float] = {"train": 0.65, "validation": 0.15, "test": 0.2}
 
 
-def fact(number: int, group: str, *holds: int) -> Facts:
-    return Facts(f"case{number}", group, frozenset(holds))
+def fact(number: int, group: str, *holds: int) -> SplitCase:
+    return SplitCase(f"case{number}", group, frozenset(holds))
 
 
-def many(groups: int, rng: np.random.Generator) -> list[Facts]:
+def many(groups: int, rng: np.random.Generator) -> list[SplitCase]:
     """Groups of one to six images; most empty, classes 1, 2 and 3 ever rarer."""
-    facts: list[Facts] = []
+    facts: list[SplitCase] = []
     for group in range(groups):
         kind = int(rng.choice(4, p=[0.6, 0.2, 0.15, 0.05]))
         facts += [
@@ -32,7 +32,7 @@ def many(groups: int, rng: np.random.Generator) -> list[Facts]:
     return facts
 
 
-def held_by(facts: list[Facts], roles: dict[str, Role], kind: int) -> Counter[Role]:
+def held_by(facts: list[SplitCase], roles: dict[str, Role], kind: int) -> Counter[Role]:
     return Counter(roles[f.id] for f in facts if kind in f.holds)
 
 

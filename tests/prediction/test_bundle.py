@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from rareseg.data.records import Classes
 from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import NEVER_TUNED
-from rareseg.decision.operating_point import Choice, Frontier, Infeasible, OperatingPoint
+from rareseg.decision.operating_point import Frontier, Infeasible, OperatingPoint, PointChoice
 from rareseg.errors import BundleError, RaresegError
 from rareseg.prediction.bundle import load_decisions, load_model, save_model
 from rareseg.prediction.model import Model
@@ -110,8 +110,8 @@ def test_every_region_is_decided_about_and_the_model_is_left_alone(folder):
     assert load_decisions(folder).found == {
         region: Infeasible(region, NEVER_TUNED) for region in ("whole", "core")
     }
-    load_decisions(folder).choose({"core": Choice(POINT_OF_CORE, Frontier())}).save(folder)
-    load_decisions(folder).choose({"whole": Choice(POINT, Frontier())}).save(folder)
+    load_decisions(folder).choose({"core": PointChoice(POINT_OF_CORE, Frontier())}).save(folder)
+    load_decisions(folder).choose({"whole": PointChoice(POINT, Frontier())}).save(folder)
     assert load_decisions(folder).points == {"whole": POINT, "core": POINT_OF_CORE}
     assert {path.name: path.read_bytes() for path in folder.glob("*.*") if path.name in before} == (
         before
@@ -247,7 +247,7 @@ def test_a_bundle_of_flat_sections_is_the_model_that_it_was(tmp_path):
     assert loaded.training.validation_score == 0.5
     decisions = load_decisions(tmp_path)
     assert decisions.points["spot"].threshold == 0.25
-    choice = Choice(OperatingPoint("spot", threshold=0.5), Frontier())
+    choice = PointChoice(OperatingPoint("spot", threshold=0.5), Frontier())
     decisions.choose({"spot": choice}).save(tmp_path)
     assert load_model(tmp_path).recipe == loaded.recipe
     assert load_decisions(tmp_path).points["spot"].threshold == 0.5

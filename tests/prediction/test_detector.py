@@ -18,7 +18,7 @@ import rareseg
 from rareseg.data.records import Classes, Geometry, Image
 from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.operating_point import Choice, Frontier, OperatingPoint
+from rareseg.decision.operating_point import Frontier, OperatingPoint, PointChoice
 from rareseg.errors import BundleError, DataError
 from rareseg.prediction.bundle import save_model
 from rareseg.prediction.bundle_archive import write_archive
@@ -51,7 +51,7 @@ def a_model(dimension: int = 2, channels: int = 1) -> Model:
 
 
 def cut_at(threshold: float, gate: float = 0.0) -> Decisions:
-    choice = Choice(OperatingPoint("all", threshold, gate), Frontier())
+    choice = PointChoice(OperatingPoint("all", threshold, gate), Frontier())
     return Decisions.none(CLASSES.regions).choose({"all": choice})
 
 

@@ -24,8 +24,8 @@ from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import (
+    NetworkParts,
     NetworkSpec,
-    Parts,
     build_network,
     deepest,
     encoder,
@@ -446,7 +446,7 @@ def failures(
     module: type[Tiny], *, step: int = 2, parts: Any = None, begin: Any = None
 ) -> list[str]:
     """Register a network, and return the names of the checks that it fails."""
-    known = parts or (lambda s: Parts(("down",), "down", s.width))
+    known = parts or (lambda s: NetworkParts(("down",), "down", s.width))
 
     @network(TinySection, stride=lambda s: step, parts=known, begin=begin)
     def tiny(settings: TinySection, /, *, dimension: int, channels: int, classes: int) -> nn.Module:
@@ -500,7 +500,7 @@ class LayerSection(BareSection):
 @pytest.mark.usefixtures("_registers_that_forget")
 @pytest.mark.parametrize("section", [BareSection, LayerSection])
 def test_a_network_without_the_planner_s_norms_is_planned(section):
-    @network(section, stride=lambda s: 2, parts=lambda s: Parts(("0",), "0", s.width))
+    @network(section, stride=lambda s: 2, parts=lambda s: NetworkParts(("0",), "0", s.width))
     def odd(settings, /, *, dimension, channels, classes):
         down = nn.Conv2d if dimension == 2 else nn.Conv3d
         up = nn.ConvTranspose2d if dimension == 2 else nn.ConvTranspose3d
@@ -538,12 +538,12 @@ class TestWrongNetworksAreCaught:
     @pytest.mark.parametrize(
         ("parts", "failed"),
         [
-            (lambda s: Parts(("down",), "down", 8), ["check_shape_and_stride"]),
-            (lambda s: Parts(("down",), "down", s.width + 1), ["check_shape_and_stride"]),
-            (lambda s: Parts(("down", "up"), "up", CLASSES), ["check_shape_and_stride"]),
-            (lambda s: Parts(("up", "down"), "down", s.width), ["check_encoder"]),
-            (lambda s: Parts(("down.0", "down.2"), "down.2", s.width), ["check_encoder"]),
-            (lambda s: Parts(("down", "down.0"), "down", s.width), ["check_encoder"]),
+            (lambda s: NetworkParts(("down",), "down", 8), ["check_shape_and_stride"]),
+            (lambda s: NetworkParts(("down",), "down", s.width + 1), ["check_shape_and_stride"]),
+            (lambda s: NetworkParts(("down", "up"), "up", CLASSES), ["check_shape_and_stride"]),
+            (lambda s: NetworkParts(("up", "down"), "down", s.width), ["check_encoder"]),
+            (lambda s: NetworkParts(("down.0", "down.2"), "down.2", s.width), ["check_encoder"]),
+            (lambda s: NetworkParts(("down", "down.0"), "down", s.width), ["check_encoder"]),
         ],
     )
     def test_wrong_parts(self, parts, failed):

@@ -7,7 +7,7 @@ import torch
 
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import (
-    Parts,
+    NetworkParts,
     build_network,
     network,
     require_fitting_windows,
@@ -61,7 +61,7 @@ def test_a_name_is_registered_once() -> None:
 
     with pytest.raises(RecipeError, match=r"network\.name 'unet' is registered twice"):
 
-        @network(OtherSection, stride=lambda s: 1, parts=lambda s: Parts(("a",), "a", 1))
+        @network(OtherSection, stride=lambda s: 1, parts=lambda s: NetworkParts(("a",), "a", 1))
         def other(settings, /, *, dimension, channels, classes):
             raise AssertionError("never built")
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rareseg.data.dataset import open_dataset
-from rareseg.decision.operating_point import Choice, Frontier, OperatingPoint
+from rareseg.decision.operating_point import Frontier, OperatingPoint, PointChoice
 from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
 from rareseg.prediction.bundle import load_decisions
@@ -154,7 +154,9 @@ def cut_lower(run: Path, tmp_path: Path) -> Path:
     for region in table.regions:
         top = float(np.median([row.top for row in table.select(region=region)]))
         threshold = float(bin_edges()[bin_of(top / 2)])
-        choices[region] = Choice(OperatingPoint(region, threshold, role="validation"), Frontier())
+        choices[region] = PointChoice(
+            OperatingPoint(region, threshold, role="validation"), Frontier()
+        )
     load_decisions(copy / "bundle").choose(choices).save(copy / "bundle")
     return copy
 

@@ -13,7 +13,7 @@ from rareseg.data.look_alikes import LookAlike
 from rareseg.data.records import Classes
 from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.operating_point import Choice, Frontier, OperatingPoint
+from rareseg.decision.operating_point import Frontier, OperatingPoint, PointChoice
 from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.model import Model
 from rareseg.prediction.training_facts import TrainingFacts
@@ -77,7 +77,7 @@ def content() -> CardContent:
         digest="w1",
     )
     point = OperatingPoint("core", 0.5, objective="set by hand")
-    decisions = Decisions.none(CLASSES.regions).choose({"core": Choice(point, Frontier())})
+    decisions = Decisions.none(CLASSES.regions).choose({"core": PointChoice(point, Frontier())})
     return CardContent(model, decisions, Fingerprint(cases, CLASSES, (), (), (), "d1"), roles)
 
 

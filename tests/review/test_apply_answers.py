@@ -18,7 +18,7 @@ from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.review.answers import Answers
 from rareseg.review.apply_answers import apply_review, open_reviewed
-from rareseg.review.case_predictions import Predictions
+from rareseg.review.case_predictions import CasePredictions
 from rareseg.run.setup.run_folder import open_run, read_split
 
 
@@ -34,7 +34,7 @@ def digest(*roots: Path) -> dict[str, str]:
 @pytest.fixture
 def say(run):
     """Store decisions as the page does: say(item, verdict, *reviewers)."""
-    seen = Predictions(open_run(run), run / "review" / "predictions").digest
+    seen = CasePredictions(open_run(run), run / "review" / "predictions").digest
 
     def decide(item, verdict, *reviewers, seen=seen, note=""):
         with Answers(run / "review" / "decisions.sqlite") as answers:
@@ -52,7 +52,7 @@ def predicted_of(run: Path, case_id: str) -> np.ndarray:
     """The class indices that reviewers are shown, on the case's own grid."""
     folder = open_run(run)
     (case,) = (case for case in open_reviewed(folder).cases if case.id == case_id)
-    predictions = Predictions(folder, run / "review" / "predictions")
+    predictions = CasePredictions(folder, run / "review" / "predictions")
     return predictions.of(case_id, read_image(case.images))
 
 
@@ -202,7 +202,7 @@ def test_a_prediction_is_the_one_of_the_network_that_had_not_seen_the_case(run):
     from rareseg.evaluation.tables.score_table_io import load_table
 
     folder = open_run(run)
-    predictions = Predictions(folder, run / "review" / "predictions")
+    predictions = CasePredictions(folder, run / "review" / "predictions")
     table = load_table(folder.scores("out-of-fold"))
     dataset = {case.id: case for case in open_reviewed(folder).cases}
     point = predictions.points["foreground"]
@@ -265,7 +265,7 @@ def test_volumes_voxel_by_voxel_with_their_geometry(volumes, tmp_path):
     data, new = volumes / "data", tmp_path / "new"
     run = Path(shutil.copytree(volumes / "run", tmp_path / "run"))
     folder = open_run(run)
-    predictions = Predictions(folder, run / "review" / "predictions")
+    predictions = CasePredictions(folder, run / "review" / "predictions")
     dataset = open_dataset(data)
     # A prediction that is known beforehand, where the page would have left it.
     predicted = {name: np.zeros((6, 20, 24), np.uint8) for name in ("v0", "v1", "v7")}

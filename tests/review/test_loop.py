@@ -5,7 +5,7 @@ import json
 
 from rareseg.quality.suspects import load_suspects
 from rareseg.review.answers import Answers
-from rareseg.review.case_predictions import Predictions
+from rareseg.review.case_predictions import CasePredictions
 from rareseg.run.setup.run_folder import open_run, read_split
 
 
@@ -19,7 +19,7 @@ def counted(line) -> int:
 
 
 def test_review_train_and_compare_on_the_reviewed_and_on_the_first_truth(run, call, tmp_path):
-    seen = Predictions(open_run(run), run / "review" / "predictions").digest
+    seen = CasePredictions(open_run(run), run / "review" / "predictions").digest
     suspects = load_suspects(run / "suspects.json")
     roles = read_split(run / "split.csv")
     tests = [s for s in suspects if roles[s.case_id] == "test"]

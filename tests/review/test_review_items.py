@@ -11,13 +11,13 @@ from rareseg.decision.operating_point import default_point
 from rareseg.errors import RunError
 from rareseg.evaluation.measures.case_result import case_record, measure_case
 from rareseg.quality.suspects import load_suspects, save_suspects
-from rareseg.review.case_predictions import Predictions
+from rareseg.review.case_predictions import CasePredictions
 from rareseg.review.review_items import WORST, list_items, worst_cases
 from rareseg.run.setup.run_folder import open_run
 
 
 def classes_of(run):
-    return Predictions(open_run(run), run / "review").classes
+    return CasePredictions(open_run(run), run / "review").classes
 
 
 def write_cases(path, rows):

@@ -14,7 +14,7 @@ from rareseg.review.slices import (
     IGNORED,
     LARGEST,
     PREDICTED,
-    Frame,
+    SliceWindow,
     describe_case,
     frame_of,
     masks_of,
@@ -48,8 +48,8 @@ def item(box, *, kind="missed object", region="whole", plane=0) -> Suspect:
     return Suspect("i", "c", None, region, kind, 0.5, box, 1, plane, "")
 
 
-def whole(array: np.ndarray) -> Frame:
-    return Frame(0, 0, *array.shape[-2:], 1)
+def whole(array: np.ndarray) -> SliceWindow:
+    return SliceWindow(0, 0, *array.shape[-2:], 1)
 
 
 def test_a_colour_photograph_comes_as_it_is():
@@ -84,7 +84,7 @@ def test_masks_say_what_is_drawn_predicted_and_ignored_of_the_region():
     predicted = RNG.choice([0, 1, 2], (3, 6, 5)).astype(np.uint8)
     viewed = looked_at(np.zeros((1, 3, 6, 5), np.uint8), labels, predicted)
     stake = RNG.random((3, 6, 5)) < 0.5
-    sent = masks_of(viewed, Frame(1, 2, 4, 3, 1), stake, plane=1, region="b", classes=CLASSES)
+    sent = masks_of(viewed, SliceWindow(1, 2, 4, 3, 1), stake, plane=1, region="b", classes=CLASSES)
     bits = np.frombuffer(sent, np.uint8).reshape(4, 3)
     cut = np.s_[1, 1:5, 2:5]
     assert np.array_equal((bits & DRAWN) > 0, labels[cut] == 2)
@@ -98,7 +98,7 @@ def test_where_pixels_are_left_out_no_speck_is_lost():
     labels[0, 5, 7] = 1
     viewed = looked_at(np.zeros((1, 1, 10, 11), np.uint8), labels)
     nothing = np.zeros(labels.shape, bool)
-    frame = Frame(0, 0, 4, 4, 3)
+    frame = SliceWindow(0, 0, 4, 4, 3)
     sent = masks_of(viewed, frame, nothing, plane=0, region="whole", classes=CLASSES)
     bits = np.frombuffer(sent, np.uint8).reshape(4, 4)
     assert np.argwhere(bits & DRAWN).tolist() == [[1, 2]]
@@ -125,7 +125,7 @@ def test_a_place_that_is_too_large_is_sent_reduced():
     assert (frame.y, frame.x, frame.step) == (0, 0, 3)
     assert max(frame.height, frame.width) <= LARGEST
     array = RNG.integers(0, 256, (1, 1, 10, 9), np.uint8)
-    sent = pixels_of(looked_at(array), Frame(0, 0, 4, 3, 3), plane=0, channel=0)
+    sent = pixels_of(looked_at(array), SliceWindow(0, 0, 4, 3, 3), plane=0, channel=0)
     assert np.array_equal(np.frombuffer(sent, np.uint8).reshape(4, 3), array[0, 0, ::3, ::3])
 
 

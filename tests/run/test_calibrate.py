@@ -13,7 +13,7 @@ import pytest
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.decision.calibration.prevalence import estimate_prevalence
 from rareseg.decision.guarantees.guarantee import Certificate, make_guarantee
-from rareseg.decision.guarantees.guarantee_search import Kept
+from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
 from rareseg.errors import BundleError, DataError, OutputError, UsageError
 from rareseg.evaluation.statistics.undefined import Undefined, format_value
 from rareseg.evaluation.tables.score_table import ScoreTable
@@ -190,7 +190,7 @@ def test_a_guarantee_on_false_discoveries_is_void_at_another_prevalence(run):
         assumes_independent_images=False,
     )
     decisions = load_decisions(run / "bundle")
-    decisions.guarantee({region: Kept(point, statement)}, {}).save(run / "bundle")
+    decisions.guarantee({region: GuaranteedPoint(point, statement)}, {}).save(run / "bundle")
     assert not any("void" in line for line in calibrate(run)[region].sentences)
     found = calibrate(run, prevalence=0.1)[region]
     assert any("void at another" in line for line in found.sentences)

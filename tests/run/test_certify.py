@@ -10,8 +10,8 @@ import pytest
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_guarantee
-from rareseg.decision.guarantees.guarantee_search import Kept
+from rareseg.decision.guarantees.guarantee import Certificate, EstimatedGuarantee, make_guarantee
+from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import DataError, UsageError
 from rareseg.prediction.bundle import load_decisions, load_model
@@ -60,7 +60,7 @@ def only(guaranteed):
 def test_unseen_cases_certify_and_the_bundle_keeps_what_they_stand_for(run, unseen):
     said = []
     kept = only(certify(run, MISSED, certify_on=unseen, say=said.append))
-    assert isinstance(kept, Kept)
+    assert isinstance(kept, GuaranteedPoint)
     assert type(kept.statement) is Certificate
     assert kept.statement.n_groups == 20
     assert not kept.statement.assumes_independent_images
@@ -83,7 +83,7 @@ def test_the_same_again_is_the_same_but_a_second_guarantee_is_an_estimate(run, u
     first = only(certify(run, MISSED, certify_on=unseen))
     assert only(certify(run, MISSED, certify_on=unseen)) == first
     second = only(certify(run, replace(MISSED, alpha=0.35), certify_on=unseen))
-    assert type(second.statement) is Estimate
+    assert type(second.statement) is EstimatedGuarantee
     assert "can certify only once" in second.statement.method
     region = first.point.region
     assert load_decisions(run / "bundle").statements[region] == (first.statement, second.statement)
@@ -103,14 +103,14 @@ def test_cases_that_stood_for_another_region_give_an_estimate(run, unseen, tmp_p
     spent = {kept.point.region: (kept.statement.cases, "something else")}
     load_decisions(bundle).guarantee({}, spent).save(bundle)
     second = only(certify(tmp_path / "other", MISSED, certify_on=unseen))
-    assert type(second.statement) is Estimate
+    assert type(second.statement) is EstimatedGuarantee
     assert "can certify only once" in second.statement.method
 
 
 def test_what_an_evaluation_has_shown_certifies_nothing(run, unseen, tmp_path):
     evaluate(run, unseen, tmp_path / "evaluation")
     found = only(certify(run, MISSED, certify_on=unseen))
-    assert type(found.statement) is Estimate
+    assert type(found.statement) is EstimatedGuarantee
     assert "an evaluation has shown before" in found.statement.method
 
 
@@ -124,7 +124,7 @@ def test_a_certificate_that_ends_is_said(run, unseen):
         assert not ends
     else:
         assert first.statement.guarantee.sentence in ends[0]
-    kept = Kept(replace(first.point, threshold=0.987), first.statement)
+    kept = GuaranteedPoint(replace(first.point, threshold=0.987), first.statement)
     region = first.point.region
     decisions = Decisions.none([region]).guarantee({region: first}, {})
     assert decisions.ended_by({region: kept}) == [(region, first.statement)]
@@ -171,7 +171,7 @@ def test_cases_that_were_scored_are_used_up_whatever_came_of_it(run, unseen):
     result = only(certify(run, ALARM, certify_on=unseen))
     region = result.region if isinstance(result, Infeasible) else result.point.region
     assert len(load_decisions(run / "bundle").spent[region]) == 1
-    assert type(only(certify(run, MISSED, certify_on=unseen)).statement) is Estimate
+    assert type(only(certify(run, MISSED, certify_on=unseen)).statement) is EstimatedGuarantee
 
 
 def test_objects_and_a_smallest_component_are_certified_too(run, unseen):
@@ -184,7 +184,7 @@ def test_objects_and_a_smallest_component_are_certified_too(run, unseen):
 
 def test_validation_cases_give_an_estimate(run):
     found = only(certify(run, replace(MISSED, alpha=0.6)))
-    assert type(found.statement) is Estimate
+    assert type(found.statement) is EstimatedGuarantee
     assert found.statement.role == "validation"
     assert "--certify-on" in found.statement.method
 

@@ -10,8 +10,8 @@ import pytest
 
 from rareseg.data.formats import read_image
 from rareseg.data.store.case_labels import read_labels
-from rareseg.decision.guarantees.guarantee import Estimate, make_guarantee
-from rareseg.decision.guarantees.guarantee_search import Kept
+from rareseg.decision.guarantees.guarantee import EstimatedGuarantee, make_guarantee
+from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
 from rareseg.evaluation.tables.score_table import score_regions
 from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.prediction.bundle import load_decisions, load_model
@@ -87,8 +87,8 @@ def test_points_are_chosen_out_of_fold_and_guarantees_are_estimates(crossed, cal
     assert "out-of-fold cases" in said
     guarantee = make_guarantee("false negative rate", 0.6, confidence=None)
     [kept] = certify(crossed, guarantee).values()
-    assert isinstance(kept, Kept)
-    assert type(kept.statement) is Estimate
+    assert isinstance(kept, GuaranteedPoint)
+    assert type(kept.statement) is EstimatedGuarantee
     assert "not by the mean of all" in kept.statement.method
 
 

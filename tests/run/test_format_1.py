@@ -14,7 +14,7 @@ import pytest
 import rareseg
 from rareseg.decision.decisions import NAME
 from rareseg.decision.guarantees.guarantee import Certificate
-from rareseg.decision.operating_point import Choice, Frontier, Infeasible, OperatingPoint
+from rareseg.decision.operating_point import Frontier, Infeasible, OperatingPoint, PointChoice
 from rareseg.errors import BundleError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.run.outputs.guarantee_text import statement_lines
@@ -59,7 +59,7 @@ def test_what_is_decided_anew_stands_beside_it(run):
     before = (run / "bundle" / "bundle.json").read_bytes()
     decisions = load_decisions(run / "bundle")
     point = OperatingPoint("foreground", 0.75)
-    decisions.choose({"foreground": Choice(point, Frontier())}).save(run / "bundle")
+    decisions.choose({"foreground": PointChoice(point, Frontier())}).save(run / "bundle")
     again = load_decisions(run / "bundle")
     assert again.points == {"foreground": point}
     assert again.statements == decisions.statements

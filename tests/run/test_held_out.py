@@ -14,8 +14,8 @@ from scipy.special import expit, logit
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.formats import read_image
 from rareseg.data.store.case_labels import read_labels
-from rareseg.decision.guarantees.guarantee import Estimate, make_guarantee
-from rareseg.decision.guarantees.guarantee_search import Kept
+from rareseg.decision.guarantees.guarantee import EstimatedGuarantee, make_guarantee
+from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
 from rareseg.errors import RecipeError
 from rareseg.evaluation.metrics.overlap import counts_at
 from rareseg.evaluation.tables.component_table_io import load_components
@@ -26,7 +26,7 @@ from rareseg.prediction.bundle import load_model
 from rareseg.prediction.model import split_members
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.recipe import make_recipe
-from rareseg.review.case_predictions import Predictions
+from rareseg.review.case_predictions import CasePredictions
 from rareseg.run.certify import certify
 from rareseg.run.scores.network_source import cases_of
 from rareseg.run.setup.network_folds import Folds
@@ -192,8 +192,8 @@ def test_what_it_promises_is_an_estimate(run, tmp_path):
     copied = shutil.copytree(run, tmp_path / "run")
     guarantee = make_guarantee("false alarm rate", 0.6, confidence=0.8)
     [kept] = certify(copied, guarantee).values()
-    assert isinstance(kept, Kept)
-    assert type(kept.statement) is Estimate
+    assert isinstance(kept, GuaranteedPoint)
+    assert type(kept.statement) is EstimatedGuarantee
     assert "by the networks that had not seen it, not by the mean of all" in kept.statement.method
 
 
@@ -235,7 +235,7 @@ def test_suspects_and_review_look_with_the_same_networks(run, prepared, blind, a
                 for own, other in zip(split_members(looker), wanted, strict=True)
                 for name, tensor in other.items()
             )
-    predictions = Predictions(open_run(copied), tmp_path / "review")
+    predictions = CasePredictions(open_run(copied), tmp_path / "review")
     case, image, probabilities, _ = alone[0]
     scorer = predictions._scorer(predictions.folds.fold_of[case.id])
     mean = mean_in_log_odds([probabilities[k] for k in blind[case.id]])

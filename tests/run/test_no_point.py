@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.operating_point import Choice, Frontier, Infeasible, OperatingPoint
+from rareseg.decision.operating_point import Frontier, Infeasible, OperatingPoint, PointChoice
 
 WHY = "no validation case holds it"
 
@@ -47,11 +47,11 @@ def test_with_a_point_the_column_is_empty(finished, specks, call, tmp_path):
 def test_what_is_decided_stays_beside_what_is_decided_later():
     none = Decisions.none(["a", "b"], WHY)
     point = OperatingPoint("a", 0.2)
-    chosen = none.choose({"a": Choice(point, Frontier())})
+    chosen = none.choose({"a": PointChoice(point, Frontier())})
     assert chosen.found == {"a": point, "b": Infeasible("b", WHY)}
     used = chosen.points_in_use
     assert (used["a"], used["b"].threshold) == (point, 0.5)
-    refused = Choice(Infeasible("a", "a limit cannot be kept"), Frontier())
+    refused = PointChoice(Infeasible("a", "a limit cannot be kept"), Frontier())
     assert chosen.choose({"a": refused}).found["a"] == point, "what was in use stays"
     again = none.choose({"a": refused}).found["a"]
     assert again == Infeasible("a", "a limit cannot be kept")

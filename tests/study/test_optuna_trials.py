@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rareseg.study.job_queue import Claimed, Record, State
+from rareseg.study.job_queue import ClaimedJob, Record, State
 from rareseg.study.optuna_trials import STARTUP, Trial, draw, falls_behind
 from rareseg.study.search_space import make_space
 
@@ -22,7 +22,7 @@ def finished(number, rate, value, scores=()):
 def test_a_trial_comes_back_from_its_job():
     drawn = draw(SPACE, 0, [], first=FIRST, seed=1)
     trial = Trial(3, drawn, {5: 0.25, 10: 0.5})
-    assert Trial.of(Claimed(1, "0003", trial.task(), "me")) == trial
+    assert Trial.of(ClaimedJob(1, "0003", trial.task(), "me")) == trial
     record = Record("0003", State.DONE, trial.task(), {"value": 0.75, "seconds": 2.0}, None)
     assert Trial.of(record) == replace(trial, state=State.DONE, value=0.75, seconds=2.0)
     assert Trial.of(record).outcome == "recorded"

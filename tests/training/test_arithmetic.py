@@ -15,7 +15,7 @@ from rareseg.recipe import Recipe, make_recipe
 from rareseg.training import arithmetic
 from rareseg.training.arithmetic import (
     Clock,
-    Trial,
+    PrecisionTrial,
     choose_for_prediction,
     choose_for_training,
     random_windows,
@@ -30,8 +30,10 @@ CLASSES = Classes(
     regions={"foreground": (1, 2)},
     ignore_value=IGNORE,
 )
-SINGLE = Trial(step_seconds=1.0, losses=(2.0, 1.5, 1.0), prediction_seconds=1.0)
-HALF = Trial(step_seconds=0.5, losses=(2.0, 1.5, 1.01), prediction_seconds=0.4, difference=0.004)
+SINGLE = PrecisionTrial(step_seconds=1.0, losses=(2.0, 1.5, 1.0), prediction_seconds=1.0)
+HALF = PrecisionTrial(
+    step_seconds=0.5, losses=(2.0, 1.5, 1.01), prediction_seconds=0.4, difference=0.004
+)
 
 
 def recipe_for(dimension: int = 2, **sections: dict[str, object]) -> Recipe:

@@ -22,7 +22,7 @@ from rareseg.recipe import Recipe, make_recipe
 from rareseg.sampling.augmentation.augment import window_for
 from rareseg.sampling.patches.window_components import Components, components_in
 from rareseg.sampling.sampler import PatchSampler
-from rareseg.training.loop import Fitted, fit
+from rareseg.training.loop import TrainingResult, fit
 from rareseg.training.losses import ComponentLoss, make_loss, training_loss
 from rareseg.training.losses.component_cells import find_cells
 from rareseg.training.losses.component_loss import by_component
@@ -305,7 +305,9 @@ class Killed(Exception):
     pass
 
 
-def train(store: Store, folder: Path, recipe: Recipe, *, until: int = 1000, asked=True) -> Fitted:
+def train(
+    store: Store, folder: Path, recipe: Recipe, *, until: int = 1000, asked=True
+) -> TrainingResult:
     torch.manual_seed(0)
 
     def on_validation(step: int, score: float) -> None:
@@ -330,7 +332,7 @@ def train(store: Store, folder: Path, recipe: Recipe, *, until: int = 1000, aske
     )
 
 
-def same(left: Fitted, right: Fitted) -> bool:
+def same(left: TrainingResult, right: TrainingResult) -> bool:
     return all(torch.equal(left.weights[key], right.weights[key]) for key in left.weights)
 
 

@@ -18,7 +18,7 @@ from rareseg.data.records import IGNORE, Classes
 from rareseg.recipe import AugmentationSection, make_recipe
 from rareseg.sampling.augmentation.augment import apply_plan, augment
 from rareseg.sampling.augmentation.augmentation_plan import draw_plan
-from rareseg.sampling.patches.composition import Tally
+from rareseg.sampling.patches.composition import PhaseCounts
 from rareseg.training.losses import losses, make_loss, training_loss
 from rareseg.training.presence_losses import WithPresence
 
@@ -179,7 +179,7 @@ def test_losses_and_the_presence_head_follow_their_batch(devices: None, name: st
 
 def test_labels_are_counted_where_they_lie(devices: None) -> None:
     _, labels = batch_of(2)
-    here, there = Tally(1), Tally(1)
+    here, there = PhaseCounts(1), PhaseCounts(1)
     here.count_labels(labels, 3)
     there.count_labels(away(labels), 3)
     there.settle()

@@ -18,7 +18,7 @@ from rareseg.recipe import Recipe, TrainingSection, make_recipe
 from rareseg.sampling.pasting.paster import Paster
 from rareseg.sampling.sampler import PatchSampler
 from rareseg.training.log import read_table
-from rareseg.training.loop import Fitted, fit, measure_step, seed_of, validation_steps
+from rareseg.training.loop import TrainingResult, fit, measure_step, seed_of, validation_steps
 from rareseg.training.losses import make_loss
 from rareseg.training.validation import ValidationResult
 
@@ -104,7 +104,7 @@ def run(
     said=None,
     track=silent,
     on_validation=lambda step, score: None,
-) -> Fitted:
+) -> TrainingResult:
     """Train with validations that give ``scores`` in turn; ``keep`` takes the validated weights.
 
     ``said`` takes the lines for the user.

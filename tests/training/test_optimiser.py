@@ -17,7 +17,7 @@ from rareseg.data.store.array_store import store_from_arrays
 from rareseg.prediction.networks import build_network, deepest, encoder
 from rareseg.recipe import Recipe, TrainingSection, make_recipe
 from rareseg.sampling.sampler import PatchSampler
-from rareseg.training.loop import Fitted, fit
+from rareseg.training.loop import TrainingResult, fit
 from rareseg.training.losses import Loss, make_loss
 from rareseg.training.optimiser import learning_rate, parameter_groups, running_average
 from rareseg.training.presence_losses import WithPresence
@@ -263,7 +263,7 @@ class TestEncoderRate:
             if step == 4:
                 raise Killed
 
-        def go_on(on_validation) -> Fitted:
+        def go_on(on_validation) -> TrainingResult:
             scores = iter((0.1, 0.2, 0.3))
             return fit(
                 network_for(recipe),

@@ -13,7 +13,7 @@ from rareseg.progress import nothing
 if TYPE_CHECKING:
     from rareseg.data.checks.fingerprint import Fingerprint
     from rareseg.data.records import Dataset
-    from rareseg.decision.guarantees.guarantee_search import Kept
+    from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
     from rareseg.decision.operating_point import Infeasible, OperatingPoint
     from rareseg.run.outputs.evaluation_files import Evaluation
 
@@ -38,7 +38,7 @@ def bar(
     from rich.table import Column
     from rich.text import Text
 
-    class Said(ProgressColumn):
+    class NoteColumn(ProgressColumn):
         """What is done, and the note, which is asked for whenever the bar is drawn."""
 
         def render(self, task: Task) -> Text:
@@ -46,7 +46,7 @@ def bar(
             return Text(f"{task.description} · {told}" if told else task.description)
 
     bar = Progress(
-        Said(table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        NoteColumn(table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         BarColumn(bar_width=14),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -79,7 +79,7 @@ def print_json(content: Any) -> None:
     print_line(json.dumps(content, indent=1, ensure_ascii=False))
 
 
-def decision_record(found: OperatingPoint | Infeasible | Kept) -> dict[str, Any]:
+def decision_record(found: OperatingPoint | Infeasible | GuaranteedPoint) -> dict[str, Any]:
     """Return a decision as JSON: a point, with its guarantee, or why there is none."""
     from rareseg.decision.operating_point import Infeasible, OperatingPoint
 

@@ -120,13 +120,13 @@ def open_inputs(
 
 
 @dataclass(frozen=True)
-class _Found:
+class _VisitedFolders:
     folders: tuple[Path, ...]
     remarks: tuple[str, ...]
     has_masks: bool
 
 
-def _walk(root: Path, out: Path | None) -> _Found:
+def _walk(root: Path, out: Path | None) -> _VisitedFolders:
     """Return the folders that hold images themselves, in order, and what else there is."""
     folders: list[Path] = []
     kinds: Counter[str] = Counter()
@@ -157,7 +157,7 @@ def _walk(root: Path, out: Path | None) -> _Found:
                 f"Passed over, as folders of {what}: {', '.join(names[:2])}{more}; name such a "
                 "folder itself to predict what it holds."
             )
-    return _Found(tuple(folders), tuple(remarks), bool(skipped["masks"]))
+    return _VisitedFolders(tuple(folders), tuple(remarks), bool(skipped["masks"]))
 
 
 def _visited(

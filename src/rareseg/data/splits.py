@@ -20,7 +20,7 @@ R = TypeVar("R", bound=str)
 
 
 @dataclass(frozen=True)
-class Facts:
+class SplitCase:
     """What the split needs to know of one case: its group, and the class indices that it holds."""
 
     id: str
@@ -64,7 +64,7 @@ def make_folds(
     """
     if count < 2:
         raise UsageError(f"{count} folds cannot be trained against each other; give 2 or more.")
-    members: dict[str, list[Facts]] = defaultdict(list)
+    members: dict[str, list[SplitCase]] = defaultdict(list)
     for fact in facts_of(fingerprint):
         if fact.id in ids:
             members[fact.group].append(fact)
@@ -76,10 +76,10 @@ def make_folds(
     }
 
 
-def facts_of(fingerprint: Fingerprint) -> list[Facts]:
+def facts_of(fingerprint: Fingerprint) -> list[SplitCase]:
     """Return what a split needs to know of every case."""
     return [
-        Facts(
+        SplitCase(
             id=case.id,
             group=f"case {case.id}" if case.group is None else f"group {case.group}",
             holds=frozenset(k for k, count in enumerate(case.voxels) if k > 0 and count > 0),
@@ -89,7 +89,7 @@ def facts_of(fingerprint: Fingerprint) -> list[Facts]:
 
 
 def split_cases(
-    facts: Sequence[Facts],
+    facts: Sequence[SplitCase],
     *,
     shares: Mapping[Role, float],
     seed: int,
@@ -97,7 +97,7 @@ def split_cases(
 ) -> dict[str, Role]:
     """Split as :func:`make_split`, from the facts alone."""
     wanted = _checked(shares)
-    members: dict[str, list[Facts]] = defaultdict(list)
+    members: dict[str, list[SplitCase]] = defaultdict(list)
     for fact in facts:
         members[fact.group].append(fact)
     fixed = _declared_groups(members, declared)
@@ -129,7 +129,7 @@ def _checked(shares: Mapping[Role, float]) -> dict[Role, float]:
 
 
 def _declared_groups(
-    members: Mapping[str, Sequence[Facts]], declared: Mapping[str, Role]
+    members: Mapping[str, Sequence[SplitCase]], declared: Mapping[str, Role]
 ) -> dict[str, Role]:
     """Return the role of every group of which a case was declared."""
     fixed: dict[str, Role] = {}
@@ -174,7 +174,7 @@ class _Ledger:
 
 
 def _assign(
-    members: Mapping[str, Sequence[Facts]],
+    members: Mapping[str, Sequence[SplitCase]],
     fixed: Mapping[str, R],
     shares: Mapping[R, float],
     seed: int,
@@ -246,7 +246,7 @@ def _one_each(ledger: _Ledger, kind: int, rng: np.random.Generator) -> None:
         ledger.give(fitting[0] if len(fitting) else groups[size.argmin()], int(role))
 
 
-def _kinds(groups: Iterable[Sequence[Facts]]) -> NDArray[np.int64]:
+def _kinds(groups: Iterable[Sequence[SplitCase]]) -> NDArray[np.int64]:
     """Count each group's cases of every kind, (groups, kinds).
 
     The kinds are: holds class k, for each class; holds any; holds nothing; all cases.

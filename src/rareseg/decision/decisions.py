@@ -15,13 +15,13 @@ from typing import Any
 from rareseg.data.atomic_files import atomic_write
 from rareseg.decision.calibration.calibration import Calibration
 from rareseg.decision.guarantees.guarantee import Certificate, Statement, statement_from_dict
-from rareseg.decision.guarantees.guarantee_search import Kept
+from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
 from rareseg.decision.operating_point import (
-    Choice,
     Frontier,
     ImageCosts,
     Infeasible,
     OperatingPoint,
+    PointChoice,
     default_point,
 )
 from rareseg.errors import BundleError, ScoreError
@@ -60,7 +60,7 @@ class RegionDecision:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            **choice_record(Choice(self.found, self.frontier, self.costs)),
+            **choice_record(PointChoice(self.found, self.frontier, self.costs)),
             "statements": [statement.to_dict() for statement in self.statements],
             "spent": dict(self.spent),
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
@@ -131,7 +131,7 @@ class Decisions:
         fitted = {name: own.calibration for name, own in self.regions.items()}
         return {name: own for name, own in fitted.items() if own is not None}
 
-    def choose(self, choices: Mapping[str, Choice]) -> Decisions:
+    def choose(self, choices: Mapping[str, PointChoice]) -> Decisions:
         """Return the decisions with new points; where none was found, what was in use stays."""
         return self._with(
             {
@@ -147,7 +147,7 @@ class Decisions:
         )
 
     def guarantee(
-        self, kept: Mapping[str, Kept], spent: Mapping[str, tuple[str, str]]
+        self, kept: Mapping[str, GuaranteedPoint], spent: Mapping[str, tuple[str, str]]
     ) -> Decisions:
         """Return the decisions with points that a guarantee holds for, and cases that are used up.
 
@@ -171,7 +171,7 @@ class Decisions:
             {name: replace(self.regions[name], calibration=own) for name, own in fitted.items()}
         )
 
-    def ended_by(self, kept: Mapping[str, Kept]) -> list[tuple[str, Certificate]]:
+    def ended_by(self, kept: Mapping[str, GuaranteedPoint]) -> list[tuple[str, Certificate]]:
         """Return the certificates about points in use that moved points would leave behind."""
         return [
             (name, statement)
@@ -227,7 +227,7 @@ class Decisions:
         return Decisions({**self.regions, **changed})
 
 
-def choice_record(choice: Choice) -> dict[str, Any]:
+def choice_record(choice: PointChoice) -> dict[str, Any]:
     """Return a choice as plain JSON values: the point or why there is none, and the frontier.
 
     Of costs by images, what flagging every image, or none, costs as well.

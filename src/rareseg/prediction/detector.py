@@ -35,7 +35,7 @@ channels they are), or an image that was read."""
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Detection:
     """What a detector says of an image.
 
     All arrays lie on the image's own grid: (y, x) of a photograph, (z, y, x) of a volume. By
@@ -86,17 +86,17 @@ class Detector:
     @overload
     def __call__(
         self, picture: Picture, *, spacing: tuple[float, float, float] | None = None
-    ) -> Found: ...
+    ) -> Detection: ...
     @overload
     def __call__(
         self, picture: list[Picture], *, spacing: tuple[float, float, float] | None = None
-    ) -> list[Found]: ...
+    ) -> list[Detection]: ...
     def __call__(
         self,
         picture: Picture | list[Picture],
         *,
         spacing: tuple[float, float, float] | None = None,
-    ) -> Found | list[Found]:
+    ) -> Detection | list[Detection]:
         """Return what is found in an image, or in each image of a list, whatever their sizes.
 
         A file is read as `rareseg predict` reads it; a tuple of files is one image whose channels
@@ -139,7 +139,7 @@ class Detector:
 
 def decide(
     image: Image, said: ImageScores, classes: Classes, points: Mapping[str, OperatingPoint]
-) -> Found:
+) -> Detection:
     """Return what the scores of an image come to at the operating points of the regions."""
     spacing, shown = image.geometry.spacing, _shown_shape(image)
     scores = region_scores(said.probabilities, classes)
@@ -148,7 +148,7 @@ def decide(
         for region, own in scores.items()
     }
     labels = label_map(said.probabilities, masks, classes)
-    return Found(
+    return Detection(
         image=image,
         scores={region: own.reshape(shown) for region, own in scores.items()},
         masks={region: own.reshape(shown) for region, own in masks.items()},

@@ -28,7 +28,7 @@ from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.undefined import value_to_json
 from rareseg.progress import Track, silent
 from rareseg.review.answers import Answer, Answers
-from rareseg.review.case_predictions import Predictions
+from rareseg.review.case_predictions import CasePredictions
 from rareseg.review.corrections import choose_ignore_value, correct_labels, to_mask_values
 from rareseg.review.final_answer import RULE, FinalAnswer, final_answers
 from rareseg.review.reviewer_agreement import measure_agreement
@@ -40,7 +40,7 @@ ACTS = ("accept prediction", "ignore region")
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedReview:
     """What a review changed, and where it lies.
 
     ``changed`` are cases with another mask, with the number of voxels; ``excluded`` cases that are
@@ -98,7 +98,7 @@ def apply_review(
     *,
     device: str | torch.device = "cpu",
     track: Track = silent,
-) -> Applied:
+) -> AppliedReview:
     """Write the run's data as reviewed to the new folder ``out``.
 
     Raises :class:`OutputError` where ``out`` exists, :class:`RunError` where nothing was decided,
@@ -111,7 +111,7 @@ def apply_review(
     if not path.is_file():
         raise RunError(f"{folder.root} was never reviewed; call `rareseg review {folder.root}`.")
     dataset = open_reviewed(folder)
-    predictions = Predictions(folder, review_folder(folder) / "predictions", device=device)
+    predictions = CasePredictions(folder, review_folder(folder) / "predictions", device=device)
     with Answers(path) as answers:
         standing = answers.standing()
     final = final_answers(standing, predictions.digest)
@@ -138,7 +138,7 @@ def apply_review(
             _declared(dataset, predictions.classes, ignores=masks.ignores),
         )
         touched = {*masks.cases, *excluded}
-        applied = Applied(
+        applied = AppliedReview(
             manifest=out / "manifest.csv",
             changed={name: sum(masks.voxels[name].values()) for name in masks.cases},
             excluded=tuple(sorted(excluded)),
@@ -179,7 +179,7 @@ def _correct_masks(
     out: Path,
     cases: Sequence[Case],
     final: Sequence[FinalAnswer],
-    predictions: Predictions,
+    predictions: CasePredictions,
     track: Track,
 ) -> _Masks:
     """Write the masks that differ from what was drawn."""

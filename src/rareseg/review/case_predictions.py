@@ -36,7 +36,7 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFi
 """What numpy and zipfile say of a file that is missing, cut off or no archive."""
 
 
-class Predictions:
+class CasePredictions:
     """The run's class maps at its operating points, one case at a time.
 
     A case that folds were learnt from is predicted by the networks that had not seen it; any other

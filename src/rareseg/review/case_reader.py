@@ -15,7 +15,7 @@ from rareseg.data.formats import read_image
 from rareseg.data.records import Case, Image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.review.affected_voxels import AffectedVoxels
-from rareseg.review.case_predictions import Predictions
+from rareseg.review.case_predictions import CasePredictions
 
 MOST_BYTES = 512 * 2**20
 """What is kept in memory of cases that were looked at; the last one is, whatever its size."""
@@ -45,13 +45,13 @@ class ViewedCase:
         return int(self.image.array.nbytes + 10 * self.labels.nbytes)
 
 
-class Cases:
+class CaseReader:
     """Cases by id, read and predicted on demand; the last few stay in memory."""
 
     def __init__(
         self,
         cases: Sequence[Case],
-        predictions: Predictions,
+        predictions: CasePredictions,
         channel_names: Sequence[str] = (),
     ) -> None:
         self._cases = {case.id: case for case in cases}
@@ -85,7 +85,7 @@ class Cases:
         return sum(case.nbytes for case in self._held.values())
 
 
-def read_case(case: Case, predictions: Predictions) -> ViewedCase:
+def read_case(case: Case, predictions: CasePredictions) -> ViewedCase:
     """Read and predict one case."""
     image = read_image(case.images)
     labels = read_labels(case, predictions.classes, image)

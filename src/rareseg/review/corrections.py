@@ -19,7 +19,7 @@ _CAUTION = {"accept prediction": 0, "accept label": 1, "ignore region": 2}
 
 
 @dataclass(frozen=True, eq=False)
-class Corrected:
+class CorrectedLabels:
     """Class indices after the review, and by item the voxels that its verdict left changed."""
 
     labels: Labels
@@ -28,7 +28,7 @@ class Corrected:
 
 def correct_labels(
     labels: Labels, predicted: Labels, final: Sequence[FinalAnswer], classes: Classes
-) -> Corrected:
+) -> CorrectedLabels:
     """Return a case's labels after its items' verdicts.
 
     "accept prediction" gives the affected voxels the predicted class, "ignore region" ``IGNORE``,
@@ -50,7 +50,7 @@ def correct_labels(
         source[about] = number
     by_verdict = source[(corrected != labels)]
     counts = np.bincount(by_verdict, minlength=len(ordered))
-    return Corrected(
+    return CorrectedLabels(
         corrected, {one.item.id: int(n) for one, n in zip(ordered, counts, strict=True)}
     )
 

@@ -29,7 +29,8 @@ class FinalAnswer:
 def final_answers(standing: Standing, seen: str) -> tuple[FinalAnswer, ...]:
     """Return what is done about every item that anyone decided on, ordered by case and item.
 
-    ``seen`` names the prediction in force (:class:`rareseg.review.case_predictions.Predictions`).
+    ``seen`` names the prediction in force
+    (:class:`rareseg.review.case_predictions.CasePredictions`).
     """
     final = [_settle_item(tuple(said.values()), seen) for said in standing.values() if said]
     return tuple(sorted(final, key=lambda one: (one.item.case_id, one.item.id)))

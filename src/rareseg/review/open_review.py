@@ -8,8 +8,8 @@ import torch
 
 from rareseg.review.answers import Answers
 from rareseg.review.apply_answers import DECISIONS, open_reviewed, review_folder
-from rareseg.review.case_predictions import Predictions
-from rareseg.review.case_reader import Cases
+from rareseg.review.case_predictions import CasePredictions
+from rareseg.review.case_reader import CaseReader
 from rareseg.review.page_api import PageApi
 from rareseg.review.review_items import list_items
 from rareseg.run.setup.run_folder import open_run
@@ -24,7 +24,7 @@ def open_page_api(run: Path | str, *, device: str | torch.device = "cpu") -> Pag
     folder = open_run(Path(run))
     dataset = open_reviewed(folder)
     place = review_folder(folder)
-    predictions = Predictions(folder, place / "predictions", device=device)
+    predictions = CasePredictions(folder, place / "predictions", device=device)
     items = list_items(folder, predictions.classes)
-    cases = Cases(dataset.cases, predictions, dataset.channel_names or ())
+    cases = CaseReader(dataset.cases, predictions, dataset.channel_names or ())
     return PageApi(folder.root.resolve().name, items, cases, Answers(place / DECISIONS))

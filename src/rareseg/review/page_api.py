@@ -14,7 +14,7 @@ from rareseg.evaluation.statistics.undefined import value_to_json
 from rareseg.quality.suspects import Suspect
 from rareseg.review.affected_voxels import Bools
 from rareseg.review.answers import VERDICTS, Answer, Answers, Verdict, checked_name
-from rareseg.review.case_reader import Cases, ViewedCase
+from rareseg.review.case_reader import CaseReader, ViewedCase
 from rareseg.review.review_items import Items
 from rareseg.review.reviewer_agreement import measure_agreement
 from rareseg.review.slices import describe_case, frame_of, masks_of, pixels_of
@@ -48,7 +48,7 @@ class Filter:
 class PageApi:
     """One review: its items, the cases that they lie in, and the decisions."""
 
-    def __init__(self, name: str, items: Items, cases: Cases, answers: Answers) -> None:
+    def __init__(self, name: str, items: Items, cases: CaseReader, answers: Answers) -> None:
         self.name, self.items, self.cases, self.answers = name, items, cases, answers
         self._positions = {item.id: place for place, item in enumerate(items.items)}
         self.classes = cases.predictions.classes

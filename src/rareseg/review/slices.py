@@ -25,7 +25,7 @@ COLOUR = -1
 
 
 @dataclass(frozen=True)
-class Frame:
+class SliceWindow:
     """Which pixels of a slice are sent: from ``y`` and ``x`` on, every ``step``-th."""
 
     y: int
@@ -35,7 +35,7 @@ class Frame:
     step: int
 
 
-def frame_of(shape: tuple[int, ...], box: Box) -> Frame:
+def frame_of(shape: tuple[int, ...], box: Box) -> SliceWindow:
     """Return what is sent of slices (y, x) of ``shape`` (z, y, x), so that the box is in it.
 
     The whole slice where it fits; else a cut of :data:`LARGEST` around the box in full resolution;
@@ -44,13 +44,13 @@ def frame_of(shape: tuple[int, ...], box: Box) -> Frame:
     sides, spans = shape[1:], box[1:]
     if any(high - low > LARGEST for low, high in spans):
         step = -(-max(sides) // LARGEST)
-        return Frame(0, 0, -(-sides[0] // step), -(-sides[1] // step), step)
+        return SliceWindow(0, 0, -(-sides[0] // step), -(-sides[1] // step), step)
     starts, sizes = [], []
     for side, (low, high) in zip(sides, spans, strict=True):
         size = min(side, LARGEST)
         starts.append(min(max(0, (low + high - size) // 2), side - size))
         sizes.append(size)
-    return Frame(starts[0], starts[1], sizes[0], sizes[1], 1)
+    return SliceWindow(starts[0], starts[1], sizes[0], sizes[1], 1)
 
 
 def describe_case(
@@ -103,7 +103,7 @@ def plane_of(viewed: ViewedCase, item: Suspect, classes: Classes) -> int:
     return int(score.argmax()) if score.any() else item.plane
 
 
-def pixels_of(viewed: ViewedCase, frame: Frame, *, plane: int, channel: int) -> bytes:
+def pixels_of(viewed: ViewedCase, frame: SliceWindow, *, plane: int, channel: int) -> bytes:
     """Return a slice's pixels, row by row.
 
     Three uint8 a pixel of :data:`COLOUR`; one uint8 of an 8-bit channel; else one little-endian
@@ -123,7 +123,13 @@ def pixels_of(viewed: ViewedCase, frame: Frame, *, plane: int, channel: int) -> 
 
 
 def masks_of(
-    viewed: ViewedCase, frame: Frame, stake: Bools, *, plane: int, region: str, classes: Classes
+    viewed: ViewedCase,
+    frame: SliceWindow,
+    stake: Bools,
+    *,
+    plane: int,
+    region: str,
+    classes: Classes,
 ) -> bytes:
     """Return one uint8 a pixel, row by row: the bits drawn, predicted, ignored and affected.
 
@@ -143,7 +149,7 @@ def masks_of(
     return np.ascontiguousarray(_cut(bits, frame), np.uint8).tobytes()
 
 
-def _cut(array: NDArray[Any], frame: Frame) -> NDArray[Any]:
+def _cut(array: NDArray[Any], frame: SliceWindow) -> NDArray[Any]:
     rows = slice(frame.y, frame.y + frame.height * frame.step, frame.step)
     columns = slice(frame.x, frame.x + frame.width * frame.step, frame.step)
     return array[..., rows, columns]

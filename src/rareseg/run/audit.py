@@ -21,7 +21,7 @@ from rareseg.run.setup.run_folder import DataOptions, require_free
 
 
 @dataclass(frozen=True, eq=False)
-class Audited:
+class AuditResult:
     """An audit and where it was written.
 
     ``manifest`` is ``None`` where none was wanted, or where files have problems: a mask that is
@@ -42,7 +42,7 @@ def audit(
     manifest: Path | None = None,
     jobs: int = -1,
     track: Track = silent,
-) -> Audited:
+) -> AuditResult:
     """Audit a data set into ``out``: ``audit.html`` and ``audit.json``; an earlier one is replaced.
 
     ``allow`` names findings that do not stop. ``manifest`` is written with groups that keep
@@ -69,8 +69,8 @@ def audit(
     write_audit(page, found, title=title, scenes=scenes)
     found.to_json(record)
     if manifest is None or found.fingerprint.problems:
-        return Audited(found, page, record, None)
-    return Audited(found, page, record, write_manifest(manifest, dataset, found.groups))
+        return AuditResult(found, page, record, None)
+    return AuditResult(found, page, record, write_manifest(manifest, dataset, found.groups))
 
 
 def _is_audit(path: Path) -> bool:

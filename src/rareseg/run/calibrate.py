@@ -45,7 +45,7 @@ RECORD = "calibration.json"
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class CalibratedRegion:
     """What is said of one region: its calibration, and predictive values where they were asked for.
 
     ``prevalence`` is the share of positive images where the model will work, ``source`` how it is
@@ -85,7 +85,7 @@ def calibrate(
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = say_nothing,
-) -> Mapping[str, Calibrated]:
+) -> Mapping[str, CalibratedRegion]:
     """Fit what the scores of every region of a run, or of one, mean; store it beside the model.
 
     As :func:`calibrate_source`. Raises :class:`RunError` for a folder that is no finished run.
@@ -108,7 +108,7 @@ def calibrate_source(
     region: str | None = None,
     track: Track = silent,
     say: Say = say_nothing,
-) -> Mapping[str, Calibrated]:
+) -> Mapping[str, CalibratedRegion]:
     """Fit what the scores of every region, or of one, mean; store it with the decisions.
 
     On the validation cases, or in folds the out-of-fold scores, as
@@ -162,7 +162,9 @@ def calibrate_source(
                 predictive = _predict_values(calls_at(table, point), name, stated, known)
                 lines.append(_predictive_sentence(predictive, role))
             lines += _void(decisions.regions[name])
-        found[name] = Calibrated(calibration, stated, known_by, predictive, role, tuple(lines))
+        found[name] = CalibratedRegion(
+            calibration, stated, known_by, predictive, role, tuple(lines)
+        )
     _write(source.root / RECORD, found)
     source.keep(decisions.calibrate({name: part.calibration for name, part in found.items()}))
     for part in found.values():
@@ -278,7 +280,7 @@ def _ends(interval: tuple[Value, Value]) -> list[Any]:
     return [value_to_json(end) for end in interval]
 
 
-def _write(path: Path, found: Mapping[str, Calibrated]) -> None:
+def _write(path: Path, found: Mapping[str, CalibratedRegion]) -> None:
     """Write the numbers, in place of what was written for these regions before."""
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known |= {name: part.to_dict() for name, part in found.items()}

@@ -18,7 +18,7 @@ from rareseg.decision.guarantees.group_losses import needs_components
 from rareseg.decision.guarantees.guarantee import Guarantee
 from rareseg.decision.guarantees.guarantee_search import (
     CertifySet,
-    Kept,
+    GuaranteedPoint,
     keep_guarantee,
     refuse_count,
 )
@@ -32,7 +32,7 @@ from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule
 
-Guaranteed = Mapping[str, Kept | Infeasible]
+Guaranteed = Mapping[str, GuaranteedPoint | Infeasible]
 """What came of a guarantee in each region."""
 
 _SEEN_BEFORE = "these cases were used for another guarantee before, and can certify only once"
@@ -92,7 +92,9 @@ def certify_source(
     if starts:
         decisions = source.decisions()
         found |= _keep_each(source, guarantee, starts, certify_set, decisions, track)
-        kept = {name: result for name, result in found.items() if isinstance(result, Kept)}
+        kept = {
+            name: result for name, result in found.items() if isinstance(result, GuaranteedPoint)
+        }
         for line in describe_ended(decisions, kept):
             say(line)
         source.keep(decisions.guarantee(kept, _spending(guarantee, starts, certify_set)))
@@ -118,13 +120,13 @@ def enough_groups(
     asked: Mapping[str, OperatingPoint | Infeasible],
     cases: Sequence[Case],
     classes: Classes,
-) -> tuple[dict[str, OperatingPoint], dict[str, Kept | Infeasible]]:
+) -> tuple[dict[str, OperatingPoint], dict[str, GuaranteedPoint | Infeasible]]:
     """Return the points from which a guarantee may be kept, and what refuses it in other regions.
 
     From the masks of the cases that are to stand for it alone, so that no score is used up.
     """
     starts: dict[str, OperatingPoint] = {}
-    refused: dict[str, Kept | Infeasible] = {}
+    refused: dict[str, GuaranteedPoint | Infeasible] = {}
     for name, start in asked.items():
         if isinstance(start, Infeasible):
             refused[name] = start
@@ -144,7 +146,7 @@ def _keep_each(
     certify_set: CertifyCases,
     decisions: Decisions,
     track: Track,
-) -> dict[str, Kept | Infeasible]:
+) -> dict[str, GuaranteedPoint | Infeasible]:
     """Return what comes of a guarantee in each region, from where its way starts."""
     validation, own = source.tables(track), source.certify_tables(certify_set, track)
     # Whatever was asked of these cases first, of all regions in one call, is all they stand for.
@@ -153,7 +155,7 @@ def _keep_each(
         for region, used in decisions.spent.items()
         if certify_set.digest in used
     }
-    found: dict[str, Kept | Infeasible] = {}
+    found: dict[str, GuaranteedPoint | Infeasible] = {}
     for name, start in starts.items():
         unseen = certify_set.independent and (
             not first or first.get(name) == _asked(guarantee, start)

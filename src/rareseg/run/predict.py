@@ -37,7 +37,7 @@ from rareseg.run.predictions.prediction_files import PredictionFiles, require_fi
 from rareseg.run.predictions.prediction_journal import Journal
 from rareseg.run.predictions.prediction_summary import (
     Failure,
-    Predictions,
+    PredictionSummary,
     converted_remarks,
 )
 from rareseg.run.predictions.prediction_tables import write_tables
@@ -141,7 +141,7 @@ def predict_images(
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = say_nothing,
-) -> Predictions:
+) -> PredictionSummary:
     """Write ``out/ID.ext`` (label map) and ``out/REGION/ID.ext`` (masks) for every image.
 
     ``run`` is a run's folder, or its bundle alone, wherever that lies. Images are those of
@@ -182,14 +182,16 @@ def predict_images(
     _require_other_place(out, cases)
     require_fitting(asked.formats, cases)
     _begin(out, model, decisions, calibration, asked)
-    work = _Work(out, Path(images), Detector(model, decisions, device=device), asked, calibration)
+    work = _PredictionWork(
+        out, Path(images), Detector(model, decisions, device=device), asked, calibration
+    )
     work.begin(cases)
     for case in track(cases, "predicting", len(cases)):
         work.take(case)
     return work.finish(cases, inputs.remarks)
 
 
-class _Work:
+class _PredictionWork:
     """The images of a call, one after the other."""
 
     def __init__(
@@ -234,7 +236,7 @@ class _Work:
         except (DataError, ScoreError) as error:
             self._failures.append(Failure(self._name(case), str(error)))
 
-    def finish(self, cases: Sequence[Case], remarks: Sequence[str]) -> Predictions:
+    def finish(self, cases: Sequence[Case], remarks: Sequence[str]) -> PredictionSummary:
         """Write the tables of all that the folder holds, and return what this call was about."""
         model = self._detector.model
         known = self._journal.settle()
@@ -244,7 +246,7 @@ class _Work:
         }
         write_tables(self._out, list(known.values()), names)
         own = tuple(known[case.id] for case in cases if self._is_done(case))
-        return Predictions(
+        return PredictionSummary(
             out=self._out,
             regions=tuple(model.classes.regions),
             label_maps=tuple(self._out / case.mask for case in own),

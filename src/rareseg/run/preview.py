@@ -24,7 +24,7 @@ from rareseg.data.store.store import Store
 from rareseg.errors import OutputError, ProblemsError, UsageError
 from rareseg.progress import Track, silent
 from rareseg.recipe import Recipe
-from rareseg.report.figures.display_window import Look
+from rareseg.report.figures.display_window import DisplayWindow
 from rareseg.report.figures.patch_sheet import Panel, SheetRow, draw_sheet
 from rareseg.report.wording.augmentation_text import describe_changes
 from rareseg.run.setup.prepare import TrainingOptions
@@ -127,7 +127,7 @@ def preview(
     with tempfile.TemporaryDirectory(prefix="rareseg-preview-") as folder:
         some = _choose(fingerprint, patches, seed)
         store = _small_store(dataset, fingerprint, some, recipe, Path(folder), track)
-        look = Look.at(store, fingerprint, dataset.channel_names)
+        look = DisplayWindow.at(store, fingerprint, dataset.channel_names)
         window = window_for(recipe.augmentation, recipe.sampling.patch_size)
         sampler = PatchSampler.from_settings(
             store,
@@ -237,7 +237,7 @@ def _small_store(
 
 
 def _make_rows(
-    batch: Batch, paster: Paster, recipe: Recipe, look: Look, seed: int
+    batch: Batch, paster: Paster, recipe: Recipe, look: DisplayWindow, seed: int
 ) -> tuple[list[SheetRow], Shares, Shares]:
     """Return the originals beside their versions, and what both hold."""
     size = recipe.sampling.patch_size

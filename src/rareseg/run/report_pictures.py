@@ -12,7 +12,7 @@ from rareseg.decision.operating_point import apply_point
 from rareseg.evaluation.tables.area_openings import levels_of, open_levels
 from rareseg.evaluation.tables.score_table import region_references, region_scores
 from rareseg.progress import Track, silent
-from rareseg.report.figures.case_pictures import Shot, slices_each, take_picture
+from rareseg.report.figures.case_pictures import PictureChoice, slices_each, take_picture
 from rareseg.report.pages.threshold_explorer import Cuts
 from rareseg.report.report_content import CasePicture
 from rareseg.run.scores.case_scoring import Points, ScoredCase
@@ -24,7 +24,7 @@ NO_CUTS: Mapping[str, Cuts | None] = MappingProxyType({})
 def draw_pictures(
     source: ScoreSource,
     cases: Sequence[Case],
-    shots: Sequence[Shot],
+    shots: Sequence[PictureChoice],
     points: Points,
     *,
     cuts: Mapping[str, Cuts | None] = NO_CUTS,
@@ -48,7 +48,7 @@ def draw_pictures(
 
 
 def take_shot(
-    shot: Shot,
+    shot: PictureChoice,
     scored: ScoredCase,
     classes: Classes,
     points: Points,

@@ -31,8 +31,8 @@ from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.progress import Track, silent
 from rareseg.quality.suspects import (
-    Aside,
     ComponentEvidence,
+    SetAside,
     Suspect,
     judge,
     save_suspects,
@@ -54,7 +54,7 @@ UNLEARNT: tuple[Role, ...] = ("validation", "certify", "test")
 
 
 @dataclass(frozen=True)
-class Found:
+class SuspectsFound:
     """What was found, the file that it stands in, and which cases it is about, in a sentence."""
 
     suspects: tuple[Suspect, ...]
@@ -68,7 +68,7 @@ def find_suspects(
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = say_nothing,
-) -> Found:
+) -> SuspectsFound:
     """Find suspects in the labels of a run's cases and write them to ``RUN/suspects.json``.
 
     Of a run in folds every case is scored by the networks that had not seen it, test cases by all
@@ -83,7 +83,9 @@ def find_suspects(
     plan = plan_scorers(folder, dataset, model)
     scope = _scope(plan, n_cases=len(dataset.cases), held_out=model.recipe.split.held_out)
     say(scope)
-    kept = _Kept(folder.root / "scores" / "component_evidence.jsonl", _key(model, points, dataset))
+    kept = _EvidenceFile(
+        folder.root / "scores" / "component_evidence.jsonl", _key(model, points, dataset)
+    )
     for scorer, (own_model, cases) in plan.items():
         left = [case for case in cases if case.id not in kept.cases]
         if not left:
@@ -96,7 +98,7 @@ def find_suspects(
     suspects = judge(kept.all_evidence, model.classes, ensemble=ENSEMBLE if in_folds else None)
     file = folder.root / "suspects.json"
     save_suspects(file, suspects)
-    return Found(suspects, file, scope)
+    return SuspectsFound(suspects, file, scope)
 
 
 Scorers = Mapping[str, tuple[Model, Sequence[Case]]]
@@ -153,7 +155,7 @@ def _see(
     classes: Classes,
     points: Mapping[str, OperatingPoint],
     scorer: str,
-    aside: Mapping[str, Sequence[tuple[Aside, tuple[int, ...]]]],
+    aside: Mapping[str, Sequence[tuple[SetAside, tuple[int, ...]]]],
 ) -> tuple[ComponentEvidence, ...]:
     case, shape = scored.case, scored.labels.shape
     return see_case(
@@ -189,7 +191,7 @@ def _annotations(case: Case, classes: Classes, shape: tuple[int, ...]) -> list[N
 
 def _set_aside(
     folder: RunFolder, cases: set[str]
-) -> dict[str, list[tuple[Aside, tuple[int, ...]]]]:
+) -> dict[str, list[tuple[SetAside, tuple[int, ...]]]]:
     """Return what mining had set aside in these cases by the end, with the shape of its grid.
 
     In a run in folds by any of the networks that learned from the case.
@@ -200,14 +202,14 @@ def _set_aside(
         return {}
     table = open_store(folder.store).cases
     shapes = dict(zip(table.ids, table.shape.tolist(), strict=True))
-    found: dict[str, list[tuple[Aside, tuple[int, ...]]]] = {}
+    found: dict[str, list[tuple[SetAside, tuple[int, ...]]]] = {}
     for suspect in suspects:
-        note = Aside(suspect.box, suspect.true, suspect.predicted)
+        note = SetAside(suspect.box, suspect.true, suspect.predicted)
         found.setdefault(suspect.case, []).append((note, tuple(shapes[suspect.case])))
     return found
 
 
-def _on_grid(note: Aside, grid: Sequence[int], shape: Sequence[int]) -> Aside:
+def _on_grid(note: SetAside, grid: Sequence[int], shape: Sequence[int]) -> SetAside:
     """Return a box of the store's grid on the image's own, which may be finer or coarser."""
     z, y, x = (
         (low * own // stored, -(-high * own // stored))
@@ -226,7 +228,7 @@ def _key(model: Model, points: Mapping[str, OperatingPoint], dataset: Dataset) -
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-class _Kept:
+class _EvidenceFile:
     """The evidence found so far, in a file that only grows: a key, then one line for each case.
 
     A file of another key is begun anew; a line cut short by a kill is found anew.

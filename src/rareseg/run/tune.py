@@ -11,13 +11,13 @@ import torch
 
 from rareseg.decision.operating_point import (
     BY_HAND,
-    Choice,
     Frontier,
     FrontierPoint,
     Goal,
     ImageCosts,
     Infeasible,
     OperatingPoint,
+    PointChoice,
     choose_with_frontier,
     fixed_point,
     usual_sizes,
@@ -76,7 +76,7 @@ class Rule:
         """Return the rule that takes a cut as it is given."""
         return cls(Goal("dice"), as_sizes([smallest]), threshold, gate)
 
-    def choose(self, tables: tuple[ScoreTable, ComponentTable], region: str) -> Choice:
+    def choose(self, tables: tuple[ScoreTable, ComponentTable], region: str) -> PointChoice:
         """Choose the point of one region, from scores or where needed from components."""
         scores, components = tables
         if self.threshold is not None:
@@ -89,7 +89,7 @@ class Rule:
                 smallest_component=self.smallest[0],
                 gate=self.gate,
             )
-            return Choice(found, Frontier())
+            return PointChoice(found, Frontier())
         if self.smallest is None and not self.goal.needs_components:
             return choose_with_frontier(scores, region=region, maximize=self.goal)
         sizes = (ANY_SIZE,) if self.smallest is None else self.smallest
@@ -133,7 +133,7 @@ def tune_source(
     region: str | None = None,
     track: Track = silent,
     say: Say = say_nothing,
-) -> Mapping[str, Choice]:
+) -> Mapping[str, PointChoice]:
     """Choose the operating point of every region of some scores, or of one, and store it.
 
     Points are chosen on the validation cases alone, by the source's own objective where no rule is
@@ -167,7 +167,7 @@ def describe(found: OperatingPoint | Infeasible) -> str:
     )
 
 
-def describe_choice(choice: Choice) -> list[str]:
+def describe_choice(choice: PointChoice) -> list[str]:
     """Return what was chosen, what is known of it, and one line for every point of the frontier."""
     found = choice.found
     lines = [describe(found)]

@@ -19,7 +19,7 @@ from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.sampling.patches.places import Places, draw_places
 from rareseg.sampling.patches.run_composition import RunComposition
 from rareseg.sampling.patches.window_components import map_components
-from rareseg.sampling.pools.mined_pools import Mined, nothing_mined, restore_mined
+from rareseg.sampling.pools.mined_pools import MinedPools, nothing_mined, restore_mined
 from rareseg.sampling.pools.pool import Weighting
 from rareseg.sampling.pools.windows import Border, as_zyx
 from rareseg.sampling.prefetch import prefetched
@@ -193,7 +193,7 @@ class PatchSampler:
         return self._program.at(self.position).mixture
 
     @property
-    def mined(self) -> Mined:
+    def mined(self) -> MinedPools:
         """What the last round of mining found."""
         return self._program.mined
 
@@ -275,7 +275,7 @@ class PatchSampler:
             and self._program.mines_between(position, position + length)
         )
 
-    def mine(self, predict: Predict, *, weights: str = "") -> Mined:
+    def mine(self, predict: Predict, *, weights: str = "") -> MinedPools:
         """Look for what the network finds hard, and draw from it from the next batch on.
 
         ``predict`` takes images as batches have them and returns probabilities (see
@@ -299,7 +299,7 @@ class PatchSampler:
         self.use(mined)
         return mined
 
-    def use(self, mined: Mined) -> None:
+    def use(self, mined: MinedPools) -> None:
         """Draw from what was mined, from the next batch on; raises as :meth:`mine`."""
         self._require_boundary()
         if mined.step != self.position:

@@ -32,7 +32,7 @@ from rareseg.evaluation.comparisons.non_inferiority import (
 )
 from rareseg.evaluation.tables.score_table import region_references
 from rareseg.progress import Track, silent
-from rareseg.report.figures.case_pictures import Shot, take_picture
+from rareseg.report.figures.case_pictures import PictureChoice, take_picture
 from rareseg.report.pages.comparison_page import (
     ComparisonContent,
     PictureRow,
@@ -42,9 +42,9 @@ from rareseg.report.report_content import CasePicture
 from rareseg.report.wording.numbers import count
 from rareseg.run.jobs.training_job import evenly
 from rareseg.run.setup.prepare import Say, say_nothing
-from rareseg.study.comparison_rows import Row
-from rareseg.study.design import Cell, Design, make_design
-from rareseg.study.job_queue import Claimed, JobQueue, State
+from rareseg.study.comparison_rows import ComparisonRow
+from rareseg.study.design import Design, StudyCell, make_design
+from rareseg.study.job_queue import ClaimedJob, JobQueue, State
 from rareseg.study.shared_data import (
     Purpose,
     SharedData,
@@ -54,7 +54,7 @@ from rareseg.study.shared_data import (
     helpers,
 )
 from rareseg.study.study_database import reached
-from rareseg.study.study_run import CHOSEN, HALF, CellResult, Mask, run_cell
+from rareseg.study.study_run import CHOSEN, HALF, CellResult, SliceMask, run_cell
 
 PURPOSE = Purpose("compare.json", "a comparison")
 POLL = 5.0
@@ -73,7 +73,7 @@ class ComparisonOptions:
     """
 
     options: StudyOptions
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     seeds: int = 1
     folds: int = 1
     candidate: str = ""
@@ -132,11 +132,11 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Work:
+class _ComparisonWork:
     """A comparison that is ready to be worked on."""
 
     design: Design
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, StudyCell]
     data: SharedData
     queue: JobQueue
     shown: tuple[str, ...]
@@ -147,7 +147,9 @@ class _Work:
         return Counter(states[key] for key in self.cells)
 
 
-def _prepare(asked: ComparisonOptions, out: Path, track: Track, *, retry_failed: bool) -> _Work:
+def _prepare(
+    asked: ComparisonOptions, out: Path, track: Track, *, retry_failed: bool
+) -> _ComparisonWork:
     """Find what all cells stand on, and queue those that are not queued yet."""
     data = find_data(asked.options, out, PURPOSE, track)
     make = partial(
@@ -163,7 +165,7 @@ def _prepare(asked: ComparisonOptions, out: Path, track: Track, *, retry_failed:
     cells = {cell.key: cell for cell in begun.design.cells()}
     queue = JobQueue(begun.database)
     queue.enqueue({key: cell.to_dict() for key, cell in cells.items()}, retry_failed=retry_failed)
-    return _Work(begun.design, cells, data, queue, _shown(data.fingerprint, begun.design))
+    return _ComparisonWork(begun.design, cells, data, queue, _shown(data.fingerprint, begun.design))
 
 
 def _identity(design: Design) -> dict[str, Any]:
@@ -187,7 +189,7 @@ def _help(asked: ComparisonOptions, out: Path) -> None:
         _work(_prepare(asked, out, silent, retry_failed=False), silent, say_nothing)
 
 
-def _work(work: _Work, track: Track, say: Say) -> None:
+def _work(work: _ComparisonWork, track: Track, say: Say) -> None:
     """Claim cells until none is left, and wait for those that run elsewhere."""
     while True:
         job = work.queue.claim()
@@ -199,9 +201,9 @@ def _work(work: _Work, track: Track, say: Say) -> None:
             return
 
 
-def _do(work: _Work, job: Claimed, track: Track, say: Say) -> None:
+def _do(work: _ComparisonWork, job: ClaimedJob, track: Track, say: Say) -> None:
     """Run one cell and record its result, or why there is none."""
-    cell = Cell.from_dict(job.task)
+    cell = StudyCell.from_dict(job.task)
     if cell.key in work.cells:
         say(f"cell {work.states()[State.DONE] + 1} of {len(work.cells)}: {cell.title}")
     else:
@@ -230,7 +232,7 @@ def _do(work: _Work, job: Claimed, track: Track, say: Say) -> None:
         say(f"{cell.title} was taken over by another worker")
 
 
-def _conclude(work: _Work, asked: ComparisonOptions) -> Comparison:
+def _conclude(work: _ComparisonWork, asked: ComparisonOptions) -> Comparison:
     """Write the table and the page of what is recorded."""
     out = work.data.out
     records = [record for record in work.queue.records() if record.key in work.cells]
@@ -272,11 +274,11 @@ def _conclude(work: _Work, asked: ComparisonOptions) -> Comparison:
     return comparison
 
 
-def _of_row(work: _Work, row: str) -> set[str]:
+def _of_row(work: _ComparisonWork, row: str) -> set[str]:
     return {key for key, cell in work.cells.items() if cell.row == row}
 
 
-def _by_seed(work: _Work, results: Mapping[str, CellResult], row: str, cut: str) -> Runs:
+def _by_seed(work: _ComparisonWork, results: Mapping[str, CellResult], row: str, cut: str) -> Runs:
     """Return for each seed the measures of all test cases, fold after fold."""
     return [
         [
@@ -324,10 +326,10 @@ def _write_tables(comparison: Comparison, design: Design, rows: Sequence[str]) -
 
 
 def _pictures(
-    work: _Work, results: Mapping[str, CellResult], rows: Sequence[str]
+    work: _ComparisonWork, results: Mapping[str, CellResult], rows: Sequence[str]
 ) -> tuple[PictureRow, ...]:
     """Return the shown cases, each region that they hold, with the mask of every row."""
-    masks: dict[tuple[str, str], dict[str, Mask]] = {}
+    masks: dict[tuple[str, str], dict[str, SliceMask]] = {}
     for key, result in results.items():
         for mask in result.masks:
             masks.setdefault((mask.case_id, mask.region), {})[work.cells[key].row] = mask
@@ -342,7 +344,7 @@ def _pictures(
             held = bool((reference == 1).any())
             if not all(row in own for row in rows) or not (held or not labels.any()):
                 continue
-            shot = Shot(case_id, region, "positive" if held else "negative", "")
+            shot = PictureChoice(case_id, region, "positive" if held else "negative", "")
             plane = own[rows[0]].plane
             taken: dict[str, CasePicture] = {}
             for row in rows:

@@ -25,24 +25,24 @@ SHARED_KEYS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One way to train: its name and the values in which it departs from the others."""
 
     name: str
     settings: Mapping[str, Mapping[str, Any]]
 
 
-def strategy_row(name: str) -> Row:
+def strategy_row(name: str) -> ComparisonRow:
     """Return the row of a registered sampling strategy; RecipeError for an unknown one."""
     if name not in strategies():
         raise RecipeError(
             f"--strategies names {name!r}{nearest(name, strategies())}; allowed are "
             f"{', '.join(strategies())}, or give any other row with --row NAME:KEY=VALUE."
         )
-    return Row(name, {"sampling": {"strategy": name}})
+    return ComparisonRow(name, {"sampling": {"strategy": name}})
 
 
-def parse_row(text: str) -> Row:
+def parse_row(text: str) -> ComparisonRow:
     """Return the row that ``NAME:section.key=value,section.key=value`` describes.
 
     Commas within brackets belong to a value. Raises :class:`RecipeError` for anything else, for
@@ -54,7 +54,7 @@ def parse_row(text: str) -> Row:
             f"--row {text!r} is not of the form NAME:section.key=value,section.key=value, such as "
             "hard-0.9:sampling.strategy=hard,mining.confidence=0.9."
         )
-    row = Row(name.strip(), parse_settings(_split_outside_brackets(rest)))
+    row = ComparisonRow(name.strip(), parse_settings(_split_outside_brackets(rest)))
     require_own(row.settings, f"--row {row.name}")
     check_values(row.settings, source=f"--row {row.name}")
     return row
@@ -71,7 +71,7 @@ def require_own(settings: Mapping[str, Mapping[str, Any]], source: str) -> None:
                 )
 
 
-def make_rows(names: Iterable[str], texts: Sequence[str]) -> tuple[Row, ...]:
+def make_rows(names: Iterable[str], texts: Sequence[str]) -> tuple[ComparisonRow, ...]:
     """Return the rows of strategies and of ``--row`` in their order.
 
     Raises :class:`UsageError` for a name that comes twice, and where there is no row.

@@ -23,14 +23,14 @@ from rareseg.data.splits import make_folds, make_split
 from rareseg.errors import UsageError
 from rareseg.prediction.networks import require_fitting_windows
 from rareseg.recipe import Overrides, Recipe, differences, make_recipe, merge
-from rareseg.study.comparison_rows import Row
+from rareseg.study.comparison_rows import ComparisonRow
 from rareseg.training.plan import plan_recipe
 
 Roles = Mapping[str, Role]
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyCell:
     """One training: a row, a seed, a fold, and the complete recipe that follows from them.
 
     ``key`` is the hash of all that its result depends on.
@@ -52,7 +52,7 @@ class Cell:
         return {**vars(self), "recipe": self.recipe.model_dump(mode="json")}
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Cell:
+    def from_dict(cls, record: Mapping[str, Any]) -> StudyCell:
         """Return the cell that :meth:`to_dict` wrote."""
         return cls(**{**record, "recipe": make_recipe(record["recipe"])})
 
@@ -78,7 +78,7 @@ class Design:
         """The rows' names, in their order."""
         return tuple(self.recipes)
 
-    def cells(self) -> tuple[Cell, ...]:
+    def cells(self) -> tuple[StudyCell, ...]:
         """Return all cells, such that every row has been tried once before any is tried twice."""
         return tuple(
             self._cell(row, seed, fold)
@@ -109,16 +109,16 @@ class Design:
         """Return the recipe of every row as plain values."""
         return {row: recipe.model_dump(mode="json") for row, recipe in self.recipes.items()}
 
-    def _cell(self, row: str, seed: int, fold: int) -> Cell:
+    def _cell(self, row: str, seed: int, fold: int) -> StudyCell:
         values = merge(self.recipes[row].model_dump(), {"training": {"seed": seed}})
         recipe = make_recipe(values)
         parts = [self.identity(), fold, recipe.model_dump(mode="json")]
-        return Cell(row, seed, fold, recipe, _digest(parts))
+        return StudyCell(row, seed, fold, recipe, _digest(parts))
 
 
 def make_design(
     fingerprint: Fingerprint,
-    rows: Sequence[Row],
+    rows: Sequence[ComparisonRow],
     shared: Overrides,
     *,
     seeds: int,

@@ -74,7 +74,7 @@ class JobRow(Table):
 
 
 @dataclass(frozen=True)
-class Claimed:
+class ClaimedJob:
     """A job that this worker claimed. ``worker`` is new with every claim."""
 
     id: int
@@ -130,7 +130,7 @@ class JobQueue:
             asked = (JobRow.key.in_(tasks), JobRow.state == State.FAILED)
             self._update(*asked, state=State.WAITING, attempts=0, error=None)
 
-    def claim(self) -> Claimed | None:
+    def claim(self) -> ClaimedJob | None:
         """Return a job that waits, or whose worker was killed; ``None`` where there is none.
 
         A job whose workers were killed :data:`MAX_ATTEMPTS` times fails instead.
@@ -162,10 +162,10 @@ class JobQueue:
                     key, task = connection.execute(
                         sa.select(JobRow.key, JobRow.task).where(JobRow.id == number)
                     ).one()
-                return Claimed(number, key, task, worker)
+                return ClaimedJob(number, key, task, worker)
 
     @contextmanager
-    def alive(self, job: Claimed) -> Iterator[None]:
+    def alive(self, job: ClaimedJob) -> Iterator[None]:
         """Send heartbeats for a job until the block is left."""
         over = Event()
 
@@ -186,19 +186,19 @@ class JobQueue:
 
     # Each of these returns False, and changes nothing, where another worker has the job by now.
 
-    def refine(self, job: Claimed, task: Mapping[str, Any]) -> bool:
+    def refine(self, job: ClaimedJob, task: Mapping[str, Any]) -> bool:
         """Say more exactly what is to be done, for whoever claims the job if this worker dies."""
         return self._update(*_held(job), task=task)
 
-    def complete(self, job: Claimed, result: Mapping[str, Any]) -> bool:
+    def complete(self, job: ClaimedJob, result: Mapping[str, Any]) -> bool:
         """Record the result of a job."""
         return self._update(*_held(job), state=State.DONE, result=result)
 
-    def fail(self, job: Claimed, error: str) -> bool:
+    def fail(self, job: ClaimedJob, error: str) -> bool:
         """Record that a job ended with an error."""
         return self._update(*_held(job), state=State.FAILED, error=error)
 
-    def release(self, job: Claimed) -> bool:
+    def release(self, job: ClaimedJob) -> bool:
         """Let a job wait again at once: its worker was asked to stop."""
         return self._update(*_held(job), state=State.WAITING, attempts=JobRow.attempts - 1)
 
@@ -224,7 +224,7 @@ class JobQueue:
             return connection.execute(change).rowcount > 0
 
 
-def _held(job: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
+def _held(job: ClaimedJob) -> tuple[sa.ColumnElement[bool], ...]:
     return JobRow.id == job.id, JobRow.worker == job.worker, JobRow.state == State.RUNNING
 
 

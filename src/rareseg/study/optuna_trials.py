@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from rareseg.study.job_queue import Claimed, Record, State
+from rareseg.study.job_queue import ClaimedJob, Record, State
 from rareseg.study.search_space import Space
 
 STARTUP = 5
@@ -38,11 +38,11 @@ class Trial:
     error: str | None = None
 
     @classmethod
-    def of(cls, job: Claimed | Record) -> Trial:
+    def of(cls, job: ClaimedJob | Record) -> Trial:
         """Return the trial that a job stands for."""
         scores = {int(step): score for step, score in job.task.get("scores", {}).items()}
         trial = cls(int(job.key), job.task.get("drawn", {}), scores)
-        if isinstance(job, Claimed):
+        if isinstance(job, ClaimedJob):
             return trial
         return replace(trial, state=job.state, error=job.error, **(job.result or {}))
 

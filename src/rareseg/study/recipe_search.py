@@ -20,9 +20,9 @@ from rareseg.run.scores.score_source import asked_regions
 from rareseg.run.setup.prepare import Say, SharedInputs, say_nothing
 from rareseg.run.train import learn
 from rareseg.run.tune import Rule, tune_source
-from rareseg.study.comparison_rows import Row
+from rareseg.study.comparison_rows import ComparisonRow
 from rareseg.study.design import Design, Roles, make_design
-from rareseg.study.job_queue import Claimed, JobQueue, State
+from rareseg.study.job_queue import ClaimedJob, JobQueue, State
 from rareseg.study.optuna_trials import Trial, draw, falls_behind
 from rareseg.study.search_space import Space
 from rareseg.study.shared_data import (
@@ -42,7 +42,7 @@ POLL = 5.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchGoal:
     """What is searched for: a goal on the validation cases, in one region or the mean over all."""
 
     options: StudyOptions
@@ -53,7 +53,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The best recipe and all trials, and where they were written."""
 
     value: float
@@ -78,8 +78,8 @@ class _TakenOverError(Exception):
 
 
 def search(
-    wanted: Wanted, out: Path | str, *, track: Track = silent, say: Say = say_nothing
-) -> Found:
+    wanted: SearchGoal, out: Path | str, *, track: Track = silent, say: Say = say_nothing
+) -> SearchResult:
     """Train ``wanted.trials`` recipes and write ``best.yaml`` and ``trials.csv`` into ``out``.
 
     A recipe is worth the value of the operating point that its model reaches on the validation
@@ -101,10 +101,10 @@ def search(
 
 
 @dataclass(frozen=True)
-class _Work:
+class _SearchWork:
     """A search that is ready to be worked on; ``settings`` hold for every training."""
 
-    wanted: Wanted
+    wanted: SearchGoal
     queue: JobQueue
     data: SharedData
     settings: Overrides
@@ -116,13 +116,13 @@ class _Work:
         return [Trial.of(record) for record in self.queue.records()]
 
 
-def _prepare(wanted: Wanted, out: Path, track: Track) -> _Work:
+def _prepare(wanted: SearchGoal, out: Path, track: Track) -> _SearchWork:
     """Find what all trainings stand on."""
     data = find_data(wanted.options, out, PURPOSE, track)
     asked_regions(data.fingerprint.classes.regions, wanted.region)
 
     def make(settings: Overrides) -> Design:
-        rows, declared = [Row("base", {})], data.declared()
+        rows, declared = [ComparisonRow("base", {})], data.declared()
         return make_design(data.fingerprint, rows, settings, seeds=1, folds=1, declared=declared)
 
     def identify(design: Design) -> dict[str, Any]:
@@ -139,16 +139,16 @@ def _prepare(wanted: Wanted, out: Path, track: Track) -> _Work:
     base = begun.design.recipes["base"]
     data.build(base, track)
     queue = JobQueue(begun.database)
-    return _Work(wanted, queue, data, begun.settings, base, begun.design.roles[0])
+    return _SearchWork(wanted, queue, data, begun.settings, base, begun.design.roles[0])
 
 
-def _help(wanted: Wanted, out: Path) -> None:
+def _help(wanted: SearchGoal, out: Path) -> None:
     """Work on a search in a process of its own, without a word."""
     with reached(wanted.options.place(out)[0]):
         _work(_prepare(wanted, out, silent), silent, say_nothing)
 
 
-def _work(work: _Work, track: Track, say: Say) -> None:
+def _work(work: _SearchWork, track: Track, say: Say) -> None:
     """Draw and train until there are as many trials as wanted, and wait for those elsewhere."""
     while True:
         job = work.queue.claim()
@@ -165,7 +165,7 @@ def _work(work: _Work, track: Track, say: Say) -> None:
             return
 
 
-def _do(work: _Work, job: Claimed, track: Track, say: Say) -> None:
+def _do(work: _SearchWork, job: ClaimedJob, track: Track, say: Say) -> None:
     """Train one recipe and record what its operating point reaches."""
     started, title = time.monotonic(), f"trial {int(job.key) + 1}"
     try:
@@ -191,7 +191,7 @@ def _do(work: _Work, job: Claimed, track: Track, say: Say) -> None:
     say(news if done else f"{title} was taken over by another worker")
 
 
-def _drawn(work: _Work, job: Claimed) -> Trial:
+def _drawn(work: _SearchWork, job: ClaimedJob) -> Trial:
     """Return a trial with its draw: that of a worker which had begun with it, or a new one."""
     trial = Trial.of(job)
     if trial.drawn:
@@ -204,13 +204,13 @@ def _drawn(work: _Work, job: Claimed) -> Trial:
     return trial
 
 
-def _keep(work: _Work, job: Claimed, trial: Trial) -> None:
+def _keep(work: _SearchWork, job: ClaimedJob, trial: Trial) -> None:
     """Store how far a trial is, for whoever goes on with it."""
     if not work.queue.refine(job, trial.task()):
         raise _TakenOverError
 
 
-def _train(work: _Work, job: Claimed, trial: Trial, track: Track) -> float:
+def _train(work: _SearchWork, job: ClaimedJob, trial: Trial, track: Track) -> float:
     """Return what the operating points of a trial's model reach on the validation cases."""
     recipe = recipe_of(work, trial.drawn)
     fabric = work.data.machine.fabric("32")
@@ -245,13 +245,13 @@ def _train(work: _Work, job: Claimed, trial: Trial, track: Track) -> float:
     return sum(values) / len(values)
 
 
-def recipe_of(work: _Work, drawn: Mapping[str, Any]) -> Recipe:
+def recipe_of(work: _SearchWork, drawn: Mapping[str, Any]) -> Recipe:
     """Return the complete recipe for what a trial drew, planned anew around it."""
     values = merge(work.settings, work.wanted.space.overrides(drawn))
     return plan_recipe(work.data.fingerprint, values).recipe
 
 
-def _conclude(work: _Work) -> Found:
+def _conclude(work: _SearchWork) -> SearchResult:
     """Write the best recipe and the table of all trials."""
     trials, out = work.trials(), work.data.out
     done = [(trial.value, trial) for trial in trials if trial.value is not None]
@@ -260,7 +260,7 @@ def _conclude(work: _Work) -> Found:
         reason = errors[-1] if errors else "all were given up"
         raise RunError(f"No trial of {out} came to an end: {reason}; change the space or the goal.")
     value, best = max(done, key=lambda pair: (pair[0], -pair[1].number))
-    found = Found(
+    found = SearchResult(
         value=value,
         values=dict(best.drawn),
         recipe=out / "best.yaml",

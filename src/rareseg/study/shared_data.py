@@ -106,7 +106,7 @@ class Purpose:
 
 
 @dataclass(frozen=True)
-class Begun:
+class StartedStudy:
     """A study that was begun here or elsewhere; ``settings`` hold for every training."""
 
     database: StudyDatabase
@@ -139,7 +139,7 @@ def begin_study(
     purpose: Purpose,
     make: Callable[[Overrides], Design],
     identify: Callable[[Design], Mapping[str, Any]],
-) -> Begun:
+) -> StartedStudy:
     """Begin a study in ``data.out``, or join the one that was begun with the same storage and name.
 
     ``make`` designs it from the settings of all trainings, ``identify`` says what must be equal for
@@ -159,7 +159,7 @@ def begin_study(
     database.require(identify(design))
     purpose.claim(options.data, data.out)
     data.fingerprint.to_json(data.out / FINGERPRINT)
-    return Begun(database, merge(overrides, agreed), design)
+    return StartedStudy(database, merge(overrides, agreed), design)
 
 
 @full_memory_named()

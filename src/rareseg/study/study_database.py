@@ -34,7 +34,7 @@ class Table(DeclarativeBase):
     """What every table of a study is derived from."""
 
 
-class Agreed(Table):
+class SharedValue(Table):
     """A plain value that holds for all workers of a study; the first that gives one sets it."""
 
     __tablename__ = "rareseg_agreed"
@@ -76,7 +76,7 @@ class StudyDatabase:
                 return {name: known[name] for name in asked}
             try:
                 with self.engine.begin() as connection:
-                    connection.execute(sa.insert(Agreed), new)
+                    connection.execute(sa.insert(SharedValue), new)
             except IntegrityError:
                 continue  # another worker gave one in the same moment
 
@@ -90,7 +90,9 @@ class StudyDatabase:
         self._compare(self.agree(asked), asked)
 
     def _known(self) -> dict[str, Any]:
-        chosen = sa.select(Agreed.name, Agreed.value).where(Agreed.study == self.name)
+        chosen = sa.select(SharedValue.name, SharedValue.value).where(
+            SharedValue.study == self.name
+        )
         with self.engine.connect() as connection:
             return dict(connection.execute(chosen).all())
 

@@ -29,7 +29,7 @@ from rareseg.run.setup.out_of_memory import full_memory_named
 from rareseg.run.setup.prepare import Say, SharedInputs, say_nothing
 from rareseg.run.train import learn
 from rareseg.run.tune import tune_source
-from rareseg.study.design import Cell, Roles
+from rareseg.study.design import Roles, StudyCell
 from rareseg.study.shared_data import SharedData
 
 HALF, CHOSEN = "0.5", "chosen point"
@@ -37,7 +37,7 @@ HALF, CHOSEN = "0.5", "chosen point"
 
 
 @dataclass(frozen=True)
-class Mask:
+class SliceMask:
     """The mask of one region on one slice of a case, at the chosen point."""
 
     case_id: str
@@ -57,7 +57,7 @@ class CellResult:
 
     headlines: Mapping[str, tuple[Headline, ...]]
     points: Mapping[str, Any]
-    masks: tuple[Mask, ...]
+    masks: tuple[SliceMask, ...]
     seconds: float
     training_seconds: float
 
@@ -102,7 +102,7 @@ class CellResult:
 
 @full_memory_named()
 def run_cell(
-    cell: Cell,
+    cell: StudyCell,
     roles: Roles,
     data: SharedData,
     folder: Path,
@@ -164,7 +164,7 @@ def _plain(result: CaseResult) -> Headline:
     return Headline(line.case_id, line.region, line.group, values)
 
 
-def _masks(scorer: ImageScorer, cases: Sequence[Case], points: Points) -> list[Mask]:
+def _masks(scorer: ImageScorer, cases: Sequence[Case], points: Points) -> list[SliceMask]:
     """Return the masks of every region in the slice of each case that holds most foreground."""
     classes = scorer.model.classes
     found = []
@@ -174,7 +174,7 @@ def _masks(scorer: ImageScorer, cases: Sequence[Case], points: Points) -> list[M
         for region, point in points.items():
             presence, spacing = scored.presence_of(region), scored.image.geometry.spacing
             mask = apply_point(scores[region], point, presence, spacing=spacing)
-            found.append(Mask(scored.case.id, region, plane, mask[plane]))
+            found.append(SliceMask(scored.case.id, region, plane, mask[plane]))
     return found
 
 
@@ -184,13 +184,13 @@ def telling_plane(labels: NDArray[np.uint8]) -> int:
     return int(np.argmax(foreground)) if foreground.any() else len(labels) // 2
 
 
-def _mask_record(mask: Mask) -> list[Any]:
+def _mask_record(mask: SliceMask) -> list[Any]:
     packed = base64.b85encode(zlib.compress(np.packbits(mask.mask).tobytes(), 9)).decode()
     return [mask.case_id, mask.region, mask.plane, list(mask.mask.shape), packed]
 
 
-def _mask(record: Sequence[Any]) -> Mask:
+def _mask(record: Sequence[Any]) -> SliceMask:
     case_id, region, plane, (height, width), packed = record
     bits = np.frombuffer(zlib.decompress(base64.b85decode(packed)), np.uint8)
     flat = np.unpackbits(bits, count=height * width)
-    return Mask(case_id, region, plane, flat.reshape(height, width).astype(np.bool_))
+    return SliceMask(case_id, region, plane, flat.reshape(height, width).astype(np.bool_))

@@ -54,7 +54,7 @@ class Likeness:
 
 
 @dataclass(frozen=True)
-class World:
+class MeasuredDataset:
     """A measured data set: its knob, what it is like, and by strategy dice and false alarms.
 
     Both are at each strategy's own chosen point: the mean dice of positive images and the share of
@@ -80,24 +80,26 @@ class World:
 
 
 @dataclass(frozen=True)
-class Worlds:
+class MeasuredDatasets:
     """All measured worlds, with the steps and seeds of each strategy in each."""
 
     steps: int
     seeds: int
-    worlds: tuple[World, ...]
+    worlds: tuple[MeasuredDataset, ...]
 
 
 @cache
-def measured_worlds() -> Worlds:
+def measured_worlds() -> MeasuredDatasets:
     """Return what was measured, as it is shipped."""
     text = files("rareseg.training").joinpath("worlds.json").read_text(encoding="utf-8")
     record = json.loads(text)
     worlds = tuple(
-        World(entry["title"], Likeness(**entry["likeness"]), entry["dice"], entry["alarms"])
+        MeasuredDataset(
+            entry["title"], Likeness(**entry["likeness"]), entry["dice"], entry["alarms"]
+        )
         for entry in record["worlds"]
     )
-    return Worlds(record["steps"], record["seeds"], worlds)
+    return MeasuredDatasets(record["steps"], record["seeds"], worlds)
 
 
 def likeness(fingerprint: Fingerprint) -> Likeness | None:
@@ -111,7 +113,7 @@ def likeness(fingerprint: Fingerprint) -> Likeness | None:
     return Likeness(foreground / voxels, 1.0 - len(positive) / n_cases, n_cases)
 
 
-def nearest_world(fingerprint: Fingerprint) -> World | None:
+def nearest_world(fingerprint: Fingerprint) -> MeasuredDataset | None:
     """Return the measured world that is most like a data set; None where none is like it."""
     own = likeness(fingerprint)
     if own is None:
@@ -145,7 +147,7 @@ def cite(fingerprint: Fingerprint, strategy: str) -> str:
     )
 
 
-def _said(world: World) -> str:
+def _said(world: MeasuredDataset) -> str:
     leading, starved = world.leading(), world.starved()
     if len(leading) == len(world.dice):
         values = world.dice.values()

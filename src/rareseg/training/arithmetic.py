@@ -55,7 +55,7 @@ APART = 0.1
 
 
 @dataclass(frozen=True)
-class Trial:
+class PrecisionTrial:
     """What the planned network did in one arithmetic.
 
     ``step_seconds`` and ``prediction_seconds`` are the fewest of several, for one batch;
@@ -82,7 +82,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Choice:
+class PrecisionChoice:
     """A precision and the reason for it, as it stands in the recipe."""
 
     precision: Precision
@@ -96,7 +96,7 @@ def settle_precision(
     device: torch.device,
     *,
     clock: Clock = time.perf_counter,
-) -> Mapping[str, Choice]:
+) -> Mapping[str, PrecisionChoice]:
     """Return the choice for each of the recipe's precisions that is ``auto``, by ``section.key``.
 
     Where the device has no bfloat16 nothing is tried, and float32 taken. ``clock`` gives seconds.
@@ -112,18 +112,18 @@ def settle_precision(
     if not computes_in_bf16(device):
         what = "GPU" if device.type == "cuda" else "processor"
         reason = f"this {what} has no instructions for bfloat16, so that nothing else was tried"
-        return {name: Choice("32", reason) for name in left}
+        return {name: PrecisionChoice("32", reason) for name in left}
     single, half = try_both(recipe, classes, channels, device, clock=clock)
     return {name: choose(single, half) for name, choose in left.items()}
 
 
-def choose_for_training(single: Trial, half: Trial) -> Choice:
+def choose_for_training(single: PrecisionTrial, half: PrecisionTrial) -> PrecisionChoice:
     """Return bfloat16 where a step is faster in it and the loss falls about as in float32.
 
     The loss may end higher by :data:`LAG` of its fall in float32.
     """
     if half.two_slices:
-        return Choice(
+        return PrecisionChoice(
             "32",
             "bf16 is not safe here: on processors the weight gradient of a 3D convolution over two "
             "slices reads memory that was never written, so that runs differ and can end in NaN "
@@ -131,15 +131,15 @@ def choose_for_training(single: Trial, half: Trial) -> Choice:
         )
     ratio = single.step_seconds / half.step_seconds
     if ratio < GAIN:
-        return Choice("32", _slow("steps", ratio))
+        return PrecisionChoice("32", _slow("steps", ratio))
     finite = all(math.isfinite(loss) for loss in half.losses)
     if not finite or half.losses[-1] > single.losses[-1] + LAG * abs(single.fall):
-        return Choice(
+        return PrecisionChoice(
             "32",
             f"bf16 steps {ratio:.2f} x as fast, but the loss went from {half.story} in "
             f"{len(half.losses)} steps on one batch, in float32 from {single.story}",
         )
-    return Choice(
+    return PrecisionChoice(
         "bf16",
         f"steps {ratio:.2f} x as fast as float32 on the machine on which the run began; in "
         f"{len(half.losses)} steps on one batch the loss went from {half.story}, in float32 from "
@@ -147,18 +147,18 @@ def choose_for_training(single: Trial, half: Trial) -> Choice:
     )
 
 
-def choose_for_prediction(single: Trial, half: Trial) -> Choice:
+def choose_for_prediction(single: PrecisionTrial, half: PrecisionTrial) -> PrecisionChoice:
     """Return bfloat16 where it predicts faster, with nearly the probabilities of float32."""
     ratio = single.prediction_seconds / half.prediction_seconds
     if ratio < GAIN:
-        return Choice("32", _slow("predicts", ratio))
+        return PrecisionChoice("32", _slow("predicts", ratio))
     if not half.difference < APART:  # as NaN is not
-        return Choice(
+        return PrecisionChoice(
             "32",
             f"bf16 predicts {ratio:.2f} x as fast, but its probabilities differ from those of "
             f"float32 by up to {half.difference:.2g}",
         )
-    return Choice(
+    return PrecisionChoice(
         "bf16",
         f"predicts {ratio:.2f} x as fast as float32 on the machine on which the run began; "
         f"probabilities differ by at most {half.difference:.2g}, and points and certificates are "
@@ -180,7 +180,7 @@ def try_both(
     device: torch.device,
     *,
     clock: Clock = time.perf_counter,
-) -> tuple[Trial, Trial]:
+) -> tuple[PrecisionTrial, PrecisionTrial]:
     """Return what the planned network does in float32 and in bfloat16, in turns.
 
     Both begin with the same weights. A device without bfloat16 computes in it too, slowly. Torch's
@@ -206,7 +206,7 @@ def try_both(
         step_seconds = _in_turns(pair.step, STEPS, device, clock)
         prediction_seconds = _in_turns(pair.predict, PREDICTIONS, device, clock)
     single, half = (
-        Trial(
+        PrecisionTrial(
             step_seconds=step_seconds[precision],
             losses=tuple(float(value) for value in pair.losses[precision]),
             prediction_seconds=prediction_seconds[precision],

@@ -53,7 +53,7 @@ SAVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Fitted:
+class TrainingResult:
     """How a training run ended.
 
     ``weights``, on the CPU, are those that ``training.checkpoint`` keeps: of step ``kept_step``,
@@ -125,7 +125,7 @@ def fit(
     track: Track = silent,
     report: Callable[[str], None] = lambda line: None,
     on_validation: OnValidation = lambda step, score: None,
-) -> Fitted:
+) -> TrainingResult:
     """Train ``network`` for ``recipe.training.steps`` steps and return the weights that are kept.
 
     State and log go to ``folder`` (``last.pt``, ``best.pt``, ``steps.csv``, ``validations.csv``);
@@ -189,7 +189,7 @@ def fit(
                 break
     fabric.barrier()
     best = require_state(folder / "best.pt", beside="last.pt")
-    return Fitted(
+    return TrainingResult(
         weights=best["weights"],
         kept_step=progress.kept_step,
         kept_score=progress.kept_score,

@@ -16,8 +16,8 @@ from rareseg.data.atomic_files import atomic_write
 from rareseg.data.store.store import Store
 from rareseg.errors import RunError
 from rareseg.sampling.mining.hard_examples import Predict
-from rareseg.sampling.mining.label_suspects import Suspect, list_suspects
-from rareseg.sampling.pools.mined_pools import Mined, low_confidence, restore_mined
+from rareseg.sampling.mining.label_suspects import MinedSuspect, list_suspects
+from rareseg.sampling.pools.mined_pools import MinedPools, low_confidence, restore_mined
 from rareseg.sampling.sampler import PatchSampler
 
 MakePredict = Callable[[torch.nn.Module], Predict]
@@ -52,7 +52,7 @@ class MiningRecord:
     """The rounds of a run, and the label suspects as of the last one, the largest first."""
 
     rounds: tuple[Round, ...] = ()
-    suspects: tuple[Suspect, ...] = ()
+    suspects: tuple[MinedSuspect, ...] = ()
 
 
 def mine_round(
@@ -93,7 +93,7 @@ def hash_weights(network: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def describe_round(mined: Mined) -> str:
+def describe_round(mined: MinedPools) -> str:
     """Return one line about a round for the user."""
     hard = sum(
         pool.size for name, pool in mined.pools.items() if name.startswith(low_confidence(""))
@@ -107,7 +107,7 @@ def describe_round(mined: Mined) -> str:
     )
 
 
-def note_round(path: Path, store: Store, mined: Mined) -> None:
+def note_round(path: Path, store: Store, mined: MinedPools) -> None:
     """Write a round into the record, and the label suspects that there are now.
 
     Rounds from this one on that a killed run left are dropped.
@@ -144,7 +144,7 @@ def read_record(path: Path) -> MiningRecord:
         record = json.loads(path.read_text(encoding="utf-8"))
         return MiningRecord(
             rounds=tuple(Round(**known) for known in record["rounds"]),
-            suspects=tuple(Suspect.from_dict(known) for known in record["suspects"]),
+            suspects=tuple(MinedSuspect.from_dict(known) for known in record["suspects"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(

@@ -6,7 +6,7 @@ import pytest
 
 from rareseg.decision.guarantees.guarantee import (
     Certificate,
-    Estimate,
+    EstimatedGuarantee,
     make_guarantee,
     statement_from_dict,
 )
@@ -74,7 +74,7 @@ def test_guarantees_that_cannot_be_are_refused(arguments, message):
         make_guarantee(given.pop("kind"), given.pop("alpha"), **given)
 
 
-@pytest.mark.parametrize("kind", [Certificate, Estimate])
+@pytest.mark.parametrize("kind", [Certificate, EstimatedGuarantee])
 def test_a_statement_comes_back_from_json(kind):
     statement = kind(**VALUES)
     back = statement_from_dict(json.loads(json.dumps(statement.to_dict())))
@@ -83,7 +83,7 @@ def test_a_statement_comes_back_from_json(kind):
 
 
 def test_a_certificate_is_no_estimate():
-    estimate = Estimate(**VALUES)
+    estimate = EstimatedGuarantee(**VALUES)
     assert estimate != CERTIFICATE
     assert estimate.sentence.startswith("estimate for defect")
 

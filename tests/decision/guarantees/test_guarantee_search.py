@@ -8,7 +8,7 @@ import pytest
 
 from rareseg.data.records import IGNORE
 from rareseg.decision.guarantees.group_losses import losses_along
-from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_guarantee
+from rareseg.decision.guarantees.guarantee import Certificate, EstimatedGuarantee, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_guarantee, refuse_count
 from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.operating_point import (
@@ -290,7 +290,7 @@ def test_a_harder_guarantee_moves_the_point_and_says_so():
 def test_what_an_estimate_rests_on():
     guarantee = make_guarantee("false alarm rate", 0.3, confidence=0.8)
     kept, _ = keep(guarantee, unseen=False, grouped=False)
-    assert type(kept.statement) is Estimate
+    assert type(kept.statement) is EstimatedGuarantee
     assert "no certificate" in kept.statement.method
     assert "assumes independent images" in kept.statement.sentence
 

@@ -6,7 +6,7 @@ from scipy.stats import t as student
 
 from rareseg.errors import ScoreError
 from rareseg.evaluation.comparisons.comparison_table import tabulate_runs
-from rareseg.evaluation.comparisons.paired_seeds import Spread, compare_over_seeds
+from rareseg.evaluation.comparisons.paired_seeds import VarianceParts, compare_over_seeds
 from rareseg.evaluation.comparisons.paired_test import Headline
 from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 
@@ -79,7 +79,7 @@ def test_differences_are_told_by_chance_no_more_often_than_said(kish, seeds, rat
     for _ in range(n):
         groups = rng.chisquare(kish - 1) / (kish - 1)
         trainings = seeds * ratio * rng.chisquare(2 * (seeds - 1)) / (2 * (seeds - 1))
-        spread = Spread(groups=groups, trainings=trainings, kish=float(kish))
+        spread = VarianceParts(groups=groups, trainings=trainings, kish=float(kish))
         seen = rng.normal(0.0, np.sqrt(1 + ratio))
         told += abs(seen) > spread.bar(seeds, confidence=confidence) * spread.error(seeds)
     level = 1 - confidence
@@ -87,7 +87,7 @@ def test_differences_are_told_by_chance_no_more_often_than_said(kish, seeds, rat
 
 
 class TestPower:
-    SPREAD = Spread(groups=0.01**2, trainings=2 * 0.03**2, kish=9.0)
+    SPREAD = VarianceParts(groups=0.01**2, trainings=2 * 0.03**2, kish=9.0)
 
     def test_is_that_of_simulated_comparisons(self):
         spread, seeds, difference = self.SPREAD, 3, 0.05
@@ -107,7 +107,7 @@ class TestPower:
         assert found is not None
         assert self.SPREAD.power(0.05, found, confidence=0.95) >= 0.8
         assert self.SPREAD.power(0.05, found - 1, confidence=0.95) < 0.8
-        few = Spread(groups=0.05**2, trainings=0.0, kish=6.0)
+        few = VarianceParts(groups=0.05**2, trainings=0.0, kish=6.0)
         assert few.seeds_for(0.05, 0.8, confidence=0.95) is None
 
 

@@ -17,8 +17,8 @@ from rareseg.quality.audit.label_findings import (
     shape_findings,
     value_findings,
 )
-from rareseg.quality.audit.placement import Fit, Misplaced
-from rareseg.quality.audit.shapes import Nested, Shapes
+from rareseg.quality.audit.placement import MaskFit, MisplacedMasks
+from rareseg.quality.audit.shapes import NestedRegions, Shapes
 
 PLACE = ((0, 1), (3, 4), (5, 6))
 TWO = Classes(("background", "a", "b"), (0, 1, 2), {"a": (1,), "b": (2,)})
@@ -68,7 +68,7 @@ def test_where_objects_are_tiny_single_voxels_are_no_islands():
 
 def test_parts_are_odd_only_where_nearly_all_others_are_not():
     def case(n_parts, n_bare):
-        return replace(USUAL, nested=(Nested("whole", "core", n_parts, (PLACE,) * n_bare),))
+        return replace(USUAL, nested=(NestedRegions("whole", "core", n_parts, (PLACE,) * n_bare),))
 
     (finding,) = nesting_findings(features([case(10, 0), case(10, 0), case(10, 1)]))
     assert finding.name == "parts-outside-their-whole"
@@ -79,16 +79,16 @@ def test_parts_are_odd_only_where_nearly_all_others_are_not():
 
 def test_outlines_are_told_apart_by_what_happened_to_them():
     moves = {
-        "a": Fit(5.0, Move((0, 3, 0))),
-        "b": Fit(6.0, Move(flips=(1,))),
-        "c": Fit(7.0, Move((0, 0, 9))),
+        "a": MaskFit(5.0, Move((0, 3, 0))),
+        "b": MaskFit(6.0, Move(flips=(1,))),
+        "c": MaskFit(7.0, Move((0, 0, 9))),
     }
-    flipped, shifted = outline_findings(Misplaced(moves, n_judged=40, aligned=0.9))
+    flipped, shifted = outline_findings(MisplacedMasks(moves, n_judged=40, aligned=0.9))
     assert (flipped.name, flipped.cases) == ("flipped-masks", ("b",))
     assert (shifted.name, shifted.cases) == ("shifted-masks", ("c", "a"))
     assert "2 masks of 40" in shifted.text
-    assert outline_findings(Misplaced({})) == []
-    (whole,) = outline_findings(Misplaced({}, Move(transposed=True), n_judged=30))
+    assert outline_findings(MisplacedMasks({})) == []
+    (whole,) = outline_findings(MisplacedMasks({}, Move(transposed=True), n_judged=30))
     assert whole.name == "flipped-masks"
     assert "y and x exchanged" in whole.text
 

@@ -12,7 +12,7 @@ from rareseg.decision.operating_point import OperatingPoint, default_point
 from rareseg.errors import ScoreError
 from rareseg.quality.suspects.component_evidence import see_case
 from rareseg.quality.suspects.find_suspects import judge
-from rareseg.quality.suspects.place import Aside, ComponentEvidence
+from rareseg.quality.suspects.place import ComponentEvidence, SetAside
 
 ONE = Classes(("background", "object"), (0, 1), {"object": (1,)})
 TWO = Classes(("background", "a", "b"), (0, 1, 2), {"a": (1,), "b": (2,)})
@@ -450,15 +450,15 @@ def test_annotators_and_what_mining_set_aside_are_told_and_change_no_score():
     part[0, 25:28][extra[0, 25:28]] = 1
     [plain] = look(p, labels)
     aside = [
-        Aside(((0, 1), (30, 31), (80, 81)), "object", "background"),
-        Aside(((0, 1), (0, 4), (0, 4)), "object", "background"),
+        SetAside(((0, 1), (30, 31), (80, 81)), "object", "background"),
+        SetAside(((0, 1), (0, 4), (0, 4)), "object", "background"),
     ]
     [told] = look(p, labels, annotations=[labels, without, part], aside=aside)
     assert "1 of 3 annotators drew it" in told.reason
     assert (plain.aside, told.aside) == (False, True)
     assert (told.score, told.id) == (plain.score, plain.id)
     # One that was taken for something, not drawn as something, is about another component.
-    other = [Aside(((0, 1), (30, 31), (80, 81)), "background", "object")]
+    other = [SetAside(((0, 1), (30, 31), (80, 81)), "background", "object")]
     assert not look(p, labels, aside=other)[0].aside
 
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from rareseg.quality.suspects.place import ComponentEvidence
-from rareseg.quality.suspects.usual_scores import UNKNOWN, Others, measure_units, spread_of_similar
+from rareseg.quality.suspects.usual_scores import (
+    UNKNOWN,
+    OtherComponents,
+    measure_units,
+    spread_of_similar,
+)
 
 
 def component(score, *, met=1.0, ground=0.01, scorer="a"):
@@ -34,12 +39,12 @@ def test_few_of_its_own_are_not_asked_and_none_is_no_error():
 def test_a_share_is_that_of_the_others_of_similar_size():
     sizes = np.array([10] * 100 + [10_000] * 100)
     holds = np.array([0.0] * 100 + [1.0] * 100)
-    others = Others(sizes, holds, np.zeros(200))
+    others = OtherComponents(sizes, holds, np.zeros(200))
     assert others.share(0) < 0.02
     assert others.share(150) > 0.98
-    alone = Others(np.array([5]), np.array([0.0]), np.zeros(1))
+    alone = OtherComponents(np.array([5]), np.array([0.0]), np.zeros(1))
     assert alone.share(0) == pytest.approx(0.5)
-    assert Others(np.full(3, 5), np.ones(3), np.zeros(3)).share(1) == pytest.approx(
+    assert OtherComponents(np.full(3, 5), np.ones(3), np.zeros(3)).share(1) == pytest.approx(
         (2 + 2.5 / 3) / 3
     )
 
@@ -47,7 +52,7 @@ def test_a_share_is_that_of_the_others_of_similar_size():
 def test_of_those_as_sure_alone_where_it_is_asked_for():
     sureness = np.array([0.1] * 50 + [2.0] * 50)
     holds = np.array([0.0] * 50 + [1.0] * 50)
-    others = Others(np.full(100, 30), holds, sureness)
+    others = OtherComponents(np.full(100, 30), holds, sureness)
     assert others.share(75, as_sure=True) > 0.97
     # One that is exactly as sure weighs half of one that is surer.
     assert others.share(10, as_sure=True) == pytest.approx(50 / (50 + 49 / 2), abs=0.01)

@@ -13,7 +13,7 @@ from rareseg.evaluation.metrics.objects import ObjectMatch
 from rareseg.evaluation.metrics.overlap import Counts
 from rareseg.report.figures.case_pictures import (
     LONGEST,
-    Shot,
+    PictureChoice,
     choose_shots,
     errors_uri,
     image_uri,
@@ -71,7 +71,7 @@ def test_slices_lie_evenly_over_what_is_shown_and_hold_the_telling_one():
     prediction[10:31, 2:5, 2:5] = True
     prediction[17, 2:5, 2:5] = False
     image = np.zeros((1, 40, 8, 8), np.uint8)
-    shot = Shot("a", "r", "positive", "worst")
+    shot = PictureChoice("a", "r", "positive", "worst")
     taken = take_picture(shot, image, reference, prediction, most_slices=5)
     planes = [one.plane for one in taken.slices]
     assert taken.plane == 17
@@ -150,7 +150,7 @@ def test_of_a_volume_the_slice_with_most_errors_is_taken():
     prediction[4, 3:6] = True
     volume = np.random.default_rng(0).normal(300, 50, (2, 6, 20, 20)).astype(np.float32)
     volume[0, 0, 0, 0] = np.nan
-    shot = Shot("a", "r", "positive", "worst")
+    shot = PictureChoice("a", "r", "positive", "worst")
     taken = take_picture(shot, volume, reference, prediction, group="g")
     assert taken.plane == 4
     assert taken.image.shape == (20, 20)
@@ -164,6 +164,6 @@ def test_of_a_volume_the_slice_with_most_errors_is_taken():
 def test_photographs_keep_their_colours():
     image = np.random.default_rng(0).integers(0, 256, (3, 1, 8, 9), dtype=np.uint8)
     mask = np.zeros((1, 8, 9), bool)
-    taken = take_picture(Shot("a", "r", "negative", "alarm"), image, mask, mask)
+    taken = take_picture(PictureChoice("a", "r", "negative", "alarm"), image, mask, mask)
     assert taken.plane is None
     np.testing.assert_array_equal(taken.image, np.moveaxis(image[:, 0], 0, -1))

@@ -7,7 +7,7 @@ from rareseg.report.figures.overlay_picture import (
     COLOURS,
     LONGEST,
     SHORTEST,
-    Outlined,
+    OutlinedObject,
     draw_overlay,
     telling_slice,
 )
@@ -21,7 +21,7 @@ def test_the_outline_runs_along_the_object_in_the_colour_of_its_region():
     plane = np.full((1, 100, 120), 120, np.uint8)
     plane[0, 80:] = 0
     mask = np.ones((30, 20), np.bool_)
-    drawn = np.asarray(draw_overlay(plane, [Outlined(mask, (40, 50), "crack 0.91", 1)]))
+    drawn = np.asarray(draw_overlay(plane, [OutlinedObject(mask, (40, 50), "crack 0.91", 1)]))
     factor = drawn.shape[1] // 120
     rows, columns = np.nonzero(near(drawn, COLOURS[1]))
     # Below its first row only the outline has the colour: the text stands above.
@@ -49,7 +49,7 @@ def test_pixels_that_are_not_square_give_the_drawing_its_shape():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (700, 1)])
 def test_pictures_of_any_shape_are_drawn(shape):
     outlined = [
-        Outlined(np.ones(shape, np.bool_), (0, 0), "a very long name 0.50", k) for k in (0, 9)
+        OutlinedObject(np.ones(shape, np.bool_), (0, 0), "a very long name 0.50", k) for k in (0, 9)
     ]
     assert draw_overlay(np.zeros((1, *shape), np.float32), outlined, title="slice 1 of 2").size
 

@@ -16,15 +16,15 @@ from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.quality.audit import (
     KINDS,
     Audit,
-    Coverage,
+    BackgroundCoverage,
     Example,
     Finding,
     Move,
     RegionFacts,
     in_order,
 )
-from rareseg.quality.audit.leakage import Twins
-from rareseg.quality.audit.placement import Misplaced
+from rareseg.quality.audit.leakage import LookAlikePair
+from rareseg.quality.audit.placement import MisplacedMasks
 from rareseg.report.figures.audit_pictures import Scene, scenes_wanted, take_snapshot
 from rareseg.report.pages.audit_page import audit_lines, render_audit, verdict, write_audit
 
@@ -91,10 +91,10 @@ def audit(*findings, cases=None, twins=()):
         groups={},
         regions=(RegionFacts(EVIL, 100, 0.01, 1, (1, 3, 96), 95.0),),
         coverages=(
-            Coverage("positive images", "empty images", 0.97, 5, 6),
-            Coverage("empty images", "positive images", Undefined("too few"), 1, 1),
+            BackgroundCoverage("positive images", "empty images", 0.97, 5, 6),
+            BackgroundCoverage("empty images", "positive images", Undefined("too few"), 1, 1),
         ),
-        outlines=Misplaced({}, silent="too few cases have an outline"),
+        outlines=MisplacedMasks({}, silent="too few cases have an outline"),
         skipped={"shifted-masks": f"no outline {EVIL}"},
     )
 
@@ -118,7 +118,7 @@ def everything():
         Finding(name, f"Text of {name} {EVIL}, 12 %.", (example,) * 300, (f"detail {EVIL}",) * 60)
         for name in KINDS
     ]
-    twin = Twins(
+    twin = LookAlikePair(
         f"{EVIL}1",
         "b",
         0.98,

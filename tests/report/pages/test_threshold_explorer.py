@@ -25,7 +25,7 @@ from rareseg.evaluation.statistics.undefined import is_defined
 from rareseg.evaluation.tables.area_openings import levels_of, open_levels
 from rareseg.evaluation.tables.score_table import region_references, region_scores
 from rareseg.recipe.component_size import as_size
-from rareseg.report.figures.case_pictures import Shot, take_picture
+from rareseg.report.figures.case_pictures import PictureChoice, take_picture
 from rareseg.report.pages.report_page import write_report
 from rareseg.report.pages.threshold_explorer import (
     explorer_record,
@@ -351,7 +351,7 @@ def test_the_slices_of_a_volume_follow_both_sliders(open_page, content, tmp_path
         levels_of(scores, np.array(cuts.thresholds, np.float32)),
         [size.voxels((1.0, 1.0, 1.0)) for size in cuts.sizes],
     )
-    shot = Shot(content.pictures[0].case_id, "foreground", "positive", "worst")
+    shot = PictureChoice(content.pictures[0].case_id, "foreground", "positive", "worst")
     image = (255 * scores[np.newaxis]).astype(np.uint8)
     picture = take_picture(shot, image, reference, scores > 0.5, levels=levels, most_slices=9)
     assert [one.plane for one in picture.slices] == list(range(9))

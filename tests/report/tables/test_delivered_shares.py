@@ -6,7 +6,7 @@ import pytest
 
 from rareseg.report.pages.report_page import render
 from rareseg.report.tables.delivered_shares import mining_view, phase_views, seen_sentences
-from rareseg.sampling.mining.label_suspects import Suspect
+from rareseg.sampling.mining.label_suspects import MinedSuspect
 from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.training.mining_round import MiningRecord, Round
 
@@ -69,7 +69,7 @@ RECORD = MiningRecord(
         ),
     ),
     suspects=tuple(
-        Suspect(f"case {n}", ((0, 1), (3, 5), (7, 9)), "speck", "background", 3, 30 - n)
+        MinedSuspect(f"case {n}", ((0, 1), (3, 5), (7, 9)), "speck", "background", 3, 30 - n)
         for n in range(25)
     ),
 )

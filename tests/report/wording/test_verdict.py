@@ -9,7 +9,7 @@ from rareseg.decision.operating_point import (
     Infeasible,
     OperatingPoint,
     PointEvidence,
-    Reached,
+    ReachedPoint,
 )
 from rareseg.evaluation.comparisons.paired_test import compare_results
 from rareseg.evaluation.measures.case_result import CaseResult
@@ -326,7 +326,7 @@ def test_a_gain_that_costs_much_dice_is_a_trade():
 
 
 EVIDENCE = PointEvidence(
-    chosen=Reached(
+    chosen=ReachedPoint(
         0.8,
         ANY_SIZE,
         0.93,
@@ -335,8 +335,8 @@ EVIDENCE = PointEvidence(
         0.125,
         {"dice": (0.5, 0.7), "found": (Undefined("few"),) * 2},
     ),
-    few_alarms=Reached(0.8, ANY_SIZE, 0.95, 0.55, 0.6, 0.1),
-    half=Reached(0.5, ANY_SIZE, 0.0, 0.5, 0.9, 0.4),
+    few_alarms=ReachedPoint(0.8, ANY_SIZE, 0.95, 0.55, 0.6, 0.1),
+    half=ReachedPoint(0.5, ANY_SIZE, 0.0, 0.5, 0.9, 0.4),
     n_positive_groups=12,
     n_negative_groups=20,
     n_folds=30,

@@ -14,7 +14,7 @@ import torch
 from rareseg.data.formats import read_image
 from rareseg.decision.calibration.presence_scaling import fit_presence_scaling
 from rareseg.decision.guarantees.guarantee import make_guarantee
-from rareseg.decision.guarantees.guarantee_search import Kept
+from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
 from rareseg.decision.operating_point import apply_point
 from rareseg.evaluation.tables.component_table_io import load_components
 from rareseg.evaluation.tables.score_table import ScoreTable, region_scores
@@ -22,7 +22,7 @@ from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import split_members
 from rareseg.prediction.scorer import ImageScorer
-from rareseg.review.case_predictions import Predictions
+from rareseg.review.case_predictions import CasePredictions
 from rareseg.run.calibrate import calibrate
 from rareseg.run.certify import certify
 from rareseg.run.scores.network_source import NetworkSource, cases_of
@@ -125,7 +125,7 @@ def test_masks_evaluation_and_review_are_gated_alike(
     assert silenced, "bright images that the presence silences"
     passed = [line for line in lines if float(line["image_score"]) >= gate]
     assert any(int(line["tp"]) + int(line["fp"]) for line in passed)
-    seen = Predictions(open_run(run), tmp_path / "review")
+    seen = CasePredictions(open_run(run), tmp_path / "review")
     point = load_decisions(run / "bundle").points[REGION]
     for case in cases_of(open_run(run), "test"):
         found = told[case.id]
@@ -147,7 +147,7 @@ def test_an_estimate_by_a_falling_gate_moves_along_image_scores(run):
     guarantee = make_guarantee("false alarm rate", 0.5, confidence=0.8)
     start = Rule.by_hand(0.5)
     kept = certify(run, guarantee, rule=start)[REGION]
-    assert isinstance(kept, Kept)
+    assert isinstance(kept, GuaranteedPoint)
     assert kept.point.gate > 0
     rows = load_table(run / "scores" / "validation.npz").rows
     alarmed = [

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from rareseg.data.formats import read_image, read_mask, write_mask
 from rareseg.data.records import Case, Geometry, Image
 from rareseg.errors import DataError, UsageError
-from rareseg.prediction.detector import Found
+from rareseg.prediction.detector import Detection
 from rareseg.report.figures.overlay_picture import COLOURS
 from rareseg.run.predictions.predicted_case import measure
 from rareseg.run.predictions.prediction_files import PredictionFiles, require_fitting
@@ -31,7 +31,7 @@ def predicted(folder, name, labels, geometry):
         write_mask(folder / "out" / place / name, masks[region].astype(np.uint8), image.geometry)
     scores = {region: mask * np.float32(0.8) for region, mask in masks.items()}
     tops = {region: float(score.max()) for region, score in scores.items()}
-    found = Found(Image(image.array, image.geometry), scores, masks, labels, tops, None)
+    found = Detection(Image(image.array, image.geometry), scores, masks, labels, tops, None)
     return case, measure(found, case_id=case.id, image=name, digest="d", mask=name)
 
 

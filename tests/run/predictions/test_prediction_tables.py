@@ -10,7 +10,7 @@ import pytest
 
 from rareseg.data.geometry import from_canonical
 from rareseg.data.records import Geometry, Image
-from rareseg.prediction.detector import Found
+from rareseg.prediction.detector import Detection
 from rareseg.run.predictions.predicted_case import PredictedCase, measure
 from rareseg.run.predictions.prediction_journal import NAME, Journal
 from rareseg.run.predictions.prediction_tables import (
@@ -20,8 +20,8 @@ from rareseg.run.predictions.prediction_tables import (
 )
 
 
-def found_in(mask: np.ndarray, scores: np.ndarray, geometry: Geometry) -> Found:
-    return Found(
+def found_in(mask: np.ndarray, scores: np.ndarray, geometry: Geometry) -> Detection:
+    return Detection(
         image=Image(np.zeros((1, *mask.shape), np.uint8), geometry),
         scores={"crack": scores.astype(np.float32)},
         masks={"crack": mask},

@@ -13,8 +13,8 @@ import SimpleITK as sitk
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.guarantees.guarantee import Certificate, Estimate, make_guarantee
-from rareseg.decision.guarantees.guarantee_search import Kept
+from rareseg.decision.guarantees.guarantee import Certificate, EstimatedGuarantee, make_guarantee
+from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
 from rareseg.decision.operating_point import (
     Frontier,
     Infeasible,
@@ -249,7 +249,7 @@ class TestRoles:
         guarantee = make_guarantee("false negative rate", 0.5, confidence=None)
         said = []
         kept = certify_files(declared, guarantee, tmp_path / "out", say=said.append)["foreground"]
-        assert isinstance(kept, Kept)
+        assert isinstance(kept, GuaranteedPoint)
         assert type(kept.statement) is Certificate
         assert "declared certify cases" in kept.statement.sentence
         decided = decisions_in(tmp_path / "out")
@@ -258,7 +258,7 @@ class TestRoles:
         again = certify_files(declared, guarantee, tmp_path / "out")["foreground"]
         assert again == kept
         other = certify_files(declared, replace(guarantee, alpha=0.6), tmp_path / "out")
-        assert type(other["foreground"].statement) is Estimate
+        assert type(other["foreground"].statement) is EstimatedGuarantee
         evaluation = evaluate_files(declared, tmp_path / "report", points=tmp_path / "out")
         texts = [sentence.text for sentence in evaluation.content.verdicts]
         assert any(text.startswith(("Certificate for", "Estimate for")) for text in texts)
@@ -277,8 +277,8 @@ class TestRoles:
     def test_without_roles_validation_cases_make_an_estimate(self, files, tmp_path):
         guarantee = make_guarantee("false alarm rate", 0.5, confidence=None)
         kept = certify_files(files, guarantee, tmp_path / "out")["foreground"]
-        assert isinstance(kept, Kept)
-        assert type(kept.statement) is Estimate
+        assert isinstance(kept, GuaranteedPoint)
+        assert type(kept.statement) is EstimatedGuarantee
         assert "split.csv" in kept.statement.method
 
     def test_roles_that_do_not_cover_the_cases(self, files, split, tmp_path):

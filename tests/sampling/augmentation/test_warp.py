@@ -11,7 +11,13 @@ from rareseg.data.records import IGNORE
 from rareseg.recipe import AugmentationSection
 from rareseg.sampling.augmentation.augmentation_plan import AugmentationPlan, draw_plan
 from rareseg.sampling.augmentation.splines import control_points, spline_field
-from rareseg.sampling.augmentation.warp import Pull, make_pull, rotation, warp, warp_by_torch
+from rareseg.sampling.augmentation.warp import (
+    WarpCoordinates,
+    make_pull,
+    rotation,
+    warp,
+    warp_by_torch,
+)
 
 NAMES = ("mirror", "rotate", "scale", "crop", "elastic")
 ALWAYS = AugmentationSection(
@@ -177,7 +183,7 @@ def test_votes_take_the_class_with_most_weight(by) -> None:  # type: ignore[no-u
     labels = torch.tensor([[[1, 2], [2, 3]]], dtype=torch.uint8)
 
     def at(y: float, x: float, votes: bool) -> int:
-        pull = Pull(
+        pull = WarpCoordinates(
             matrix=torch.tensor([[[1.0, 0.0, y], [0.0, 1.0, x]]]),
             bend=torch.empty(0, 2, 1, 1),
             bent=torch.tensor([-1]),

@@ -19,8 +19,8 @@ from rareseg.data.store.store import Store
 from rareseg.errors import UsageError
 from rareseg.recipe import MiningSection, SamplingSection
 from rareseg.sampling.mining.hard_examples import mine
-from rareseg.sampling.mining.label_suspects import Suspect, list_suspects
-from rareseg.sampling.pools.mined_pools import Mined, nothing_mined, restore_mined
+from rareseg.sampling.mining.label_suspects import MinedSuspect, list_suspects
+from rareseg.sampling.pools.mined_pools import MinedPools, nothing_mined, restore_mined
 from rareseg.sampling.pools.pool import Pool, pool_classes
 from rareseg.sampling.sampler import PatchSampler
 from rareseg.sampling.strategies.strategy import Cases, Share, resolve, strategies, strategy
@@ -36,10 +36,10 @@ def dig(
     store: Store,
     predict: Tell,
     settings: MiningSection,
-    last: Mined | None = None,
+    last: MinedPools | None = None,
     sampling: SamplingSection = SAMPLING,
     seed: int = 0,
-) -> Mined:
+) -> MinedPools:
     last = last or nothing_mined(store)
     return mine(store, predict, sampling, settings, last=last, step=10, weights="told", seed=seed)
 
@@ -186,9 +186,9 @@ class Scene:
         p = torch.from_numpy(self.foreground).float()[images[:, 0].long()]
         return torch.stack([1 - p, p], 1)
 
-    def rounds(self, settings: MiningSection, *wrong: dict[int, float]) -> list[Mined]:
+    def rounds(self, settings: MiningSection, *wrong: dict[int, float]) -> list[MinedPools]:
         """Mine once for each of ``wrong``: pixels, and p(foreground) that they are given."""
-        found: list[Mined] = []
+        found: list[MinedPools] = []
         for given_wrong in wrong:
             self.right()
             for pixel, p in given_wrong.items():
@@ -221,8 +221,12 @@ class TestTheGuardAgainstWrongLabels:
             assert places(mined.pools[self.MARK]).tolist() == [38]
             assert mined.pools["false positives"].size == 0
             assert list_suspects(scene_of_pixels.store, mined) == (
-                Suspect("only", ((0, 1), (1, 3), (1, 3)), "foreground", "background", number, 3),
-                Suspect("only", ((0, 1), (3, 4), (6, 8)), "background", "foreground", number, 2),
+                MinedSuspect(
+                    "only", ((0, 1), (1, 3), (1, 3)), "foreground", "background", number, 3
+                ),
+                MinedSuspect(
+                    "only", ((0, 1), (3, 4), (6, 8)), "background", "foreground", number, 2
+                ),
             )
 
     def test_a_round_without_suspicion_starts_the_count_anew(self, scene_of_pixels):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rareseg.data.records import IGNORE
-from rareseg.sampling.patches.composition import Tally, count_later
+from rareseg.sampling.patches.composition import PhaseCounts, count_later
 from rareseg.sampling.pools.class_counts import count_classes
 
 
@@ -28,7 +28,7 @@ def test_counting_on_a_device_is_counting() -> None:
 
 def test_what_was_counted_on_a_device_is_settled_when_it_is_asked_for() -> None:
     """As on a GPU: the counts stay tensors until a state is taken."""
-    labels, tally = some_labels(), Tally(cases=2)
+    labels, tally = some_labels(), PhaseCounts(cases=2)
     for _ in range(2):
         counts = count_later(labels, 3)
         tally._later = counts if tally._later is None else tally._later + counts
@@ -40,7 +40,7 @@ def test_what_was_counted_on_a_device_is_settled_when_it_is_asked_for() -> None:
 
 
 def test_pools_are_counted_by_name_though_mixtures_change() -> None:
-    tally, other = Tally(cases=2), Tally(cases=2)
+    tally, other = PhaseCounts(cases=2), PhaseCounts(cases=2)
     case = np.array([0, 1, 1, 1], np.int32)
     half = np.array([0.5, 0.5])
     tally.add(("a", "b"), half, np.array([0.0, 1.0]), np.array([1, 1, 1, 1], np.int16), case)
@@ -52,4 +52,4 @@ def test_pools_are_counted_by_name_though_mixtures_change() -> None:
     assert tally.asked.tolist() == [2.0, 4.0, 4.0, 2.0]
     assert tally.drawn.tolist() == [0.0, 6.0, 4.0, 2.0]
     assert tally.cases.tolist() == [3, 9]
-    assert Tally.from_dict(tally.to_dict()).to_dict() == tally.to_dict()
+    assert PhaseCounts.from_dict(tally.to_dict()).to_dict() == tally.to_dict()

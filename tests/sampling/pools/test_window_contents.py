@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rareseg.data.records import IGNORE
-from rareseg.sampling.pools.window_contents import FOREGROUND, Wanted, window_runs
+from rareseg.sampling.pools.window_contents import FOREGROUND, ClassSelection, window_runs
 from rareseg.sampling.pools.windows import BORDERS, Border, corners
 
 
@@ -16,7 +16,15 @@ from rareseg.sampling.pools.windows import BORDERS, Border, corners
     shape=st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(1, 9)),
     patch=st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(1, 12)),
     border=st.sampled_from(BORDERS),
-    wanted=st.sampled_from([FOREGROUND, Wanted(0), Wanted(1), Wanted(2), Wanted(1, others=True)]),
+    wanted=st.sampled_from(
+        [
+            FOREGROUND,
+            ClassSelection(0),
+            ClassSelection(1),
+            ClassSelection(2),
+            ClassSelection(1, others=True),
+        ]
+    ),
     at_least=st.sampled_from([1, 1, 2, 3, 10, 1000]),
     share=st.sampled_from([0.0, 0.0, 0.07, 0.1, 0.25, 0.5, 1.0]),
     centre=st.sampled_from([None, None, 0, 1]),
@@ -31,7 +39,7 @@ def test_runs_are_those_of_every_window(
     shape: tuple[int, int, int],
     patch: tuple[int, int, int],
     border: Border,
-    wanted: Wanted,
+    wanted: ClassSelection,
     at_least: int,
     share: float,
     centre: int | None,

@@ -130,12 +130,12 @@ def search(
     and dropout. The test cases are not looked at: train with --recipe best.yaml to see more.
     """
     from rareseg.decision.operating_point import Goal
-    from rareseg.study.recipe_search import Wanted
+    from rareseg.study.recipe_search import SearchGoal
     from rareseg.study.recipe_search import search as search_recipe
     from rareseg.study.search_space import make_space
 
     found = search_recipe(
-        Wanted(
+        SearchGoal(
             study.study(data),
             space=make_space(ranges or [], choices or []),
             goal=Goal(

@@ -40,7 +40,7 @@ class ChannelFacts:
 
 
 @dataclass(frozen=True, eq=False)
-class Examined:
+class ExaminedCase:
     """One case that was read. ``values`` maps mask values to voxel counts.
 
     ``digest`` is a hash of the image's values and shape, "" where all values are equal;
@@ -66,7 +66,7 @@ class Examined:
     limits: tuple[Limits | None, ...] = ()
 
 
-def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
+def examine(case: Case) -> tuple[ExaminedCase | None, tuple[str, ...]]:
     """Read a case and return what it holds and its problems, one sentence each.
 
     ``None`` stands for a case whose image or mask cannot be read or does not fit.
@@ -97,7 +97,7 @@ def examine(case: Case) -> tuple[Examined | None, tuple[str, ...]]:
             return None, (*problems, misfit)
     values = {0: z * y * x} if mask is None else count_values(mask.array)
     limits = tuple(map(_far, image.array))
-    examined = Examined(
+    examined = ExaminedCase(
         shape=(z, y, x),
         geometry=image.geometry,
         dtype=image.array.dtype.name,

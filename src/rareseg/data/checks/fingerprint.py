@@ -10,7 +10,7 @@ from typing import Any
 from joblib import Parallel, delayed
 
 from rareseg.data.atomic_files import atomic_write
-from rareseg.data.checks.case_checks import ChannelFacts, Examined, examine, mask_name
+from rareseg.data.checks.case_checks import ChannelFacts, ExaminedCase, examine, mask_name
 from rareseg.data.checks.joint_checks import check_groups, check_together, grey_among_colour
 from rareseg.data.checks.problems import Findings, Problem
 from rareseg.data.checks.read_classes import resolve_classes
@@ -145,7 +145,7 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     prefer = "threads" if len(cases) < PROCESSES_FROM else "processes"
     parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator")
     results = parallel(delayed(examine)(case) for case in cases)
-    read: list[tuple[Case, Examined]] = []
+    read: list[tuple[Case, ExaminedCase]] = []
     steps = track(results, "Inspecting", len(cases))
     for case, (examined, problems) in zip(cases, steps, strict=True):
         findings.problems += [Problem("data", text, case.id) for text in problems]
@@ -178,7 +178,7 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     return replace(fingerprint, warnings=(*fingerprint.warnings, *_look_alikes(fingerprint)))
 
 
-def _facts(case: Case, examined: Examined, classes: Classes, repeat: int | None) -> CaseFacts:
+def _facts(case: Case, examined: ExaminedCase, classes: Classes, repeat: int | None) -> CaseFacts:
     channels = examined.intensities
     if repeat is not None and len(channels) == 1:
         channels = channels * repeat

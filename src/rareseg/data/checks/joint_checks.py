@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-from rareseg.data.checks.case_checks import Examined, first_file
+from rareseg.data.checks.case_checks import ExaminedCase, first_file
 from rareseg.data.checks.problems import Findings
 from rareseg.data.photo_channels import COLOURS
 from rareseg.data.records import Case, Dataset
 
-Read = Sequence[tuple[Case, Examined]]
+Read = Sequence[tuple[Case, ExaminedCase]]
 
 
 def grey_among_colour(read: Read) -> bool:
@@ -84,7 +84,7 @@ def _channels(count: int) -> str:
     return "1 channel" if count == 1 else f"{count} channels"
 
 
-def _odd_ones(read: Read, kind: Callable[[Examined], str], remedy: str) -> list[str]:
+def _odd_ones(read: Read, kind: Callable[[ExaminedCase], str], remedy: str) -> list[str]:
     """Return one sentence for each kind that is not the commonest."""
     counts = Counter(kind(found) for _, found in read)
     usual = counts.most_common(1)[0][0] if counts else ""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from rareseg.data.look_alikes.groups import Sets, clusters
+from rareseg.data.look_alikes.groups import DisjointSets, clusters
 
 MOST_OF_ONE = 24
 """More groups than these show no one thing; of few groups, more than half of them."""
@@ -62,7 +62,7 @@ def find_copies(
         for name, size in zip(*np.unique(cluster, return_counts=True), strict=True)
         if size > most
     }
-    together = Sets(n_units)
+    together = DisjointSets(n_units)
     copies: set[Pair] = set()
     for i, j, similarity in sorted(pairs, key=lambda pair: (-pair[2], pair[:2])):
         first, second = int(unit[i]), int(unit[j])

@@ -12,7 +12,7 @@ from rareseg.data.look_alikes.pair import LookAlike
 from rareseg.data.records import Case
 
 
-class Sets:
+class DisjointSets:
     """Members 0 to ``count`` - 1 in sets that can be united; a set is named by its smallest."""
 
     def __init__(self, count: int) -> None:
@@ -40,7 +40,7 @@ class Sets:
 
 def clusters(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int_]:
     """Return for each of ``count`` members the smallest member that pairs link it with."""
-    sets = Sets(count)
+    sets = DisjointSets(count)
     for i, j in pairs:
         sets.unite(i, j)
     return np.array([sets.name(k) for k in range(count)], np.int_)

@@ -21,9 +21,9 @@ from joblib import Parallel, delayed
 
 from rareseg.data.look_alikes.candidates import Candidate, Spectra
 from rareseg.data.look_alikes.copies import find_copies
-from rareseg.data.look_alikes.groups import Sets, clusters
+from rareseg.data.look_alikes.groups import DisjointSets, clusters
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike
-from rareseg.data.look_alikes.registration import Fit, Placement, lay
+from rareseg.data.look_alikes.registration import Placement, Registration, lay
 from rareseg.data.look_alikes.thumbnails import Symmetry, Thumbnail
 from rareseg.progress import Track, silent
 
@@ -74,7 +74,7 @@ def find_look_alikes(
             if case.thumbnail is not None and case.thumbnail.picture.ndim == dimension
         ]
         if len(members) > 1:
-            found += _Search(members, dimension, parallel, track).look_alikes()
+            found += _PairSearch(members, dimension, parallel, track).look_alikes()
     alike = {(pair.a, pair.b): pair for pair in found} | _identical(seen)
     return tuple(
         sorted(alike.values(), key=lambda p: (p.how != IDENTICAL, -p.similarity, p.a, p.b))
@@ -98,7 +98,7 @@ def _identical(seen: Sequence[ComparedCase]) -> dict[tuple[str, str], LookAlike]
 
 def _units(seen: Sequence[ComparedCase]) -> list[int]:
     """Return for each case the first that a group or equal values unite it with."""
-    sets = Sets(len(seen))
+    sets = DisjointSets(len(seen))
     first: dict[tuple[str, str], int] = {}
     for k, case in enumerate(seen):
         for what, name in (("group", case.group), ("digest", case.digest)):
@@ -107,7 +107,7 @@ def _units(seen: Sequence[ComparedCase]) -> list[int]:
     return [sets.name(k) for k in range(len(seen))]
 
 
-class _Search:
+class _PairSearch:
     """The search among cases of one dimension, in order of their ids."""
 
     def __init__(
@@ -118,7 +118,7 @@ class _Search:
         self._least = ALIKE[dimension]
         self._parallel, self._track = parallel, track
         self._spectra = Spectra(self._thumbnails)
-        self._fits: dict[tuple[int, int], Fit] = {}
+        self._fits: dict[tuple[int, int], Registration] = {}
 
     def look_alikes(self) -> list[LookAlike]:
         """Lay what may be alike on each other and return the pairs that are."""
@@ -162,7 +162,9 @@ class _Search:
             if pair not in self._fits or fit.similarity > self._fits[pair].similarity:
                 self._fits[pair] = fit
 
-    def _lay(self, candidates: Sequence[Candidate]) -> Iterator[tuple[tuple[int, int], Fit]]:
+    def _lay(
+        self, candidates: Sequence[Candidate]
+    ) -> Iterator[tuple[tuple[int, int], Registration]]:
         """Yield how each candidate's second case lies on its first."""
         work: list[tuple[int, list[tuple[int, Symmetry]]]] = []
         for i, j, symmetry in candidates:
@@ -182,7 +184,7 @@ class _Search:
                 yield (i, j), fit
 
 
-def _in_words(fit: Fit, first: Thumbnail, second: Thumbnail) -> str:
+def _in_words(fit: Registration, first: Thumbnail, second: Thumbnail) -> str:
     """Say what has to be done to the second to make it look like the first."""
     dimension = first.picture.ndim
     words = []

@@ -51,7 +51,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Fit:
+class Registration:
     """How the second of two thumbnails lies best on the first.
 
     ``similarity`` is the correlation over their overlap. The second is scaled by ``scale`` and
@@ -67,7 +67,7 @@ class Fit:
 
 def lay(
     first: Thumbnail, others: Sequence[tuple[Thumbnail, Symmetry]], *, clear: float
-) -> list[Fit]:
+) -> list[Registration]:
     """Return how each of ``others``, given with its symmetry, lies best on the first.
 
     As they stand, and at the scale of their files where these are of about one size; where
@@ -92,7 +92,7 @@ def lay(
         if similarity >= HINT:
             similarity = _between_pixels(base, np.flip(laid) if reversed_ else laid, shift)
         placement = _place(base.shape, laid.shape, symmetry, shift, reversed_=reversed_)
-        fits.append(Fit(similarity, placement, scale, shift))
+        fits.append(Registration(similarity, placement, scale, shift))
     return fits
 
 

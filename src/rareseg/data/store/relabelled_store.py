@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.atomic_files import atomic_folder
 from rareseg.data.records import Classes
-from rareseg.data.store.store import CaseTable, Store, about_store, open_store, read_about
+from rareseg.data.store.store import CaseIndex, Store, about_store, open_store, read_about
 from rareseg.data.store.store_writing import is_current
 from rareseg.progress import Track, silent
 
@@ -51,7 +51,7 @@ def relabel(
         np.savez(
             temporary / "cases.npz",
             allow_pickle=False,
-            **{name: getattr(whole, name) for name in CaseTable.NUMBERS},
+            **{name: getattr(whole, name) for name in CaseIndex.NUMBERS},
         )
         content = about_store(whole, classes, store.preprocessing, key) | {
             name: about[name] for name in ("dtype", "image_voxels", "label_voxels")

@@ -26,7 +26,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class CaseTable:
+class CaseIndex:
     """Where each of n cases of C channels lies in the flat arrays, and what its integers mean.
 
     ``image_offset`` and ``label_offset`` (n,) int64 count voxels and ascend; ``shape`` (n, 3) int32
@@ -50,9 +50,9 @@ class CaseTable:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def select(self, rows: list[int]) -> CaseTable:
+    def select(self, rows: list[int]) -> CaseIndex:
         """Return the table of these rows alone."""
-        return CaseTable(
+        return CaseIndex(
             ids=tuple(self.ids[row] for row in rows),
             groups=tuple(self.groups[row] for row in rows),
             **{name: getattr(self, name)[rows] for name in self.NUMBERS},
@@ -72,7 +72,7 @@ class Store:
     folder: Path
     images: NDArray[Any]
     labels: NDArray[np.uint8]
-    cases: CaseTable
+    cases: CaseIndex
     classes: Classes
     preprocessing: Preprocessing
     key: str
@@ -134,7 +134,7 @@ def open_store(folder: Path | str) -> Store:
     about = read_about(folder)
     try:
         with np.load(folder / "cases.npz", allow_pickle=False) as numbers:
-            table = {name: numbers[name] for name in CaseTable.NUMBERS}
+            table = {name: numbers[name] for name in CaseIndex.NUMBERS}
         dtype = np.dtype(about["dtype"])
         images = _mapped(folder / "images.bin", dtype, about["image_voxels"])
         labels = _mapped(folder / "labels.bin", np.dtype(np.uint8), about["label_voxels"])
@@ -146,7 +146,7 @@ def open_store(folder: Path | str) -> Store:
         folder=folder,
         images=images,
         labels=labels,
-        cases=CaseTable(ids=tuple(about["ids"]), groups=tuple(about["groups"]), **table),
+        cases=CaseIndex(ids=tuple(about["ids"]), groups=tuple(about["groups"]), **table),
         classes=Classes.from_dict(about["classes"]),
         preprocessing=Preprocessing.from_dict(about["preprocessing"]),
         key=about["key"],
@@ -174,7 +174,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def about_store(
-    cases: CaseTable, classes: Classes, preprocessing: Preprocessing, key: str
+    cases: CaseIndex, classes: Classes, preprocessing: Preprocessing, key: str
 ) -> dict[str, Any]:
     """Return the part of ``store.json`` that says what the store means."""
     return {

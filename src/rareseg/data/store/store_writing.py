@@ -18,7 +18,7 @@ from rareseg.data.atomic_files import atomic_folder
 from rareseg.data.records import Classes, Image
 from rareseg.data.store.preprocess import Preprocessing, prepare, prepared_shape, stored_dtype
 from rareseg.data.store.resampling import resample_labels
-from rareseg.data.store.store import VERSION, CaseTable, Store, about_store, open_store, read_about
+from rareseg.data.store.store import VERSION, CaseIndex, Store, about_store, open_store, read_about
 from rareseg.errors import DataError, OutputError, StoreError, WorkError
 from rareseg.progress import Track, silent
 
@@ -89,7 +89,7 @@ def write_store(
         np.savez(
             temporary / "cases.npz",
             allow_pickle=False,
-            **{name: getattr(table, name) for name in CaseTable.NUMBERS},
+            **{name: getattr(table, name) for name in CaseIndex.NUMBERS},
         )
         about = about_store(table, classes, preprocessing, key) | {
             "dtype": str(dtype),
@@ -130,7 +130,7 @@ def _store_case(
     return prepared.scale, prepared.offset, prepared.background
 
 
-def _empty_table(sources: Sequence[Source], preprocessing: Preprocessing) -> CaseTable:
+def _empty_table(sources: Sequence[Source], preprocessing: Preprocessing) -> CaseIndex:
     """Return the table of what is known before any case is read."""
     channels = {source.channels for source in sources}
     if len(channels) > 1:
@@ -145,7 +145,7 @@ def _empty_table(sources: Sequence[Source], preprocessing: Preprocessing) -> Cas
     ends = np.cumsum(np.prod(shape, axis=1, dtype=np.int64))
     starts = np.concatenate([[0], ends[:-1]])
     scale, offset, background = np.zeros((3, len(sources), count), np.float32)
-    return CaseTable(
+    return CaseIndex(
         ids=tuple(source.id for source in sources),
         groups=tuple(source.group for source in sources),
         image_offset=starts * count,

@@ -20,7 +20,7 @@ from scipy.special import expit, log_expit
 from rareseg.decision.calibration.platt_scaling import log_odds
 from rareseg.errors import ScoreError
 from rareseg.evaluation.statistics.intervals import group_numbers
-from rareseg.evaluation.tables.region_rows import CaseTable
+from rareseg.evaluation.tables.region_rows import RegionTable
 from rareseg.evaluation.tables.score_table import ScoreTable
 
 Floats = NDArray[np.float64]
@@ -119,7 +119,7 @@ def fit_presence_scaling(table: ScoreTable, *, region: str) -> PresenceScaling:
     return PresenceScaling(slope, bias, n_positive, n_negative, "")
 
 
-T = TypeVar("T", bound=CaseTable[Any])
+T = TypeVar("T", bound=RegionTable[Any])
 
 
 def scale_presence(table: T, scalings: Mapping[str, PresenceScaling]) -> T:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.decision.default_point.case_curves import case_curves, threshold_bins
-from rareseg.decision.default_point.group_sums import Sums, Surfaces, surfaces_of
+from rareseg.decision.default_point.group_sums import GroupSums, GroupSurfaces, surfaces_of
 from rareseg.decision.default_point.point_evidence import (
     FEW_ALARMS,
     PointEvidence,
@@ -17,14 +17,14 @@ from rareseg.decision.default_point.point_evidence import (
     reached_at,
 )
 from rareseg.decision.default_point.smoothed_objective import (
-    Cell,
+    GridCell,
     alarm_weight,
     find_default,
     find_few_alarms,
 )
 from rareseg.decision.default_point.smoothing import log_odds, smoothing_width
 from rareseg.decision.point_search.criteria import Grid
-from rareseg.decision.point_search.grid_search import TIE, Best, Problem, find_best, runs_of
+from rareseg.decision.point_search.grid_search import TIE, Best, PointSearch, find_best, runs_of
 from rareseg.decision.point_search.limits import (
     LimitCounts,
     allowed_places,
@@ -37,24 +37,24 @@ from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
 
 
 @dataclass(frozen=True)
-class _Search:
+class _DefaultSearch:
     """A problem's surfaces, the sums over all its groups, and what its limits count."""
 
-    surfaces: Surfaces
-    total: Sums
+    surfaces: GroupSurfaces
+    total: GroupSums
     limits: tuple[LimitCounts, ...]
 
-    def default(self, left_out: NDArray[np.bool_], rest: Sums) -> Cell | None:
+    def default(self, left_out: NDArray[np.bool_], rest: GroupSums) -> GridCell | None:
         """Return the default place of the groups that stay."""
         allowed = allowed_places(self.limits, self.surfaces.admits, ~left_out)
         return find_default(self.surfaces, rest, allowed=allowed)
 
-    def few_alarms(self, left_out: NDArray[np.bool_], rest: Sums) -> Cell | None:
+    def few_alarms(self, left_out: NDArray[np.bool_], rest: GroupSums) -> GridCell | None:
         """Return the place with few alarms of the groups that stay."""
         return find_few_alarms(self.surfaces, rest, FEW_ALARMS)
 
 
-def choose_default(problem: Problem) -> tuple[Best, PointEvidence | None] | None:
+def choose_default(problem: PointSearch) -> tuple[Best, PointEvidence | None] | None:
     """Return the default point with its evidence, or None where no point keeps the limits.
 
     Where the image scores do not tell positive cases from negative ones, and there are no limits,
@@ -77,7 +77,7 @@ def choose_default(problem: Problem) -> tuple[Best, PointEvidence | None] | None
     return _best(problem, search, cell), evidence
 
 
-def _search(problem: Problem) -> _Search:
+def _search(problem: PointSearch) -> _DefaultSearch:
     rows = problem.rows
     width = smoothing_width(
         log_odds([row.image_score for row in rows]), np.array([row.n_inside > 0 for row in rows])
@@ -87,16 +87,18 @@ def _search(problem: Problem) -> _Search:
     surfaces = surfaces_of(case_curves(rows, grid), width)
     everyone = np.ones(len(rows), np.bool_)
     limits = tuple(count_for_limit(limit, rows, grid) for limit in problem.limits)
-    return _Search(surfaces, surfaces.sums(everyone), limits)
+    return _DefaultSearch(surfaces, surfaces.sums(everyone), limits)
 
 
-def _half(surfaces: Surfaces) -> Cell | None:
+def _half(surfaces: GroupSurfaces) -> GridCell | None:
     """Return the place of 0.5 without a gate, None where the tables do not count there."""
     at = np.flatnonzero(surfaces.curves.grid.bins == bin_of(0.5))
-    return Cell(len(surfaces.gates) - 1, int(at[0]), 0) if len(at) else None
+    return GridCell(len(surfaces.gates) - 1, int(at[0]), 0) if len(at) else None
 
 
-def _evidence(problem: Problem, search: _Search, cell: Cell, half: Cell | None) -> PointEvidence:
+def _evidence(
+    problem: PointSearch, search: _DefaultSearch, cell: GridCell, half: GridCell | None
+) -> PointEvidence:
     """Return what the place, few alarms and 0.5 reach, the first two on groups left out."""
     surfaces, total = search.surfaces, search.total
     few = None
@@ -123,7 +125,7 @@ def _evidence(problem: Problem, search: _Search, cell: Cell, half: Cell | None) 
     )
 
 
-def _best(problem: Problem, search: _Search, cell: Cell) -> Best:
+def _best(problem: PointSearch, search: _DefaultSearch, cell: GridCell) -> Best:
     """Return the place as what a search finds: its value, and the thresholds that give the same."""
     surfaces, sums = search.surfaces, search.total
     grid = surfaces.curves.grid

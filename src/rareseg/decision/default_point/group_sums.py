@@ -17,7 +17,7 @@ _MOST_GATES = 512
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class GroupSums:
     """Sums over groups at k gates, t thresholds and s smallest components.
 
     ``dice`` and ``alarms`` (k, t, s) are Σ over groups of the mean dice of their positive cases and
@@ -32,9 +32,9 @@ class Sums:
     n_positive: int
     n_negative: int
 
-    def without(self, other: Sums) -> Sums:
+    def without(self, other: GroupSums) -> GroupSums:
         """Return the sums over the groups that are not in ``other``."""
-        return Sums(
+        return GroupSums(
             self.dice - other.dice,
             self.alarms - other.alarms,
             self.smooth_dice - other.smooth_dice,
@@ -52,7 +52,7 @@ class Sums:
 
 
 @dataclass(frozen=True, eq=False)
-class Surfaces:
+class GroupSurfaces:
     """Everything that sums of any part of the cases are made of.
 
     ``gates`` (k,) descend and end with 0.0, no gate; ``gate_odds`` and ``threshold_odds`` are their
@@ -69,7 +69,7 @@ class Surfaces:
     passes: Floats
     smooth: Floats
 
-    def sums(self, cases: NDArray[np.bool_]) -> Sums:
+    def sums(self, cases: NDArray[np.bool_]) -> GroupSums:
         """Return the sums over the groups of ``cases`` (n,), which must be whole groups."""
         curves = self.curves
         parts = []
@@ -82,10 +82,10 @@ class Surfaces:
         n_positive, n_negative = (
             len(np.unique(curves.groups[cases & of])) for of in (curves.positive, ~curves.positive)
         )
-        return Sums(dice, alarms, smooth_dice, smooth_alarms, n_positive, n_negative)
+        return GroupSums(dice, alarms, smooth_dice, smooth_alarms, n_positive, n_negative)
 
 
-def surfaces_of(curves: CaseCurves, width: float) -> Surfaces:
+def surfaces_of(curves: CaseCurves, width: float) -> GroupSurfaces:
     """Return what sums are made of, smoothed by a Gaussian of ``width`` in log-odds.
 
     No gate is a row of its own, which is smoothed over the threshold alone.
@@ -99,7 +99,7 @@ def surfaces_of(curves: CaseCurves, width: float) -> Surfaces:
         passes[:-1] = passing_share(image_odds, gate_odds[:-1], width)
     kernel = threshold_kernel(threshold_odds, width)
     smooth = np.einsum("ab,nbs->nas", kernel, curves.shown, optimize=True)
-    return Surfaces(curves, gates, gate_odds, threshold_odds, admits, passes, smooth)
+    return GroupSurfaces(curves, gates, gate_odds, threshold_odds, admits, passes, smooth)
 
 
 def gates_between(image_scores: NDArray[np.float32]) -> Floats:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.default_point.group_sums import Sums, Surfaces
-from rareseg.decision.default_point.smoothed_objective import Cell
+from rareseg.decision.default_point.group_sums import GroupSums, GroupSurfaces
+from rareseg.decision.default_point.smoothed_objective import GridCell
 from rareseg.decision.point_search.criteria import Floats
 from rareseg.evaluation.statistics.intervals import Estimate, estimate_mean, estimate_share
 from rareseg.evaluation.statistics.undefined import (
@@ -35,12 +35,12 @@ TELLING_AUC = 0.6
 _MOST_FOLDS = 50
 """At most so many times the point is chosen anew; beyond, several groups leave together."""
 
-Finder = Callable[[NDArray[np.bool_], Sums], Cell | None]
+Finder = Callable[[NDArray[np.bool_], GroupSums], GridCell | None]
 """Chooses a place without the cases that leave, (n,) bool, from the sums over the rest."""
 
 
 @dataclass(frozen=True)
-class Reached:
+class ReachedPoint:
     """A point, and what it reaches.
 
     ``dice`` is the mean over positive cases, ``found`` the share of them in which the final mask
@@ -67,7 +67,7 @@ class Reached:
         return asdict(self) | values | {"smallest_component": size, "intervals": intervals}
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Reached:
+    def from_dict(cls, record: Mapping[str, Any]) -> ReachedPoint:
         """Return what :meth:`to_dict` wrote; KeyError, TypeError or ValueError where it cannot."""
         return cls(
             threshold=float(record["threshold"]),
@@ -98,9 +98,9 @@ class PointEvidence:
     interval.
     """
 
-    chosen: Reached
-    few_alarms: Reached | Undefined
-    half: Reached | Undefined
+    chosen: ReachedPoint
+    few_alarms: ReachedPoint | Undefined
+    half: ReachedPoint | Undefined
     n_positive_groups: int
     n_negative_groups: int
     n_folds: int
@@ -124,7 +124,7 @@ class PointEvidence:
         for own in fields(self):
             value = getattr(self, own.name)
             record[own.name] = (
-                value.to_dict() if isinstance(value, Reached) else value_to_json(value)
+                value.to_dict() if isinstance(value, ReachedPoint) else value_to_json(value)
             )
         return record
 
@@ -132,14 +132,14 @@ class PointEvidence:
     def from_dict(cls, record: Mapping[str, Any]) -> PointEvidence:
         """Return what :meth:`to_dict` wrote; KeyError, TypeError or ValueError where it cannot."""
 
-        def reached(name: str) -> Reached | Undefined:
+        def reached(name: str) -> ReachedPoint | Undefined:
             part = record[name]
             if "undefined" in part:
                 return Undefined(part["undefined"])
-            return Reached.from_dict(part)
+            return ReachedPoint.from_dict(part)
 
         return cls(
-            chosen=Reached.from_dict(record["chosen"]),
+            chosen=ReachedPoint.from_dict(record["chosen"]),
             few_alarms=reached("few_alarms"),
             half=reached("half"),
             n_positive_groups=int(record["n_positive_groups"]),
@@ -151,7 +151,7 @@ class PointEvidence:
         )
 
 
-def folds_of(surfaces: Surfaces) -> tuple[NDArray[np.bool_], ...]:
+def folds_of(surfaces: GroupSurfaces) -> tuple[NDArray[np.bool_], ...]:
     """Return which cases leave together, at most fifty times: one group each where they suffice.
 
     Groups with a positive case are dealt out first, so that folds hold about equally many of them.
@@ -170,7 +170,9 @@ Means = tuple[Estimate, Estimate, Estimate]
 """Dice, found and alarms, with their intervals over groups."""
 
 
-def judge_without(surfaces: Surfaces, total: Sums, finders: Sequence[Finder]) -> list[Means]:
+def judge_without(
+    surfaces: GroupSurfaces, total: GroupSums, finders: Sequence[Finder]
+) -> list[Means]:
     """Return (dice, found, alarms) for every finder, each case judged without its fold.
 
     ``total`` are the sums over all groups. A case is judged at the point that is chosen without its
@@ -189,13 +191,13 @@ def judge_without(surfaces: Surfaces, total: Sums, finders: Sequence[Finder]) ->
     return [means_of(surfaces, judged, left_out=True) for judged in shown]
 
 
-def shown_at(surfaces: Surfaces, cell: Cell) -> Floats:
+def shown_at(surfaces: GroupSurfaces, cell: GridCell) -> Floats:
     """Return every case's dice, or whether it is alarmed, at a place, behind its gate; (n,)."""
     shown = surfaces.curves.shown[:, cell.threshold, cell.size]
     return np.asarray(shown * surfaces.admits[cell.gate])
 
 
-def means_of(surfaces: Surfaces, shown: Floats, *, left_out: bool) -> Means:
+def means_of(surfaces: GroupSurfaces, shown: Floats, *, left_out: bool) -> Means:
     """Return (dice, found, alarms) of what cases show (n,); NaN where a case is not judged."""
     positive = surfaces.curves.positive
     groups = np.array([str(number) for number in surfaces.curves.groups])
@@ -218,13 +220,13 @@ def means_of(surfaces: Surfaces, shown: Floats, *, left_out: bool) -> Means:
     )
 
 
-def reached_at(surfaces: Surfaces, cell: Cell, means: Means | None = None) -> Reached:
+def reached_at(surfaces: GroupSurfaces, cell: GridCell, means: Means | None = None) -> ReachedPoint:
     """Return a place with what it reaches: ``means``, or what its cases show there."""
     if means is None:
         means = means_of(surfaces, shown_at(surfaces, cell), left_out=False)
     grid = surfaces.curves.grid
     dice, found, alarms = (estimate.value for estimate in means)
-    return Reached(
+    return ReachedPoint(
         threshold=float(bin_edges()[grid.bins[cell.threshold]]),
         smallest_component=grid.sizes[cell.size],
         gate=float(surfaces.gates[cell.gate]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.default_point.group_sums import Sums, Surfaces
+from rareseg.decision.default_point.group_sums import GroupSums, GroupSurfaces
 from rareseg.decision.point_search.criteria import Floats
 from rareseg.decision.point_search.grid_search import TIE, runs_of
 
@@ -16,7 +16,7 @@ PRIOR_GROUPS = 0.25
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """A place on the surfaces: the indices of its gate, threshold and smallest component."""
 
     gate: int
@@ -35,8 +35,8 @@ def alarm_weight(n_negative_groups: int) -> float:
 
 
 def find_default(
-    surfaces: Surfaces, sums: Sums, *, allowed: NDArray[np.bool_] | None = None
-) -> Cell | None:
+    surfaces: GroupSurfaces, sums: GroupSums, *, allowed: NDArray[np.bool_] | None = None
+) -> GridCell | None:
     """Return the place of the default point, from the sums over some groups.
 
     (t, g) = argmax D̃(t, g)·(1 − w·Ã(t, g)) among the ``allowed`` places (k, t, s). If nothing is
@@ -49,7 +49,7 @@ def find_default(
     )
 
 
-def find_few_alarms(surfaces: Surfaces, sums: Sums, most: float) -> Cell | None:
+def find_few_alarms(surfaces: GroupSurfaces, sums: GroupSums, most: float) -> GridCell | None:
     """Return the place of the best D̃ where at most a share ``most`` of negatives is alarmed.
 
     The share is A, the mean over groups, unsmoothed; without a negative case every place will do.
@@ -61,12 +61,12 @@ def find_few_alarms(surfaces: Surfaces, sums: Sums, most: float) -> Cell | None:
 
 
 def find_non_silent(
-    surfaces: Surfaces,
-    sums: Sums,
+    surfaces: GroupSurfaces,
+    sums: GroupSums,
     smooth: Floats,
     plain: Floats,
     allowed: NDArray[np.bool_] | None,
-) -> Cell | None:
+) -> GridCell | None:
     """Return the largest smooth value, or the largest plain one where it finds nothing."""
     for value in (smooth, plain):
         cell = largest(surfaces, value, allowed)
@@ -76,8 +76,8 @@ def find_non_silent(
 
 
 def largest(
-    surfaces: Surfaces, value: Floats, allowed: NDArray[np.bool_] | None = None
-) -> Cell | None:
+    surfaces: GroupSurfaces, value: Floats, allowed: NDArray[np.bool_] | None = None
+) -> GridCell | None:
     """Return the allowed place with the largest value (k, t, s), None where none is allowed.
 
     Of sizes that tie the smallest is taken, of thresholds and of gates the middle of the widest
@@ -95,7 +95,7 @@ def largest(
     gate = len(column) - 1
     if not column[-1]:
         gate = _middle_of_widest(column[:-1], surfaces.gate_odds[:-1])
-    return Cell(gate, threshold, size)
+    return GridCell(gate, threshold, size)
 
 
 def _middle_of_widest(good: NDArray[np.bool_], odds: Floats) -> int:

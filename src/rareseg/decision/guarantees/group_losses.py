@@ -74,7 +74,7 @@ class GroupLosses:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class PathCounts:
     """What is counted in one case at every point of a path; each (k,) int64.
 
     Voxels in the region and outside that are on; objects that are touched; components that hold a
@@ -153,7 +153,7 @@ def case_loss(row: Row, path: Path, guarantee: Guarantee) -> Floats:
     return np.asarray(seen.fp / np.maximum(seen.tp + seen.fp, 1))
 
 
-def tally(row: Row, path: Path) -> Tally:
+def tally(row: Row, path: Path) -> PathCounts:
     """Return what is counted in one case at every point of a path."""
     passes = np.float32(row.image_score) >= path.gates.astype(np.float32)
     if isinstance(row, CaseComponents):
@@ -162,7 +162,7 @@ def tally(row: Row, path: Path) -> Tally:
         tp, fp = cumulative(row, path.threshold_bins)
         nothing = np.zeros(len(path), np.int64)
         counts = (tp, fp, nothing, nothing, nothing)
-    return Tally(*(count * passes for count in counts))
+    return PathCounts(*(count * passes for count in counts))
 
 
 def _count_components(row: CaseComponents, path: Path) -> tuple[Ints, ...]:

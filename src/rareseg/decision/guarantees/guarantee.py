@@ -1,8 +1,8 @@
 """Records of a guarantee and its statement: a certificate or an estimate.
 
 A :class:`Certificate` rests on cases that nothing else has seen, scored by the very function that
-will be used. The same sum over validation or out-of-fold scores is an :class:`Estimate`, and says
-so.
+will be used. The same sum over validation or out-of-fold scores is an
+:class:`EstimatedGuarantee`, and says so.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class Certificate(Statement):
     word = "certificate"
 
 
-class Estimate(Statement):
+class EstimatedGuarantee(Statement):
     """The same sum over cases that had a say before; what it guarantees may be kept, or not."""
 
     word = "estimate"
@@ -281,7 +281,7 @@ def statement_from_dict(record: Mapping[str, Any]) -> Statement:
         odd = ", ".join(sorted(set(record) ^ known))
         raise ScoreError(f"A statement lacks or has unknown fields: {odd}; certify again.")
     values = {name: value for name, value in record.items() if name != "is"}
-    made = {"certificate": Certificate, "estimate": Estimate}.get(record["is"])
+    made = {"certificate": Certificate, "estimate": EstimatedGuarantee}.get(record["is"])
     if made is None:
         raise ScoreError(
             f"A statement is '{record['is']}'; allowed: certificate, estimate; certify again."

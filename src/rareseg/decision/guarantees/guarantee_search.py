@@ -10,7 +10,7 @@ from typing import Any
 from rareseg.decision.guarantees.group_losses import GroupLosses, Path, Table, losses_along
 from rareseg.decision.guarantees.guarantee import (
     Certificate,
-    Estimate,
+    EstimatedGuarantee,
     Guarantee,
     Statement,
     percent,
@@ -47,7 +47,7 @@ class CertifySet:
 
 
 @dataclass(frozen=True)
-class Kept:
+class GuaranteedPoint:
     """An operating point, and what it guarantees."""
 
     point: OperatingPoint
@@ -56,7 +56,7 @@ class Kept:
 
 def keep_guarantee(
     guarantee: Guarantee, point: OperatingPoint, *, validation: Table, certify_set: CertifySet
-) -> Kept | Infeasible:
+) -> GuaranteedPoint | Infeasible:
     """Return the point that a guarantee holds for, nearest to one chosen on validation cases.
 
     ``point`` itself is kept where the guarantee holds there. Else the answer lies on the path that
@@ -97,7 +97,7 @@ def keep_guarantee(
             f"{_asked(guarantee)} holds only where next to nothing is on: at that point no "
             "positive validation case is found; ask for less, or train a better model",
         )
-    kind = Certificate if certify_set.unseen else Estimate
+    kind = Certificate if certify_set.unseen else EstimatedGuarantee
     statement = kind(
         region=region,
         guarantee=guarantee,
@@ -113,7 +113,7 @@ def keep_guarantee(
         arithmetic=dict(certify_set.arithmetic),
         assumes_independent_images=found.assumes_independent_images,
     )
-    return Kept(guaranteed, statement)
+    return GuaranteedPoint(guaranteed, statement)
 
 
 def refuse_count(guarantee: Guarantee, region: str, n_groups: int) -> Infeasible | None:

@@ -9,11 +9,11 @@ from rareseg.decision.default_point.point_evidence import (
     FEWEST_GROUPS,
     TELLING_AUC,
     PointEvidence,
-    Reached,
+    ReachedPoint,
 )
 from rareseg.decision.operating_point.choose import (
     SILENCE_MARGIN,
-    Choice,
+    PointChoice,
     choose_operating_point,
     choose_with_frontier,
 )
@@ -46,7 +46,6 @@ __all__ = [
     "OBJECTIVES",
     "SILENCE_MARGIN",
     "TELLING_AUC",
-    "Choice",
     "Frontier",
     "FrontierPoint",
     "Goal",
@@ -54,8 +53,9 @@ __all__ = [
     "Infeasible",
     "Limit",
     "OperatingPoint",
+    "PointChoice",
     "PointEvidence",
-    "Reached",
+    "ReachedPoint",
     "apply_point",
     "choose_operating_point",
     "choose_with_frontier",

@@ -22,18 +22,18 @@ from rareseg.decision.point_search.criteria import (
     DICE,
     SPECIFICITY,
     Criterion,
+    DefaultObjective,
     Grid,
     Ints,
-    Product,
+    LinearObjective,
     Row,
-    Terms,
     limit_measure,
     terms_of,
 )
 from rareseg.decision.point_search.grid_search import (
     TIE,
     Best,
-    Problem,
+    PointSearch,
     find_best,
     keeps,
     over_gates,
@@ -58,7 +58,7 @@ SILENCE_MARGIN = 0.01
 
 
 @dataclass(frozen=True)
-class Choice:
+class PointChoice:
     """What was chosen for a region, and the frontier: what can be had instead.
 
     ``costs``, of a goal that costs images, compare the point with flagging every image, or none.
@@ -125,7 +125,7 @@ def choose_with_frontier(
     region: str,
     maximize: str | Goal = "dice",
     smallest: Sequence[SizeLike] | None = None,
-) -> Choice:
+) -> PointChoice:
     """Return what :func:`choose_operating_point` does, and the frontier that it was chosen from."""
     goal = maximize if isinstance(maximize, Goal) else Goal(maximize)  # type: ignore[arg-type]
     _require_possible(goal, table, smallest)
@@ -133,15 +133,15 @@ def choose_with_frontier(
     role = only_role(rows, region)
     problem = _pose(table, rows, goal, smallest)
     if isinstance(problem, str):
-        return Choice(Infeasible(region, problem), Frontier())
+        return PointChoice(Infeasible(region, problem), Frontier())
     evidence = None
-    if isinstance(problem.terms, Product):
+    if isinstance(problem.terms, DefaultObjective):
         chosen = choose_default(problem)
         best, evidence = (None, None) if chosen is None else chosen
     else:
         best = find_least_cost(problem) if goal.maximize == "cost" else find_best(problem)
     if best is None:
-        return Choice(Infeasible(region, _out_of_reach(problem)), Frontier())
+        return PointChoice(Infeasible(region, _out_of_reach(problem)), Frontier())
     found = _point_of(problem, best, region=region, goal=goal, role=role, evidence=evidence)
     candidates = candidates_near(problem, best, Frontier.measures(table))
     share_positive = found.n_positive / len(problem.rows)
@@ -158,11 +158,11 @@ def choose_with_frontier(
         by_cost=goal.maximize == "cost",
     )
     one_bin = find_one_bin(table, region=region) if isinstance(table, ScoreTable) else None
-    return Choice(Infeasible(region, refused) if refused else found, frontier, costs, one_bin)
+    return PointChoice(Infeasible(region, refused) if refused else found, frontier, costs, one_bin)
 
 
 def _point_of(
-    problem: Problem,
+    problem: PointSearch,
     best: Best,
     *,
     region: str,
@@ -208,12 +208,12 @@ def _words(goal: Goal, share_positive: float) -> str:
     return f"{goal.name}, where {share_positive:.3g} of the images are positive, as here"
 
 
-def _silence(problem: Problem, best: Best, goal: Goal) -> int | None:
+def _silence(problem: PointSearch, best: Best, goal: Goal) -> int | None:
     """Return the bin above all scores, where cutting there is no worse than the best point.
 
     What wins by so little is an accident: a gate that one case passes, and fills.
     """
-    if isinstance(problem.terms, Product):
+    if isinstance(problem.terms, DefaultObjective):
         return None
     has_negatives = any(row.n_inside == 0 for row in problem.rows)
     above = int(problem.grid.bins[-1]) + 1
@@ -228,7 +228,7 @@ def _silence(problem: Problem, best: Best, goal: Goal) -> int | None:
 
 
 def _at(
-    problem: Problem, threshold: float, smallest_component: Size, gate: float
+    problem: PointSearch, threshold: float, smallest_component: Size, gate: float
 ) -> tuple[float, Value, Value]:
     """Return (objective, mean dice, specificity) at one point."""
     admitted = sum(np.float32(row.image_score) >= np.float32(gate) for row in problem.rows)
@@ -243,7 +243,7 @@ def _at(
     return value, dice, negative if np.isnan(clean) else clean
 
 
-def _cut_at(problem: Problem, threshold: float, smallest_component: Size) -> Grid:
+def _cut_at(problem: PointSearch, threshold: float, smallest_component: Size) -> Grid:
     """Return one point of the problem's grid as a grid of its own."""
     bins = np.array([bin_of(threshold)], np.int64)
     return replace(problem.grid.at(bins), sizes=(smallest_component,))
@@ -251,7 +251,7 @@ def _cut_at(problem: Problem, threshold: float, smallest_component: Size) -> Gri
 
 def _pose(
     table: Table, rows: Sequence[Row], goal: Goal, smallest: Sequence[SizeLike] | None
-) -> Problem | str:
+) -> PointSearch | str:
     """Return what is to be searched, or why there is nothing to choose on."""
     n_positive = sum(row.n_inside > 0 for row in rows)
     if n_positive == 0:
@@ -265,9 +265,9 @@ def _pose(
     ordered = tuple(sorted(rows, key=lambda row: (-row.image_score, row.case_id)))
     positive = np.array([row.n_inside > 0 for row in ordered], np.bool_)
     groups = group_numbers([row.group for row in ordered])
-    terms: Terms | Product
+    terms: LinearObjective | DefaultObjective
     if goal.maximize == "dice":
-        terms = Product(alarm_weight(len(np.unique(groups[~positive]))))
+        terms = DefaultObjective(alarm_weight(len(np.unique(groups[~positive]))))
     else:
         terms = terms_of(goal, share_positive=n_positive / len(rows))
     if goal.prevalence is not None and not has_negatives:
@@ -288,10 +288,10 @@ def _pose(
             sizes = usual_sizes(table, rows[0].region)
         matches = goal.maximize == "cost" and goal.level == "object"
         grid = Grid(bins, sizes, np.arange(len(bins)), len(bins), matches)
-    return Problem(ordered, terms, goal.limits, grid, group_shares(positive, groups))
+    return PointSearch(ordered, terms, goal.limits, grid, group_shares(positive, groups))
 
 
-def _out_of_reach(problem: Problem) -> str:
+def _out_of_reach(problem: PointSearch) -> str:
     """Return which limits no point keeps, and how near the cases at hand come."""
     alone = []
     for limit in problem.limits:
@@ -307,7 +307,7 @@ def _out_of_reach(problem: Problem) -> str:
     return f"no threshold, size and gate keeps {both} together; each alone can be kept"
 
 
-def _nearest(problem: Problem, limit: Limit, measure: Criterion) -> float:
+def _nearest(problem: PointSearch, limit: Limit, measure: Criterion) -> float:
     """Return the best value that a limited measure takes anywhere, silence among it."""
     reached = np.nan
     pick = np.fmax if limit.at_least else np.fmin

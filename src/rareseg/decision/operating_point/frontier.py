@@ -20,7 +20,7 @@ from rareseg.decision.point_search.criteria import (
     precision,
     recall,
 )
-from rareseg.decision.point_search.grid_search import Problem
+from rareseg.decision.point_search.grid_search import PointSearch
 from rareseg.evaluation.statistics.undefined import Undefined, Value, value_from_json, value_to_json
 from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.evaluation.tables.score_table import ScoreTable
@@ -116,7 +116,7 @@ class Frontier:
 
 
 def frontier_of(
-    problem: Problem,
+    problem: PointSearch,
     candidates: Candidates,
     point: OperatingPoint,
     *,

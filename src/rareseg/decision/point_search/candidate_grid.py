@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.decision.point_search.criteria import Criterion, Floats, Grid
-from rareseg.decision.point_search.grid_search import Best, Problem, gates_between, over_gates
+from rareseg.decision.point_search.grid_search import Best, PointSearch, gates_between, over_gates
 from rareseg.evaluation.tables.component_table import GRID
 from rareseg.evaluation.tables.threshold_bins import bin_of
 from rareseg.recipe.component_size import Size
@@ -33,7 +33,9 @@ class Candidates:
     ratios: tuple[Floats, ...]
 
 
-def candidates_near(problem: Problem, best: Best, extra: Sequence[Criterion] = ()) -> Candidates:
+def candidates_near(
+    problem: PointSearch, best: Best, extra: Sequence[Criterion] = ()
+) -> Candidates:
     """Return a grid that holds the best point and the usual cut, and what is reached there."""
     rows = problem.rows
     grid = _coarse(problem.grid, bin_of(best.threshold), best.smallest_component)

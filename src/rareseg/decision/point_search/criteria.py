@@ -55,7 +55,7 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class GridCounts:
     """What is on in one case at every point of a grid, before any gate; counts are (t, s) int64.
 
     ``found`` counts the objects touched and ``false_components`` the components that touch none;
@@ -82,14 +82,14 @@ class Tally:
         return self.n_inside > 0
 
 
-def tally(row: Row, grid: Grid, share: float = 1.0) -> Tally:
+def tally(row: Row, grid: Grid, share: float = 1.0) -> GridCounts:
     """Return what a case shows at every point of a grid."""
     n_inside = row.n_inside
     if isinstance(row, CaseScores):
         tp, fp = (counts[:, None] for counts in cumulative(row, grid.bins))
         none = np.zeros_like(tp)
         n_outside = row.n_voxels - n_inside
-        return Tally(n_inside, n_outside, 0, tp, fp, none, none, none, none, share)
+        return GridCounts(n_inside, n_outside, 0, tp, fp, none, none, none, none, share)
     voxels = grid.voxels(row)
     counts = counts_over_sizes(row, grid.n_levels, voxels)
     tp, fp, found, false = (column[grid.levels] for column in counts)
@@ -97,7 +97,7 @@ def tally(row: Row, grid: Grid, share: float = 1.0) -> Tally:
     if grid.matches:
         both = match_objects(row, grid.n_levels, voxels)
         matched, components = (column[grid.levels] for column in both)
-    return Tally(
+    return GridCounts(
         n_inside,
         row.n_voxels - n_inside,
         row.n_objects,
@@ -111,13 +111,13 @@ def tally(row: Row, grid: Grid, share: float = 1.0) -> Tally:
     )
 
 
-def silent_tally(row: Row, share: float = 1.0) -> Tally:
+def silent_tally(row: Row, share: float = 1.0) -> GridCounts:
     """Return what a case shows behind a gate that it does not reach: nothing, as (1, 1)."""
     none = np.zeros((1, 1), np.int64)
     n_objects = row.n_objects if isinstance(row, CaseComponents) else 0
     n_inside = row.n_inside
     n_outside = row.n_voxels - n_inside
-    return Tally(n_inside, n_outside, n_objects, none, none, none, none, none, none, share)
+    return GridCounts(n_inside, n_outside, n_objects, none, none, none, none, none, none, share)
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,14 @@ class Criterion:
     """
 
     name: str
-    of: Callable[[Tally], tuple[Floats | float, Floats | float]]
+    of: Callable[[GridCounts], tuple[Floats | float, Floats | float]]
 
 
 def f_beta(beta: float) -> Criterion:
     """Mean over positive cases of (1+β²)·TP / ((1+β²)·TP + β²·FN + FP)."""
     square = beta**2
 
-    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+    def of(t: GridCounts) -> tuple[Floats | float, Floats | float]:
         if not t.is_positive:
             return 0.0, 0.0
         hits = (1.0 + square) * t.tp
@@ -161,7 +161,7 @@ ALARMS = Criterion(
 def of_groups(criterion: Criterion) -> Criterion:
     """Return a mean over cases as the mean over groups of the mean over their cases."""
 
-    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+    def of(t: GridCounts) -> tuple[Floats | float, Floats | float]:
         top, bottom = criterion.of(t)
         return t.share * top, t.share * bottom
 
@@ -181,7 +181,7 @@ SPECIFICITY = Criterion(
 def recall(level: Level) -> Criterion:
     """Mean share of a positive case's voxels, share of all objects, or of positive cases found."""
 
-    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+    def of(t: GridCounts) -> tuple[Floats | float, Floats | float]:
         if not t.is_positive:
             return 0.0, 0.0
         if level == "object":
@@ -196,7 +196,7 @@ def recall(level: Level) -> Criterion:
 def precision(level: Level) -> Criterion:
     """Share that is right of all voxels, components or cases that are on."""
 
-    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+    def of(t: GridCounts) -> tuple[Floats | float, Floats | float]:
         if level == "object":
             right, wrong = t.found, t.false_components
         elif level == "image":
@@ -222,7 +222,7 @@ def cost(goal: Goal, *, share_positive: float) -> Criterion:
         prevalence / share_positive,
     )
 
-    def of(t: Tally) -> tuple[Floats | float, Floats | float]:
+    def of(t: GridCounts) -> tuple[Floats | float, Floats | float]:
         if goal.level == "object":
             wrong, missed = t.components - t.matched, t.n_objects - t.matched
         elif goal.level == "image":
@@ -246,7 +246,7 @@ def limit_measure(limit: Limit) -> Criterion:
 
 
 @dataclass(frozen=True)
-class Terms:
+class LinearObjective:
     """An objective as Σ weight · criterion + constant; every denominator is a count of cases."""
 
     measures: tuple[Criterion, ...]
@@ -262,7 +262,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Product:
+class DefaultObjective:
     """D·(1 − w·A), the default objective as the cases stand, with w = ``alarm_weight``.
 
     D and A are means over groups; without a negative case D alone.
@@ -282,19 +282,19 @@ class Product:
         return np.asarray(ratios[0] * (1.0 - self.alarm_weight * ratios[1]))
 
 
-def terms_of(goal: Goal, *, share_positive: float) -> Terms:
+def terms_of(goal: Goal, *, share_positive: float) -> LinearObjective:
     """Return the terms of a goal's objective; without negative cases, those of positives alone.
 
-    Of every objective but "dice", which is a :class:`Product`. ``share_positive``, above 0, is that
-    of the cases at hand.
+    Of every objective but "dice", which is a :class:`DefaultObjective`. ``share_positive``,
+    above 0, is that of the cases at hand.
     """
     has_negatives = share_positive < 1.0
     if goal.maximize == "cost":
-        return Terms((cost(goal, share_positive=share_positive),), (-1.0,))
+        return LinearObjective((cost(goal, share_positive=share_positive),), (-1.0,))
     if goal.maximize == "youden":
         spared = CLEAN if goal.level == "image" else SPECIFICITY
-        return Terms((recall(goal.level), spared), (1.0, 1.0), -1.0)
+        return LinearObjective((recall(goal.level), spared), (1.0, 1.0), -1.0)
     overlap = f_beta(goal.beta)
     if not has_negatives:
-        return Terms((overlap,), (1.0,))
-    return Terms((overlap, CLEAN), (0.5, 0.5))
+        return LinearObjective((overlap,), (1.0,))
+    return LinearObjective((overlap, CLEAN), (0.5, 0.5))

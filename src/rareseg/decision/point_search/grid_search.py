@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from rareseg.decision.point_search.criteria import (
     Criterion,
+    DefaultObjective,
     Floats,
     Grid,
-    Product,
+    LinearObjective,
     Row,
-    Terms,
     limit_measure,
     silent_tally,
     tally,
@@ -28,7 +28,7 @@ TIE = 1e-9
 
 
 @dataclass(frozen=True)
-class Problem:
+class PointSearch:
     """What is searched: the cases of one region, the objective and its limits, and the grid.
 
     ``rows`` stand in descending order of their image score, so that the gates between them admit
@@ -36,7 +36,7 @@ class Problem:
     """
 
     rows: tuple[Row, ...]
-    terms: Terms | Product
+    terms: LinearObjective | DefaultObjective
     limits: tuple[Limit, ...]
     grid: Grid
     shares: Floats
@@ -82,7 +82,7 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def over_gates(
-    problem: Problem, grid: Grid, measures: Sequence[Criterion]
+    problem: PointSearch, grid: Grid, measures: Sequence[Criterion]
 ) -> Iterator[tuple[int, list[Floats]]]:
     """Yield, for every gate from none admitted to all, (how many are admitted, the ratios (t, s)).
 
@@ -113,7 +113,7 @@ def over_gates(
             yield i + 1, ratios()
 
 
-def find_best(problem: Problem) -> Best | None:
+def find_best(problem: PointSearch) -> Best | None:
     """Return the point with the largest value, or None where none keeps the limits.
 
     Of sizes that tie the smallest is taken, of thresholds the middle of the widest plateau, counted
@@ -165,7 +165,7 @@ def _starts(grid: Grid) -> NDArray[np.int64]:
     return np.append(0, grid.bins[:-1] + 1)
 
 
-def _best_gate(problem: Problem, cut: Grid) -> float:
+def _best_gate(problem: PointSearch, cut: Grid) -> float:
     """Return the best gate at one threshold and size: 0 where none gains, else mid-plateau."""
     admitted, values = [], []
     for n, ratios in over_gates(problem, cut, problem.measures):
@@ -182,11 +182,11 @@ def _best_gate(problem: Problem, cut: Grid) -> float:
         return bin_of(highest.reached) - bin_of(lowest.above)
 
     first, last = max(runs_of(good), key=width)
-    return Between(gates[last].above, gates[first].reached).middle
+    return GateRange(gates[last].above, gates[first].reached).middle
 
 
 @dataclass(frozen=True)
-class Between:
+class GateRange:
     """The gates above one image score and up to the next higher one: they admit the same cases."""
 
     above: float
@@ -199,10 +199,10 @@ class Between:
         return self.reached if low == high else middle_edge(low + 1, high)
 
 
-def gates_between(rows: Sequence[Row], admitted: Sequence[int]) -> list[Between]:
+def gates_between(rows: Sequence[Row], admitted: Sequence[int]) -> list[GateRange]:
     """Return the gates that admit so many of the rows, which descend by image score."""
     return [
-        Between(rows[n].image_score if n < len(rows) else 0.0, rows[n - 1].image_score)
+        GateRange(rows[n].image_score if n < len(rows) else 0.0, rows[n - 1].image_score)
         for n in admitted
         if n > 0
     ]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from rareseg.decision.point_search.criteria import Grid, silent_tally, tally
-from rareseg.decision.point_search.grid_search import TIE, Problem
+from rareseg.decision.point_search.grid_search import TIE, PointSearch
 from rareseg.decision.point_search.objectives import Goal
 from rareseg.evaluation.statistics.intervals import estimate_share
 from rareseg.evaluation.statistics.undefined import is_defined
@@ -48,7 +48,7 @@ def image_costs(goal: Goal, *, share_positive: float, least: float) -> ImageCost
     )
 
 
-def why_refused(problem: Problem, cut: Grid, gate: float, prevalence: float) -> str | None:
+def why_refused(problem: PointSearch, cut: Grid, gate: float, prevalence: float) -> str | None:
     """Return why the images flagged at one point may be positive no more often than all are.
 
     That is where the lower limit of the precision s·π / (s·π + f·(1 − π)) is at most the prevalence

@@ -17,7 +17,7 @@ from rareseg.decision.point_search.criteria import DICE, Floats, silent_tally, t
 from rareseg.decision.point_search.grid_search import (
     TIE,
     Best,
-    Problem,
+    PointSearch,
     at_bin,
     gates_between,
     over_gates,
@@ -27,7 +27,7 @@ from rareseg.evaluation.statistics.intervals import group_numbers
 from rareseg.evaluation.statistics.jackknife import standard_error, without_each
 
 
-def find_least_cost(problem: Problem) -> Best | None:
+def find_least_cost(problem: PointSearch) -> Best | None:
     """Return the point of most dice within one standard error of the least cost.
 
     The error is the jackknife's over groups, at the point of least cost; of one group it is 0. A
@@ -66,13 +66,13 @@ def find_least_cost(problem: Problem) -> Best | None:
     return Best(least, low, high, threshold, problem.grid.sizes[size], gate, at_edge)
 
 
-def _values(problem: Problem) -> Iterator[tuple[int, Floats, Floats]]:
+def _values(problem: PointSearch) -> Iterator[tuple[int, Floats, Floats]]:
     """Yield for every gate how many cases it admits, the objective and the mean dice (t, s)."""
     for admitted, ratios in over_gates(problem, problem.grid, (*problem.measures, DICE)):
         yield admitted, problem.value(ratios[:-1]), ratios[-1]
 
 
-def _error(problem: Problem, admitted: int, level: int, size: int) -> float:
+def _error(problem: PointSearch, admitted: int, level: int, size: int) -> float:
     """Return the standard error of the mean cost at one point, over groups."""
     (measure,) = problem.terms.measures
     grid = problem.grid

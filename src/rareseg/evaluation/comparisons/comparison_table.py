@@ -42,7 +42,7 @@ Runs = Sequence[Sequence[Headline]]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparisonEntry:
     """One row in one column. ``against`` is the difference to the first row, None in that one."""
 
     row: str
@@ -77,7 +77,7 @@ class Column:
     cut: str
     region: str
     measure: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ComparisonEntry, ...]
     winner: str
     silent: frozenset[str] = frozenset()
     closest: SeedDifference | None = None
@@ -207,7 +207,7 @@ def _column(
     for row in rows:
         against = compare(rows[0], row)
         entries.append(
-            Entry(
+            ComparisonEntry(
                 row,
                 against.second,
                 against.difference.n_cases,

@@ -26,7 +26,7 @@ Outcome = Literal["better", "not worse", "open", "worse"]
 
 
 @dataclass(frozen=True)
-class Held:
+class RivalComparison:
     """The candidate against one rival in one column.
 
     ``change`` is candidate − rival, with an interval that holds together with all others of the
@@ -69,7 +69,7 @@ class NonInferiority:
     cut: str
     margin: float
     confidence: float
-    held: tuple[Held, ...]
+    held: tuple[RivalComparison, ...]
 
     def columns(self) -> dict[tuple[str, str], Outcome]:
         """Return by region and measure how the candidate stands against the best of its rivals.
@@ -118,7 +118,7 @@ def check_non_inferiority(
     columns = _columns({row: own[cut] for row, own in runs.items()}, candidate, rivals)
     together = 1.0 - (1.0 - confidence) / max(1, len(columns))
     held = tuple(
-        Held(
+        RivalComparison(
             region,
             measure,
             rival,

@@ -32,7 +32,7 @@ BySeed = Sequence[Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Spread:
+class VarianceParts:
     """What a mean difference varies by.
 
     ``groups`` is its variance over groups, which both ways of training share; ``trainings`` that of
@@ -106,7 +106,7 @@ class SeedDifference:
     second: Value
     difference: Estimate
     n_seeds: int
-    spread: Spread | None = None
+    spread: VarianceParts | None = None
 
     @property
     def differs(self) -> bool:
@@ -131,10 +131,10 @@ def compare_over_seeds(
     from a case to its group, and a case that it does not name is its own. Cases and seeds weigh
     equally. With the jackknife's variance over groups of the difference that is averaged over
     seeds, and the variances s₁² and s₂² of each way's mean over its S seeds, the interval is
-    difference ± t · √(variance over groups + (s₁² + s₂²)/S), t as in :meth:`Spread.bar`. Of one
-    seed it spans new cases alone, and says so. Undefined below five effective groups and where no
-    case differs; without a case everything is. Raises ScoreError where the runs do not hold the
-    same cases.
+    difference ± t · √(variance over groups + (s₁² + s₂²)/S), t as in
+    :meth:`VarianceParts.bar`. Of one seed it spans new cases alone, and says so. Undefined
+    below five effective groups and where no case differs; without a case everything is. Raises
+    ScoreError where the runs do not hold the same cases.
     """
     cases = sorted(first[0]) if first else []
     for values in (*first, *second):
@@ -168,7 +168,7 @@ def compare_over_seeds(
         # No difference here is no knowledge of other cases.
         low = high = Undefined("no case differs")
     else:
-        spread = Spread(
+        spread = VarianceParts(
             groups=standard_error(without_each(sums, sizes)) ** 2,
             trainings=_training_variance(one.mean(axis=1)) + _training_variance(two.mean(axis=1)),
             kish=effective_groups(sizes),

@@ -24,7 +24,7 @@ from rareseg.evaluation.metrics.challenge_scores import (
     autopet_volumes,
     brats_lesions,
 )
-from rareseg.evaluation.metrics.surface_distance import Surfaces, measure_surfaces
+from rareseg.evaluation.metrics.surface_distance import SurfaceDistances, measure_surfaces
 from rareseg.evaluation.statistics.intervals import Estimate
 from rareseg.evaluation.tables.case_arrays import require_informative_mask
 
@@ -37,7 +37,7 @@ class CaseDetails:
     region: str
     role: Role | None
     group: str | None
-    surfaces: Surfaces
+    surfaces: SurfaceDistances
     brats: BratsLesions
     autopet: AutopetVolumes
 

@@ -24,7 +24,7 @@ from rareseg.evaluation.statistics.undefined import (
     ratio,
 )
 from rareseg.evaluation.tables.case_arrays import as_labels, label_message, require_informative_mask
-from rareseg.evaluation.tables.score_steps import Steps, Weighting, score_steps
+from rareseg.evaluation.tables.score_steps import ScoreSteps, Weighting, score_steps
 from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges, bin_of
 
@@ -180,7 +180,7 @@ class Curve:
     fp: Floats
     positives: float
     negatives: float
-    steps: Steps
+    steps: ScoreSteps
 
 
 def occurring_bins(rows: Sequence[CaseScores]) -> NDArray[np.int64]:
@@ -327,13 +327,13 @@ def average_precision_bounds(curve: Curve) -> tuple[Value, Value]:
 _TINY = np.finfo(np.float64).tiny
 
 
-def _before(steps: Steps) -> tuple[Floats, Floats, Floats, Floats]:
+def _before(steps: ScoreSteps) -> tuple[Floats, Floats, Floats, Floats]:
     """Return each step's positives and negatives, and the positives and all voxels above it."""
     a, b = steps.positive, steps.negative
     return a, b, np.cumsum(a) - a, np.cumsum(a + b) - (a + b)
 
 
-def _spread(steps: Steps) -> NDArray[np.bool_]:
+def _spread(steps: ScoreSteps) -> NDArray[np.bool_]:
     """Tell where positive voxels share a step with others in an order that is not known."""
     return (steps.hits > 0) & ~steps.tied
 

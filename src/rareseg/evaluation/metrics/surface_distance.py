@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Surfaces:
+class SurfaceDistances:
     """How far two surfaces lie apart.
 
     ``hausdorff_95_mm`` is the larger of the two directed 95th percentiles, ``mean_mm`` the mean
@@ -48,7 +48,7 @@ def measure_surfaces(
     spacing: Spacing = (1.0, 1.0, 1.0),
     tolerance_mm: float = 1.0,
     ignores: bool = False,
-) -> Surfaces:
+) -> SurfaceDistances:
     """Return the surface distances of a bool mask from a reference of the same shape.
 
     Both are (Z, Y, X) or (Y, X); one slice is a plane, whose edges are those in the plane. The
@@ -77,7 +77,7 @@ def measure_surfaces(
         nothing = "nothing is predicted" if len(theirs) else "the region is absent"
         if len(theirs) == len(ours):
             nothing = "reference and prediction are empty"
-        return Surfaces(
+        return SurfaceDistances(
             hausdorff_95_mm=Undefined(nothing),
             mean_mm=Undefined(nothing),
             surface_dice=ratio(0, len(theirs) + len(ours), undefined=nothing),
@@ -89,7 +89,7 @@ def measure_surfaces(
     forth = distances_between(ours, theirs, shape, spacing)
     back = distances_between(theirs, ours, shape, spacing)
     both = np.concatenate([forth, back])
-    return Surfaces(
+    return SurfaceDistances(
         hausdorff_95_mm=float(max(np.percentile(forth, 95), np.percentile(back, 95))),
         mean_mm=float(both.mean()),
         surface_dice=float(np.mean(both <= tolerance_mm)),

@@ -23,7 +23,7 @@ _MOST_VOXELS = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Grown:
+class GrownComponents:
     """The components of one case at every threshold, from the highest threshold down.
 
     Component columns (c,), threshold after threshold, within one in raster order of the first
@@ -46,7 +46,7 @@ class Grown:
 
 def grow_components(
     scores: NDArray[np.float32], reference: NDArray[np.uint8], edges: NDArray[np.float32]
-) -> Grown:
+) -> GrownComponents:
     """Return the components of ``scores >= edge`` for every one of ``edges``.
 
     ``scores`` and ``reference`` are (Z, Y, X) or (Y, X), 8-connected in one slice and 26-connected
@@ -79,13 +79,15 @@ def grow_components(
         (labels == IGNORE).astype(np.int32),
         flat.copy(),
     )
-    return Grown(levels, sizes, inside, ignored, tops, touching, touched, shared, object_sizes)
+    return GrownComponents(
+        levels, sizes, inside, ignored, tops, touching, touched, shared, object_sizes
+    )
 
 
-def _nothing(object_sizes: NDArray[np.int64]) -> Grown:
+def _nothing(object_sizes: NDArray[np.int64]) -> GrownComponents:
     """Return what there is where no voxel reaches the lowest threshold."""
     none = np.empty(0, np.int32)
-    return Grown(
+    return GrownComponents(
         np.empty(0, np.uint8),
         none,
         none,
@@ -230,7 +232,7 @@ def _grow(
     ignored: NDArray[np.int32],
     top: NDArray[np.float32],
 ) -> tuple[NDArray[Any], ...]:
-    """Return the columns of :class:`Grown` but the last, level after level from the highest.
+    """Return the columns of :class:`GrownComponents` but the last, from the highest level down.
 
     ``order`` and ``starts`` are those of :func:`_enter_in_order`. ``inside``, ``ignored`` and
     ``top`` begin as those of every voxel alone and are changed: what is known of a component

@@ -25,7 +25,7 @@ from rareseg.evaluation.tables.case_arrays import (
 )
 from rareseg.evaluation.tables.component_growth import grow_components
 from rareseg.evaluation.tables.image_score import as_presence, image_score
-from rareseg.evaluation.tables.region_rows import CaseRow, CaseTable, Spacing
+from rareseg.evaluation.tables.region_rows import RegionTable, Spacing, TableRow
 from rareseg.evaluation.tables.score_table import (
     presence_of,
     region_references,
@@ -63,7 +63,7 @@ In log-odds they lie about evenly, since the best threshold of a rare class can 
 
 
 @dataclass(frozen=True, eq=False)
-class CaseComponents(CaseRow):
+class CaseComponents(TableRow):
     """The components of one region in one case, at every threshold of a grid of t thresholds.
 
     Component columns (c,), sorted by threshold, within one in raster order: ``levels`` uint8 is
@@ -137,7 +137,7 @@ class CaseComponents(CaseRow):
 
 
 @dataclass(frozen=True)
-class ComponentTable(CaseTable[CaseComponents]):
+class ComponentTable(RegionTable[CaseComponents]):
     """Rows of :class:`CaseComponents`, unique and sorted by (region, case id), on one grid.
 
     ``grid`` are the bins whose lower edges are the thresholds, ascending.

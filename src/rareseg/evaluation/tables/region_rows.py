@@ -27,7 +27,7 @@ Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class CaseRow:
+class TableRow:
     """What every row says of its case; ``spacing`` is (z, y, x) in mm.
 
     ``presence`` is the network's own probability that the case holds the region, None where it
@@ -47,11 +47,11 @@ class CaseRow:
         return self.region, self.case_id
 
 
-R = TypeVar("R", bound=CaseRow)
+R = TypeVar("R", bound=TableRow)
 
 
 @dataclass(frozen=True)
-class CaseTable(Generic[R]):
+class RegionTable(Generic[R]):
     """Rows, unique and sorted by (region, case id).
 
     Raises ScoreError where a case has two rows for one region, or where only some rows of a region
@@ -122,10 +122,10 @@ class CaseTable(Generic[R]):
         return replace(self, rows=tuple(kept))
 
 
-T = TypeVar("T", bound=CaseTable[Any])
+T = TypeVar("T", bound=RegionTable[Any])
 
 
-class About(TypedDict):
+class RowFields(TypedDict):
     """What a row says of its case, as it is read from a file."""
 
     case_id: str
@@ -136,7 +136,7 @@ class About(TypedDict):
     presence: float | None
 
 
-def about_columns(rows: Sequence[CaseRow]) -> dict[str, NDArray[Any]]:
+def about_columns(rows: Sequence[TableRow]) -> dict[str, NDArray[Any]]:
     """Return the columns that every table has, one entry per row."""
     return {
         "case_id": np.array([row.case_id for row in rows], np.str_),
@@ -150,7 +150,7 @@ def about_columns(rows: Sequence[CaseRow]) -> dict[str, NDArray[Any]]:
     }
 
 
-def read_about(arrays: Columns) -> list[About]:
+def read_about(arrays: Columns) -> list[RowFields]:
     """Return what :func:`about_columns` wrote; ValueError for what it cannot have written.
 
     Files of version 1 know no presence.
@@ -165,7 +165,7 @@ def read_about(arrays: Columns) -> list[About]:
         raise ValueError("a presence is no probability")
     columns = [arrays[name] for name in ("case_id", "region", "group", "has_group")]
     return [
-        About(
+        RowFields(
             case_id=str(case_id),
             region=str(region),
             group=str(group) if has_group else None,

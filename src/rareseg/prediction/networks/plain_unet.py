@@ -6,7 +6,7 @@ import torch
 from monai.networks.nets import DynUNet
 from torch import Tensor
 
-from rareseg.prediction.networks.network_spec import Parts, network
+from rareseg.prediction.networks.network_spec import NetworkParts, network
 from rareseg.prediction.networks.norms import monai_norm
 from rareseg.recipe.network_sections import DynUNetSection, HalfUNetSection
 
@@ -33,7 +33,9 @@ def _core(
 @network(
     DynUNetSection,
     stride=lambda s: 2 ** (len(s.width) - 1),
-    parts=lambda s: Parts(("input_block", "downsamples", "bottleneck"), "bottleneck", s.width[-1]),
+    parts=lambda s: NetworkParts(
+        ("input_block", "downsamples", "bottleneck"), "bottleneck", s.width[-1]
+    ),
 )
 def dynunet(
     settings: DynUNetSection, /, *, dimension: int, channels: int, classes: int
@@ -45,7 +47,7 @@ def dynunet(
 @network(
     HalfUNetSection,
     stride=lambda s: 2 ** len(s.width),
-    parts=lambda s: Parts(
+    parts=lambda s: NetworkParts(
         ("core.input_block", "core.downsamples", "core.bottleneck"), "core.bottleneck", s.width[-1]
     ),
 )

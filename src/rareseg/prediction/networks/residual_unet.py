@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from monai.networks.nets import UNet
 
-from rareseg.prediction.networks.network_spec import Parts, network
+from rareseg.prediction.networks.network_spec import NetworkParts, network
 from rareseg.prediction.networks.norms import monai_norm
 from rareseg.recipe.network_sections import UNetSection
 
 
-def _parts(settings: UNetSection) -> Parts:
+def _parts(settings: UNetSection) -> NetworkParts:
     levels = len(settings.width)
     below = "model" + ".1.submodule" * (levels - 1)
     above = tuple("model" + ".1.submodule" * level + ".0" for level in range(levels - 1))
-    return Parts((*above, below), below, settings.width[-1])
+    return NetworkParts((*above, below), below, settings.width[-1])
 
 
 @network(UNetSection, stride=lambda s: 2 ** (len(s.width) - 1), parts=_parts)

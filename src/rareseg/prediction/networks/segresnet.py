@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from monai.networks.nets import SegResNet
 
-from rareseg.prediction.networks.network_spec import Parts, network
+from rareseg.prediction.networks.network_spec import NetworkParts, network
 from rareseg.prediction.networks.norms import monai_norm
 from rareseg.recipe.network_sections import SegResNetSection
 
@@ -17,7 +17,7 @@ def _widths(settings: SegResNetSection) -> list[int]:
 @network(
     SegResNetSection,
     stride=lambda s: 2 ** (s.levels - 1),
-    parts=lambda s: Parts(
+    parts=lambda s: NetworkParts(
         ("convInit", *(f"down_layers.{level}" for level in range(s.levels))),
         f"down_layers.{s.levels - 1}",
         _widths(s)[-1],

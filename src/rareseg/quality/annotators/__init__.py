@@ -6,13 +6,17 @@ trained on.
 
 from rareseg.quality.annotators.agreement import AgreementSettings
 from rareseg.quality.annotators.agreement_summary import RegionAgreement
-from rareseg.quality.annotators.all_annotators import Agreed, CaseConsensus, measure_agreement
+from rareseg.quality.annotators.all_annotators import (
+    AnnotatorResults,
+    CaseConsensus,
+    measure_agreement,
+)
 from rareseg.quality.annotators.consensus import ConsensusSettings
 from rareseg.quality.annotators.consensus_files import agreement_record, write_consensus
 
 __all__ = [
-    "Agreed",
     "AgreementSettings",
+    "AnnotatorResults",
     "CaseConsensus",
     "ConsensusSettings",
     "RegionAgreement",

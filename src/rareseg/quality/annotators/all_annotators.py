@@ -38,7 +38,7 @@ class CaseConsensus:
 
 
 @dataclass(frozen=True)
-class Agreed:
+class AnnotatorResults:
     """What was measured and made: cases, regions, and the consensus where one was asked for.
 
     ``classes`` are those of the annotators; ``unheld`` names classes that no consensus mask holds.
@@ -86,7 +86,7 @@ def measure_agreement(
     *,
     jobs: int = -1,
     track: Track = silent,
-) -> Agreed:
+) -> AnnotatorResults:
     """Measure how far the annotators of a data set agree; writes nothing.
 
     Raises :class:`ProblemsError` for a data set with problems, and with one sentence for each mask
@@ -103,7 +103,7 @@ def compare_and_unite(
     *,
     jobs: int = -1,
     track: Track = silent,
-) -> Agreed:
+) -> AnnotatorResults:
     """Go through all cases once; with a folder ``masks``, write the consensus of each into it.
 
     Raises as :func:`measure_agreement`; what was written until then stays.
@@ -126,7 +126,9 @@ def compare_and_unite(
             united.append(result[1])
     if problems:
         raise ProblemsError(problems, remedy=MEND)
-    return Agreed(classes, settings, tuple(measured), summarize_agreement(measured), tuple(united))
+    return AnnotatorResults(
+        classes, settings, tuple(measured), summarize_agreement(measured), tuple(united)
+    )
 
 
 def _work_on_case(

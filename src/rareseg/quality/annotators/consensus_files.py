@@ -18,7 +18,7 @@ from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 from rareseg.progress import Track, silent
 from rareseg.quality.annotators.agreement import CaseAgreement, DrawnObject
 from rareseg.quality.annotators.all_annotators import (
-    Agreed,
+    AnnotatorResults,
     compare_and_unite,
     ignore_value,
     is_kept,
@@ -33,7 +33,7 @@ def write_consensus(
     *,
     jobs: int = -1,
     track: Track = silent,
-) -> Agreed:
+) -> AnnotatorResults:
     """Unite the masks of every case and write them to ``out`` as a data set, whole or not at all.
 
     ``out`` gets ``masks/``, ``manifest.csv``, ``dataset.json``, ``agreement.json``,
@@ -69,7 +69,7 @@ def write_consensus(
     return agreed
 
 
-def agreement_record(agreed: Agreed) -> dict[str, Any]:
+def agreement_record(agreed: AnnotatorResults) -> dict[str, Any]:
     """Return everything but the rows of cases and objects, which are CSV, as JSON takes it."""
     classes, kept = agreed.classes, agreed.kept
     return {
@@ -94,7 +94,7 @@ def agreement_record(agreed: Agreed) -> dict[str, Any]:
     }
 
 
-def _write_manifest(folder: Path, out: Path, dataset: Dataset, agreed: Agreed) -> None:
+def _write_manifest(folder: Path, out: Path, dataset: Dataset, agreed: AnnotatorResults) -> None:
     """Write the manifest of the kept cases; image paths are relative to where it will stand."""
     masks = {case.case_id: case.mask for case in agreed.kept}
     cases = [case for case in dataset.cases if case.id in masks]
@@ -129,7 +129,7 @@ def _seen_from(home: Path, image: Path) -> str:
         return place.as_posix()
 
 
-def _write_declared(path: Path, dataset: Dataset, agreed: Agreed) -> None:
+def _write_declared(path: Path, dataset: Dataset, agreed: AnnotatorResults) -> None:
     """Write what the masks hold: labels with ignore, and the regions that were declared.
 
     Classes that no mask holds are left out, unless none is held: training would stop at them.

@@ -16,15 +16,15 @@ from rareseg.quality.audit.finding import (
     check_allowed,
     in_order,
 )
-from rareseg.quality.audit.negative_cases import Coverage
+from rareseg.quality.audit.negative_cases import BackgroundCoverage
 from rareseg.quality.audit.run_audit import Audit, RegionFacts, audit_dataset
 
 __all__ = [
     "KINDS",
     "SEVERITIES",
     "Audit",
+    "BackgroundCoverage",
     "Box",
-    "Coverage",
     "Example",
     "Finding",
     "Move",

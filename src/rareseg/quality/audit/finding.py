@@ -20,38 +20,38 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Kind:
+class FindingKind:
     """What findings of one name are: how bad, and what they are called on a page."""
 
     severity: Severity
     title: str
 
 
-KINDS: Mapping[str, Kind] = {
-    "data-problems": Kind("must be fixed", "Files that cannot be used"),
-    "group-in-two-splits": Kind("must be fixed", "A group on both sides of the split"),
-    "leak-across-splits": Kind("must be fixed", "Look-alikes on both sides of the split"),
-    "identical-images": Kind("must be fixed", "The same pixels in two groups"),
-    "contradicting-masks": Kind("must be fixed", "The same pixels, other labels"),
-    "flipped-masks": Kind("worth a look", "Masks that fit when mirrored or turned"),
-    "shifted-masks": Kind("worth a look", "Masks that fit elsewhere"),
-    "differing-masks": Kind("worth a look", "The same content, other masks"),
-    "look-alikes-across-groups": Kind("worth a look", "Look-alikes in different groups"),
-    "stray-values": Kind("worth a look", "Mask values that hardly occur"),
-    "parts-outside-their-whole": Kind("worth a look", "Parts without what surrounds them"),
-    "class-by-one-annotator": Kind("worth a look", "A class that one annotator alone draws"),
-    "class-in-few-groups": Kind("worth a look", "A class too rare to be learned and judged"),
-    "drawn-frames": Kind("worth a look", "Frames along the image's border"),
-    "one-voxel-islands": Kind("worth a look", "Islands of one voxel"),
-    "small-holes": Kind("worth a look", "Small holes in objects"),
-    "negatives-without-variety": Kind("worth a look", "Empty images that show too little"),
-    "unseen-background": Kind("worth a look", "Background that the model never sees"),
-    "outlying-cases": Kind("worth a look", "Cases unlike all others"),
-    "touching-border": Kind("note", "Objects cut by the image's border"),
-    "no-negatives": Kind("note", "No empty image"),
-    "look-alikes-of-one-kind": Kind("note", "Different things of one kind that look alike"),
-    "few-cases": Kind("note", "Few cases"),
-    "ungrouped-cases": Kind("note", "Cases of no known group"),
+KINDS: Mapping[str, FindingKind] = {
+    "data-problems": FindingKind("must be fixed", "Files that cannot be used"),
+    "group-in-two-splits": FindingKind("must be fixed", "A group on both sides of the split"),
+    "leak-across-splits": FindingKind("must be fixed", "Look-alikes on both sides of the split"),
+    "identical-images": FindingKind("must be fixed", "The same pixels in two groups"),
+    "contradicting-masks": FindingKind("must be fixed", "The same pixels, other labels"),
+    "flipped-masks": FindingKind("worth a look", "Masks that fit when mirrored or turned"),
+    "shifted-masks": FindingKind("worth a look", "Masks that fit elsewhere"),
+    "differing-masks": FindingKind("worth a look", "The same content, other masks"),
+    "look-alikes-across-groups": FindingKind("worth a look", "Look-alikes in different groups"),
+    "stray-values": FindingKind("worth a look", "Mask values that hardly occur"),
+    "parts-outside-their-whole": FindingKind("worth a look", "Parts without what surrounds them"),
+    "class-by-one-annotator": FindingKind("worth a look", "A class that one annotator alone draws"),
+    "class-in-few-groups": FindingKind("worth a look", "A class too rare to be learned and judged"),
+    "drawn-frames": FindingKind("worth a look", "Frames along the image's border"),
+    "one-voxel-islands": FindingKind("worth a look", "Islands of one voxel"),
+    "small-holes": FindingKind("worth a look", "Small holes in objects"),
+    "negatives-without-variety": FindingKind("worth a look", "Empty images that show too little"),
+    "unseen-background": FindingKind("worth a look", "Background that the model never sees"),
+    "outlying-cases": FindingKind("worth a look", "Cases unlike all others"),
+    "touching-border": FindingKind("note", "Objects cut by the image's border"),
+    "no-negatives": FindingKind("note", "No empty image"),
+    "look-alikes-of-one-kind": FindingKind("note", "Different things of one kind that look alike"),
+    "few-cases": FindingKind("note", "Few cases"),
+    "ungrouped-cases": FindingKind("note", "Cases of no known group"),
 }
 """Every finding by its name, in the order in which a page shows them."""
 
@@ -126,7 +126,7 @@ class Finding:
     allowed: bool = False
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FindingKind:
         """How bad it is, and what it is called."""
         return KINDS[self.name]
 

@@ -12,7 +12,7 @@ from rareseg.data.records import Case, Classes, Dataset
 from rareseg.errors import ReadError
 from rareseg.quality.audit.case_features import CaseFeatures
 from rareseg.quality.audit.finding import Box, Example, Finding, counted, per_cent, some
-from rareseg.quality.audit.placement import Misplaced
+from rareseg.quality.audit.placement import MisplacedMasks
 from rareseg.quality.audit.shapes import Shapes
 
 ISLAND_BESIDE = 9.0
@@ -96,7 +96,7 @@ def _sights(
     return tuple(example for _, example in sorted(found, key=lambda pair: -pair[0]))
 
 
-def outline_findings(found: Misplaced) -> list[Finding]:
+def outline_findings(found: MisplacedMasks) -> list[Finding]:
     """Return the masks that fit elsewhere: mirrored or turned, and shifted."""
     if found.whole is not None:
         name = "flipped-masks" if found.whole.flips or found.whole.transposed else "shifted-masks"

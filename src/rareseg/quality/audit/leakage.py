@@ -19,7 +19,7 @@ from rareseg.recipe.sections import SplitSection
 
 
 @dataclass(frozen=True)
-class Twins:
+class LookAlikePair:
     """A pair of look-alikes with what is known of both.
 
     ``how`` says how they correspond, "identical" where every pixel is equal; ``copy`` whether they
@@ -85,7 +85,7 @@ def know_twins(
     features: Mapping[str, CaseFeatures],
     roles: Mapping[str, Role],
     names: tuple[str, ...],
-) -> tuple[Twins, ...]:
+) -> tuple[LookAlikePair, ...]:
     """Join what is known of both cases of every pair; ``names`` are those of the classes.
 
     The order of ``pairs`` is kept. Masks are compared where the two are copies of one thing and
@@ -97,7 +97,7 @@ def know_twins(
         first, second = fact_of[pair.a], fact_of[pair.b]
         masks, difference = _compare(pair, features, names)
         twins.append(
-            Twins(
+            LookAlikePair(
                 a=pair.a,
                 b=pair.b,
                 similarity=pair.similarity,
@@ -129,7 +129,7 @@ def _compare(
     return ("differ", compared.words) if compared.differ else ("same", "")
 
 
-def leak_findings(twins: Sequence[Twins], facts: Sequence[CaseFacts]) -> list[Finding]:
+def leak_findings(twins: Sequence[LookAlikePair], facts: Sequence[CaseFacts]) -> list[Finding]:
     """Return what the pairs and the declared groups and roles mean for training."""
     findings = [*_shared_groups(facts), *_of_one_kind(twins)]
     twins = [twin for twin in twins if twin.copy]
@@ -204,7 +204,7 @@ def leak_findings(twins: Sequence[Twins], facts: Sequence[CaseFacts]) -> list[Fi
     return findings
 
 
-def _of_one_kind(twins: Sequence[Twins]) -> list[Finding]:
+def _of_one_kind(twins: Sequence[LookAlikePair]) -> list[Finding]:
     found = [twin for twin in twins if not twin.copy and twin.crosses_groups]
     if not found:
         return []
@@ -272,14 +272,14 @@ def group_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
     return findings
 
 
-def _pair(twin: Twins) -> str:
+def _pair(twin: LookAlikePair) -> str:
     return f"{twin.a} and {twin.b}"
 
 
-def _sights(twins: Sequence[Twins]) -> tuple[Example, ...]:
+def _sights(twins: Sequence[LookAlikePair]) -> tuple[Example, ...]:
     return tuple(Example(twin.a, _note(twin), other=twin.b) for twin in twins)
 
 
-def _note(twin: Twins) -> str:
+def _note(twin: LookAlikePair) -> str:
     alike = "identical" if twin.identical else f"similarity {twin.similarity:.3f}, {twin.how}"
     return f"{alike}; {twin.difference}" if twin.difference else alike

@@ -38,7 +38,7 @@ class Miniature:
 
 
 @dataclass(frozen=True)
-class Compared:
+class MaskComparison:
     """Whether two masks of the same content differ, and what is seen ("" where they do not)."""
 
     differ: bool
@@ -57,7 +57,7 @@ def shrink_mask(labels: NDArray[np.uint8], n_classes: int) -> Miniature:
 
 def compare_masks(
     first: Miniature, second: Miniature, placement: Placement, names: tuple[str, ...]
-) -> Compared:
+) -> MaskComparison:
     """Say whether two masks of the same content differ; ``names`` are those of the classes.
 
     ``placement`` says where the second lies on the first. The background comes first among
@@ -74,7 +74,7 @@ def compare_masks(
         drawn = (float(own.sum()) * first.factor, float(other.sum()) * second.factor)
         if min(drawn) < 1.0 and max(here, there) >= LEAST:
             words = f"{name} is drawn in one ({max(drawn):,.0f} voxels) and not in the other"
-            return Compared(True, words)
+            return MaskComparison(True, words)
         # What lies beyond the common field of view cannot agree.
         seen_by_both = min(a.sum() / max(own.sum(), 1e-9), there / max(drawn[1], 1e-9)) >= 0.5
         if seen_by_both and max(here, there) >= LEAST:
@@ -82,8 +82,8 @@ def compare_masks(
             if overlap < worst:
                 worst, worst_name = overlap, name
     if worst < SAME:
-        return Compared(True, f"the masks of {worst_name} overlap by {worst:.2f}")
-    return Compared(False, "")
+        return MaskComparison(True, f"the masks of {worst_name} overlap by {worst:.2f}")
+    return MaskComparison(False, "")
 
 
 def _laid(share: Floats, grid: tuple[int, ...], placement: Placement) -> Floats:

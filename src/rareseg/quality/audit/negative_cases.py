@@ -54,7 +54,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Kind:
+class BackgroundKind:
     """A kind of background: how many tiles of how many cases, and examples from several."""
 
     n_tiles: int
@@ -64,7 +64,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class BackgroundCoverage:
     """How much of the background of some cases (``of``) others (``by``) know.
 
     ``known`` is a share of tiles, ``n_of`` and ``n_by`` count cases. ``kinds`` are not known.
@@ -75,7 +75,7 @@ class Coverage:
     known: Value
     n_of: int
     n_by: int
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[BackgroundKind, ...] = ()
     examples: tuple[Crop, ...] = ()
 
 
@@ -93,7 +93,7 @@ class _Cloud:
 
 def measure_coverage(
     facts: Sequence[CaseFacts], tiles: Mapping[str, Tiles], declared: Mapping[str, Role]
-) -> tuple[Coverage, ...]:
+) -> tuple[BackgroundCoverage, ...]:
     """Return what the empty images know of the others' background, and the reverse.
 
     Where roles are declared, also what the train cases know of all others' background.
@@ -113,7 +113,9 @@ def measure_coverage(
     return tuple(found)
 
 
-def negative_findings(facts: Sequence[CaseFacts], coverages: Sequence[Coverage]) -> list[Finding]:
+def negative_findings(
+    facts: Sequence[CaseFacts], coverages: Sequence[BackgroundCoverage]
+) -> list[Finding]:
     """Return what is to be said of the empty images and of background that is never seen."""
     findings = []
     empty = sum(not fact.is_positive for fact in facts)
@@ -158,7 +160,7 @@ def negative_findings(facts: Sequence[CaseFacts], coverages: Sequence[Coverage])
     return findings
 
 
-def _crops(coverage: Coverage) -> tuple[Example, ...]:
+def _crops(coverage: BackgroundCoverage) -> tuple[Example, ...]:
     crops = [
         Example(crop.case_id, f"kind {number}", (crop.box,))
         for number, kind in enumerate(coverage.kinds, start=1)
@@ -192,17 +194,17 @@ def _coverage(
     by: str,
     by_facts: Sequence[CaseFacts],
     tiles: Mapping[str, Tiles],
-) -> Coverage:
+) -> BackgroundCoverage:
     n_of, n_by = len(of_facts), len(by_facts)
     if min(n_of, n_by) < LEAST_CASES:
         few = of if n_of < n_by else by
         reason = f"{min(n_of, n_by)} {few} with free background, {LEAST_CASES} are needed"
-        return Coverage(of, by, Undefined(reason), n_of, n_by)
+        return BackgroundCoverage(of, by, Undefined(reason), n_of, n_by)
     asked, known = _cloud(of_facts, tiles), _cloud(by_facts, tiles)
     if min(len(asked.points), len(known.points)) < LEAST_TILES:
-        return Coverage(of, by, Undefined("too little free background"), n_of, n_by)
+        return BackgroundCoverage(of, by, Undefined("too little free background"), n_of, n_by)
     if len(np.unique(known.group)) < 2:
-        return Coverage(of, by, Undefined(f"the {by} are of one group"), n_of, n_by)
+        return BackgroundCoverage(of, by, Undefined(f"the {by} are of one group"), n_of, n_by)
     theirs, radius = _neighbours(asked, known)
     new = np.flatnonzero(theirs < KNOWN)
     kinds = _kinds(asked, new, radius)
@@ -210,7 +212,7 @@ def _coverage(
     first = {int(asked.case[k]): int(k) for k in order[::-1]}
     examples = tuple(_crop(asked, k) for k in list(first.values())[::-1][: 2 * EXAMPLES])
     share = 1.0 - len(new) / len(asked.points)
-    return Coverage(of, by, share, n_of, n_by, kinds, examples)
+    return BackgroundCoverage(of, by, share, n_of, n_by, kinds, examples)
 
 
 def _cloud(facts: Sequence[CaseFacts], tiles: Mapping[str, Tiles]) -> _Cloud:
@@ -258,7 +260,7 @@ def _neighbours(asked: _Cloud, known: _Cloud) -> tuple[Floats, float]:
     return np.asarray(counts * scale, np.float32), float(np.median(farthest))
 
 
-def _kinds(cloud: _Cloud, new: NDArray[np.int64], radius: float) -> tuple[Kind, ...]:
+def _kinds(cloud: _Cloud, new: NDArray[np.int64], radius: float) -> tuple[BackgroundKind, ...]:
     """Gather tiles that are not known into kinds that several groups share, the largest first."""
     least = max(LEAST_KIND * len(cloud.points), KIND_GROUPS)
     if len(new) < least:
@@ -278,7 +280,7 @@ def _kinds(cloud: _Cloud, new: NDArray[np.int64], radius: float) -> tuple[Kind, 
         cases = list(dict.fromkeys(int(k) for k in cloud.case[near]))
         first = {int(cloud.case[k]): int(k) for k in near[::-1]}
         kinds.append(
-            Kind(
+            BackgroundKind(
                 n_tiles,
                 n_tiles / len(cloud.points),
                 tuple(cloud.ids[k] for k in cases),

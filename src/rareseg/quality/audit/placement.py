@@ -47,7 +47,7 @@ MOST = 0.8
 
 
 @dataclass(frozen=True)
-class Fit:
+class MaskFit:
     """How well a mask fits, in standard deviations over shifts, and where."""
 
     score: float
@@ -58,18 +58,18 @@ class Fit:
 class Alignment:
     """How well one case's mask fits as it is drawn, ``away`` from there, and ``mirrored``."""
 
-    drawn: Fit
-    away: Fit
-    mirrored: tuple[Fit, ...]
+    drawn: MaskFit
+    away: MaskFit
+    mirrored: tuple[MaskFit, ...]
 
     @property
-    def best_other(self) -> Fit:
+    def best_other(self) -> MaskFit:
         """The best fit that is not the drawn one."""
         return max((self.away, *self.mirrored), key=lambda fit: fit.score)
 
 
 @dataclass(frozen=True)
-class Misplaced:
+class MisplacedMasks:
     """Which masks fit better elsewhere.
 
     ``moves`` leads from case id to where its mask fits. ``whole`` is a movement that most of the
@@ -77,7 +77,7 @@ class Misplaced:
     ``n_judged`` cases had an outline, ``aligned`` is the share of them whose mask lies right.
     """
 
-    moves: Mapping[str, Fit]
+    moves: Mapping[str, MaskFit]
     whole: Move | None = None
     silent: str = ""
     n_judged: int = 0
@@ -112,18 +112,18 @@ def measure_alignment(
 
     window = scores(Move())
     middle = tuple(slice(max(0, r - NEAR), r + NEAR + 1) for r in reach)
-    drawn = Fit(float(window[middle].max()))
+    drawn = MaskFit(float(window[middle].max()))
     window[middle] = 0.0
     place = np.unravel_index(int(window.argmax()), window.shape)
     z, y, x = ((int(p) - r) * f for p, r, f in zip(place, reach, factor, strict=True))
-    away = Fit(float(window.max()), Move((z, y, x)))
+    away = MaskFit(float(window.max()), Move((z, y, x)))
     mirrored = tuple(
-        Fit(float(scores(move)[middle].max()), move) for move in _mirrors(slopes[0].shape)
+        MaskFit(float(scores(move)[middle].max()), move) for move in _mirrors(slopes[0].shape)
     )
     return Alignment(drawn, away, mirrored)
 
 
-def find_misplaced(alignments: Mapping[str, Alignment]) -> Misplaced:
+def find_misplaced(alignments: Mapping[str, Alignment]) -> MisplacedMasks:
     """Judge every mask against the distribution over the data set.
 
     A mask is misplaced where it fits elsewhere as well as right ones do where they are, better
@@ -132,13 +132,13 @@ def find_misplaced(alignments: Mapping[str, Alignment]) -> Misplaced:
     """
     found = list(alignments.items())
     if len(found) < LEAST_CASES:
-        return Misplaced({}, silent="too few cases have an outline", n_judged=len(found))
+        return MisplacedMasks({}, silent="too few cases have an outline", n_judged=len(found))
     right = [(a.drawn.score, a.best_other.score) for _, a in found if _lies_right(a)]
     share = len(right) / len(found)
     if share < LEAST_ALIGNED:
         whole = _needed_by_most(alignments)
         silent = "" if whole else "outlines follow no edges that are plain enough"
-        return Misplaced({}, whole, silent, len(found), share)
+        return MisplacedMasks({}, whole, silent, len(found), share)
     usual, elsewhere = np.array(right).T
     least = max(float(np.percentile(elsewhere, 95)), 0.7 * float(np.median(usual)))
     moves = {
@@ -146,7 +146,7 @@ def find_misplaced(alignments: Mapping[str, Alignment]) -> Misplaced:
         for name, fit in found
         if fit.best_other.score >= max(least, BETTER * fit.drawn.score)
     }
-    return Misplaced(moves, None, "", len(found), share)
+    return MisplacedMasks(moves, None, "", len(found), share)
 
 
 def _lies_right(alignment: Alignment) -> bool:

@@ -28,16 +28,20 @@ from rareseg.quality.audit.label_findings import (
     value_findings,
 )
 from rareseg.quality.audit.leakage import (
-    Twins,
+    LookAlikePair,
     group_findings,
     know_twins,
     leak_findings,
     plan_roles,
 )
-from rareseg.quality.audit.negative_cases import Coverage, measure_coverage, negative_findings
+from rareseg.quality.audit.negative_cases import (
+    BackgroundCoverage,
+    measure_coverage,
+    negative_findings,
+)
 from rareseg.quality.audit.outliers import FROM as OUTLIERS_FROM
 from rareseg.quality.audit.outliers import find_outliers
-from rareseg.quality.audit.placement import Misplaced, find_misplaced
+from rareseg.quality.audit.placement import MisplacedMasks, find_misplaced
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,11 @@ class Audit:
 
     fingerprint: Fingerprint
     findings: tuple[Finding, ...]
-    twins: tuple[Twins, ...]
+    twins: tuple[LookAlikePair, ...]
     groups: Mapping[str, str]
     regions: tuple[RegionFacts, ...]
-    coverages: tuple[Coverage, ...]
-    outlines: Misplaced
+    coverages: tuple[BackgroundCoverage, ...]
+    outlines: MisplacedMasks
     skipped: Mapping[str, str]
 
     @property
@@ -199,8 +203,8 @@ def _side(fingerprint: Fingerprint) -> int:
 def _skipped(
     dataset: Dataset,
     fingerprint: Fingerprint,
-    outlines: Misplaced,
-    coverages: Collection[Coverage],
+    outlines: MisplacedMasks,
+    coverages: Collection[BackgroundCoverage],
 ) -> dict[str, str]:
     """Return what could not be looked for, and why: silence there is no good news."""
     skipped: dict[str, str] = {}

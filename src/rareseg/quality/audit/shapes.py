@@ -29,7 +29,7 @@ LEAST_PART = 5
 
 
 @dataclass(frozen=True)
-class Nested:
+class NestedRegions:
     """The parts of one region within another: how many, and those that touch none of its rest."""
 
     outer: str
@@ -57,7 +57,7 @@ class Shapes:
     n_holes: int
     holes: tuple[Box, ...]
     frame: tuple[Box, ...]
-    nested: tuple[Nested, ...]
+    nested: tuple[NestedRegions, ...]
 
 
 def describe_shapes(labels: NDArray[np.uint8], classes: Classes, *, nested: bool = False) -> Shapes:
@@ -180,7 +180,7 @@ def _frame(drawn: Bools) -> tuple[Box, ...]:
     return tuple(boxes)
 
 
-def _nested(labels: NDArray[np.uint8], classes: Classes) -> tuple[Nested, ...]:
+def _nested(labels: NDArray[np.uint8], classes: Classes) -> tuple[NestedRegions, ...]:
     """Return, for each region within another, which of its parts touch nothing of the rest."""
     found = []
     for inner, own in classes.regions.items():
@@ -202,7 +202,7 @@ def _nested(labels: NDArray[np.uint8], classes: Classes) -> tuple[Nested, ...]:
         large = [k for k in range(1, count + 1) if sizes[k - 1] >= LEAST_PART]
         places = ndimage.find_objects(parts.astype(np.int32))
         bare = tuple(_as_box(places[k - 1]) for k in large if k not in touched)
-        found.append(Nested(outer, inner, len(large), bare))
+        found.append(NestedRegions(outer, inner, len(large), bare))
     return tuple(found)
 
 

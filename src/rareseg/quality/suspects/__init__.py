@@ -6,14 +6,14 @@ what all cases say.
 
 from rareseg.quality.suspects.component_evidence import see_case
 from rareseg.quality.suspects.find_suspects import judge
-from rareseg.quality.suspects.place import Aside, ComponentEvidence
+from rareseg.quality.suspects.place import ComponentEvidence, SetAside
 from rareseg.quality.suspects.suspect import KINDS, Box, Suspect, load_suspects, save_suspects
 
 __all__ = [
     "KINDS",
-    "Aside",
     "Box",
     "ComponentEvidence",
+    "SetAside",
     "Suspect",
     "judge",
     "load_suspects",

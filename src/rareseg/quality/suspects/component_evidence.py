@@ -20,7 +20,7 @@ from rareseg.evaluation.tables.region_rows import Spacing
 from rareseg.evaluation.tables.score_table import region_references, region_scores
 from rareseg.quality.suspects.class_names import see_names
 from rareseg.quality.suspects.other_evidence import OtherEvidence
-from rareseg.quality.suspects.place import Aside, ComponentEvidence, blank_evidence
+from rareseg.quality.suspects.place import ComponentEvidence, SetAside, blank_evidence
 from rareseg.quality.suspects.region_view import RegionView
 
 
@@ -35,7 +35,7 @@ def see_case(
     group: str | None = None,
     spacing: Spacing = (1.0, 1.0, 1.0),
     annotations: Sequence[NDArray[np.uint8]] = (),
-    aside: Sequence[Aside] = (),
+    aside: Sequence[SetAside] = (),
 ) -> tuple[ComponentEvidence, ...]:
     """Return the evidence of every drawn and every predicted component of every region.
 

@@ -19,7 +19,7 @@ from rareseg.quality.suspects.place import MOST, SEEN, ComponentEvidence
 from rareseg.quality.suspects.suspect import Kind, Suspect
 from rareseg.quality.suspects.usual_scores import (
     FEW,
-    Others,
+    OtherComponents,
     Units,
     measure_units,
     spread_of_similar,
@@ -87,10 +87,10 @@ class _Region:
         }
         sizes = np.array([evidence.voxels for evidence in self.drawn], np.int64)
         nothing = np.zeros(len(sizes))
-        self.seen = Others(
+        self.seen = OtherComponents(
             sizes, _flags(s.met >= SEEN or bool(s.other) for s in self.drawn), nothing
         )
-        self.hits = Others(
+        self.hits = OtherComponents(
             np.array([evidence.voxels for evidence in self.predicted], np.int64),
             _flags(s.met >= SEEN for s in self.predicted),
             np.array([s.odds / self._unit(s).present for s in self.predicted], np.float64),

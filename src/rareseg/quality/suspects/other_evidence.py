@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.quality.suspects.place import MOST, Aside, Bools, Place, overlaps
+from rareseg.quality.suspects.place import MOST, Bools, Place, SetAside, overlaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +16,7 @@ class OtherEvidence:
     """Who else speaks of one case: its ``annotations`` (Z, Y, X) uint8, and what was set aside."""
 
     annotations: tuple[NDArray[np.uint8], ...] = ()
-    aside: tuple[Aside, ...] = ()
+    aside: tuple[SetAside, ...] = ()
 
     def count(self, box: Place, on: Bools, members: tuple[int, ...]) -> tuple[int, int] | None:
         """Return how many annotators drew most of a component as one of the classes, of how many.

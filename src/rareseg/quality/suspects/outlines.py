@@ -24,7 +24,7 @@ LEAST = 1e-12
 
 
 @dataclass(frozen=True)
-class Moved:
+class OutlineShift:
     """``share`` in [0, 1] of a band about the outline lies on the other side of the prediction's.
 
     0: the outlines are one. 1: the prediction's lies a whole band off, all along, to one side.
@@ -61,7 +61,7 @@ def measure_moved(
     cut: float,
     reach_mm: float,
     spacing: Spacing,
-) -> Moved:
+) -> OutlineShift:
     """Return how much of the band about an object's outline the prediction has on the other side.
 
     All arrays are (Z, Y, X), of a box that reaches at least ``reach_mm`` beyond the object or to
@@ -84,5 +84,7 @@ def measure_moved(
     wrong[shown & ~drawn] = beyond
     total = float(wrong.sum())
     if total == 0.0:
-        return Moved(0.0, 0.0)
-    return Moved(min(1.0, 2.0 * total / len(p)), float(wrong[foreground[band]].sum()) / total)
+        return OutlineShift(0.0, 0.0)
+    return OutlineShift(
+        min(1.0, 2.0 * total / len(p)), float(wrong[foreground[band]].sum()) / total
+    )

@@ -25,7 +25,7 @@ Place = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
-class Aside:
+class SetAside:
     """A box (z, y, x) of the image's grid where mining set voxels aside: drawn as, taken for."""
 
     box: Box

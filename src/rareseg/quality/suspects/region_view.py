@@ -19,7 +19,7 @@ from rareseg.data.components import component_sizes
 from rareseg.data.records import IGNORE, Classes
 from rareseg.evaluation.tables.region_rows import Spacing
 from rareseg.quality.suspects.other_evidence import OtherEvidence
-from rareseg.quality.suspects.outlines import Moved, band_reach, measure_moved
+from rareseg.quality.suspects.outlines import OutlineShift, band_reach, measure_moved
 from rareseg.quality.suspects.place import MOST, SEEN, Bools, ComponentEvidence, Place, Side, locate
 
 SURER = 0.75
@@ -140,7 +140,7 @@ class RegionView:
     def _name(self, shares: NDArray[np.floating[Any]]) -> str:
         return self.classes.names[self.others[int(shares.argmax())]]
 
-    def _moved(self, index: int, box: Place, reach_mm: float) -> Moved:
+    def _moved(self, index: int, box: Place, reach_mm: float) -> OutlineShift:
         """Return how the outline of a drawn component lies to what was predicted over it."""
         wide = self._grown(box, reach_mm)
         here = self.drawn[0][wide]

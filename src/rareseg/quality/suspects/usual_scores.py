@@ -76,7 +76,7 @@ def _absent(all_evidence: Sequence[ComponentEvidence]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Others:
+class OtherComponents:
     """The components that one is held against: ``sizes`` (n,), what is asked of each (n,) 0/1.
 
     ``sureness`` (n,) is in units of :class:`Units`.

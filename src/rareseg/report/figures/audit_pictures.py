@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rareseg.quality.audit import Box, Example, Finding
 from rareseg.report.figures.case_pictures import (
-    Shot,
+    PictureChoice,
     errors_uri,
     image_uri,
     reference_uri,
@@ -102,7 +102,7 @@ def take_snapshot(
     (y0, y1), (x0, x1) = frame
     part = np.s_[:, y0:y1, x0:x1]
     picture = take_picture(
-        Shot(case_id, "", "positive" if drawn.any() else "negative", ""),
+        PictureChoice(case_id, "", "positive" if drawn.any() else "negative", ""),
         image[:, :, y0:y1, x0:x1],
         drawn[part],
         np.zeros_like(drawn[part]),

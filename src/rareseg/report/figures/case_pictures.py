@@ -59,7 +59,7 @@ READABLE = 64
 
 
 @dataclass(frozen=True)
-class Shot:
+class PictureChoice:
     """A case that is worth a picture, and why."""
 
     case_id: str
@@ -70,7 +70,7 @@ class Shot:
 
 def choose_shots(
     results: Sequence[CaseResult], details: Sequence[CaseDetails] = (), *, each: int = 2
-) -> tuple[Shot, ...]:
+) -> tuple[PictureChoice, ...]:
     """Return the cases that went wrong in one way or another, and some that did not.
 
     Per region at most ``each`` with the least dice, the largest false alarms, the largest objects
@@ -79,7 +79,7 @@ def choose_shots(
     shown.
     """
     far = {(case.region, case.case_id): case.surfaces.hausdorff_95_mm for case in details}
-    shots: list[Shot] = []
+    shots: list[PictureChoice] = []
     for region in dict.fromkeys(result.region for result in results):
         own = [result for result in results if result.region == region]
         ranked = sorted(
@@ -109,12 +109,12 @@ def choose_shots(
             for result in picked:
                 if result.case_id not in shown:
                     shown.add(result.case_id)
-                    shots.append(Shot(result.case_id, region, result.stratum, caption))
+                    shots.append(PictureChoice(result.case_id, region, result.stratum, caption))
     return tuple(shots)
 
 
 def take_picture(
-    shot: Shot,
+    shot: PictureChoice,
     image: NDArray[np.generic],
     reference: Bools,
     prediction: Bools,

@@ -18,7 +18,7 @@ LOOKED_AT = 100_000
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class DisplayWindow:
     """How values become a picture: in the colours of a photograph, or by the first channel."""
 
     store: Store
@@ -26,7 +26,9 @@ class Look:
     words: str
 
     @classmethod
-    def at(cls, store: Store, fingerprint: Fingerprint, names: tuple[str, ...] | None) -> Look:
+    def at(
+        cls, store: Store, fingerprint: Fingerprint, names: tuple[str, ...] | None
+    ) -> DisplayWindow:
         """Return how these cases are to be shown."""
         photographs = all(case.dimension == 2 for case in fingerprint.cases)
         colours = photographs and store.channels == 3

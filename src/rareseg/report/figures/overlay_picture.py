@@ -35,7 +35,7 @@ _DARK = (10, 10, 10)
 
 
 @dataclass(frozen=True, eq=False)
-class Outlined:
+class OutlinedObject:
     """An object to be drawn: its region, the mask (y, x) of its box at ``corner``, what to write.
 
     ``colour`` counts the regions.
@@ -58,7 +58,7 @@ def telling_slice(masks: Mapping[str, NDArray[np.bool_]]) -> int:
 
 def draw_overlay(
     plane: NDArray[np.generic],
-    objects: Sequence[Outlined],
+    objects: Sequence[OutlinedObject],
     *,
     pixel: tuple[float, float] = (1.0, 1.0),
     title: str = "",

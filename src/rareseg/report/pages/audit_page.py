@@ -17,7 +17,7 @@ from rareseg.quality.audit import (
     KINDS,
     SEVERITIES,
     Audit,
-    Coverage,
+    BackgroundCoverage,
     Example,
     Finding,
     RegionFacts,
@@ -57,7 +57,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class RegionView:
+class AuditRegion:
     """One region: its numbers in words and the sizes of its objects as a histogram."""
 
     facts: RegionFacts
@@ -146,7 +146,7 @@ def audit_lines(audit: Audit) -> list[str]:
     return [*lines, f"{headline}; {also}."]
 
 
-def coverage_sentence(coverage: Coverage) -> str:
+def coverage_sentence(coverage: BackgroundCoverage) -> str:
     """Say how much of the background of some images others know, or why that is not known."""
     if isinstance(coverage.known, Undefined):
         return (
@@ -190,7 +190,7 @@ def _view(finding: Finding, scenes: Mapping[str, Sequence[Scene]]) -> FindingVie
     )
 
 
-def _region(region: RegionFacts, voxel: str) -> RegionView:
+def _region(region: RegionFacts, voxel: str) -> AuditRegion:
     sizes = np.array(region.sizes)
     quartiles = (
         [size(float(v)) for v in np.percentile(sizes, [0, 25, 50, 75, 100])] if len(sizes) else []
@@ -203,7 +203,7 @@ def _region(region: RegionFacts, voxel: str) -> RegionView:
         quartiles[2] if quartiles else "–",
         f"{quartiles[0]} – {quartiles[4]}" if quartiles else "–",
     )
-    return RegionView(region, cells, _bars(sizes))
+    return AuditRegion(region, cells, _bars(sizes))
 
 
 def _bars(sizes: NDArray[np.int64]) -> tuple[Bar, ...]:

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from rareseg.data.atomic_files import atomic_write
-from rareseg.evaluation.comparisons.comparison_table import POWER, WORTH, Column, Entry
+from rareseg.evaluation.comparisons.comparison_table import POWER, WORTH, Column, ComparisonEntry
 from rareseg.evaluation.comparisons.non_inferiority import NonInferiority
 from rareseg.evaluation.comparisons.paired_seeds import FEWEST_SEEDS
 from rareseg.evaluation.statistics.undefined import is_defined
@@ -212,7 +212,7 @@ def _view(column: Column, number: int) -> EntryView:
     )
 
 
-def _change(entry: Entry) -> str:
+def _change(entry: ComparisonEntry) -> str:
     if entry.against is None or not is_defined(entry.against.difference.value):
         return ""
     found = entry.against.difference

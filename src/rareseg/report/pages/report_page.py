@@ -31,7 +31,7 @@ from rareseg.report.tables.delivered_shares import (
     seen_sentences,
 )
 from rareseg.report.tables.mask_measure_rows import comparison_rows, confusion_view, detail_rows
-from rareseg.report.tables.page_tables import CaseTable, case_table, recipe_sections
+from rareseg.report.tables.page_tables import PageTable, case_table, recipe_sections
 from rareseg.report.tables.strata import StratumTable, stratum_tables
 from rareseg.report.wording.default_point_text import evidence_rows
 from rareseg.report.wording.numbers import count, percent, score, size, threshold
@@ -99,7 +99,7 @@ class PictureView:
 
 
 @dataclass(frozen=True)
-class RegionView:
+class ReportRegion:
     """What the page shows of one region."""
 
     name: str
@@ -116,7 +116,7 @@ class RegionView:
     comparison: tuple[tuple[str, ...], ...]
     explorer: dict[str, Any] | None
     pictures: tuple[PictureView, ...]
-    cases: CaseTable
+    cases: PageTable
     n_ignored: int
 
 
@@ -156,14 +156,14 @@ def render(content: ReportContent) -> str:
     )
 
 
-def _region(content: ReportContent, number: int, name: str) -> RegionView:
+def _region(content: ReportContent, number: int, name: str) -> ReportRegion:
     main = content.scorecard.region(name)
     parts = content.parts(name)
     results = content.results_of(name)
     result_of = {result.case_id: result for result in results}
     point = content.points.get(name)
     explorer = explorer_record(content, name)
-    return RegionView(
+    return ReportRegion(
         name=name,
         key=f"region-{number}",
         sentences=tuple(s for s in content.verdicts if s.region == name),

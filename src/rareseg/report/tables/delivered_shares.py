@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rareseg.report.tables.page_tables import ShareRow, pool_rows, prior_rows
 from rareseg.report.wording.numbers import count, percent
-from rareseg.sampling.mining.label_suspects import Suspect
+from rareseg.sampling.mining.label_suspects import MinedSuspect
 from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.training.mining_round import MiningRecord
 
@@ -113,7 +113,7 @@ def mining_view(record: MiningRecord, *, voxel: str = "voxel") -> MiningView | N
     )
 
 
-def _suspect_row(suspect: Suspect) -> tuple[str, ...]:
+def _suspect_row(suspect: MinedSuspect) -> tuple[str, ...]:
     return (
         suspect.case,
         suspect.true,

@@ -17,7 +17,7 @@ from rareseg.sampling.patches.composition import Composition
 
 
 @dataclass(frozen=True)
-class Cell:
+class PageCell:
     """A number of a table: its text, what it is sorted by (None: last), why it is undefined.
 
     ``note`` is the letter under which the table explains ``reason``.
@@ -30,24 +30,24 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CaseRow:
+class PageRow:
     """One case of one region: its names (case, group, stratum) and its numbers."""
 
     names: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[PageCell, ...]
 
 
 @dataclass(frozen=True)
-class CaseTable:
+class PageTable:
     """Rows under the columns ``names`` and ``columns``, with (letter, reason) notes."""
 
     names: tuple[str, ...]
     columns: tuple[str, ...]
-    rows: tuple[CaseRow, ...]
+    rows: tuple[PageRow, ...]
     notes: tuple[tuple[str, str], ...]
 
 
-def case_table(results: Sequence[CaseResult], *, voxel: str = "voxel") -> CaseTable:
+def case_table(results: Sequence[CaseResult], *, voxel: str = "voxel") -> PageTable:
     """Return one row per result, as given; every undefined value has a letter for its reason.
 
     Where no group is known there is no column for it; those of the presence and of the image score
@@ -58,7 +58,7 @@ def case_table(results: Sequence[CaseResult], *, voxel: str = "voxel") -> CaseTa
     letters: dict[str, str] = {}
     columns = _columns(voxel, presence=presence)
     rows = tuple(
-        CaseRow(
+        PageRow(
             (result.case_id, *((result.group or "",) if grouped else ()), result.stratum),
             tuple(_lettered(cell(result), letters) for cell in columns.values()),
         )
@@ -66,10 +66,10 @@ def case_table(results: Sequence[CaseResult], *, voxel: str = "voxel") -> CaseTa
     )
     names = ("Case", "Group", "Stratum") if grouped else ("Case", "Stratum")
     notes = tuple((letter, reason) for reason, letter in letters.items())
-    return CaseTable(names, tuple(columns), rows, notes)
+    return PageTable(names, tuple(columns), rows, notes)
 
 
-def _columns(voxel: str, *, presence: bool) -> dict[str, Callable[[CaseResult], Cell]]:
+def _columns(voxel: str, *, presence: bool) -> dict[str, Callable[[CaseResult], PageCell]]:
     """Return the cell of a case under every heading."""
     measured = {measure: partial(_measured, measure) for measure in shown_in("case table")}
     return {
@@ -91,29 +91,29 @@ def _columns(voxel: str, *, presence: bool) -> dict[str, Callable[[CaseResult], 
     }
 
 
-def _measured(measure: Measure[CaseResult], result: CaseResult) -> Cell:
+def _measured(measure: Measure[CaseResult], result: CaseResult) -> PageCell:
     value = measure.compute(result)
     if value is None:
-        return Cell("–", None)
+        return PageCell("–", None)
     if isinstance(value, Undefined):
-        return Cell("–", None, value.reason)
+        return PageCell("–", None, value.reason)
     form = "{:,}".format if measure.unit == "count" else FORMS[measure.unit]
-    return Cell(form(value), float(value))
+    return PageCell(form(value), float(value))
 
 
-def _lettered(cell: Cell, letters: dict[str, str]) -> Cell:
+def _lettered(cell: PageCell, letters: dict[str, str]) -> PageCell:
     """Return the cell with the letter of its reason, which is a new one for a new reason."""
     if not cell.reason:
         return cell
     return replace(cell, note=letters.setdefault(cell.reason, chr(ord("a") + len(letters))))
 
 
-def _scored(value: float | None) -> Cell:
-    return Cell("–", None) if value is None else Cell(f"{value:.4f}", value)
+def _scored(value: float | None) -> PageCell:
+    return PageCell("–", None) if value is None else PageCell(f"{value:.4f}", value)
 
 
-def _whole(number: int) -> Cell:
-    return Cell(f"{number:,}", float(number))
+def _whole(number: int) -> PageCell:
+    return PageCell(f"{number:,}", float(number))
 
 
 @dataclass(frozen=True)

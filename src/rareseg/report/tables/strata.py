@@ -29,7 +29,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Row:
+class StratumRow:
     """What is measured, what that means, and a number per scorecard."""
 
     name: str
@@ -44,7 +44,7 @@ class StratumTable:
     title: str
     meaning: str
     rests_on: str
-    rows: tuple[Row, ...]
+    rows: tuple[StratumRow, ...]
     reason: str = ""
 
 
@@ -94,11 +94,11 @@ def stratum_tables(parts: Parts, main: RegionScorecard) -> tuple[StratumTable, .
     )
 
 
-def _rows(stratum: Over, parts: Parts, main: RegionScorecard) -> tuple[Row, ...]:
+def _rows(stratum: Over, parts: Parts, main: RegionScorecard) -> tuple[StratumRow, ...]:
     """Return the rows of one stratum; of groups only where they have several cases."""
     alone = main.negatives.n_groups == main.negatives.n_cases
     return tuple(
-        Row(
+        StratumRow(
             measure.title,
             _meaning(measure, main),
             tuple(_number(part[measure.name], FORMS[measure.unit]) for part in parts),

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from rareseg.evaluation.statistics.intervals import INDEPENDENT_IMAGES
 from rareseg.evaluation.statistics.undefined import Undefined, Value
-from rareseg.quality.annotators import Agreed, CaseConsensus, RegionAgreement
+from rareseg.quality.annotators import AnnotatorResults, CaseConsensus, RegionAgreement
 from rareseg.report.wording.numbers import count, percent, size, with_interval
 
 GOOD, POOR = 0.8, 0.5
 """Of dice: what is called good above, and poor below."""
 
 
-def agreement_lines(agreed: Agreed) -> list[str]:
+def agreement_lines(agreed: AnnotatorResults) -> list[str]:
     """Return who looked at what, and how far they agree on every region."""
     compared = sum(len(case.annotators) > 1 for case in agreed.consensus)
     names = ", ".join(f"{name} {n}" for name, n in agreed.reviews.items())
@@ -32,7 +32,7 @@ def agreement_lines(agreed: Agreed) -> list[str]:
     return lines
 
 
-def consensus_lines(agreed: Agreed, out: Path) -> list[str]:
+def consensus_lines(agreed: AnnotatorResults, out: Path) -> list[str]:
     """Return what the consensus holds, what is left out of it, and what to do next."""
     kept, settings = agreed.kept, agreed.settings
     ambiguous = sum(case.ambiguous for case in kept)
@@ -66,7 +66,7 @@ def consensus_lines(agreed: Agreed, out: Path) -> list[str]:
     return [*lines, f"Masks and tables: {where}", f"Train on them with: rareseg train {out}"]
 
 
-def _region_lines(region: RegionAgreement, agreed: Agreed) -> list[str]:
+def _region_lines(region: RegionAgreement, agreed: AnnotatorResults) -> list[str]:
     """Return one region's lines, the first of which names it."""
     dice = region.dice
     if isinstance(dice.value, Undefined):

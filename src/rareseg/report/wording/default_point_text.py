@@ -7,7 +7,7 @@ from rareseg.decision.operating_point import (
     FEWEST_GROUPS,
     OperatingPoint,
     PointEvidence,
-    Reached,
+    ReachedPoint,
 )
 from rareseg.evaluation.statistics.undefined import Undefined, Value, is_defined
 from rareseg.report.wording.numbers import Form, count, interval, percent, score, threshold
@@ -56,13 +56,13 @@ def is_uninformative(evidence: PointEvidence) -> str:
     )
 
 
-def _with_cut(point: Reached) -> str:
+def _with_cut(point: ReachedPoint) -> str:
     gate = f", gate {threshold(point.gate)}" if point.gate > 0 else ""
     size = f", components of {point.smallest_component}" if point.smallest_component.removes else ""
     return f"{_reached(point)} (threshold {threshold(point.threshold)}{gate}{size})"
 
 
-def _reached(point: Reached) -> str:
+def _reached(point: ReachedPoint) -> str:
     """Return "dice 0.41 (0.30–0.53), found 70 % (50–86 %), alarms …"; what is undefined says why.
 
     An interval that cannot be had is left out: too few groups are said in a row of their own.
@@ -82,7 +82,7 @@ def _share(name: str, value: Value, bounds: str) -> str:
     return value.reason if isinstance(value, Undefined) else f"{name} {percent(value)}{bounds}"
 
 
-def _bounds(point: Reached, name: str, form: Form) -> str:
+def _bounds(point: ReachedPoint, name: str, form: Form) -> str:
     low, high = point.intervals.get(name, (None, None))
     if low is None or high is None or not (is_defined(low) and is_defined(high)):
         return ""

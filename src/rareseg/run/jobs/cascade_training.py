@@ -241,7 +241,7 @@ def _binary(store: Store, folder: Path, track: Track) -> Store:
 
 
 @dataclass
-class _Tally:
+class _StageCounts:
     """Voxels of some cases: all that count, those found, foreground, and foreground found."""
 
     voxels: int = 0
@@ -275,7 +275,7 @@ def _second_store(
     if note.is_file() and is_current(folder, key):
         return open_store(folder), Cascade.from_dict(json.loads(note.read_text(encoding="utf-8")))
     shutil.rmtree(folder, ignore_errors=True)
-    tallies = {"train": _Tally(), "validation": _Tally()}
+    tallies = {"train": _StageCounts(), "validation": _StageCounts()}
     roles = run.roles
     several = run.store.classes.count > 2
 

@@ -40,7 +40,7 @@ from rareseg.sampling.augmentation.augment import window_for
 from rareseg.sampling.mining.hard_examples import Predict, mine
 from rareseg.sampling.pools.mined_pools import nothing_mined
 from rareseg.sampling.sampler import PatchSampler
-from rareseg.training.loop import Fitted, OnValidation, Validate, fit
+from rareseg.training.loop import OnValidation, TrainingResult, Validate, fit
 from rareseg.training.losses import ComponentLoss, Loss, make_loss
 from rareseg.training.presence_losses import WithPresence
 from rareseg.training.validation import ValidationResult, check
@@ -124,7 +124,7 @@ class TrainingJob:
         )
         return prepare_network(network, self.recipe, self.fabric.device).eval()
 
-    def learn(self, track: Track, say: Say, on_validation: OnValidation) -> Fitted:
+    def learn(self, track: Track, say: Say, on_validation: OnValidation) -> TrainingResult:
         """Train to the last step, from wherever the run stands."""
         for transfer, note in (
             (self.pretrained, ENCODER_NOTE),
@@ -198,7 +198,7 @@ class TrainingJob:
 
     def seconds_per_case(self) -> float:
         """Return the seconds that scoring a case from its files takes, the mean over a few."""
-        fitted = Fitted(self.network().state_dict(), 0, 0.0, 0, 0.0)
+        fitted = TrainingResult(self.network().state_dict(), 0, 0.0, 0, 0.0)
         scorer = ImageScorer(self.model(fitted), device=self.fabric.device)
         halves = {region: default_point(region) for region in self.classes.regions}
         cases = self.inputs.unseen or self.run.cases("validation")
@@ -235,7 +235,7 @@ class TrainingJob:
             )
         return (time.perf_counter() - started) * larger
 
-    def model(self, fitted: Fitted) -> Model:
+    def model(self, fitted: TrainingResult) -> Model:
         """Return the model that learning ended with."""
         store, roles = self.run.store, self.run.roles
         return Model(

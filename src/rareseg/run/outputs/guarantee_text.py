@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.guarantees.guarantee_search import Kept, check_arithmetic
+from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint, check_arithmetic
 from rareseg.decision.operating_point import Infeasible
 from rareseg.evaluation.statistics.undefined import format_value
 
 
-def describe_guarantee(result: Kept | Infeasible) -> str:
+def describe_guarantee(result: GuaranteedPoint | Infeasible) -> str:
     """Return one line: where the cut lies and what stands for it, or why there is no guarantee."""
     if isinstance(result, Infeasible):
         return f"{result.region}: infeasible: {result.reason}."
@@ -24,7 +24,7 @@ def describe_guarantee(result: Kept | Infeasible) -> str:
     )
 
 
-def describe_ended(decisions: Decisions, kept: Mapping[str, Kept]) -> list[str]:
+def describe_ended(decisions: Decisions, kept: Mapping[str, GuaranteedPoint]) -> list[str]:
     """Return one line for each certificate in use that the moved points leave behind."""
     return [
         f"{name}: the point moves, which ends an earlier certificate: "

@@ -8,7 +8,7 @@ from typing import Any
 
 from rareseg.data.geometry import CANONICAL
 from rareseg.data.records import Geometry
-from rareseg.prediction.detector import Found
+from rareseg.prediction.detector import Detection
 from rareseg.prediction.found_objects import FoundObject, find_objects
 
 Side = tuple[int, int]
@@ -105,7 +105,7 @@ def _object_from(content: Mapping[str, Any]) -> ObjectRow:
     return ObjectRow(**{**content, "box": (x, y, z), "centre": (*content["centre"],)})
 
 
-def measure(found: Found, *, case_id: str, image: str, digest: str, mask: str) -> PredictedCase:
+def measure(found: Detection, *, case_id: str, image: str, digest: str, mask: str) -> PredictedCase:
     """Return the rows of an image."""
     geometry, volume = found.image.geometry, found.image.array.shape[1:]
     regions = {

@@ -22,7 +22,7 @@ from rareseg.data.file_names import clean_name
 from rareseg.data.formats import format_of, read_image, read_mask
 from rareseg.data.records import Case, Mask
 from rareseg.errors import DataError, UsageError
-from rareseg.report.figures.overlay_picture import Outlined, draw_overlay, telling_slice
+from rareseg.report.figures.overlay_picture import OutlinedObject, draw_overlay, telling_slice
 from rareseg.run.predictions.predicted_case import PredictedCase
 
 OVERLAYS, SEGMENT_FOLDER = "overlays", "segmentations"
@@ -141,7 +141,7 @@ class PredictionFiles:
         plane = telling_slice(masks)
         depth = len(image.array[0])
         outlined = [
-            Outlined(
+            OutlinedObject(
                 part[plane - box[0].start],
                 (box[1].start, box[2].start),
                 f"{region} {found.regions[region].objects[number - 1].top_score:.2f}",

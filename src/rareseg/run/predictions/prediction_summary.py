@@ -24,7 +24,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Predictions:
+class PredictionSummary:
     """What a call of predict did.
 
     ``label_maps`` are those of all images that were predicted, now or by an earlier call;

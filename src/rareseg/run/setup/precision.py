@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from rareseg.recipe import make_recipe, merge
 from rareseg.run.setup.prepare import PreparedRun
-from rareseg.training.arithmetic import Choice, settle_precision
+from rareseg.training.arithmetic import PrecisionChoice, settle_precision
 from rareseg.training.plan import Plan
 
 
@@ -22,7 +22,7 @@ def with_precision(run: PreparedRun, fabric: Fabric) -> PreparedRun:
     recipe = run.recipe
     if "auto" not in (recipe.training.precision, recipe.prediction.precision):
         return run
-    found: Mapping[str, Choice] = {}
+    found: Mapping[str, PrecisionChoice] = {}
     if fabric.is_global_zero:
         found = settle_precision(recipe, run.store.classes, run.store.channels, fabric.device)
     found = fabric.broadcast(found)

@@ -79,7 +79,7 @@ def draw_plan(
     points = control_points(patch_size, settings.elastic_spacing)
     # One call for all of them, and numpy for what follows: hundreds of small torch operations would
     # take as long as the warp itself. What is drawn always stands in the same column.
-    columns = _Columns(torch.rand((patches, 26 + 5 * axes), generator=generator).numpy())
+    columns = _UniformColumns(torch.rand((patches, 26 + 5 * axes), generator=generator).numpy())
 
     def between(low: float, high: float, count: int | None = None) -> Floats:
         return np.float32(low) + np.float32(high - low) * columns.take(count)
@@ -128,7 +128,7 @@ def draw_plan(
     )
 
 
-class _Columns:
+class _UniformColumns:
     """Uniform numbers (B, N) from which columns are taken, one after the other."""
 
     def __init__(self, numbers: Floats) -> None:

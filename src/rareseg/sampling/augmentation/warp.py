@@ -26,7 +26,7 @@ from rareseg.sampling.pools.windows import as_zyx
 
 
 @dataclass(frozen=True, eq=False)
-class Pull:
+class WarpCoordinates:
     """Where each voxel of B patches of D axes comes from in its window.
 
     ``matrix`` (B, D, D + 1) float32 leads from a voxel's indices, and 1, to a place in the window,
@@ -40,7 +40,7 @@ class Pull:
     plain: Tensor
 
 
-def make_pull(plan: AugmentationPlan, window: Sequence[int]) -> Pull:
+def make_pull(plan: AugmentationPlan, window: Sequence[int]) -> WarpCoordinates:
     """Return the pull that a plan means for windows of the sides ``window``.
 
     place = (window − 1) / 2 + shift + R · M · (voxel − (patch − 1) / 2) / scale + elastic, with the
@@ -65,7 +65,7 @@ def make_pull(plan: AugmentationPlan, window: Sequence[int]) -> Pull:
             plan.elastic[torch.from_numpy(rows)], plan.patch_size, plan.elastic_spacing
         )
         bend[:, torch.from_numpy(single)] = 0
-    return Pull(
+    return WarpCoordinates(
         matrix=torch.from_numpy(np.concatenate([matrix, begin[:, :, None]], 2, dtype=np.float32)),
         bend=bend,
         bent=torch.from_numpy(bent),
@@ -93,7 +93,12 @@ def rotation(angles: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def warp(
-    images: Tensor, labels: Tensor, places: Pull, *, patch_size: Sequence[int], votes: bool
+    images: Tensor,
+    labels: Tensor,
+    places: WarpCoordinates,
+    *,
+    patch_size: Sequence[int],
+    votes: bool,
 ) -> tuple[Tensor, Tensor]:
     """Pull patches out of windows: images (B, C, *window) float32, labels (B, *window) uint8.
 
@@ -107,7 +112,7 @@ def warp(
 
 
 def warp_numbers(
-    numbers: Tensor, places: Pull, *, patch_size: Sequence[int], votes: bool
+    numbers: Tensor, places: WarpCoordinates, *, patch_size: Sequence[int], votes: bool
 ) -> Tensor:
     """Pull integers (B, *window) as :func:`warp` pulls labels, 0 outside the window; on the CPU."""
     none = torch.empty((len(numbers), 0, *numbers.shape[1:]))
@@ -118,7 +123,7 @@ def _warp_compiled(
     images: Tensor,
     labels: Tensor,
     outside: int,
-    places: Pull,
+    places: WarpCoordinates,
     patch_size: Sequence[int],
     votes: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -150,7 +155,12 @@ def _warp_compiled(
 
 
 def warp_by_torch(
-    images: Tensor, labels: Tensor, places: Pull, *, patch_size: Sequence[int], votes: bool
+    images: Tensor,
+    labels: Tensor,
+    places: WarpCoordinates,
+    *,
+    patch_size: Sequence[int],
+    votes: bool,
 ) -> tuple[Tensor, Tensor]:
     """Do what :func:`warp` does, on any device."""
     count, window = len(images), images.shape[2:]
@@ -188,7 +198,7 @@ def warp_by_torch(
     return new_images, taken.masked_fill(~inside, IGNORE)
 
 
-def _places(places: Pull, patch_size: Sequence[int], device: torch.device) -> Tensor:
+def _places(places: WarpCoordinates, patch_size: Sequence[int], device: torch.device) -> Tensor:
     """Return the place in the window (B, *patch, D) of every voxel."""
     axes = [torch.arange(side, dtype=torch.float32, device=device) for side in patch_size]
     index = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)

@@ -24,7 +24,7 @@ from rareseg.errors import UsageError
 from rareseg.recipe import MiningSection, SamplingSection
 from rareseg.sampling.patches.cutting import cut
 from rareseg.sampling.patches.places import locate, windows_about
-from rareseg.sampling.pools.mined_pools import Mined, Portion, gather
+from rareseg.sampling.pools.mined_pools import MinedPools, Portion, gather
 from rareseg.sampling.pools.pool import Pool, pool_classes
 from rareseg.sampling.pools.voxel_judgement import judge
 
@@ -45,11 +45,11 @@ def mine(
     sampling: SamplingSection,
     settings: MiningSection,
     *,
-    last: Mined,
+    last: MinedPools,
     step: int,
     weights: str,
     seed: int,
-) -> Mined:
+) -> MinedPools:
     """Judge voxels with ``predict`` and return the pools of the round after ``last``.
 
     ``sampling`` says how windows are cut and how the subset is weighted. What was suspected in the
@@ -76,7 +76,7 @@ def mine(
 
 
 def _everything(
-    store: Store, predict: Predict, settings: MiningSection, last: Mined, *, flat: bool
+    store: Store, predict: Predict, settings: MiningSection, last: MinedPools, *, flat: bool
 ) -> Iterator[Portion]:
     """Judge all voxels, case by case; ``flat`` networks see a case slice by slice."""
     classes = store.classes.count
@@ -104,7 +104,7 @@ def _subset(
     predict: Predict,
     sampling: SamplingSection,
     settings: MiningSection,
-    last: Mined,
+    last: MinedPools,
     rng: np.random.Generator,
 ) -> Iterator[Portion]:
     """Judge a random subset of each class, and what was suspected in the last round."""

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from rareseg.data.components import label_components
 from rareseg.data.store.store import Store
-from rareseg.sampling.pools.mined_pools import Mined
+from rareseg.sampling.pools.mined_pools import MinedPools
 
 
 @dataclass(frozen=True)
-class Suspect:
+class MinedSuspect:
     """One connected region that the network takes for another class, again and again.
 
     ``box`` is (first, end) per axis z, y, x, in voxels of the store's grid. ``rounds`` is for how
@@ -30,13 +30,13 @@ class Suspect:
     voxels: int
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Suspect:
+    def from_dict(cls, values: Mapping[str, Any]) -> MinedSuspect:
         """Make the record from what JSON has kept of it, lists being tuples again."""
         z, y, x = (tuple(ends) for ends in values["box"])
         return cls(**{**values, "box": (z, y, x)})
 
 
-def list_suspects(store: Store, mined: Mined) -> tuple[Suspect, ...]:
+def list_suspects(store: Store, mined: MinedPools) -> tuple[MinedSuspect, ...]:
     """Return the regions that are set aside, the largest first.
 
     A region is a connected component of voxels of one true and one predicted class. Where mining
@@ -44,7 +44,7 @@ def list_suspects(store: Store, mined: Mined) -> tuple[Suspect, ...]:
     """
     under = mined.suspicion
     aside = under.where(mined.set_aside.contains(under.starts))
-    found: list[Suspect] = []
+    found: list[MinedSuspect] = []
     for row in range(len(store)):
         label = store.label(row)
         first = int(store.cases.label_offset[row])
@@ -60,7 +60,7 @@ def _regions(
     places: NDArray[np.int64],
     rounds: NDArray[np.uint8],
     predicted: NDArray[np.uint8],
-) -> Iterator[Suspect]:
+) -> Iterator[MinedSuspect]:
     """Yield the regions of one case; ``places`` (n,) count from its first voxel."""
     label = store.label(row)
     names = store.classes.names
@@ -80,7 +80,7 @@ def _regions(
             voxels = where[members][region == number]
             ends = zip(voxels.min(axis=0).tolist(), (voxels.max(axis=0) + 1).tolist(), strict=True)
             z, y, x = ends
-            yield Suspect(
+            yield MinedSuspect(
                 case=store.cases.ids[row],
                 box=(z, y, x),
                 true=names[kind[0]],

@@ -80,7 +80,7 @@ class PastePlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Pasted:
+class PastedBatch:
     """A batch after pasting: images, labels as class indices, and what came of each window.
 
     ``components`` are those of the batch where it has any, each pasted object being one of its own.
@@ -120,7 +120,7 @@ class Paster:
         """Return what pastes into the batches of a sampler, from its cases and by its weighting."""
         return cls(sampler.cutter, settings, weighting=sampler.mixture.weighting)
 
-    def __call__(self, batch: Batch, *, seed: int) -> Pasted:
+    def __call__(self, batch: Batch, *, seed: int) -> PastedBatch:
         """Paste into a batch what :meth:`plan` draws; returns and raises as :meth:`apply`."""
         return self.apply(batch, self.plan(len(batch.images), seed=seed))
 
@@ -170,7 +170,7 @@ class Paster:
             contents=contents,
         )
 
-    def apply(self, batch: Batch, plan: PastePlan) -> Pasted:
+    def apply(self, batch: Batch, plan: PastePlan) -> PastedBatch:
         """Carry a plan out on a batch of the sampler whose cutter this is.
 
         Returns new tensors where anything is pasted, otherwise those of the batch. An object keeps
@@ -184,7 +184,7 @@ class Paster:
         outcomes: list[Outcome] = [""] * len(plan)
         into = [n for n in np.flatnonzero(plan.chosen) if self._takes(batch.class_indices[n])]
         if not into:
-            return Pasted(batch.images, batch.class_indices, tuple(outcomes), batch.components)
+            return PastedBatch(batch.images, batch.class_indices, tuple(outcomes), batch.components)
         images, labels = batch.images.clone(), batch.class_indices.clone()
         within = self.cutter.within(batch.places.widened(self.cutter.margin.tolist()))
         textured = [n for n in into if plan.texture[n] >= 0]
@@ -212,7 +212,7 @@ class Paster:
                     before, after = batch.class_indices[window], labels[window]
                     fresh = torch.where(after != before, after, 0)
                     components = components.pasted(window, fresh, regions)
-        return Pasted(images, labels, tuple(outcomes), components)
+        return PastedBatch(images, labels, tuple(outcomes), components)
 
     def _takes(self, labels: Tensor) -> bool:
         """Say whether anything may be pasted into a window with these labels."""

@@ -88,7 +88,7 @@ class Composition:
         return cls(**fixed)
 
 
-class Tally:
+class PhaseCounts:
     """Running counts over the batches of one phase, the pools by name."""
 
     def __init__(self, cases: int) -> None:
@@ -161,7 +161,7 @@ class Tally:
             self.centres = np.append(self.centres, np.zeros(more, np.int64))
         return index
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: PhaseCounts) -> None:
         """Add the counts of another phase."""
         other.settle()
         index = self._indices(list(other.pools))
@@ -186,7 +186,7 @@ class Tally:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Tally:
+    def from_dict(cls, values: Mapping[str, Any]) -> PhaseCounts:
         """Go on from the numbers that :meth:`to_dict` gave."""
         tally = cls(len(values["cases"]))
         tally._indices(values["pools"])

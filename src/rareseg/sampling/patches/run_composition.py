@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
-from rareseg.sampling.patches.composition import Composition, PasteCount, Tally
+from rareseg.sampling.patches.composition import Composition, PasteCount, PhaseCounts
 from rareseg.sampling.patches.coverage import Coverage, DistinctWindows
 from rareseg.sampling.patches.places import Places
 from rareseg.sampling.pools.pool import pool_classes
@@ -27,7 +27,7 @@ class RunComposition:
     def __init__(self, store: Store, phases: Sequence[str]) -> None:
         self._store = store
         self._phases = tuple(phases)
-        self._tallies = [Tally(len(store)) for _ in phases]
+        self._tallies = [PhaseCounts(len(store)) for _ in phases]
         # What had been seen when each phase ended.
         self._ends: list[tuple[int, tuple[float | None, ...]] | None] = [None for _ in phases]
         self._windows = DistinctWindows()
@@ -82,13 +82,13 @@ class RunComposition:
 
     def _part(
         self,
-        tallies: Sequence[Tally],
+        tallies: Sequence[PhaseCounts],
         seen: tuple[int, tuple[float | None, ...]],
         mixture: Mixture,
         phase: str,
         phases: tuple[Composition, ...] = (),
     ) -> Composition:
-        tally = Tally(len(self._store))
+        tally = PhaseCounts(len(self._store))
         for part in tallies:
             tally.merge(part)
         patches = int(tally.centres.sum())
@@ -136,7 +136,7 @@ class RunComposition:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state of the same cases and phases."""
-        self._tallies = [Tally.from_dict(values) for values in state["tallies"]]
+        self._tallies = [PhaseCounts.from_dict(values) for values in state["tallies"]]
         self._ends = [None if end is None else (end[0], tuple(end[1])) for end in state["ends"]]
         self._windows.restore(state["windows"])
         self._coverage = None

@@ -15,13 +15,18 @@ from torch import Tensor
 from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.sampling.pools.pool import Pool, pool_of_runs
-from rareseg.sampling.pools.voxel_judgement import FALSE_NEGATIVE, FALSE_POSITIVE, HARD, Judged
+from rareseg.sampling.pools.voxel_judgement import (
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    HARD,
+    JudgedVoxels,
+)
 
 FALSE_POSITIVES = "false positives"
 FALSE_NEGATIVES = "false negatives"
 SET_ASIDE = "set aside"
 
-Portion = tuple[NDArray[np.int64], NDArray[np.uint8], Judged]
+Portion = tuple[NDArray[np.int64], NDArray[np.uint8], JudgedVoxels]
 """Ascending flat places (n,), their class indices (n,), and what was found about them."""
 
 
@@ -69,7 +74,7 @@ class Suspicion:
 
 
 @dataclass(frozen=True, eq=False)
-class Mined:
+class MinedPools:
     """What the last round found: which one, before which step, and with which weights (a hash).
 
     ``judged`` counts the voxels that were looked at, by class. ``pools`` hold, without what is set
@@ -98,9 +103,9 @@ class Mined:
         }
 
 
-def restore_mined(store: Store, state: Mapping[str, Any]) -> Mined:
-    """Make the record from what :meth:`Mined.state` gave, over the same cases."""
-    return Mined(
+def restore_mined(store: Store, state: Mapping[str, Any]) -> MinedPools:
+    """Make the record from what :meth:`MinedPools.state` gave, over the same cases."""
+    return MinedPools(
         round=int(state["round"]),
         step=int(state["step"]),
         weights=str(state["weights"]),
@@ -113,7 +118,7 @@ def restore_mined(store: Store, state: Mapping[str, Any]) -> Mined:
     )
 
 
-def nothing_mined(store: Store) -> Mined:
+def nothing_mined(store: Store) -> MinedPools:
     """Return what is known before the first round: nothing."""
     return gather(store, (), number=0, step=0, weights="", rounds_aside=0)
 
@@ -126,7 +131,7 @@ def gather(
     step: int,
     weights: str,
     rounds_aside: int,
-) -> Mined:
+) -> MinedPools:
     """Return the record of round ``number`` from its portions, in ascending order of places.
 
     Voxels that were suspected for ``rounds_aside`` rounds or more are the set aside ones; 0: none.
@@ -152,7 +157,7 @@ def gather(
         suspicion.append((places[first], lengths, rounds[first], predicted[first]))
     under = Suspicion(*_joined(suspicion, (np.int64, np.int64, np.uint8, np.uint8)))
     aside = under.where(under.rounds >= (rounds_aside or 256))
-    return Mined(
+    return MinedPools(
         round=number,
         step=step,
         weights=weights,

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.records import IGNORE
-from rareseg.data.store.store import CaseTable, Store
+from rareseg.data.store.store import CaseIndex, Store
 from rareseg.errors import UsageError
 from rareseg.sampling.pools.run_lengths import PackedRuns, Packer, Runs, combine, find_runs
-from rareseg.sampling.pools.window_contents import FOREGROUND, Wanted, window_runs
+from rareseg.sampling.pools.window_contents import FOREGROUND, ClassSelection, window_runs
 from rareseg.sampling.pools.windows import Border, as_zyx
 
 Weighting = Literal["voxel", "case", "group"]
@@ -40,7 +40,7 @@ class Pool:
     name: str
     runs: PackedRuns
     case_bounds: NDArray[np.int64]
-    cases: CaseTable
+    cases: CaseIndex
 
     @property
     def size(self) -> int:
@@ -163,7 +163,7 @@ def pool_windows(
                 store.label(row),
                 patch,
                 border,
-                Wanted(holds) if isinstance(holds, int) else FOREGROUND,
+                ClassSelection(holds) if isinstance(holds, int) else FOREGROUND,
                 at_least=at_least,
                 share=share,
                 negate=holds == "nothing",
@@ -192,7 +192,11 @@ def pool_rim(store: Store, index: int, width_voxels: int) -> Pool:
         f"rim of {store.classes.names[index]}",
         (
             window_runs(
-                store.label(row), patch, "background", Wanted(index, others=True), centre=index
+                store.label(row),
+                patch,
+                "background",
+                ClassSelection(index, others=True),
+                centre=index,
             )
             for row in range(len(store))
         ),
@@ -315,7 +319,7 @@ def _pool(store: Store, name: str, runs: Iterable[Runs]) -> Pool:
     return maker.pool(name)
 
 
-def _pool_of_flat(cases: CaseTable, name: str, runs: Runs) -> Pool:
+def _pool_of_flat(cases: CaseIndex, name: str, runs: Runs) -> Pool:
     """Make a pool of ascending runs of flat places, none of them across two cases."""
     starts, lengths = runs
     packer = Packer()

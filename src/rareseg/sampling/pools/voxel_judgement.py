@@ -26,7 +26,7 @@ false negative the reverse; both are hard, and so are voxels that are taken for 
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class JudgedVoxels:
     """What is found about n voxels.
 
     ``flags`` uint8 (n,) are bits of what they are, ``rounds`` uint8 (n,) for how many rounds in a
@@ -44,7 +44,7 @@ def judge(
     labels: NDArray[np.uint8],
     before: NDArray[np.uint8],
     settings: MiningSection,
-) -> Judged:
+) -> JudgedVoxels:
     """Judge n voxels by class probabilities (class, n) against their class indices (n,).
 
     ``before`` (n,) are the rounds in a row, up to the last one, that each was suspected.
@@ -61,7 +61,7 @@ def judge(
         rounds,
         predicted,
     )
-    return Judged(flags, rounds, predicted)
+    return JudgedVoxels(flags, rounds, predicted)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]

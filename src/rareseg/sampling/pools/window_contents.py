@@ -14,21 +14,21 @@ from rareseg.sampling.pools.windows import Border, corners
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ClassSelection:
     """Voxels by their class: those of class ``index``, or all known ones of ``others``."""
 
     index: int
     others: bool = False
 
 
-FOREGROUND = Wanted(0, others=True)
+FOREGROUND = ClassSelection(0, others=True)
 
 
 def window_runs(
     label: NDArray[np.uint8],
     patch: tuple[int, int, int],
     border: Border,
-    wanted: Wanted,
+    wanted: ClassSelection,
     *,
     at_least: int = 1,
     share: float = 0.0,

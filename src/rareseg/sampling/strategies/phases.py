@@ -10,7 +10,7 @@ import numpy as np
 
 from rareseg.errors import UsageError
 from rareseg.recipe import Phase
-from rareseg.sampling.pools.mined_pools import Mined
+from rareseg.sampling.pools.mined_pools import MinedPools
 from rareseg.sampling.strategies.mixture import Mixture
 from rareseg.sampling.strategies.pool_schedule import Schedule
 from rareseg.sampling.strategies.strategy import Cases, mines, resolve
@@ -66,7 +66,7 @@ class Phases:
         return tuple(stretch.mixture for stretch in self._stretches)
 
     @property
-    def mined(self) -> Mined:
+    def mined(self) -> MinedPools:
         """What the last round of mining found."""
         return self._cases.mined
 
@@ -92,7 +92,7 @@ class Phases:
             for phase, begins, ends_at in zip(self.phases, self.firsts, ends, strict=True)
         )
 
-    def renew(self, mined: Mined) -> None:
+    def renew(self, mined: MinedPools) -> None:
         """Put in force what a round of mining found, from its step on."""
         self._cases = replace(self._cases, mined=mined)
         ends = (*self.firsts[1:], None)

@@ -14,7 +14,7 @@ the register (:mod:`rareseg.sampling.strategies.strategy_registry`) and the stra
 from __future__ import annotations
 
 import rareseg.sampling.strategies.builtin  # noqa: F401 - registers
-from rareseg.sampling.pools.mined_pools import Mined, nothing_mined
+from rareseg.sampling.pools.mined_pools import MinedPools, nothing_mined
 from rareseg.sampling.strategies.mixture import Mixture, Share
 from rareseg.sampling.strategies.strategy_registry import (
     Cases,
@@ -29,7 +29,7 @@ from rareseg.sampling.strategies.strategy_registry import (
 
 __all__ = [
     "Cases",
-    "Mined",
+    "MinedPools",
     "Mixture",
     "Share",
     "Strategy",

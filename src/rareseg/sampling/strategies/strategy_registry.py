@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rareseg.data.store.store import Store
 from rareseg.errors import RecipeError, UsageError, nearest
 from rareseg.recipe import MiningSection, Phase, SamplingSection
-from rareseg.sampling.pools.mined_pools import Mined
+from rareseg.sampling.pools.mined_pools import MinedPools
 from rareseg.sampling.strategies.mixture import Mixture, Share
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Cases:
 
     store: Store
     settings: SamplingSection
-    mined: Mined
+    mined: MinedPools
     mining: MiningSection = field(default_factory=MiningSection)
     epoch_patches: int = 0
     made: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)

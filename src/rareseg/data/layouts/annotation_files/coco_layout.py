@@ -16,7 +16,7 @@ from typing import Any
 from rareseg.data.layouts.annotation_files.entries import (
     LARGEST_VALUE,
     RULE,
-    Entry,
+    ImageEntry,
     declare,
     listing_of,
     say_spurious,
@@ -52,10 +52,10 @@ def _recognise(tree: FileTree) -> str | None:
 
 
 @dataclass
-class _Content:
+class _CocoContent:
     """What one COCO file holds: annotations by the id of their image."""
 
-    images: dict[Any, Entry] = field(default_factory=dict)
+    images: dict[Any, ImageEntry] = field(default_factory=dict)
     categories: dict[Any, str] = field(default_factory=dict)
     objects: dict[Any, list[tuple[Any, Shape | None, str]]] = field(default_factory=dict)
     lost: set[Any] = field(default_factory=set)
@@ -84,7 +84,7 @@ def _read(tree: FileTree) -> Listing:
             "pictures there, or give the folder that holds both as DATA."
         )
     values = _values([content.categories for content in contents])
-    entries: list[Entry] = []
+    entries: list[ImageEntry] = []
     for path, content in zip(files, contents, strict=True):
         _join(path, content, problems)
         entries += content.images.values()
@@ -112,9 +112,9 @@ def _read(tree: FileTree) -> Listing:
     )
 
 
-def _content(path: Path, pictures: Pictures, problems: Remarks) -> _Content:
+def _content(path: Path, pictures: Pictures, problems: Remarks) -> _CocoContent:
     """Read a COCO file in one pass; what is wrong with single entries goes to ``problems``."""
-    content = _Content()
+    content = _CocoContent()
     folders = pictures.folders_of(path)
     role = role_in(path.stem, *reversed(folders))
     near = "/".join([*folders, *re.findall("[A-Za-z]+[0-9]*", path.stem)])
@@ -150,7 +150,7 @@ def _key(value: Any) -> Any:
 def _image(
     value: Mapping[str, Any],
     path: Path,
-    content: _Content,
+    content: _CocoContent,
     pictures: Pictures,
     near: str,
     problems: Remarks,
@@ -176,10 +176,12 @@ def _image(
         return
     width, height = value.get("width"), value.get("height")
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
-    content.images[key] = Entry(name, picture, path, size if size != (0, 0) else None)
+    content.images[key] = ImageEntry(name, picture, path, size if size != (0, 0) else None)
 
 
-def _annotation(value: Mapping[str, Any], path: Path, content: _Content, problems: Remarks) -> None:
+def _annotation(
+    value: Mapping[str, Any], path: Path, content: _CocoContent, problems: Remarks
+) -> None:
     """Keep an annotation as a shape, with the ids of its image and category."""
     where = f"annotation {value.get('id', '?')}"
     try:
@@ -264,7 +266,7 @@ def _values(categories: list[dict[Any, str]]) -> dict[str, int]:
     }
 
 
-def _join(path: Path, content: _Content, problems: Remarks) -> None:
+def _join(path: Path, content: _CocoContent, problems: Remarks) -> None:
     """Give each image its annotations."""
     for key, objects in content.objects.items():
         entry = content.images.get(key)

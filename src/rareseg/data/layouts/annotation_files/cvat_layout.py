@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rareseg.data.layouts.annotation_files.entries import (
     RULE,
-    Entry,
+    ImageEntry,
     declare,
     listing_of,
     number_labels,
@@ -67,16 +67,16 @@ def _recognise(tree: FileTree) -> str | None:
 
 
 @dataclass
-class _Content:
+class _CvatContent:
     """What is gathered while a file is parsed."""
 
     path: Path
     pictures: Pictures
     problems: Remarks
     names: list[str] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ImageEntry] = field(default_factory=list)
     order: list[tuple[int, int]] = field(default_factory=list)
-    current: Entry | None = None
+    current: ImageEntry | None = None
     within: list[str] = field(default_factory=list)
     text: str = ""
     n_boxes: int = 0
@@ -121,7 +121,7 @@ class _Content:
         width, height = given.get("width", ""), given.get("height", "")
         size = (int(width), int(height)) if width.isdigit() and height.isdigit() else None
         role = role_in(given.get("subset", ""), *reversed(Path(name).parts[:-1]))
-        self.current = Entry(name, picture, self.path, size, role)
+        self.current = ImageEntry(name, picture, self.path, size, role)
 
     def _object(self, tag: str, given: Mapping[str, str]) -> None:
         entry = self.current
@@ -152,7 +152,7 @@ class _Content:
             self.order.append((height, len(self.order)))
         entry.add(label, shape, where)
 
-    def _close(self, entry: Entry) -> None:
+    def _close(self, entry: ImageEntry) -> None:
         order = [number for _, number in sorted(self.order)]
         entry.labels = [entry.labels[number] for number in order]
         entry.shapes = [entry.shapes[number] for number in order]
@@ -181,11 +181,11 @@ def _shape(tag: str, given: Mapping[str, str]) -> Shape | None:
     return BoxRuns(counts, *(int(given[key]) for key in ("left", "top", "width", "height")))
 
 
-def _parse(path: Path, pictures: Pictures, problems: Remarks) -> _Content:
+def _parse(path: Path, pictures: Pictures, problems: Remarks) -> _CvatContent:
     """Read a file piece by piece; entities are refused, since they can grow without bound."""
     if path.stat().st_size > MOST_BYTES:
         raise DataError(f"{path} is larger than {MOST_BYTES >> 20} MiB; export it in parts.")
-    content = _Content(path, pictures, problems)
+    content = _CvatContent(path, pictures, problems)
     parser = xml.parsers.expat.ParserCreate()
     parser.StartElementHandler = content.start
     parser.EndElementHandler = content.end

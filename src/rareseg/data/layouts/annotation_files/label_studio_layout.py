@@ -17,7 +17,7 @@ import numpy as np
 
 from rareseg.data.layouts.annotation_files.entries import (
     RULE,
-    Entry,
+    ImageEntry,
     declare,
     listing_of,
     number_labels,
@@ -56,7 +56,7 @@ def _read(tree: FileTree) -> Listing:
     if not files:
         raise DataError(f"{tree.file or tree.root} holds no JSON export of Label Studio.")
     pictures, problems, notes = Pictures(tree), Remarks(), Remarks()
-    entries: list[Entry] = []
+    entries: list[ImageEntry] = []
     for path in files:
         for key, task in members(path):
             if key == "" and isinstance(task, dict):
@@ -92,7 +92,7 @@ def _task(
     task: Mapping[str, Any],
     path: Path,
     pictures: Pictures,
-    entries: list[Entry],
+    entries: list[ImageEntry],
     problems: Remarks,
     notes: Remarks,
 ) -> None:
@@ -109,7 +109,7 @@ def _task(
             names[0] if names else f"task {task.get('id', '?')}",
         )
         return
-    entry = Entry(
+    entry = ImageEntry(
         names[0], picture, path, None, role_in(*pictures.relative(picture).split("/")[-2::-1])
     )
     for result in results:
@@ -159,7 +159,7 @@ def _names(task: Mapping[str, Any]) -> Iterator[str]:
             yield uploaded["name"]
 
 
-def _result(result: Any, entry: Entry, problems: Remarks, path: Path) -> None:
+def _result(result: Any, entry: ImageEntry, problems: Remarks, path: Path) -> None:
     """Add what one result draws to its picture."""
     if not isinstance(result, dict):
         return

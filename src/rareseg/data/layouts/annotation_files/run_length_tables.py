@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rareseg.data.layouts.annotation_files.entries import (
-    Entry,
+    ImageEntry,
     declare,
     listing_of,
     number_labels,
@@ -38,7 +38,7 @@ _EMPTY = ("", "-1", "nan", "none")
 
 
 @dataclass(frozen=True)
-class _Columns:
+class _TableColumns:
     """Which column is what; ``label`` is None where there is no class or it is in ``image``."""
 
     image: int
@@ -51,7 +51,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
 
 
-def _columns(head: Sequence[str]) -> _Columns | None:
+def _columns(head: Sequence[str]) -> _TableColumns | None:
     """Return the columns of a table; None where it is no table of run lengths."""
     plain = [_plain(name) for name in head]
     runs = next((k for name in _RUNS for k, word in enumerate(plain) if word == name), None)
@@ -59,10 +59,10 @@ def _columns(head: Sequence[str]) -> _Columns | None:
         return None
     joined = next((k for k, name in enumerate(head) if _BOTH.fullmatch(name.strip())), None)
     if joined is not None:
-        return _Columns(joined, runs, None, joined=True)
+        return _TableColumns(joined, runs, None, joined=True)
     image = next((k for name in _IMAGE for k, word in enumerate(plain) if word == name), None)
     label = next((k for name in _CLASS for k, word in enumerate(plain) if word == name), None)
-    return None if image is None else _Columns(image, runs, label, joined=False)
+    return None if image is None else _TableColumns(image, runs, label, joined=False)
 
 
 def _tables(tree: FileTree) -> list[Path]:
@@ -105,7 +105,7 @@ def _read(tree: FileTree) -> Listing:
             "EncodedPixels; name them so in the first line."
         )
     pictures, problems = Pictures(tree), Remarks()
-    entries: dict[Path, Entry] = {}
+    entries: dict[Path, ImageEntry] = {}
     has_empty = False
     for table in tables:
         has_empty |= _read_table(table, pictures, entries, problems)
@@ -131,7 +131,7 @@ def _read(tree: FileTree) -> Listing:
 
 
 def _read_table(
-    table: Path, pictures: Pictures, entries: dict[Path, Entry], problems: Remarks
+    table: Path, pictures: Pictures, entries: dict[Path, ImageEntry], problems: Remarks
 ) -> bool:
     """Enter the rows of a table; returns whether some hold nothing."""
     csv.field_size_limit(1 << 30)
@@ -158,7 +158,7 @@ def _read_table(
                     f"{name or 'nothing'} in line {line}",
                 )
                 continue
-            entry = entries.setdefault(picture, Entry(name, picture, table))
+            entry = entries.setdefault(picture, ImageEntry(name, picture, table))
             if runs.lower() in _EMPTY:
                 has_empty = True
             else:

@@ -234,7 +234,7 @@ def _read(tree: FileTree) -> Listing:
 
 
 @dataclass
-class _Found:
+class _YoloPictures:
     """What the folders of pictures hold: each picture with its text file, and what is to be said.
 
     ``described`` are (picture, text file or None where nothing is drawn, part of the split);
@@ -255,9 +255,9 @@ def _pictures(
     texts: Mapping[str, str],
     names: Mapping[int, str],
     splits: Mapping[str, Role],
-) -> _Found:
+) -> _YoloPictures:
     """List the pictures beside text files, with the faults of these."""
-    found = _Found(Pictures(tree), Remarks())
+    found = _YoloPictures(Pictures(tree), Remarks())
     for folder, files in tree.walk():
         labels = texts[folder] if folder in texts else _labels_folder(folder)
         if labels is None:

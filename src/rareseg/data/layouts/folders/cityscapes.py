@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_places import (
-    Entry,
+    FolderEntry,
     Place,
     entries,
     find_places,
@@ -62,7 +62,7 @@ def _read_city(tree: FileTree) -> Listing:
     )
 
 
-def _unread(every: Sequence[Entry], read: Sequence[Entry]) -> list[Path]:
+def _unread(every: Sequence[FolderEntry], read: Sequence[FolderEntry]) -> list[Path]:
     known = {entry.path for entry in read}
     return [entry.path for entry in every if entry.path not in known]
 

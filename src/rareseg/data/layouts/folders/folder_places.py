@@ -32,7 +32,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Entry:
+class FolderEntry:
     """One image or mask: its file (or series of files), its name and its place.
 
     ``more`` are the files of an image's further channels.
@@ -81,7 +81,7 @@ def masks_said(tree: FileTree) -> MaskName | None:
     return MaskName.read(tree.mask_name) if tree.mask_name else None
 
 
-def entries(tree: FileTree, places: Sequence[Place]) -> list[Entry]:
+def entries(tree: FileTree, places: Sequence[Place]) -> list[FolderEntry]:
     """Return the images or masks in folders, by folder and name.
 
     A folder of DICOM files is one series, unless its own name says that it holds images or masks:
@@ -92,7 +92,7 @@ def entries(tree: FileTree, places: Sequence[Place]) -> list[Entry]:
         if _is_one_series(tree, place.folder):
             continue
         paths = [*tree.image_files(place.folder), *_series(tree, place.folder)]
-        found += [Entry(path, stem_of(path), place) for path in sorted(paths)]
+        found += [FolderEntry(path, stem_of(path), place) for path in sorted(paths)]
     return found
 
 

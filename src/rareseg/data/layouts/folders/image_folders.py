@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_places import (
-    Entry,
+    FolderEntry,
     Place,
     entries,
     find_places,
@@ -46,10 +46,12 @@ def _read(tree: FileTree) -> Listing:
     return list_pairs(tree, [*images, *nothing], pair(images, masks, masks_said(tree)))
 
 
-def _with_channels(images: Sequence[Entry], masks: Sequence[Entry]) -> list[Entry]:
+def _with_channels(
+    images: Sequence[FolderEntry], masks: Sequence[FolderEntry]
+) -> list[FolderEntry]:
     """Gather files ``ID_0000``, ``ID_0001``, … as channels where masks are called ``ID``."""
     names = {name_key(mask.stem) for mask in masks}
-    folders: defaultdict[Place, list[Entry]] = defaultdict(list)
+    folders: defaultdict[Place, list[FolderEntry]] = defaultdict(list)
     for image in images:
         folders[image.place].append(image)
     found = []
@@ -59,7 +61,7 @@ def _with_channels(images: Sequence[Entry], masks: Sequence[Entry]) -> list[Entr
         is_channel = len(grouped) < len(here) or any(e.stem not in grouped for e in here)
         own = {name_key(image.stem) for image in here}
         if is_channel and names and names & known and not names & own:
-            found += [Entry(f[0], name, place, f[1:]) for name, f in grouped.items()]
+            found += [FolderEntry(f[0], name, place, f[1:]) for name, f in grouped.items()]
         else:
             found += here
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_places import (
-    Entry,
+    FolderEntry,
     Place,
     entries,
     find_places,
@@ -55,7 +55,7 @@ def _read(tree: FileTree) -> Listing:
     kinds = {image.path: image.place.rest[-1] for image in images}
     for path, files in drawn.parts.items():
         drawn.parts[path] = [(kinds[path], file) for _, file in files]
-    whole: list[Entry] = [*entries(tree, good), *images]
+    whole: list[FolderEntry] = [*entries(tree, good), *images]
     return list_pairs(tree, whole, drawn, OnePart(_NO_SPLIT))
 
 

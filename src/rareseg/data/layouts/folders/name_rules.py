@@ -36,7 +36,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Paired:
+class NamePairs:
     """For every group of names: the mask's name to its image's, and to what is left of it.
 
     ``parts`` is what the mask's name says beyond the image's where a case has several mask files;
@@ -88,7 +88,7 @@ class MaskName:
         return not self.folder or self.folder in folder.lower().split("/")
 
 
-def pair_names(groups: Sequence[Names], said: MaskName | None = None) -> Paired:
+def pair_names(groups: Sequence[Names], said: MaskName | None = None) -> NamePairs:
     """Find the rule by which masks are called, and pair by it.
 
     The first rule that pairs every mask is taken, otherwise the one that pairs most of them:
@@ -117,13 +117,13 @@ _Rule = Callable[[Sequence[str]], Callable[[str], str | None]]
 """Given images' names: from a mask's name to its image's, or None."""
 
 
-def _apply(groups: Sequence[Names], rule: _Rule, words: str) -> Paired:
+def _apply(groups: Sequence[Names], rule: _Rule, words: str) -> NamePairs:
     pairs = []
     for group in groups:
         image_of = rule(group.images)
         found = {mask: image_of(mask) for mask in group.masks}
         pairs.append({mask: image for mask, image in found.items() if image is not None})
-    return Paired(tuple(pairs), tuple({} for _ in groups), words)
+    return NamePairs(tuple(pairs), tuple({} for _ in groups), words)
 
 
 def _compared(names: Sequence[str]) -> dict[str, str]:
@@ -199,7 +199,7 @@ def without_image_words(name: str) -> str:
     return _core(name, _OF_IMAGES)
 
 
-def _several(groups: Sequence[Names]) -> Paired | None:
+def _several(groups: Sequence[Names]) -> NamePairs | None:
     """Pair masks whose names begin with their image's, and keep what follows as the part.
 
     None where a mask is left over, or the parts are neither names of classes nor numbers.
@@ -220,7 +220,7 @@ def _several(groups: Sequence[Names]) -> Paired | None:
         parts.append(rest)
     if read_parts([part for rest in parts for part in rest.values()]) is None:
         return None
-    return Paired(tuple(pairs), tuple(parts), "masks' names begin with the image's")
+    return NamePairs(tuple(pairs), tuple(parts), "masks' names begin with the image's")
 
 
 def read_parts(parts: Sequence[str]) -> Literal["classes", "objects"] | None:

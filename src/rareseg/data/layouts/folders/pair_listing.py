@@ -11,9 +11,9 @@ from pathlib import Path
 from rareseg.data.layouts.case_names import outer_groups, unique_names
 from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
-from rareseg.data.layouts.folders.folder_places import Entry, split_names
+from rareseg.data.layouts.folders.folder_places import FolderEntry, split_names
 from rareseg.data.layouts.folders.folder_words import holds_nothing, is_any_defect
-from rareseg.data.layouts.folders.pairing import OBJECT, Drawn
+from rareseg.data.layouts.folders.pairing import OBJECT, FoundMasks
 from rareseg.data.layouts.listing import Listing, declared_in, number_classes
 from rareseg.data.masks.class_files import ClassFiles
 from rareseg.data.records import Case, MaskSource, Role
@@ -32,7 +32,7 @@ class OnePart:
 
 
 def list_pairs(
-    tree: FileTree, images: Sequence[Entry], drawn: Drawn, one: OnePart | None = None
+    tree: FileTree, images: Sequence[FolderEntry], drawn: FoundMasks, one: OnePart | None = None
 ) -> Listing:
     """Return the cases of images with what is drawn on them.
 
@@ -79,24 +79,24 @@ def list_pairs(
     )
 
 
-def _without(every: Sequence[Entry], images: Sequence[Entry]) -> list[Path]:
+def _without(every: Sequence[FolderEntry], images: Sequence[FolderEntry]) -> list[Path]:
     """Return the files of images that are left out."""
     kept = {image.path for image in images}
     return [path for e in every if e.path not in kept for path in (e.path, *e.more)]
 
 
-def _is_negative(image: Entry) -> bool:
+def _is_negative(image: FolderEntry) -> bool:
     return image.place.kind == "negative" or any(map(holds_nothing, image.place.rest))
 
 
 def _with_masks(
-    tree: FileTree, images: Sequence[Entry], drawn: Drawn
-) -> tuple[list[Entry], list[str]]:
+    tree: FileTree, images: Sequence[FolderEntry], drawn: FoundMasks
+) -> tuple[list[FolderEntry], list[str]]:
     """Return the images without the part for testing, where it has no mask at all.
 
     Contests keep those back; images to learn from without a mask are a fault that is told.
     """
-    by_role: defaultdict[Role | None, list[Entry]] = defaultdict(list)
+    by_role: defaultdict[Role | None, list[FolderEntry]] = defaultdict(list)
     for image in images:
         by_role[image.place.role].append(image)
     bare = [
@@ -116,7 +116,7 @@ def _with_masks(
     return [image for image in images if image.place.role not in bare], notes
 
 
-def _declared(tree: FileTree, drawn: Drawn) -> Declared:
+def _declared(tree: FileTree, drawn: FoundMasks) -> Declared:
     """Return what ``dataset.json`` says, and the classes that files and folders name."""
     said = declared_in(tree)
     names = {name for files in drawn.parts.values() for name, _ in files} - {"", OBJECT}
@@ -135,7 +135,7 @@ def _mask(parts: Sequence[tuple[str, Path]], declared: Declared) -> Path | MaskS
     return ClassFiles(tuple(sorted((labels.get(name, only), path) for name, path in parts)))
 
 
-def _several(images: Sequence[Entry], names: Sequence[str], drawn: Drawn) -> list[str]:
+def _several(images: Sequence[FolderEntry], names: Sequence[str], drawn: FoundMasks) -> list[str]:
     """Say where several files claim to be an image's only mask."""
     problems = []
     apart: dict[tuple[str, str], list[tuple[str, Path, Path]]] = {}
@@ -162,7 +162,10 @@ def _several(images: Sequence[Entry], names: Sequence[str], drawn: Drawn) -> lis
 
 
 def _lonely(
-    tree: FileTree, images: Sequence[Entry], masks: Sequence[Entry], missing: Sequence[str]
+    tree: FileTree,
+    images: Sequence[FolderEntry],
+    masks: Sequence[FolderEntry],
+    missing: Sequence[str],
 ) -> list[str]:
     """Return the problems of masks without an image; of many in a folder, one."""
     studio = [mask for mask in masks if _LABEL_STUDIO.match(mask.stem)]
@@ -174,7 +177,7 @@ def _lonely(
             "which names them."
         )
     folder = images[0].place.folder if images else "images"
-    others: dict[str, list[Entry]] = {}
+    others: dict[str, list[FolderEntry]] = {}
     for mask in masks:
         if not _LABEL_STUDIO.match(mask.stem):
             others.setdefault(mask.place.folder, []).append(mask)

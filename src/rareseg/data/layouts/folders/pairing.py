@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from rareseg.data.layouts.folders.folder_places import Entry
+from rareseg.data.layouts.folders.folder_places import FolderEntry
 from rareseg.data.layouts.folders.name_rules import (
     MaskName,
+    NamePairs,
     Names,
-    Paired,
     pair_names,
     read_parts,
 )
@@ -22,12 +22,12 @@ OBJECT = "\0object"
 """In place of a class's name: the file is one object of several."""
 
 _Key = tuple[str | None, tuple[str, ...]]
-_Groups = Mapping[_Key, Sequence[Entry]]
+_Groups = Mapping[_Key, Sequence[FolderEntry]]
 _Any = TypeVar("_Any")
 
 
 @dataclass
-class Drawn:
+class FoundMasks:
     """What is drawn on every image.
 
     ``parts`` are, for an image's file, the mask's files with the class that each is of: "" where
@@ -39,12 +39,14 @@ class Drawn:
     parts: defaultdict[Path, list[tuple[str, Path]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    lonely: list[Entry] = field(default_factory=list)
+    lonely: list[FolderEntry] = field(default_factory=list)
     rule: str = ""
     passed: list[Path] = field(default_factory=list)
 
 
-def pair(images: Sequence[Entry], masks: Sequence[Entry], said: MaskName | None = None) -> Drawn:
+def pair(
+    images: Sequence[FolderEntry], masks: Sequence[FolderEntry], said: MaskName | None = None
+) -> FoundMasks:
     """Find the files that are drawn on every image.
 
     Masks lie in folders like their images' but for the words that say which is which. One folder
@@ -62,7 +64,7 @@ def pair(images: Sequence[Entry], masks: Sequence[Entry], said: MaskName | None 
         said = said if said.before or said.after else None  # the folder alone was said
     by_role = any(e.place.role for e in images) and any(e.place.role for e in masks)
 
-    def key(entry: Entry, up: int = 0) -> _Key:
+    def key(entry: FolderEntry, up: int = 0) -> _Key:
         rest = entry.place.rest[: len(entry.place.rest) - up]
         return (entry.place.role if by_role else None), rest
 
@@ -82,14 +84,16 @@ def pair(images: Sequence[Entry], masks: Sequence[Entry], said: MaskName | None 
     return drawn
 
 
-def _grouped(some: Sequence[Entry], key: Callable[[Entry], _Key]) -> dict[_Key, list[Entry]]:
-    groups: dict[_Key, list[Entry]] = {}
+def _grouped(
+    some: Sequence[FolderEntry], key: Callable[[FolderEntry], _Key]
+) -> dict[_Key, list[FolderEntry]]:
+    groups: dict[_Key, list[FolderEntry]] = {}
     for entry in some:
         groups.setdefault(key(entry), []).append(entry)
     return groups
 
 
-def _pair_files(images: _Groups, masks: _Groups, said: MaskName | None) -> Drawn:
+def _pair_files(images: _Groups, masks: _Groups, said: MaskName | None) -> FoundMasks:
     """Pair masks and images of one folder each by their names.
 
     Where every folder holds one image and the names do not pair, it holds one case, and all of
@@ -102,7 +106,7 @@ def _pair_files(images: _Groups, masks: _Groups, said: MaskName | None) -> Drawn
     if alone and said is None and paired.count < several:
         files = {key: [(mask.stem, mask) for mask in masks[key]] for key in keys}
         return _several_a_case({key: images[key][0] for key in keys}, files)
-    drawn = Drawn(rule=paired.words)
+    drawn = FoundMasks(rule=paired.words)
     kind = _kind_of_parts(paired)
     for number, key in enumerate(keys):
         for image, mask in _matched(images[key], masks[key], paired.pairs[number]):
@@ -111,9 +115,9 @@ def _pair_files(images: _Groups, masks: _Groups, said: MaskName | None) -> Drawn
     return drawn
 
 
-def _pair_deeper(images: _Groups, masks: _Groups, said: MaskName | None) -> Drawn:
+def _pair_deeper(images: _Groups, masks: _Groups, said: MaskName | None) -> FoundMasks:
     """Pair masks that lie one folder deeper than the images: a class's folder, or an image's."""
-    inner: dict[tuple[_Key, str], list[Entry]] = {}
+    inner: dict[tuple[_Key, str], list[FolderEntry]] = {}
     for key, some in masks.items():
         for mask in some:
             inner.setdefault((key, mask.place.rest[-1]), []).append(mask)
@@ -124,7 +128,7 @@ def _pair_deeper(images: _Groups, masks: _Groups, said: MaskName | None) -> Draw
     cases = {both: image for both, image in own.items() if image is not None}
     if 2 * len(cases) > len(own) and paired.count < sum(map(len, inner.values())):
         return _several_a_case(cases, {b: [(m.stem, m) for m in inner[b]] for b in cases})
-    drawn = Drawn(rule=paired.words)
+    drawn = FoundMasks(rule=paired.words)
     only = len({name for _, name in keys}) == 1  # `annotations/trimaps` is no class
     for number, (key, name) in enumerate(keys):
         for image, mask in _matched(images[key], inner[key, name], paired.pairs[number]):
@@ -133,11 +137,11 @@ def _pair_deeper(images: _Groups, masks: _Groups, said: MaskName | None) -> Draw
 
 
 def _several_a_case(
-    images: Mapping[_Any, Entry], files: Mapping[_Any, Sequence[tuple[str, Entry]]]
-) -> Drawn:
+    images: Mapping[_Any, FolderEntry], files: Mapping[_Any, Sequence[tuple[str, FolderEntry]]]
+) -> FoundMasks:
     """Take all masks of a folder for one image's: classes where names recur, objects otherwise."""
     kind = read_parts([part for some in files.values() for part, _ in some])
-    drawn = Drawn(rule="each folder holds the masks of one image")
+    drawn = FoundMasks(rule="each folder holds the masks of one image")
     for key, image in images.items():
         drawn.parts[image.path] += [
             (part if kind == "classes" else OBJECT, mask.path) for part, mask in files[key]
@@ -145,14 +149,14 @@ def _several_a_case(
     return drawn
 
 
-def _names(images: Sequence[Entry], masks: Sequence[Entry]) -> Names:
+def _names(images: Sequence[FolderEntry], masks: Sequence[FolderEntry]) -> Names:
     return Names(
         tuple(dict.fromkeys(image.stem for image in images)),
         tuple(dict.fromkeys(mask.stem for mask in masks)),
     )
 
 
-def _kind_of_parts(paired: Paired) -> str:
+def _kind_of_parts(paired: NamePairs) -> str:
     parts = [part for some in paired.parts for part in some.values()]
     if not parts:
         return ""
@@ -160,9 +164,9 @@ def _kind_of_parts(paired: Paired) -> str:
 
 
 def _matched(
-    images: Sequence[Entry], masks: Sequence[Entry], pairs: Mapping[str, str]
-) -> list[tuple[Entry, Entry]]:
-    named: defaultdict[str, list[Entry]] = defaultdict(list)
+    images: Sequence[FolderEntry], masks: Sequence[FolderEntry], pairs: Mapping[str, str]
+) -> list[tuple[FolderEntry, FolderEntry]]:
+    named: defaultdict[str, list[FolderEntry]] = defaultdict(list)
     for image in images:
         named[image.stem].append(image)
     return [

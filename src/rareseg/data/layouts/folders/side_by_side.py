@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rareseg.data.formats import format_of
 from rareseg.data.layouts.file_tree import FileTree
-from rareseg.data.layouts.folders.folder_places import Entry, entries, find_places, masks_said
+from rareseg.data.layouts.folders.folder_places import FolderEntry, entries, find_places, masks_said
 from rareseg.data.layouts.folders.folder_words import is_mask_word
 from rareseg.data.layouts.folders.name_rules import without_image_words
 from rareseg.data.layouts.folders.pair_listing import list_pairs
@@ -39,7 +39,7 @@ def _read(tree: FileTree) -> Listing:
     return list_pairs(tree, images, pair(images, masks, masks_said(tree)))
 
 
-def _apart(tree: FileTree) -> tuple[list[Entry], list[Entry]]:
+def _apart(tree: FileTree) -> tuple[list[FolderEntry], list[FolderEntry]]:
     """Tell masks from images by the commonest word for masks in names that have an image beside."""
     found = entries(tree, [place for place in find_places(tree) if place.kind != "mask"])
     said = masks_said(tree)
@@ -63,7 +63,7 @@ def _apart(tree: FileTree) -> tuple[list[Entry], list[Entry]]:
     return [entry for entry in found if not is_mask[entry.path]], masks
 
 
-def _by_format(found: Sequence[Entry]) -> dict[Path, bool]:
+def _by_format(found: Sequence[FolderEntry]) -> dict[Path, bool]:
     """Tell masks from images where each name is there twice: as JPEG, and in a format without loss.
 
     Nothing is a mask where that is not so.

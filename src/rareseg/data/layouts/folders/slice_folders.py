@@ -10,7 +10,7 @@ from rareseg.data.formats import format_of, read_image
 from rareseg.data.layouts.case_names import outer_groups, unique_names
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_places import (
-    Entry,
+    FolderEntry,
     Place,
     entries,
     find_places,
@@ -92,7 +92,7 @@ def _read(tree: FileTree) -> Listing:
     )
 
 
-def _folders(tree: FileTree) -> tuple[dict[_Key, list[Entry]], dict[_Key, list[Entry]]]:
+def _folders(tree: FileTree) -> tuple[dict[_Key, list[FolderEntry]], dict[_Key, list[FolderEntry]]]:
     """Return the folders of images and those of masks that are named like them."""
     places = find_places(tree)
     kept = [place for place in image_places(places) if place.kind == "image" and place.rest]
@@ -100,14 +100,14 @@ def _folders(tree: FileTree) -> tuple[dict[_Key, list[Entry]], dict[_Key, list[E
     return _by_key(tree, kept), _by_key(tree, drawn)
 
 
-def _by_key(tree: FileTree, places: Sequence[Place]) -> dict[_Key, list[Entry]]:
-    found: defaultdict[_Key, list[Entry]] = defaultdict(list)
+def _by_key(tree: FileTree, places: Sequence[Place]) -> dict[_Key, list[FolderEntry]]:
+    found: defaultdict[_Key, list[FolderEntry]] = defaultdict(list)
     for entry in entries(tree, places):
         found[entry.place.role, entry.place.rest].append(entry)
     return dict(found)
 
 
-def _numbers(slices: Sequence[Entry]) -> list[int]:
+def _numbers(slices: Sequence[FolderEntry]) -> list[int]:
     """Return the numbers of slices, sorted; [] where a name is no number or they begin unalike."""
     matches = [_NUMBERED.fullmatch(entry.stem) for entry in slices]
     found = [match for match in matches if match]

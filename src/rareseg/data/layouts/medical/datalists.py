@@ -23,7 +23,7 @@ _GROUP_KEYS = ("group", "patient", "patient_id", "subject", "subject_id")
 
 
 @dataclass
-class _Found:
+class _DatalistEntries:
     entries: list[tuple[Role | None, Mapping[str, Any]]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -112,9 +112,9 @@ def _read(tree: FileTree) -> Listing:
     )
 
 
-def _collect(path: Path, content: Mapping[str, Any]) -> _Found:
+def _collect(path: Path, content: Mapping[str, Any]) -> _DatalistEntries:
     """Return the entries of all lists with their roles."""
-    found = _Found()
+    found = _DatalistEntries()
     for key, listed in content.items():
         role = ROLE_WORDS.get(key.lower())
         if role is None or not isinstance(listed, list):

@@ -21,7 +21,7 @@ _IN_FILE = ("photograph", "TIFF")
 
 
 @dataclass
-class _Found:
+class _NnunetCases:
     """What is found while the folders are read."""
 
     cases: list[Case] = field(default_factory=list)
@@ -47,7 +47,7 @@ def _read(tree: FileTree) -> Listing:
     Where ``dataset.json`` holds the key ``dataset``, that names the files.
     """
     declared = read_dataset_json(tree.root)
-    found = _Found()
+    found = _NnunetCases()
     if declared.listed_cases:
         _read_listed(tree, declared.listed_cases, found)
     else:
@@ -66,7 +66,7 @@ def _read(tree: FileTree) -> Listing:
     )
 
 
-def _read_folder(tree: FileTree, part: str, found: _Found, *, labelled: bool) -> None:
+def _read_folder(tree: FileTree, part: str, found: _NnunetCases, *, labelled: bool) -> None:
     """Read ``imagesTr`` (labelled: an image without a mask is a fault) or ``imagesTs``."""
     images, masks = f"images{part}", {stem_of(p): p for p in tree.images(f"labels{part}")}
     grouped = group_channels(tree.images(images))
@@ -106,7 +106,7 @@ def _with_role(case: Case, role: Role) -> Case:
     return Case(case.id, case.images, case.mask, case.group, role)
 
 
-def _read_listed(tree: FileTree, listed: Mapping[str, Any], found: _Found) -> None:
+def _read_listed(tree: FileTree, listed: Mapping[str, Any], found: _NnunetCases) -> None:
     """Read the key ``dataset``: a name to its list ``images`` and its ``label``."""
     for name, entry in listed.items():
         images = entry.get("images") if isinstance(entry, dict) else None
