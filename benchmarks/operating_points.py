@@ -33,7 +33,7 @@ from rareseg.decision.default_point.smoothed_objective import (
     GridCell,
     alarm_weight,
     find_default,
-    find_non_silent,
+    find_non_empty,
     largest,
 )
 from rareseg.decision.default_point.smoothing import log_odds, smoothing_width
@@ -168,7 +168,7 @@ class Rule:
         smooth, plain = (sums.value(weight, smooth=kind) for kind in (True, False))
         if self.plain_without_gate:
             smooth[-1] = plain[-1]
-        return find_non_silent(surfaces, sums, smooth, plain, None)
+        return find_non_empty(surfaces, sums, smooth, plain, None)
 
 
 def default_width(curves: CaseCurves) -> float:

@@ -1,13 +1,13 @@
 """When does which sampling strategy help? The knobs of the built-in data set, one at a time.
 
-Every world departs from one base in one knob. In each, every strategy is trained with the same
-steps, network and cases, over a few seeds, by `rareseg compare`, and judged on whole test images
-that neither training nor choosing a point has seen. Resumable: call it again.
+Every variation of the built-in data departs from one base in one knob. In each, every strategy is
+trained with the same steps, network and cases, over a few seeds, by `rareseg compare`, and judged
+on whole test images that neither training nor choosing a point has seen. Resumable: call it again.
 
     python benchmarks/when_does_it_help.py --out results [--steps 300] [--seeds 3] [--parallel 2]
 
-It writes the maps, and `worlds.json`, from which `inspect` and `plan` advise (a copy of it is
-src/rareseg/training/worlds.json).
+It writes the maps, and `measured_datasets.json`, from which `inspect` and `plan` advise (a copy is
+src/rareseg/training/measured_datasets.json).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SHARED = (
 
 
 @dataclass(frozen=True)
-class World:
+class Variation:
     """One data set: the knob that was turned, and to what."""
 
     knob: str
@@ -83,23 +83,23 @@ class World:
         return "base" if self.settings == BASE else f"{self.knob}-{self.value:g}"
 
 
-def worlds() -> list[World]:
-    """Return every world; the base stands once under each knob."""
+def variations() -> list[Variation]:
+    """Return every variation; the base stands once under each knob."""
     return [
-        World(knob, value, replace(BASE, **{knob: value}))
+        Variation(knob, value, replace(BASE, **{knob: value}))
         for knob, values in KNOBS.items()
         for value in values
     ]
 
 
-def judged(world: World, out: Path, *, steps: int, seeds: int, parallel: int) -> list[dict]:
-    """Return the table of a world, trained where it was not before."""
-    folder = out / world.name
+def judged(variation: Variation, out: Path, *, steps: int, seeds: int, parallel: int) -> list[dict]:
+    """Return the table of a variation, trained where it was not before."""
+    folder = out / variation.name
     table = folder / "table" / "table.json"
     if not table.is_file():
         data = folder / "data"
         if not (data / "manifest.csv").is_file():
-            rs.write_specks(data, world.settings)
+            rs.write_specks(data, variation.settings)
         options = StudyOptions(
             DataOptions(str(data)),
             training_options=TrainingOptions(settings=(*SHARED, f"training.steps={steps}")),
@@ -119,17 +119,17 @@ def reached(table: list[dict], strategy: str, measure: str) -> dict[str, Any]:
     )
 
 
-def write_worlds(
-    path: Path, found: list[tuple[World, list[dict]]], *, steps: int, seeds: int
+def write_measured_datasets(
+    path: Path, found: list[tuple[Variation, list[dict]]], *, steps: int, seeds: int
 ) -> None:
-    """Write what advice is read from: the knobs that a fingerprint shows, each world once."""
+    """Write what advice is read from: the knobs that a fingerprint shows, each variation once."""
     records: dict[str, dict] = {}
-    for world, table in found:
-        if world.knob not in ("foreground_share", "empty_share", "images"):
+    for variation, table in found:
+        if variation.knob not in ("foreground_share", "empty_share", "images"):
             continue
-        settings = world.settings
-        records[world.name] = {
-            "title": world.title,
+        settings = variation.settings
+        records[variation.name] = {
+            "title": variation.title,
             "likeness": {
                 "foreground": settings.foreground_share,
                 "empty": settings.empty_share,
@@ -138,11 +138,11 @@ def write_worlds(
             "dice": {name: reached(table, name, "dice")["value"] for name in STRATEGIES},
             "alarms": {name: reached(table, name, "false alarm")["value"] for name in STRATEGIES},
         }
-    record = {"steps": steps, "seeds": seeds, "worlds": list(records.values())}
+    record = {"steps": steps, "seeds": seeds, "datasets": list(records.values())}
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def draw(path: Path, found: list[tuple[World, list[dict]]], measure: str, title: str) -> None:
+def draw(path: Path, found: list[tuple[Variation, list[dict]]], measure: str, title: str) -> None:
     """Draw a map as SVG: a block of columns for each knob, a line for each strategy."""
     cell, left, top, gap = 62, 118, 74, 18
     parts, x = [], left
@@ -186,7 +186,7 @@ def _text(
 
 
 def main() -> None:
-    """Judge every world, print the table and draw both maps."""
+    """Judge every variation, print the table and draw both maps."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
@@ -194,15 +194,15 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=2)
     given = parser.parse_args()
     found = []
-    for world in worlds():
-        print(f"== {world.knob} = {world.value:g}", flush=True)
+    for variation in variations():
+        print(f"== {variation.knob} = {variation.value:g}", flush=True)
         table = judged(
-            world, given.out, steps=given.steps, seeds=given.seeds, parallel=given.parallel
+            variation, given.out, steps=given.steps, seeds=given.seeds, parallel=given.parallel
         )
-        found.append((world, table))
+        found.append((variation, table))
     print("| knob | value | strategy | dice, positive | against random | false alarms |")
     print("|---|---|---|---|---|---|")
-    for world, table in found:
+    for variation, table in found:
         for name in STRATEGIES:
             dice, alarm = (reached(table, name, m) for m in ("dice", "false alarm"))
             change = dice["difference"]
@@ -211,10 +211,13 @@ def main() -> None:
                 f"{change['high']:+.2f})"
             )  # fmt: skip
             print(
-                f"| {world.knob} | {world.value:g} | {name} | {dice['value']:.2f} | {against} | "
+                f"| {variation.knob} | {variation.value:g} | {name} | {dice['value']:.2f} | "
+                f"{against} | "
                 f"{100 * alarm['value']:.0f} % |"
             )
-    write_worlds(given.out / "worlds.json", found, steps=given.steps, seeds=given.seeds)
+    write_measured_datasets(
+        given.out / "measured_datasets.json", found, steps=given.steps, seeds=given.seeds
+    )
     about = f"{given.steps} steps, {given.seeds} seeds, at each one's chosen point"
     draw(given.out / "dice.svg", found, "dice", f"Dice of positive images: {about}")
     draw(given.out / "alarms.svg", found, "false alarm", f"False alarms: {about}")

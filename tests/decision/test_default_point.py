@@ -18,7 +18,7 @@ from rareseg.decision.default_point.smoothed_objective import (
     alarm_weight,
     find_default,
     find_few_alarms,
-    find_non_silent,
+    find_non_empty,
 )
 from rareseg.decision.default_point.smoothing import log_odds
 from rareseg.decision.operating_point import (
@@ -183,7 +183,7 @@ class TestFinding:
         silent[0, -1, 0] = 1.0  # the highest threshold, at which nothing is on
         assert sums.dice[0, -1, 0] == 0.0
         plain = sums.value(1.0, smooth=False)
-        cell = find_non_silent(surfaces, sums, silent, plain, None)
+        cell = find_non_empty(surfaces, sums, silent, plain, None)
         assert plain[cell.index] == pytest.approx(plain.max())
 
     def test_nothing_is_offered_where_only_silence_is_allowed(self):

@@ -63,15 +63,15 @@ def test_inspect_train_and_audit_name_the_same_pairs(with_copies, call, settings
     assert any("3 pairs of images look almost alike" in text for text in inspected["warnings"])
 
     audited = json.loads(call("audit", folder, "--out", tmp_path / "audit", "--json").out)
-    twins = {frozenset((pair["a"], pair["b"])): pair for pair in audited["near_duplicates"]}
-    assert set(twins) == across | {within}
-    assert {pair for pair, twin in twins.items() if twin["crosses_groups"]} == across
-    assert {pair for pair, twin in twins.items() if twin["crosses_splits"]} == across
+    similar_pairs = {frozenset((pair["a"], pair["b"])): pair for pair in audited["near_duplicates"]}
+    assert set(similar_pairs) == across | {within}
+    assert {pair for pair, similar in similar_pairs.items() if similar["crosses_groups"]} == across
+    assert {pair for pair, similar in similar_pairs.items() if similar["crosses_splits"]} == across
     (leak,) = [f for f in audited["findings"] if f["name"] == "leak-across-splits"]
     assert leak["text"].startswith("3 pairs of look-alikes")
     for pair in inspected["near_duplicates"]:
-        twin = twins[frozenset((pair["a"], pair["b"]))]
-        assert {key: twin[key] for key in pair} == pair
+        similar = similar_pairs[frozenset((pair["a"], pair["b"]))]
+        assert {key: similar[key] for key in pair} == pair
 
     run = tmp_path / "run"
     trained = call("train", folder, "--out", run, *settings())

@@ -70,15 +70,15 @@ def stake_by_hand(labels: np.ndarray, predicted: np.ndarray, members, box) -> np
         about |= set().union(*(part for part in side if part & core))
     if not about:
         about = {voxel for part in (*drawn, *seen) for voxel in part if inside(voxel)}
-    stake = np.zeros(labels.shape, bool)
+    affected = np.zeros(labels.shape, bool)
     for voxel in about:
-        stake[voxel] = True
-    return stake & (labels != IGNORE)
+        affected[voxel] = True
+    return affected & (labels != IGNORE)
 
 
 @pytest.fixture(scope="session")
 def at_stake():
-    """What is at stake, once more: with sets of voxels and scipy's components."""
+    """What is affected, once more: with sets of voxels and scipy's components."""
     return stake_by_hand
 
 

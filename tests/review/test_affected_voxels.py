@@ -1,4 +1,4 @@
-"""What is at stake equals the same rule with sets of voxels, and is what a reader expects."""
+"""What is affected equals the same rule with sets of voxels, and is what a reader expects."""
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ def drawing(*rows: str) -> np.ndarray:
     return np.array([[[int(char) if char != "." else 0 for char in row] for row in rows]], np.uint8)
 
 
-def shown(stake: np.ndarray) -> list[str]:
-    return ["".join("#" if on else "." for on in row) for row in stake[0]]
+def shown(affected: np.ndarray) -> list[str]:
+    return ["".join("#" if on else "." for on in row) for row in affected[0]]
 
 
 def test_a_prediction_that_reaches_beyond_the_label_is_whole_and_a_neighbour_is_left_alone():

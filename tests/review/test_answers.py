@@ -33,7 +33,7 @@ def answers(tmp_path):
 def verdicts(answers):
     return {
         (item, name): answer.verdict
-        for item, said in answers.standing().items()
+        for item, said in answers.latest().items()
         for name, answer in said.items()
     }
 
@@ -42,7 +42,7 @@ def test_the_last_word_counts_and_the_first_stays_in_the_log(answers):
     answers.record(ITEMS[0], reviewer="Ada", verdict="accept label")
     answers.record(ITEMS[0], reviewer="Ada", verdict="exclude case", note="blurred", seen="p")
     assert verdicts(answers) == {("i0", "Ada"): "exclude case"}
-    (answer,) = answers.standing()["i0"].values()
+    (answer,) = answers.latest()["i0"].values()
     assert (answer.item, answer.note, answer.seen) == (ITEMS[0], "blurred", "p")
     assert [line["verdict"] for line in answers.log()] == ["accept label", "exclude case"]
 
@@ -82,7 +82,7 @@ def test_many_threads_lose_no_decision(answers):
     for thread in threads:
         thread.join()
     assert len(answers.log()) == 80
-    assert len(answers.standing()["i0"]) == 4
+    assert len(answers.latest()["i0"]) == 4
 
 
 def test_a_commit_is_on_the_disk_when_it_returns(answers):

@@ -18,7 +18,7 @@ def final(verdict, box, *, region="whole", name="i"):
 
 
 def one_by_one(labels, predicted, verdicts, at_stake):
-    """The rule again, voxel by voxel: the smallest place that a voxel is at stake in decides."""
+    """The rule again, voxel by voxel: the smallest place that a voxel is affected in decides."""
     affected = [
         at_stake(labels, predicted, CLASSES.regions[one.item.region], one.item.box)
         for one in verdicts
@@ -28,8 +28,8 @@ def one_by_one(labels, predicted, verdicts, at_stake):
     caution = {"accept prediction": 0, "accept label": 1, "ignore region": 2}
     for place in np.ndindex(labels.shape):
         candidates = []
-        for one, stake in zip(verdicts, affected, strict=True):
-            if stake[place]:
+        for one, voxels in zip(verdicts, affected, strict=True):
+            if voxels[place]:
                 volume = np.prod([b - a for a, b in one.item.box])
                 candidates.append((-volume, caution[one.verdict], one.item.id, one.verdict))
         if candidates:

@@ -69,10 +69,10 @@ def on_canvas(page, colour) -> int:
     return int((np.asarray(shot.convert("RGB")) == colour).all(axis=-1).sum())
 
 
-def standing(client):
+def latest(client):
     return {
         (item, name): (answer.verdict, answer.note)
-        for item, said in client.server.api.answers.standing().items()
+        for item, said in client.server.api.answers.latest().items()
         for name, answer in said.items()
     }
 
@@ -102,20 +102,20 @@ def test_decided_with_the_keyboard_alone_and_still_there_after_a_reload(client, 
         (ids[1], "Ada"): ("exclude case", "3 blurred? n"),
         (ids[3], "Ada"): ("ignore region", ""),
     }
-    assert standing(client) == said
+    assert latest(client) == said
     page.reload()
     expect(page.locator("#who")).to_have_text("Reviewer: Ada")
     is_at(page, 4)
     expect(page.locator("#progress-text")).to_have_text(f"3 of {len(ids)} decided")
     expect(page.locator('[data-verdict="ignore region"]')).to_have_attribute("aria-pressed", "true")
-    assert standing(client) == said
+    assert latest(client) == said
     page.keyboard.press("u")  # also of what was decided before the reload
     expect(page.locator("#status")).to_have_text("Your last decision was taken back.")
     expect(page.locator('[data-verdict="ignore region"]')).to_have_attribute(
         "aria-pressed", "false"
     )
     del said[ids[3], "Ada"]
-    assert standing(client) == said
+    assert latest(client) == said
     page.keyboard.press("s")
     page.keyboard.press("u")  # in a list a letter chooses: "undecided by me"
     expect(page.locator("#shown")).to_have_value("undecided")
@@ -139,7 +139,7 @@ def test_a_second_reviewer_beside_the_first(client, tab):
     expect(second.locator("#others")).to_have_text("Ada said “accept prediction”")
     expect(second.locator("#list .mine").first).to_have_text("≠ unsure")
     expect(second.locator("#agreement")).to_contain_text("Ada, Bo: 1 item decided by all")
-    assert {name: verdict for (_, name), (verdict, _) in standing(client).items()} == {
+    assert {name: verdict for (_, name), (verdict, _) in latest(client).items()} == {
         "Ada": "accept prediction",
         "Bo": "unsure",
     }
@@ -196,7 +196,7 @@ def test_zoom_pan_window_and_help_by_keys(client, tab):
     page.keyboard.press("1")  # decides nothing while the help is open
     page.keyboard.press("Escape")
     expect(page.locator("#help")).not_to_be_visible()
-    assert standing(client) == {}
+    assert latest(client) == {}
 
 
 def test_everything_can_be_reached_with_the_tab_key(client, tab):
@@ -252,7 +252,7 @@ def test_slices_and_channels_of_a_volume_by_keys(volumes, serve, tab, tmp_path):
         page.wait_for_timeout(100)
     else:
         pytest.fail("another channel looks the same")
-    assert standing(client) == {}
+    assert latest(client) == {}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -289,7 +289,7 @@ def test_a_lost_server_is_told_and_nothing_is_said_to_be_saved(run, serve, chrom
     expect(page.locator("#status")).to_contain_text("nothing was saved")
     assert "bad" in page.locator("#status").get_attribute("class")
     is_at(page, 1)
-    assert standing(client) == {}
+    assert latest(client) == {}
     full = {"error": "the disk is full, so nothing was decided; make room."}
     page.unroute("**/api/decisions")
     page.route(

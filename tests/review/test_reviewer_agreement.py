@@ -37,20 +37,20 @@ def test_many_raters_as_in_the_example():
 
 
 def test_only_items_that_all_decided_count():
-    standing = {
+    latest = {
         "a": said({"Ada": "accept label", "Bo": "accept label"}),
         "b": said({"Ada": "unsure", "Bo": "accept label"}),
         "c": said({"Ada": "exclude case"}),
     }
-    found = measure_agreement(standing)
+    found = measure_agreement(latest)
     assert (found.reviewers, found.n_items, found.share) == (("Ada", "Bo"), 2, 0.5)
     assert found.method == "Cohen's κ"
 
 
 def test_a_third_reviewer_makes_it_fleiss():
     verdicts = ["accept label", "unsure", "exclude case", "accept label"]
-    standing = {str(k): said({"A": one, "B": one, "C": "unsure"}) for k, one in enumerate(verdicts)}
-    found = measure_agreement(standing)
+    latest = {str(k): said({"A": one, "B": one, "C": "unsure"}) for k, one in enumerate(verdicts)}
+    found = measure_agreement(latest)
     assert (found.method, found.n_items, found.share) == ("Fleiss' κ", 4, 0.25)
     # by hand: P̄ = (1/3 + 1 + 1/3 + 1/3)/4 = 1/2, shares 4/12, 6/12, 2/12
     chance = (16 + 36 + 4) / 144
@@ -58,15 +58,15 @@ def test_a_third_reviewer_makes_it_fleiss():
 
 
 @pytest.mark.parametrize(
-    "standing",
+    "latest",
     [
         {},
         {"a": said({"Ada": "unsure"})},
         {"a": said({"Ada": "unsure"}), "b": said({"Bo": "unsure"})},
     ],
 )
-def test_without_common_items_it_is_undefined(standing):
-    found = measure_agreement(standing)
+def test_without_common_items_it_is_undefined(latest):
+    found = measure_agreement(latest)
     assert isinstance(found.share, Undefined)
     assert isinstance(found.kappa, Undefined)
 

@@ -8,7 +8,7 @@ from rareseg.quality.suspects import Suspect
 from rareseg.review.affected_voxels import AffectedVoxels
 from rareseg.review.case_reader import ViewedCase, _range_and_window
 from rareseg.review.slices import (
-    AT_STAKE,
+    AFFECTED,
     COLOUR,
     DRAWN,
     IGNORED,
@@ -83,14 +83,16 @@ def test_masks_say_what_is_drawn_predicted_and_ignored_of_the_region():
     labels = RNG.choice([0, 1, 2, IGNORE], (3, 6, 5)).astype(np.uint8)
     predicted = RNG.choice([0, 1, 2], (3, 6, 5)).astype(np.uint8)
     viewed = looked_at(np.zeros((1, 3, 6, 5), np.uint8), labels, predicted)
-    stake = RNG.random((3, 6, 5)) < 0.5
-    sent = masks_of(viewed, SliceWindow(1, 2, 4, 3, 1), stake, plane=1, region="b", classes=CLASSES)
+    affected = RNG.random((3, 6, 5)) < 0.5
+    sent = masks_of(
+        viewed, SliceWindow(1, 2, 4, 3, 1), affected, plane=1, region="b", classes=CLASSES
+    )
     bits = np.frombuffer(sent, np.uint8).reshape(4, 3)
     cut = np.s_[1, 1:5, 2:5]
     assert np.array_equal((bits & DRAWN) > 0, labels[cut] == 2)
     assert np.array_equal((bits & PREDICTED) > 0, predicted[cut] == 2)
     assert np.array_equal((bits & IGNORED) > 0, labels[cut] == IGNORE)
-    assert np.array_equal((bits & AT_STAKE) > 0, stake[cut])
+    assert np.array_equal((bits & AFFECTED) > 0, affected[cut])
 
 
 def test_where_pixels_are_left_out_no_speck_is_lost():
@@ -148,8 +150,8 @@ def test_the_classes_at_stake_are_counted():
     predicted[0, 1:4, 2:5] = 2
     viewed = looked_at(np.zeros((3, 1, 6, 6), np.uint8), labels, predicted)
     place = item(((0, 1), (0, 3), (0, 4)))
-    stake = viewed.affected.of(place)
-    about = describe_case(viewed, place, stake, CLASSES, ("red",))
+    affected = viewed.affected.of(place)
+    about = describe_case(viewed, place, affected, CLASSES, ("red",))
     assert about["drawn"] == {"a": 6}
     assert about["predicted"] == {"b": 9}
     assert about["changes"] == 14

@@ -17,7 +17,7 @@ from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import ReadError, RunError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer
-from rareseg.quality.suspects import load_suspects, see_case
+from rareseg.quality.suspects import collect_evidence, load_suspects
 from rareseg.run.scores.network_source import cases_of
 from rareseg.run.setup.run_folder import open_run, read_folds, read_split
 from rareseg.run.suspects import ENSEMBLE, find_suspects
@@ -116,7 +116,7 @@ def test_each_case_is_seen_by_the_network_that_had_not_learned_from_it(planted, 
         scorer = f"fold {folds[case.id] + 1}" if case.id in folds else ENSEMBLE
         images.networks = [networks[folds[case.id]]] if case.id in folds else networks
         image = read_image(case.images)
-        alone = see_case(
+        alone = collect_evidence(
             images.probabilities(image),
             read_labels(case, model.classes, image),
             model.classes,

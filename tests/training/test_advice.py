@@ -14,15 +14,15 @@ from rareseg.training.advice import (
     advise,
     cite,
     likeness,
-    measured_worlds,
-    nearest_world,
+    measured_datasets,
+    nearest_dataset,
 )
 from rareseg.training.plan import plan_recipe
 
 
 @pytest.fixture(scope="module")
 def fingerprint(tmp_path_factory):
-    """As the base of the measured worlds, but smaller."""
+    """As the base of the measured data sets, but smaller."""
     folder = tmp_path_factory.mktemp("specks")
     write_specks(
         folder, SpecksSettings(images=40, size=128, contrast=1.8, foreground_share=0.012, seed=3)
@@ -52,34 +52,35 @@ def test_likeness_is_counted(fingerprint):
     assert own.foreground == pytest.approx(expected)
 
 
-def test_a_world_is_most_like_itself():
-    for world in measured_worlds().worlds:
+def test_a_measured_data_set_is_most_like_itself():
+    for measured in measured_datasets().datasets:
         nearest = min(
-            measured_worlds().worlds, key=lambda other: world.likeness.distance(other.likeness)
+            measured_datasets().datasets,
+            key=lambda other: measured.likeness.distance(other.likeness),
         )
-        assert nearest is world
-        assert world.likeness.distance(world.likeness) == 0.0
+        assert nearest is measured
+        assert measured.likeness.distance(measured.likeness) == 0.0
 
 
-def test_the_nearest_world_follows_the_data(fingerprint):
-    assert "60 images" in nearest_world(fingerprint).title
+def test_the_nearest_data_set_follows_the_data(fingerprint):
+    assert "60 images" in nearest_dataset(fingerprint).title
     rare = scaled(fingerprint, cases=fingerprint.cases * 5, factor=0.3)
-    assert "0.4 %" in nearest_world(rare).title
+    assert "0.4 %" in nearest_dataset(rare).title
     empty = [case for case in fingerprint.cases if not case.is_positive]
     positive = [case for case in fingerprint.cases if case.is_positive]
     mostly = replace(fingerprint, cases=tuple(empty * 10 + positive))
-    assert "90 % empty" in nearest_world(mostly).title
+    assert "90 % empty" in nearest_dataset(mostly).title
 
 
 def test_advice_names_who_led_and_who_starved(fingerprint):
     rare = scaled(fingerprint, cases=fingerprint.cases * 5, factor=0.3)
-    world = nearest_world(rare)
+    measured = nearest_dataset(rare)
     text = advise(rare)
-    for name in world.dice:
-        assert (f"{name} {world.dice[name]:.2f}" in text) == (
-            name in (*world.leading(), *world.starved())
+    for name in measured.dice:
+        assert (f"{name} {measured.dice[name]:.2f}" in text) == (
+            name in (*measured.leading(), *measured.far_behind())
         )
-    assert "random" in world.starved()
+    assert "random" in measured.far_behind()
     assert "docs/sampling-study.md" in text
     assert "rareseg compare" in text
 
@@ -87,21 +88,21 @@ def test_advice_names_who_led_and_who_starved(fingerprint):
 def test_data_like_nothing_that_was_measured_get_no_advice(fingerprint):
     positive = [case for case in fingerprint.cases if case.is_positive]
     crowded = scaled(fingerprint, cases=positive, factor=20.0)
-    assert nearest_world(crowded) is None
-    assert advise(crowded).startswith("No measured world is like these data")
+    assert nearest_dataset(crowded) is None
+    assert advise(crowded).startswith("No measured data set is like these data")
     assert cite(crowded, "balanced") == ""
     nothing = replace(
         fingerprint, cases=tuple(case for case in fingerprint.cases if not case.is_positive)
     )
     assert likeness(nothing) is None
-    assert advise(nothing).startswith("No measured world")
+    assert advise(nothing).startswith("No measured data set")
 
 
 def test_plan_gives_its_strategy_with_what_was_measured(fingerprint):
     plan = plan_recipe(fingerprint)
     reason = plan.reasons["sampling.strategy"]
-    world = nearest_world(fingerprint)
-    assert f"dice {world.dice[plan.recipe.sampling.strategy]:.2f}" in reason
+    measured = nearest_dataset(fingerprint)
+    assert f"dice {measured.dice[plan.recipe.sampling.strategy]:.2f}" in reason
     assert "docs/sampling-study.md" in reason
 
 
@@ -114,8 +115,8 @@ def test_distances_are_even_in_logarithms():
 
 
 def test_what_is_shipped_is_whole():
-    text = files("rareseg.training").joinpath("worlds.json").read_text(encoding="utf-8")
-    for world in json.loads(text)["worlds"]:
-        assert set(world["dice"]) == set(world["alarms"])
-        assert {"random", "balanced", "negatives", "hard"} <= set(world["dice"])
-        assert all(0.0 <= value <= 1.0 for value in world["dice"].values())
+    text = files("rareseg.training").joinpath("measured_datasets.json").read_text(encoding="utf-8")
+    for measured in json.loads(text)["datasets"]:
+        assert set(measured["dice"]) == set(measured["alarms"])
+        assert {"random", "balanced", "negatives", "hard"} <= set(measured["dice"])
+        assert all(0.0 <= value <= 1.0 for value in measured["dice"].values())

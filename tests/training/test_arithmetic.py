@@ -18,8 +18,8 @@ from rareseg.training.arithmetic import (
     PrecisionTrial,
     choose_for_prediction,
     choose_for_training,
+    choose_precisions,
     random_windows,
-    settle_precision,
     try_both,
 )
 
@@ -189,7 +189,7 @@ class TestSettling:
         def never() -> float:
             raise AssertionError
 
-        choices = settle_precision(recipe_for(), CLASSES, 1, CPU, clock=never)
+        choices = choose_precisions(recipe_for(), CLASSES, 1, CPU, clock=never)
         assert choices.keys() == self.AUTO
         for choice in choices.values():
             assert choice.precision == "32"
@@ -198,7 +198,7 @@ class TestSettling:
     @pytest.mark.parametrize(("half", "expected"), [(0.5, "bf16"), (1.5, "32")])
     def test_one_with_bfloat16_takes_what_is_faster(self, half, expected, monkeypatch):
         monkeypatch.setattr(scorer, "_processor_features", lambda: {"avx512_bf16"})
-        choices = settle_precision(recipe_for(), CLASSES, 1, CPU, clock=clock_of(1.0, half))
+        choices = choose_precisions(recipe_for(), CLASSES, 1, CPU, clock=clock_of(1.0, half))
         assert choices.keys() == self.AUTO
         for choice in choices.values():
             assert choice.precision == expected
@@ -209,9 +209,9 @@ class TestSettling:
         monkeypatch.setattr(scorer, "_processor_features", set)
         fixed = {"precision": precision}
         recipe = recipe_for(training=fixed)
-        assert settle_precision(recipe, CLASSES, 1, CPU).keys() == {"prediction.precision"}
+        assert choose_precisions(recipe, CLASSES, 1, CPU).keys() == {"prediction.precision"}
         recipe = recipe_for(training=fixed, prediction=fixed)
-        assert settle_precision(recipe, CLASSES, 1, CPU) == {}
+        assert choose_precisions(recipe, CLASSES, 1, CPU) == {}
 
 
 class TestWhatTheProcessorHas:

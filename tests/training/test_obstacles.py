@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
 from rareseg.data.store.build import build_store
-from rareseg.report.wording.inspection import inventory_lines, stands_in_the_way
+from rareseg.report.wording.inspection import blocks_training, inventory_lines
 from rareseg.training.plan import make_preprocessing, plan_recipe
 from rareseg.training.plan.obstacles import find_obstacles
 from rareseg.training.plan.small_objects import small_objects_sentence
@@ -55,7 +55,7 @@ def test_two_cases_are_told_before_they_are_trained_on(tmp_path):
     fingerprint = inspect_dataset(dataset, jobs=1)
     assert fingerprint.problems == ()
     assert any("`rareseg train` would stop" in text for text in find_obstacles(fingerprint))
-    assert stands_in_the_way(fingerprint)
+    assert blocks_training(fingerprint)
     assert READY not in inventory_lines(dataset, fingerprint)
 
 

@@ -1,4 +1,4 @@
-"""What the images were like that a model learned from, to refuse images that are unlike them."""
+"""Record of the images that a model was trained on, to refuse images that are unlike them."""
 
 from __future__ import annotations
 

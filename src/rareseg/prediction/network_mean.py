@@ -1,4 +1,4 @@
-"""The mean of what several networks say of one image: of probabilities, or of log-odds.
+"""Average the scores of several networks on one image: probabilities, or log-odds.
 
 Where each network is sure and errs by itself, a mean of probabilities counts votes: it is never
 near 1 unless all agree, and lies elsewhere for two networks than for five. A mean of log-odds keeps

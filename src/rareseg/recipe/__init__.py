@@ -1,4 +1,4 @@
-"""Everything a run can be told, and nothing else.
+"""The recipe: all settings of a run, checked, read and written.
 
 A :class:`Recipe` is complete: every value is set, by the plan or by the user. It is read from and
 written to YAML, each value with the reason for it as a comment.

@@ -183,8 +183,8 @@ class ReportContent:
     one that is judged, at the operating points of ``points``. ``results`` are the cases behind
     that one, ``table`` their scores, ``components`` theirs at the thresholds of a grid, ``details``
     their surfaces and ``confusion`` their classes; ``validation_table`` holds the scores of the
-    cases that the points were chosen on. ``beginning`` says which earlier weights the network began
-    with, ``stages`` what the first of two left to the second.
+    cases that the points were chosen on. ``initial_weights`` says which earlier weights the
+    network began with, ``stages`` what the first of two left to the second.
     ``train_dice`` is the mean dice on a sample of positive training
     cases, by region. ``guarantees`` lead from a region to what is guaranteed of its point.
     ``priority`` is what the user said matters; ``comparisons`` hold each region
@@ -209,7 +209,7 @@ class ReportContent:
     recipe: Recipe | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     history: History = History()
-    beginning: tuple[str, ...] = ()
+    initial_weights: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     composition: Composition | None = None
     mining: MiningRecord = field(default_factory=MiningRecord)

@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS decisions (
     CHECK ((verdict IS NULL) = (undoes IS NOT NULL))
 )
 """
-_LAST_STANDING = """
+_LAST_VALID = """
 SELECT id, item, about FROM decisions
 WHERE reviewer = ? AND undoes IS NULL
   AND id NOT IN (SELECT undoes FROM decisions WHERE undoes IS NOT NULL)
@@ -66,7 +66,7 @@ class Answer:
     at: str
 
 
-Standing = Mapping[str, Mapping[str, Answer]]
+LatestAnswers = Mapping[str, Mapping[str, Answer]]
 """By item, by reviewer: the decision that counts, which is the last that was not undone."""
 
 
@@ -142,17 +142,17 @@ class Answers:
         return Answer(number, item, reviewer, verdict, note, seen, at)
 
     def undo(self, reviewer: str) -> str | None:
-        """Take the reviewer's last standing decision back; return its item's id, None if none."""
+        """Take the reviewer's last valid decision back; return its item's id, None if none."""
         reviewer = checked_name(reviewer)
         with self._lock:
-            found = self._run(lambda: self._base.execute(_LAST_STANDING, (reviewer,)).fetchone())
+            found = self._run(lambda: self._base.execute(_LAST_VALID, (reviewer,)).fetchone())
             if found is None:
                 return None
             number, item, about = found
             self._append(item, reviewer, None, "", "", about, _now(), number)
             return str(item)
 
-    def standing(self) -> dict[str, dict[str, Answer]]:
+    def latest(self) -> dict[str, dict[str, Answer]]:
         """Return the decisions that count, by item and reviewer."""
         found: dict[str, dict[str, Answer]] = {}
         with self._lock:

@@ -113,8 +113,8 @@ def apply_review(
     dataset = open_reviewed(folder)
     predictions = CasePredictions(folder, review_folder(folder) / "predictions", device=device)
     with Answers(path) as answers:
-        standing = answers.standing()
-    final = final_answers(standing, predictions.digest)
+        latest = answers.latest()
+    final = final_answers(latest, predictions.digest)
     if not final:
         raise RunError(f"{path} holds no decision; call `rareseg review {folder.root}`.")
     _require_known(final, dataset, predictions.classes, path)
@@ -122,7 +122,7 @@ def apply_review(
     kept = [case for case in dataset.cases if case.id not in excluded]
     if not kept:
         raise RunError(f"every case of {dataset.root} was excluded, so that nothing is left.")
-    agreement = measure_agreement(standing)
+    agreement = measure_agreement(latest)
     with atomic_folder(out) as temporary:
         masks = _correct_masks(temporary, kept, final, predictions, track)
         roles = predictions.roles
@@ -260,7 +260,7 @@ def _item_record(
     one: FinalAnswer, masks: _Masks, excluded: set[str], roles: Mapping[str, Role]
 ) -> dict[str, Any]:
     item = one.item
-    by = [_said(answer) for answer in one.answers]
+    by = [_answer_record(answer) for answer in one.answers]
     record: dict[str, Any] = {
         "case": item.case_id,
         "role": roles[item.case_id],
@@ -279,7 +279,7 @@ def _item_record(
     return {**record, "decisions": by}
 
 
-def _said(answer: Answer) -> dict[str, str]:
+def _answer_record(answer: Answer) -> dict[str, str]:
     return {
         "reviewer": answer.reviewer,
         "verdict": answer.verdict,

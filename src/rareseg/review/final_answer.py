@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from rareseg.quality.suspects import Suspect
-from rareseg.review.answers import Answer, Standing, Verdict
+from rareseg.review.answers import Answer, LatestAnswers, Verdict
 from rareseg.review.page_api import is_stale
 
 RULE = (
@@ -26,13 +26,13 @@ class FinalAnswer:
     reason: str = ""
 
 
-def final_answers(standing: Standing, seen: str) -> tuple[FinalAnswer, ...]:
+def final_answers(latest: LatestAnswers, seen: str) -> tuple[FinalAnswer, ...]:
     """Return what is done about every item that anyone decided on, ordered by case and item.
 
     ``seen`` names the prediction in force
     (:class:`rareseg.review.case_predictions.CasePredictions`).
     """
-    final = [_settle_item(tuple(said.values()), seen) for said in standing.values() if said]
+    final = [_settle_item(tuple(said.values()), seen) for said in latest.values() if said]
     return tuple(sorted(final, key=lambda one: (one.item.case_id, one.item.id)))
 
 

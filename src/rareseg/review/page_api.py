@@ -53,7 +53,7 @@ class PageApi:
         self._positions = {item.id: place for place, item in enumerate(items.items)}
         self.classes = cases.predictions.classes
         self.seen = cases.predictions.digest
-        self._last_stake: tuple[str, Bools] = ("", np.zeros((0, 0, 0), np.bool_))
+        self._last_affected: tuple[str, Bools] = ("", np.zeros((0, 0, 0), np.bool_))
 
     def about(self) -> dict[str, Any]:
         """Return what does not change while the page is open."""
@@ -72,22 +72,22 @@ class PageApi:
 
         ``around`` names an item whose page is wanted instead, or the page nearest to it.
         """
-        standing = self.answers.standing()
-        chosen = self._chosen(wanted, standing)
+        latest = self.answers.latest()
+        chosen = self._chosen(wanted, latest)
         if around in self._positions:
             place = self._positions[around]
             before = sum(self._positions[item.id] < place for item in chosen)
             offset = min(before, max(0, len(chosen) - 1)) // PAGE * PAGE
         offset = max(0, min(offset, max(0, len(chosen) - 1)))
         rows = [
-            self._row(item, standing.get(item.id, {}), wanted.reviewer)
+            self._row(item, latest.get(item.id, {}), wanted.reviewer)
             for item in chosen[offset : offset + PAGE]
         ]
         return {
             "rows": rows,
             "offset": offset,
             "total": len(chosen),
-            "progress": self._progress(standing, wanted.reviewer),
+            "progress": self._progress(latest, wanted.reviewer),
         }
 
     def neighbour(self, wanted: Filter, item: str, *, back: bool) -> str | None:
@@ -95,7 +95,7 @@ class PageApi:
 
         The item itself need not be listed. With an unknown item: the first, or the last.
         """
-        chosen = self._chosen(wanted, self.answers.standing())
+        chosen = self._chosen(wanted, self.answers.latest())
         at = self._positions.get(item, len(self._positions) if back else -1)
         if back:
             found = [other.id for other in chosen if self._positions[other.id] < at]
@@ -110,24 +110,24 @@ class PageApi:
         item = self._item(item_id)
         viewed = self.cases.look(item.case_id)
         predictions = self.cases.predictions
-        said = self.answers.standing().get(item.id, {})
+        said = self.answers.latest().get(item.id, {})
         mine = self._mine(said, reviewer)
-        others = [_told(one) for name, one in sorted(said.items()) if name != reviewer]
+        others = [_answer_record(one) for name, one in sorted(said.items()) if name != reviewer]
         return {
             "item": {**asdict(item), "position": self._positions[item.id] + 1},
             "case": {
                 **describe_case(
                     viewed,
                     item,
-                    self._stake(viewed, item),
+                    self._affected(viewed, item),
                     self.classes,
                     self.cases.channel_names,
                 ),
                 "by": predictions.by(item.case_id),
                 "role": predictions.roles[item.case_id],
             },
-            "mine": None if mine is None else _told(mine),
-            "was": _told(said[reviewer]) if mine is None and reviewer in said else None,
+            "mine": None if mine is None else _answer_record(mine),
+            "was": _answer_record(said[reviewer]) if mine is None and reviewer in said else None,
             "others": others if mine is not None else [],
             "n_others": len(others),
         }
@@ -147,9 +147,9 @@ class PageApi:
                 f"slices and {channels} channels, counted from 0."
             )
         frame = frame_of(viewed.image.array.shape[1:], item.box)
-        stake, classes = self._stake(viewed, item), self.classes
+        affected, classes = self._affected(viewed, item), self.classes
         return pixels_of(viewed, frame, plane=plane, channel=channel) + masks_of(
-            viewed, frame, stake, plane=plane, region=item.region, classes=classes
+            viewed, frame, affected, plane=plane, region=item.region, classes=classes
         )
 
     def decide(self, item_id: str, reviewer: str, verdict: str, note: str) -> dict[str, Any]:
@@ -158,19 +158,19 @@ class PageApi:
         answer = self.answers.record(
             self._item(item_id), reviewer=reviewer, verdict=verdict, note=note, seen=self.seen
         )
-        standing = self.answers.standing()
-        return {"decision": _told(answer), "progress": self._progress(standing, reviewer)}
+        latest = self.answers.latest()
+        return {"decision": _answer_record(answer), "progress": self._progress(latest, reviewer)}
 
     def undo(self, reviewer: str) -> dict[str, Any]:
         """Take the reviewer's last decision back; ``item`` is None where there is none."""
         reviewer = checked_name(reviewer)
         item = self.answers.undo(reviewer)
-        standing = self.answers.standing()
-        return {"item": item, "progress": self._progress(standing, reviewer)}
+        latest = self.answers.latest()
+        return {"item": item, "progress": self._progress(latest, reviewer)}
 
     def agreement(self) -> dict[str, Any]:
         """Return how far the reviewers agree."""
-        found = measure_agreement(self.answers.standing())
+        found = measure_agreement(self.answers.latest())
         return {
             "reviewers": list(found.reviewers),
             "n_items": found.n_items,
@@ -179,13 +179,13 @@ class PageApi:
             "method": found.method,
         }
 
-    def _stake(self, viewed: ViewedCase, item: Suspect) -> Bools:
+    def _affected(self, viewed: ViewedCase, item: Suspect) -> Bools:
         """Return the affected voxels; that of the last item is kept, for its other slices."""
-        name, stake = self._last_stake
+        name, affected = self._last_affected
         if name != item.id:
-            stake = viewed.affected.of(item)
-            self._last_stake = (item.id, stake)
-        return stake
+            affected = viewed.affected.of(item)
+            self._last_affected = (item.id, affected)
+        return affected
 
     def _item(self, item_id: str) -> Suspect:
         if item_id not in self._positions:
@@ -198,7 +198,7 @@ class PageApi:
         return None if mine is None or is_stale(mine, self.seen) else mine
 
     def _chosen(
-        self, wanted: Filter, standing: Mapping[str, Mapping[str, Answer]]
+        self, wanted: Filter, latest: Mapping[str, Mapping[str, Answer]]
     ) -> Sequence[Suspect]:
         items = self.items.items
         if wanted.kind:
@@ -207,7 +207,7 @@ class PageApi:
             return items
 
         def is_shown(item: Suspect) -> bool:
-            said = standing.get(item.id, {})
+            said = latest.get(item.id, {})
             mine = self._mine(said, wanted.reviewer)
             if wanted.shown == "undecided":
                 return mine is None
@@ -231,9 +231,9 @@ class PageApi:
         }
 
     def _progress(
-        self, standing: Mapping[str, Mapping[str, Answer]], reviewer: str
+        self, latest: Mapping[str, Mapping[str, Answer]], reviewer: str
     ) -> dict[str, int]:
-        known = [said for name, said in standing.items() if name in self._positions]
+        known = [said for name, said in latest.items() if name in self._positions]
         mine = [said for said in known if self._mine(said, reviewer) is not None]
         return {
             "total": len(self.items.items),
@@ -251,7 +251,7 @@ def _differ(said: Mapping[str, Answer]) -> bool:
     return len({one.verdict for one in said.values()}) > 1
 
 
-def _told(answer: Answer) -> dict[str, Any]:
+def _answer_record(answer: Answer) -> dict[str, Any]:
     return {
         "reviewer": answer.reviewer,
         "verdict": answer.verdict,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from rareseg.review.answers import Verdict
 
-LOOK = ("rareseg.report", "page.css")
+STYLE = ("rareseg.report", "page.css")
 """The reports' style sheet: the page has their colours, in the light and in the dark."""
 
 MEANINGS: Mapping[Verdict, str] = {
@@ -48,7 +48,7 @@ def render_page(about: Mapping[str, Any], token: str, reviewer: str) -> Page:
         meanings=MEANINGS,
         start={"token": token, "reviewer": reviewer, **about},
         nonce=nonce,
-        css=_asset(*LOOK) + _asset("rareseg.review", "review.css"),
+        css=_asset(*STYLE) + _asset("rareseg.review", "review.css"),
         script=_asset("rareseg.review", "review.js"),
     )
     policy = "; ".join(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rareseg.evaluation.statistics.undefined import Undefined, Value
-from rareseg.review.answers import Standing
+from rareseg.review.answers import LatestAnswers
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,17 @@ class Agreement:
     method: str
 
 
-def measure_agreement(standing: Standing) -> Agreement:
+def measure_agreement(latest: LatestAnswers) -> Agreement:
     """Return the agreement of all reviewers on the items that each of them decided.
 
     Cohen's κ for two reviewers, Fleiss' for more; Undefined for fewer than two, and where there is
     no such item or chance alone would agree everywhere.
     """
-    reviewers = tuple(sorted({name for said in standing.values() for name in said}))
+    reviewers = tuple(sorted({name for said in latest.values() for name in said}))
     method = "Cohen's κ" if len(reviewers) == 2 else "Fleiss' κ"
     rows = [
         tuple(str(said[name].verdict) for name in reviewers)
-        for said in standing.values()
+        for said in latest.values()
         if len(said) == len(reviewers)
     ]
     if len(reviewers) < 2 or not rows:

@@ -17,7 +17,7 @@ from rareseg.review.case_reader import ViewedCase
 LARGEST = 4096
 """Pixels of a side that are sent at most; more are cut around the item, or reduced."""
 
-DRAWN, PREDICTED, IGNORED, AT_STAKE = 1, 2, 4, 8
+DRAWN, PREDICTED, IGNORED, AFFECTED = 1, 2, 4, 8
 """The bits of a pixel of the masks."""
 
 COLOUR = -1
@@ -54,7 +54,7 @@ def frame_of(shape: tuple[int, ...], box: Box) -> SliceWindow:
 
 
 def describe_case(
-    viewed: ViewedCase, item: Suspect, stake: Bools, classes: Classes, names: Sequence[str] = ()
+    viewed: ViewedCase, item: Suspect, affected: Bools, classes: Classes, names: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return what the page needs to know before it asks for a slice, as plain values.
 
@@ -80,9 +80,9 @@ def describe_case(
         "frame": vars(frame),
         "channels": channels,
         "plane": plane_of(viewed, item, classes),
-        "drawn": _held(viewed.labels[stake], classes),
-        "predicted": _held(viewed.predicted[stake], classes),
-        "changes": int((viewed.labels[stake] != viewed.predicted[stake]).sum()),
+        "drawn": _held(viewed.labels[affected], classes),
+        "predicted": _held(viewed.predicted[affected], classes),
+        "changes": int((viewed.labels[affected] != viewed.predicted[affected]).sum()),
     }
 
 
@@ -125,7 +125,7 @@ def pixels_of(viewed: ViewedCase, frame: SliceWindow, *, plane: int, channel: in
 def masks_of(
     viewed: ViewedCase,
     frame: SliceWindow,
-    stake: Bools,
+    affected: Bools,
     *,
     plane: int,
     region: str,
@@ -133,14 +133,14 @@ def masks_of(
 ) -> bytes:
     """Return one uint8 a pixel, row by row: the bits drawn, predicted, ignored and affected.
 
-    ``stake`` is (z, y, x). Where pixels are left out, a bit is on if it is for any of those that
+    ``affected`` is (z, y, x). Where pixels are left out, a bit is on if it is for any of those that
     one stands for.
     """
     labels, members = viewed.labels[plane], np.asarray(classes.regions[region])
     bits = np.isin(labels, members) * np.uint8(DRAWN)
     bits |= np.isin(viewed.predicted[plane], members) * np.uint8(PREDICTED)
     bits |= (labels == IGNORE) * np.uint8(IGNORED)
-    bits |= stake[plane] * np.uint8(AT_STAKE)
+    bits |= affected[plane] * np.uint8(AFFECTED)
     if frame.step > 1:
         for axis in (0, 1):
             places = np.arange(0, bits.shape[axis], frame.step)

@@ -35,7 +35,7 @@ from rareseg.run.tune import Rule
 Guaranteed = Mapping[str, GuaranteedPoint | Infeasible]
 """What came of a guarantee in each region."""
 
-_SEEN_BEFORE = "these cases were used for another guarantee before, and can certify only once"
+_USED_BEFORE = "these cases were used for another guarantee before, and can certify only once"
 
 
 def certify(
@@ -158,7 +158,7 @@ def _keep_each(
     found: dict[str, GuaranteedPoint | Infeasible] = {}
     for name, start in starts.items():
         unseen = certify_set.independent and (
-            not first or first.get(name) == _asked(guarantee, start)
+            not first or first.get(name) == _guarantee_key(guarantee, start)
         )
         of_components = needs_components(guarantee, start)
         found[name] = keep_guarantee(
@@ -171,7 +171,7 @@ def _keep_each(
                 certify_set.digest,
                 source.arithmetic,
                 unseen,
-                _SEEN_BEFORE if certify_set.independent else certify_set.why_estimate,
+                _USED_BEFORE if certify_set.independent else certify_set.why_estimate,
             ),
         )
     return found
@@ -183,7 +183,10 @@ def _spending(
     """Return which cases were used up for what in each region: (digest, what was asked)."""
     if not certify_set.independent:
         return {}
-    return {name: (certify_set.digest, _asked(guarantee, start)) for name, start in starts.items()}
+    return {
+        name: (certify_set.digest, _guarantee_key(guarantee, start))
+        for name, start in starts.items()
+    }
 
 
 def _count_groups(
@@ -204,7 +207,7 @@ def _count_groups(
     return count_groups(groups)
 
 
-def _asked(guarantee: Guarantee, start: OperatingPoint) -> str:
+def _guarantee_key(guarantee: Guarantee, start: OperatingPoint) -> str:
     """Return what cases are asked to stand for: the guarantee, and where the way to it starts."""
     cut = (start.threshold, start.gate, start.smallest_component.plain)
     return json.dumps([asdict(guarantee), cut])

@@ -239,7 +239,7 @@ class _PredictionWork:
     def finish(self, cases: Sequence[Case], remarks: Sequence[str]) -> PredictionSummary:
         """Write the tables of all that the folder holds, and return what this call was about."""
         model = self._detector.model
-        known = self._journal.settle()
+        known = self._journal.close()
         names = {
             region: [model.classes.names[k] for k in members]
             for region, members in model.classes.regions.items()

@@ -34,9 +34,9 @@ from rareseg.quality.suspects import (
     ComponentEvidence,
     SetAside,
     Suspect,
+    collect_evidence,
     judge,
     save_suspects,
-    see_case,
 )
 from rareseg.run.scores.case_scoring import ScoredCase, score_each
 from rareseg.run.setup.network_folds import folds_of_run
@@ -93,7 +93,9 @@ def find_suspects(
         aside = _set_aside(folder, {case.id for case in left})
         images = ImageScorer(own_model, device=device)
         for scored in score_each(images, left, track=track, doing=f"looking with {scorer}"):
-            kept.add(scored.case.id, _see(scored, model.classes, points, scorer, aside))
+            kept.add(
+                scored.case.id, _collect_evidence(scored, model.classes, points, scorer, aside)
+            )
     in_folds = len(plan) > (ENSEMBLE in plan)
     suspects = judge(kept.all_evidence, model.classes, ensemble=ENSEMBLE if in_folds else None)
     file = folder.root / "suspects.json"
@@ -150,7 +152,7 @@ def _scope(plan: Scorers, *, n_cases: int, held_out: int) -> str:
     )
 
 
-def _see(
+def _collect_evidence(
     scored: ScoredCase,
     classes: Classes,
     points: Mapping[str, OperatingPoint],
@@ -158,7 +160,7 @@ def _see(
     aside: Mapping[str, Sequence[tuple[SetAside, tuple[int, ...]]]],
 ) -> tuple[ComponentEvidence, ...]:
     case, shape = scored.case, scored.labels.shape
-    return see_case(
+    return collect_evidence(
         scored.probabilities,
         scored.labels,
         classes,

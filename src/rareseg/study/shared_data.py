@@ -27,7 +27,7 @@ from rareseg.run.setup.prepare import Machine, TrainingOptions, require_answers
 from rareseg.run.setup.run_folder import DataOptions, claim, require_free
 from rareseg.study.design import Design
 from rareseg.study.study_database import StudyDatabase
-from rareseg.training.arithmetic import settle_precision
+from rareseg.training.arithmetic import choose_precisions
 from rareseg.training.plan import make_preprocessing, plan_recipe
 
 FINGERPRINT = "fingerprint.json"
@@ -148,7 +148,7 @@ def begin_study(
     ``make`` raises, and as :class:`StudyDatabase` and :meth:`StudyDatabase.require`.
     """
     overrides = options.training_options.overrides()
-    settled = _settle(options, overrides, data.fingerprint)
+    settled = _measure_automatic_settings(options, overrides, data.fingerprint)
     design = make(merge(overrides, settled))
     if options.storage is None:
         purpose.claim(options.data, data.out)  # the database is a file in it
@@ -163,7 +163,7 @@ def begin_study(
 
 
 @full_memory_named()
-def _settle(
+def _measure_automatic_settings(
     options: StudyOptions, overrides: Overrides, fingerprint: Fingerprint
 ) -> dict[str, dict[str, Any]]:
     """Return what a run would leave to the machine, so that every training computes alike.
@@ -179,7 +179,7 @@ def _settle(
     torch.set_num_threads(threads)  # as every training will
     recipe = plan_recipe(fingerprint, overrides).recipe
     channels, device = fingerprint.cases[0].channels, options.machine.fabric("32").device
-    for name, choice in settle_precision(recipe, fingerprint.classes, channels, device).items():
+    for name, choice in choose_precisions(recipe, fingerprint.classes, channels, device).items():
         section, key = name.split(".")
         settled[section][key] = choice.precision
     return settled

@@ -169,7 +169,7 @@ def _masks(scorer: ImageScorer, cases: Sequence[Case], points: Points) -> list[S
     classes = scorer.model.classes
     found = []
     for scored in score_each(scorer, cases):
-        plane = telling_plane(scored.labels)
+        plane = plane_of_most_foreground(scored.labels)
         scores = region_scores(scored.probabilities, classes)
         for region, point in points.items():
             presence, spacing = scored.presence_of(region), scored.image.geometry.spacing
@@ -178,7 +178,7 @@ def _masks(scorer: ImageScorer, cases: Sequence[Case], points: Points) -> list[S
     return found
 
 
-def telling_plane(labels: NDArray[np.uint8]) -> int:
+def plane_of_most_foreground(labels: NDArray[np.uint8]) -> int:
     """Return the slice of (z, y, x) class indices with most foreground, else the middle one."""
     foreground = (labels != 0).sum(axis=(1, 2))
     return int(np.argmax(foreground)) if foreground.any() else len(labels) // 2

@@ -1,8 +1,8 @@
 """Give advice on strategies from measured data sets that resemble the one at hand.
 
-``worlds.json`` is what ``benchmarks/when_does_it_help.py`` measured on the built-in data set while
-it turned one knob after the other. Advice is a reading of the world that lies nearest; it is no
-proof about other data, for which there is ``rareseg compare``.
+``measured_datasets.json`` is what ``benchmarks/when_does_it_help.py`` measured on the
+built-in data set while it changed one property after the other. Advice is read from the data set
+that lies nearest; it is no proof about other data, for which there is ``rareseg compare``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from rareseg.data.checks.fingerprint import Fingerprint
 SOURCE = "docs/sampling-study.md"
 
 LEVEL = 0.05
-"""Differences of dice below this are noise in worlds of a few seeds."""
+"""Differences of dice below this are noise in datasets of a few seeds."""
 
 ALIKE = 2.5
-"""The largest distance at which a measured world says anything: about a tenth of the foreground."""
+"""The largest distance at which a measured data set is used: about a tenth of the foreground."""
 
-STARVED = 0.2
+FAR_BEHIND = 0.2
 """Dice below the best by which a strategy has not learned what it could."""
 
 
@@ -55,7 +55,7 @@ class Likeness:
 
 @dataclass(frozen=True)
 class MeasuredDataset:
-    """A measured data set: its knob, what it is like, and by strategy dice and false alarms.
+    """A measured data set: its title, what it is like, and by strategy dice and false alarms.
 
     Both are at each strategy's own chosen point: the mean dice of positive images and the share of
     negative images with anything on.
@@ -72,34 +72,34 @@ class MeasuredDataset:
         ranked = sorted(self.dice, key=lambda name: -self.dice[name])
         return [name for name in ranked if self.dice[name] >= best - LEVEL]
 
-    def starved(self) -> list[str]:
+    def far_behind(self) -> list[str]:
         """Return the strategies that fall far behind, worst first."""
         best = max(self.dice.values())
         ranked = sorted(self.dice, key=lambda name: self.dice[name])
-        return [name for name in ranked if self.dice[name] < best - STARVED]
+        return [name for name in ranked if self.dice[name] < best - FAR_BEHIND]
 
 
 @dataclass(frozen=True)
 class MeasuredDatasets:
-    """All measured worlds, with the steps and seeds of each strategy in each."""
+    """All measured data sets, with the steps and seeds of each strategy in each."""
 
     steps: int
     seeds: int
-    worlds: tuple[MeasuredDataset, ...]
+    datasets: tuple[MeasuredDataset, ...]
 
 
 @cache
-def measured_worlds() -> MeasuredDatasets:
+def measured_datasets() -> MeasuredDatasets:
     """Return what was measured, as it is shipped."""
-    text = files("rareseg.training").joinpath("worlds.json").read_text(encoding="utf-8")
+    text = files("rareseg.training").joinpath("measured_datasets.json").read_text(encoding="utf-8")
     record = json.loads(text)
-    worlds = tuple(
+    datasets = tuple(
         MeasuredDataset(
             entry["title"], Likeness(**entry["likeness"]), entry["dice"], entry["alarms"]
         )
-        for entry in record["worlds"]
+        for entry in record["datasets"]
     )
-    return MeasuredDatasets(record["steps"], record["seeds"], worlds)
+    return MeasuredDatasets(record["steps"], record["seeds"], datasets)
 
 
 def likeness(fingerprint: Fingerprint) -> Likeness | None:
@@ -113,48 +113,50 @@ def likeness(fingerprint: Fingerprint) -> Likeness | None:
     return Likeness(foreground / voxels, 1.0 - len(positive) / n_cases, n_cases)
 
 
-def nearest_world(fingerprint: Fingerprint) -> MeasuredDataset | None:
-    """Return the measured world that is most like a data set; None where none is like it."""
+def nearest_dataset(fingerprint: Fingerprint) -> MeasuredDataset | None:
+    """Return the measured data set that is most like a data set; None where none is like it."""
     own = likeness(fingerprint)
     if own is None:
         return None
-    nearest = min(measured_worlds().worlds, key=lambda world: own.distance(world.likeness))
+    nearest = min(measured_datasets().datasets, key=lambda dataset: own.distance(dataset.likeness))
     return nearest if own.distance(nearest.likeness) <= ALIKE else None
 
 
 def advise(fingerprint: Fingerprint) -> str:
-    """Return in two sentences what the nearest world says, or that none is like the data."""
-    world = nearest_world(fingerprint)
-    if world is None:
-        return "No measured world is like these data; `rareseg compare` says what holds on yours."
+    """Return in two sentences what the nearest data set says, or that none is like the data."""
+    dataset = nearest_dataset(fingerprint)
+    if dataset is None:
+        return (
+            "No measured data set is like these data; `rareseg compare` says what holds on yours."
+        )
     return (
-        f"In the measured world most like these data ({world.title}) {_said(world)} in dice of "
-        f"positive images after {measured_worlds().steps} steps ({SOURCE}). It is another data "
-        "set: `rareseg compare` says what holds on yours."
+        f"In the measured data set most like these data ({dataset.title}) {_ranking(dataset)} in "
+        f"dice of positive images after {measured_datasets().steps} steps ({SOURCE}). It is "
+        "another data set: `rareseg compare` says what holds on yours."
     )
 
 
 def cite(fingerprint: Fingerprint, strategy: str) -> str:
-    """Return, as the end of a reason, what a strategy reached in the nearest world; "" for none."""
-    world = nearest_world(fingerprint)
-    if world is None or strategy not in world.dice:
+    """Return what a strategy reached in the nearest data set, to end a reason; "" if none."""
+    dataset = nearest_dataset(fingerprint)
+    if dataset is None or strategy not in dataset.dice:
         return ""
-    best = world.leading()[0]
-    most = "" if best == strategy else f", {best} as the best of them {world.dice[best]:.2f}"
+    best = dataset.leading()[0]
+    most = "" if best == strategy else f", {best} as the best of them {dataset.dice[best]:.2f}"
     return (
-        f"; on {world.title} it reached dice {world.dice[strategy]:.2f}{most} and random sampling "
-        f"{world.dice['random']:.2f} ({SOURCE})"
+        f"; on {dataset.title} it reached dice {dataset.dice[strategy]:.2f}{most} and random "
+        f"sampling {dataset.dice['random']:.2f} ({SOURCE})"
     )
 
 
-def _said(world: MeasuredDataset) -> str:
-    leading, starved = world.leading(), world.starved()
-    if len(leading) == len(world.dice):
-        values = world.dice.values()
+def _ranking(dataset: MeasuredDataset) -> str:
+    leading, far_behind = dataset.leading(), dataset.far_behind()
+    if len(leading) == len(dataset.dice):
+        values = dataset.dice.values()
         return f"all strategies were level, at {min(values):.2f} to {max(values):.2f},"
-    said = ", ".join(f"{name} {world.dice[name]:.2f}" for name in leading)
-    behind = ", ".join(f"{name} {world.dice[name]:.2f}" for name in starved)
-    return f"{said} led" + (f" and {behind} fell far behind" if starved else "")
+    said = ", ".join(f"{name} {dataset.dice[name]:.2f}" for name in leading)
+    behind = ", ".join(f"{name} {dataset.dice[name]:.2f}" for name in far_behind)
+    return f"{said} led" + (f" and {behind} fell far behind" if far_behind else "")
 
 
 def _log_odds(share: float) -> float:

@@ -41,7 +41,7 @@ PREDICTIONS = 5
 WARM_UP = 2
 """Steps, and predictions, that are made before the clock is read."""
 
-GAIN = 1.1
+LEAST_SPEEDUP = 1.1
 """How many times as fast bfloat16 must be to be taken: less is within a busy machine's noise."""
 
 FAR_BEHIND = 2.0
@@ -89,7 +89,7 @@ class PrecisionChoice:
     reason: str
 
 
-def settle_precision(
+def choose_precisions(
     recipe: Recipe,
     classes: Classes,
     channels: int,
@@ -130,7 +130,7 @@ def choose_for_training(single: PrecisionTrial, half: PrecisionTrial) -> Precisi
             "(torch 2.13); a window of other depth avoids it",
         )
     ratio = single.step_seconds / half.step_seconds
-    if ratio < GAIN:
+    if ratio < LEAST_SPEEDUP:
         return PrecisionChoice("32", _slow("steps", ratio))
     finite = all(math.isfinite(loss) for loss in half.losses)
     if not finite or half.losses[-1] > single.losses[-1] + LAG * abs(single.fall):
@@ -150,7 +150,7 @@ def choose_for_training(single: PrecisionTrial, half: PrecisionTrial) -> Precisi
 def choose_for_prediction(single: PrecisionTrial, half: PrecisionTrial) -> PrecisionChoice:
     """Return bfloat16 where it predicts faster, with nearly the probabilities of float32."""
     ratio = single.prediction_seconds / half.prediction_seconds
-    if ratio < GAIN:
+    if ratio < LEAST_SPEEDUP:
         return PrecisionChoice("32", _slow("predicts", ratio))
     if not half.difference < APART:  # as NaN is not
         return PrecisionChoice(
@@ -169,7 +169,7 @@ def choose_for_prediction(single: PrecisionTrial, half: PrecisionTrial) -> Preci
 def _slow(does: str, ratio: float) -> str:
     return (
         f"bf16 {does} {ratio:.2f} x as fast as float32 on the machine on which the run began; it "
-        f"is taken from {GAIN:g} x on"
+        f"is taken from {LEAST_SPEEDUP:g} x on"
     )
 
 
@@ -184,7 +184,7 @@ def try_both(
     """Return what the planned network does in float32 and in bfloat16, in turns.
 
     Both begin with the same weights. A device without bfloat16 computes in it too, slowly. Torch's
-    generator for the CPU is left as it was. Raises as :func:`settle_precision`.
+    generator for the CPU is left as it was. Raises as :func:`choose_precisions`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
@@ -203,8 +203,8 @@ def try_both(
             recipe,
         )
         two_slices = device.type == "cpu" and meets_two_slices(network, images)
-        step_seconds = _in_turns(pair.step, STEPS, device, clock)
-        prediction_seconds = _in_turns(pair.predict, PREDICTIONS, device, clock)
+        step_seconds = _interleaved(pair.step, STEPS, device, clock)
+        prediction_seconds = _interleaved(pair.predict, PREDICTIONS, device, clock)
     single, half = (
         PrecisionTrial(
             step_seconds=step_seconds[precision],
@@ -276,7 +276,7 @@ class _Pair:
             self.scores[precision] = network(self.images).float().softmax(1)
 
 
-def _in_turns(
+def _interleaved(
     call: Callable[[Precision], None], calls: int, device: torch.device, clock: Clock
 ) -> dict[Precision, float]:
     """Return the fewest seconds of a call in each arithmetic; the first calls do not count.

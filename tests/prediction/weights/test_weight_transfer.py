@@ -15,7 +15,7 @@ from rareseg.prediction.weights.weight_transfer import (
     weights_file,
 )
 from rareseg.recipe import make_recipe
-from rareseg.report.wording.initial_weights_text import beginning_sentences
+from rareseg.report.wording.initial_weights_text import initial_weights_sentences
 
 SMALL = {
     "basicunet": {"width": (8, 16, 16, 16, 16)},
@@ -51,7 +51,7 @@ def test_the_same_network_is_taken_over_whole(name, tmp_path):
     assert same(earlier.state_dict(), new.state_dict())
     assert (found.unlike, found.absent, found.unused) == ({}, (), ())
     total = len({id(t) for t in new.state_dict(keep_vars=True).values()})
-    assert beginning_sentences(found.origin) == (
+    assert initial_weights_sentences(found.origin) == (
         f"begins with {total} of its {total} tensors from a",
     )
 
@@ -104,7 +104,7 @@ def test_what_only_one_side_has_is_named(tmp_path):
     found = transfer(path, network("dynunet", seed=1), source="a")
     assert found.absent == ("bottleneck.conv1.conv.weight",)
     assert found.unused == ("head.weight",)
-    said = " ".join(beginning_sentences(found.origin))
+    said = " ".join(initial_weights_sentences(found.origin))
     assert "bottleneck.conv1.conv.weight" in said
     assert "head.weight" in said
     assert found.origin.absent == ("bottleneck.conv1.conv.weight",)

@@ -2,7 +2,7 @@
 
 from rareseg.data.checks.fingerprint import CaseFacts
 from rareseg.data.look_alikes import LookAlike
-from rareseg.quality.audit.leakage import group_findings, know_twins, leak_findings
+from rareseg.quality.audit.leakage import find_pair_facts, group_findings, leak_findings
 
 NAMES = ("background", "spot")
 
@@ -17,17 +17,17 @@ def fact(name, group=None, role=None, positive=True):
 def said(facts, pairs, roles=None, *, copy=True):
     known = {f.id: f.role for f in facts if f.role} if roles is None else roles
     alike = [LookAlike(a, b, 0.97, "as they are", copy, None) for a, b in pairs]
-    twins = know_twins(alike, facts, {}, known, NAMES)
-    return twins, {finding.name: finding for finding in leak_findings(twins, facts)}
+    similar_pairs = find_pair_facts(alike, facts, {}, known, NAMES)
+    return similar_pairs, {finding.name: finding for finding in leak_findings(similar_pairs, facts)}
 
 
 def test_a_pair_across_the_declared_split_must_be_fixed():
     facts = [fact("a", "p", "train"), fact("b", "q", "test")]
-    twins, findings = said(facts, [("a", "b")])
+    similar_pairs, findings = said(facts, [("a", "b")])
     assert set(findings) == {"leak-across-splits"}
     assert findings["leak-across-splits"].stops
     assert findings["leak-across-splits"].cases == ("a", "b")
-    record = twins[0].to_dict()
+    record = similar_pairs[0].to_dict()
     assert record["crosses_groups"]
     assert record["crosses_splits"]
     assert record["roles"] == ("train", "test")
@@ -44,8 +44,8 @@ def test_a_pair_across_groups_is_worth_a_look_and_says_what_the_planned_split_do
 
 def test_pairs_within_a_group_or_within_a_declared_role_are_no_leak():
     facts = [fact("a", "p"), fact("b", "p"), fact("c", "q", "train"), fact("d", "r", "train")]
-    twins, findings = said(facts, [("a", "b"), ("c", "d")])
-    assert len(twins) == 2
+    similar_pairs, findings = said(facts, [("a", "b"), ("c", "d")])
+    assert len(similar_pairs) == 2
     assert findings == {}
 
 

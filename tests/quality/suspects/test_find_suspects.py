@@ -10,7 +10,7 @@ import pytest
 from rareseg.data.records import IGNORE, Classes
 from rareseg.decision.operating_point import OperatingPoint, default_point
 from rareseg.errors import ScoreError
-from rareseg.quality.suspects.component_evidence import see_case
+from rareseg.quality.suspects.component_evidence import collect_evidence
 from rareseg.quality.suspects.find_suspects import judge
 from rareseg.quality.suspects.place import ComponentEvidence, SetAside
 
@@ -57,13 +57,13 @@ def usual(classes=ONE, *, n=12, **more):
     for seed in range(n):
         labels = plate(seed, value=1 + seed % (classes.count - 1), **more)
         p = predict(labels, count=classes.count, seed=seed)
-        found += see_case(p, labels, classes, {}, case_id=f"fine {seed}", scorer="fold 1")
+        found += collect_evidence(p, labels, classes, {}, case_id=f"fine {seed}", scorer="fold 1")
     return found
 
 
 def look(p, labels, classes=ONE, *, among=None, **more):
     """The suspects in one odd case among usual ones."""
-    own = see_case(p, labels, classes, {}, case_id="odd", scorer="fold 1", **more)
+    own = collect_evidence(p, labels, classes, {}, case_id="odd", scorer="fold 1", **more)
     return judge([*(usual(classes) if among is None else among), *own], classes)
 
 
@@ -75,7 +75,7 @@ def test_labels_that_the_model_agrees_with_are_not_suspected():
 
 def test_nothing_in_a_case_gives_nothing():
     labels = np.zeros((1, 64, 64), np.uint8)
-    assert see_case(predict(labels), labels, ONE, {}, case_id="empty", scorer="s") == ()
+    assert collect_evidence(predict(labels), labels, ONE, {}, case_id="empty", scorer="s") == ()
 
 
 def test_a_object_that_nobody_drew_is_missed():
@@ -141,7 +141,7 @@ def nested_usual():
     return [
         evidence
         for seed in range(8)
-        for evidence in see_case(
+        for evidence in collect_evidence(
             predict(nested(seed), count=3, seed=seed),
             nested(seed),
             NESTED,
@@ -202,7 +202,7 @@ def test_a_part_that_was_given_to_its_neighbour_is_found_within_the_object():
     among = [
         evidence
         for seed in range(9)
-        for evidence in see_case(
+        for evidence in collect_evidence(
             confused(three_parts(seed), seed=seed),
             three_parts(seed),
             PARTS,
@@ -227,7 +227,7 @@ def test_classes_that_the_model_often_confuses_are_rarely_suspected():
         among = [
             evidence
             for seed in range(9)
-            for evidence in see_case(
+            for evidence in collect_evidence(
                 confused(three_parts(seed), seed=seed, share=share * (1 + seed % 3) / 2),
                 three_parts(seed),
                 PARTS,
@@ -272,7 +272,9 @@ def test_the_same_shape_drawn_larger_and_moved_further_is_as_suspect():
         drawn = np.roll(true, 5 * scale, axis=2).astype(np.uint8)
         p = predict(true.astype(np.uint8))
         [component] = [
-            s for s in see_case(p, drawn, ONE, {}, case_id="c", scorer="s") if s.side == "drawn"
+            s
+            for s in collect_evidence(p, drawn, ONE, {}, case_id="c", scorer="s")
+            if s.side == "drawn"
         ]
         moved[scale] = component.moved
     assert moved[1] == pytest.approx(moved[4], abs=0.06)
@@ -315,7 +317,7 @@ def test_ignored_voxels_say_nothing():
     grown[0, :, :32] = component[0, :, :32]
     [drawn] = [
         s
-        for s in see_case(predict(grown), half, ONE, {}, case_id="c", scorer="s")
+        for s in collect_evidence(predict(grown), half, ONE, {}, case_id="c", scorer="s")
         if s.side == "drawn"
     ]
     assert drawn.moved < 0.1
@@ -328,7 +330,7 @@ def test_a_timid_model_calls_nothing_spurious_with_certainty():
         labels = plate(seed)
         visible = labels if seed % 2 else np.zeros_like(labels)
         p = predict(visible, seed=seed)
-        found += see_case(p, labels, ONE, {}, case_id=f"c{seed}", scorer="fold 1")
+        found += collect_evidence(p, labels, ONE, {}, case_id=f"c{seed}", scorer="fold 1")
     timid = judge(found, ONE)
     assert {s.kind for s in timid} == {"spurious label"}
     assert max(s.score for s in timid) < 0.5
@@ -343,7 +345,7 @@ def test_a_bold_model_calls_nothing_missed_with_certainty():
     for seed in range(12):
         labels = plate(seed)
         shown = labels | np.roll(plate(seed + 50), 3, axis=2)
-        found += see_case(
+        found += collect_evidence(
             predict(shown, seed=seed), labels, ONE, {}, case_id=f"c{seed}", scorer="fold 1"
         )
     missed = [s for s in judge(found, ONE) if s.kind == "missed object"]
@@ -364,7 +366,7 @@ def test_each_network_is_measured_by_its_own_sureness():
             p = predict(seen, seed=seed, sure=0.9).astype(np.float64)
             odds = np.log(p[1] / p[0]) * factor
             on = 1 / (1 + np.exp(-odds))
-            found += see_case(
+            found += collect_evidence(
                 np.stack([1 - on, on]).astype(np.float32),
                 labels,
                 ONE,
@@ -396,7 +398,7 @@ def test_volumes_are_measured_in_millimetres():
     seen[extra] = 1
     found = []
     for seed in range(8):
-        found += see_case(
+        found += collect_evidence(
             predict(labels, seed=seed),
             labels,
             ONE,
@@ -405,7 +407,9 @@ def test_volumes_are_measured_in_millimetres():
             scorer="s",
             spacing=spacing,
         )
-    odd = see_case(predict(seen), labels, ONE, {}, case_id="odd", scorer="s", spacing=spacing)
+    odd = collect_evidence(
+        predict(seen), labels, ONE, {}, case_id="odd", scorer="s", spacing=spacing
+    )
     [missed] = judge([*found, *odd], ONE)
     assert missed.kind == "missed object"
     assert missed.plane == 5
@@ -419,7 +423,7 @@ def test_volumes_are_measured_in_millimetres():
         p = predict(np.roll(labels, 1, axis=axis))
         [component] = [
             s
-            for s in see_case(p, labels, ONE, {}, case_id="c", scorer="s", spacing=spacing)
+            for s in collect_evidence(p, labels, ONE, {}, case_id="c", scorer="s", spacing=spacing)
             if s.side == "drawn"
         ]
         moved.append(component.moved)
@@ -432,11 +436,11 @@ def test_points_cut_and_a_gate_does_not_hide_a_place():
     p = predict(seen, sure=0.6)
     high = OperatingPoint("object", threshold=0.9)
     gated = OperatingPoint("object", threshold=0.3, gate=0.999)
-    assert see_case(p, labels, ONE, {"object": high}, case_id="c", scorer="s") == ()
-    [found] = see_case(p, labels, ONE, {"object": gated}, case_id="c", scorer="s")
+    assert collect_evidence(p, labels, ONE, {"object": high}, case_id="c", scorer="s") == ()
+    [found] = collect_evidence(p, labels, ONE, {"object": gated}, case_id="c", scorer="s")
     assert found.cut == 0.3
     small = replace(default_point("object"), smallest_component=200)
-    assert see_case(p, labels, ONE, {"object": small}, case_id="c", scorer="s") == ()
+    assert collect_evidence(p, labels, ONE, {"object": small}, case_id="c", scorer="s") == ()
 
 
 def test_annotators_and_what_mining_set_aside_are_told_and_change_no_score():
@@ -466,7 +470,9 @@ def test_who_scored_a_held_out_case_is_said():
     labels = plate(100)
     found = [
         *usual(),
-        *see_case(predict(np.zeros_like(labels)), labels, ONE, {}, case_id="odd", scorer="all"),
+        *collect_evidence(
+            predict(np.zeros_like(labels)), labels, ONE, {}, case_id="odd", scorer="all"
+        ),
     ]
     said = judge(found, ONE, ensemble="all")
     assert len(said) == 3
@@ -487,7 +493,7 @@ def test_evidence_comes_back_from_json():
     from dataclasses import asdict
 
     labels = plate(3)
-    for evidence in see_case(
+    for evidence in collect_evidence(
         predict(labels), labels, ONE, {}, case_id="c", scorer="s", annotations=[labels]
     ):
         assert ComponentEvidence.from_dict(json.loads(json.dumps(asdict(evidence)))) == evidence
@@ -496,4 +502,4 @@ def test_evidence_comes_back_from_json():
 def test_shapes_that_differ_are_refused():
     labels = plate(3)
     with pytest.raises(ScoreError, match=r"Case 'c' has .* original grid"):
-        see_case(predict(labels), labels[:, :9], ONE, {}, case_id="c", scorer="s")
+        collect_evidence(predict(labels), labels[:, :9], ONE, {}, case_id="c", scorer="s")

@@ -9,7 +9,7 @@ from rareseg.report.figures.overlay_picture import (
     SHORTEST,
     OutlinedObject,
     draw_overlay,
-    telling_slice,
+    slice_of_largest_mask,
 )
 
 
@@ -56,7 +56,7 @@ def test_pictures_of_any_shape_are_drawn(shape):
 
 def test_the_slice_that_is_shown_has_the_largest_area():
     one, other = np.zeros((5, 4, 4), np.bool_), np.zeros((5, 4, 4), np.bool_)
-    assert telling_slice({"one": one}) == 2
+    assert slice_of_largest_mask({"one": one}) == 2
     one[1, :2] = True
     other[3, :3] = True
-    assert telling_slice({"one": one, "other": other}) == 3
+    assert slice_of_largest_mask({"one": one, "other": other}) == 3

@@ -79,7 +79,7 @@ def case(name, **other):
     return replace(made, **other)
 
 
-def audit(*findings, cases=None, twins=()):
+def audit(*findings, cases=None, similar_pairs=()):
     cases = (case(f"{EVIL}1"), case("b", voxels=(4800, 0))) if cases is None else cases
     classes = Classes(("background", EVIL), (0, 1), {EVIL: (1,)})
     return Audit(
@@ -87,7 +87,7 @@ def audit(*findings, cases=None, twins=()):
             cases, classes, (), (Problem("data", f"Beware of {EVIL}."),), (), "0" * 64
         ),
         findings=in_order(findings),
-        twins=twins,
+        similar_pairs=similar_pairs,
         groups={},
         regions=(RegionFacts(EVIL, 100, 0.01, 1, (1, 3, 96), 95.0),),
         coverages=(
@@ -118,7 +118,7 @@ def everything():
         Finding(name, f"Text of {name} {EVIL}, 12 %.", (example,) * 300, (f"detail {EVIL}",) * 60)
         for name in KINDS
     ]
-    twin = LookAlikePair(
+    similar = LookAlikePair(
         f"{EVIL}1",
         "b",
         0.98,
@@ -132,7 +132,9 @@ def everything():
         EVIL,
     )
     scenes = {name: [Scene(EVIL, (shot(), shot()))] for name in scenes_wanted(findings)}
-    return render_audit(audit(*findings, twins=(twin,)), title=f"Audit of {EVIL}", scenes=scenes)
+    return render_audit(
+        audit(*findings, similar_pairs=(similar,)), title=f"Audit of {EVIL}", scenes=scenes
+    )
 
 
 def test_it_is_one_file_that_asks_no_host_for_anything(everything):

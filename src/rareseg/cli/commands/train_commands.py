@@ -43,12 +43,12 @@ def inspect(
 ) -> None:
     """Say how the data are read and what they hold: classes, skew, groups, everything broken."""
     from rareseg.data.checks.fingerprint import inspect_dataset
-    from rareseg.report.wording.inspection import stands_in_the_way
+    from rareseg.report.wording.inspection import blocks_training
 
     dataset = reading.data(data).open()
     fingerprint = inspect_dataset(dataset, track=bar)
     show_inventory(dataset, fingerprint, as_json)
-    if stands_in_the_way(fingerprint):
+    if blocks_training(fingerprint):
         raise typer.Exit(1)
 
 

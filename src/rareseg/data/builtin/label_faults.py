@@ -30,7 +30,7 @@ FaultKind = Literal["missed object", "spurious label", "wrong boundary", "wrong 
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 
 RECORD = "faults.json"
-"""The name of the list of faults in the spoiled copy."""
+"""The name of the list of faults in the copy."""
 
 GAP = 3
 """Voxels that lie at least between what is drawn anew and any object."""
@@ -43,7 +43,7 @@ Values = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class FaultSettings:
-    """How much is spoiled: each rate is a share of the number of objects.
+    """How many faults are planted: each rate is a share of the number of objects.
 
     ``missed``: left out of the mask. ``spurious``: the outline of an object drawn where nothing is,
     in any image that has a mask. ``shifted``: moved in its plane by a share of its diameter that is
@@ -128,7 +128,7 @@ def plant_faults(
         )
     objects = _list_objects(dataset, track)
     if not objects:
-        raise DataError(f"{root} holds no object to spoil; give a data set with positive cases.")
+        raise DataError(f"{root} holds no object to plant; give a data set with positive cases.")
     wanted = _assign(dataset, objects, settings)
     faults: list[Fault] = []
     with atomic_folder(out) as temporary:
@@ -139,10 +139,10 @@ def plant_faults(
             assert isinstance(case.mask, Path), "faults are only wanted where there is a file"
             mask = read_mask(case.mask)
             own = [component for component in objects if component.case == number]
-            spoiler = _Spoiler(case, np.array(mask.array), own, dataset, settings, number)
-            faults += spoiler.spoil(wanted[number])
+            planter = _FaultPlanter(case, np.array(mask.array), own, dataset, settings, number)
+            faults += planter.plant(wanted[number])
             copied = temporary / case.mask.resolve().relative_to(root)
-            write_mask(copied, spoiler.mask, mask.geometry)
+            write_mask(copied, planter.mask, mask.geometry)
         save_faults(temporary / RECORD, faults)
     return tuple(faults)
 
@@ -217,7 +217,7 @@ def _assign(
     return wanted
 
 
-class _Spoiler:
+class _FaultPlanter:
     """Plants the faults of one case in its mask (z, y, x)."""
 
     def __init__(
@@ -238,7 +238,7 @@ class _Spoiler:
             | {int(value) for component in objects for value in np.unique(component.values)}
         )
 
-    def spoil(self, wanted: Sequence[tuple[FaultKind, _Object]]) -> list[Fault]:
+    def plant(self, wanted: Sequence[tuple[FaultKind, _Object]]) -> list[Fault]:
         """Plant what is wanted, as far as there is room."""
         plant = {
             "missed object": self._leave_out,

@@ -34,7 +34,7 @@ def check_together(
         )
     _check_channels(read, findings)
     _check_contradictions(read, positive, findings)
-    _tell_far_values(read, findings)
+    _warn_of_far_values(read, findings)
     turned = [case for case, found in read if found.turned]
     if turned:
         findings.warn(
@@ -57,7 +57,7 @@ def check_groups(cases: Sequence[Case], findings: Findings) -> None:
 
 
 def _check_channels(read: Read, findings: Findings) -> None:
-    odd = _odd_ones(
+    odd = _uncommon_kinds(
         read,
         lambda found: "one slice (2D)" if found.geometry.dimension == 2 else "a volume (3D)",
         "keep photographs and volumes in data sets of their own",
@@ -71,7 +71,7 @@ def _check_channels(read: Read, findings: Findings) -> None:
             kind="grey and colour",
         )
     else:
-        odd += _odd_ones(
+        odd += _uncommon_kinds(
             read,
             lambda found: _channels(len(found.intensities)),
             "convert all images to the same number of channels",
@@ -84,7 +84,7 @@ def _channels(count: int) -> str:
     return "1 channel" if count == 1 else f"{count} channels"
 
 
-def _odd_ones(read: Read, kind: Callable[[ExaminedCase], str], remedy: str) -> list[str]:
+def _uncommon_kinds(read: Read, kind: Callable[[ExaminedCase], str], remedy: str) -> list[str]:
     """Return one sentence for each kind that is not the commonest."""
     counts = Counter(kind(found) for _, found in read)
     usual = counts.most_common(1)[0][0] if counts else ""
@@ -119,7 +119,7 @@ def _check_contradictions(read: Read, positive: Sequence[bool], findings: Findin
             )
 
 
-def _tell_far_values(read: Read, findings: Findings) -> None:
+def _warn_of_far_values(read: Read, findings: Findings) -> None:
     """Warn of intensities that would have left the others a few levels."""
     fills: defaultdict[float, list[Case]] = defaultdict(list)
     hot = []

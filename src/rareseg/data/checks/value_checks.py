@@ -49,7 +49,7 @@ def check_values(dataset: Dataset, masks: Sequence[MaskRead], findings: Findings
         _check_palettes(masks, findings)
     if rules.overlap is None:
         _check_overlap(masks, findings)
-    _tell_changes(masks, findings)
+    _note_changes(masks, findings)
     odd = False
     if dataset.labels is None:
         odd = _check_blurred(masks, findings) if rules.binarize is None else False
@@ -211,7 +211,7 @@ def _check_overlap(masks: Sequence[MaskRead], findings: Findings) -> None:
         )
 
 
-def _tell_changes(masks: Sequence[MaskRead], findings: Findings) -> None:
+def _note_changes(masks: Sequence[MaskRead], findings: Findings) -> None:
     changed: defaultdict[str, list[str]] = defaultdict(list)
     for mask in masks:
         for change in mask.facts.changes:

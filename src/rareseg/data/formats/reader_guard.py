@@ -1,4 +1,4 @@
-"""What a reader may raise, how much it may allocate, and what an extra has to install."""
+"""Guard readers: what they may raise and allocate, and which extra a format needs."""
 
 from __future__ import annotations
 

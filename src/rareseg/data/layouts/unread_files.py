@@ -86,9 +86,10 @@ def find_unread(tree: FileTree, listing: Listing, *, ignored: bool, listed: bool
                 level = "warning"
             found[level][folder, _ending(name)].append(name)
     return Unread(
-        faults=_told(tree, found["fault"], _MAY_BE_MASK) + _told(tree, found["broken"], _IS_NONE),
-        warnings=_told(tree, found["warning"], _LEFT_OUT),
-        notes=_told(tree, found["note"], _LEFT_OUT),
+        faults=_unread_sentences(tree, found["fault"], _MAY_BE_MASK)
+        + _unread_sentences(tree, found["broken"], _IS_NONE),
+        warnings=_unread_sentences(tree, found["warning"], _LEFT_OUT),
+        notes=_unread_sentences(tree, found["note"], _LEFT_OUT),
     )
 
 
@@ -156,7 +157,7 @@ def _ending(name: str) -> str:
     return PurePosixPath(name.lower()).suffix
 
 
-def _told(
+def _unread_sentences(
     tree: FileTree, found: Mapping[tuple[str, str], Sequence[str]], says: str
 ) -> tuple[str, ...]:
     """Return a sentence for each folder and ending, with a count and an example."""

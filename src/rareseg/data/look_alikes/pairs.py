@@ -23,7 +23,7 @@ from rareseg.data.look_alikes.candidates import Candidate, Spectra
 from rareseg.data.look_alikes.copies import find_copies
 from rareseg.data.look_alikes.groups import DisjointSets, clusters
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike
-from rareseg.data.look_alikes.registration import Placement, Registration, lay
+from rareseg.data.look_alikes.registration import Placement, Registration, register
 from rareseg.data.look_alikes.thumbnails import Symmetry, Thumbnail
 from rareseg.progress import Track, silent
 
@@ -175,7 +175,9 @@ class _PairSearch:
             return
         thumbnails = self._thumbnails
         calls = (
-            delayed(lay)(thumbnails[i], [(thumbnails[j], s) for j, s in others], clear=self._least)
+            delayed(register)(
+                thumbnails[i], [(thumbnails[j], s) for j, s in others], clear=self._least
+            )
             for i, others in work
         )
         laid = self._track(self._parallel(calls), "Laying pairs on each other", len(work))

@@ -65,7 +65,7 @@ class Registration:
     shift: tuple[int, ...]
 
 
-def lay(
+def register(
     first: Thumbnail, others: Sequence[tuple[Thumbnail, Symmetry]], *, clear: float
 ) -> list[Registration]:
     """Return how each of ``others``, given with its symmetry, lies best on the first.

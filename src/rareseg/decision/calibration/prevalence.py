@@ -31,7 +31,7 @@ from rareseg.evaluation.tables.threshold_bins import bin_of
 
 Floats = NDArray[np.float64]
 
-LEAST_TELLING = 0.1
+LEAST_SEPARATION = 0.1
 """The shares of positive and negative images called must surely be further apart."""
 
 DRIFTED = 0.05
@@ -81,11 +81,11 @@ def estimate_prevalence(
     s, f, q = (rate.share for rate in rates)
     tail = (1.0 - confidence) / 2.0
     apart = float(np.quantile(found - alarmed, tail))
-    if apart <= LEAST_TELLING:
+    if apart <= LEAST_SEPARATION:
         weak = Undefined(
             "the scores hardly tell positive images from negative ones: the best cut calls "
             f"{s:.0%} of the positive and {f:.0%} of the negative cases of groups left out, and "
-            f"these shares must surely be more than {LEAST_TELLING:g} apart"
+            f"these shares must surely be more than {LEAST_SEPARATION:g} apart"
         )
         return estimate(weak, weak, weak)
     ends = np.quantile((called - alarmed) / (found - alarmed), [tail, 1.0 - tail])
@@ -138,7 +138,7 @@ def _rates(
         if not ours.any() or not theirs.any():
             kind = "negative" if ours.any() else "positive"
             return Undefined(f"without some of the groups there is no {kind} case to cut by")
-        cut = _telling_cut(cases.odds[ours], cases.odds[theirs])
+        cut = _separating_cut(cases.odds[ours], cases.odds[theirs])
         called[~rest] = cases.odds[~rest] >= cut
         called_unlabelled += (unlabelled.odds >= cut) / len(folds)
     return (
@@ -148,7 +148,7 @@ def _rates(
     )
 
 
-def _telling_cut(positive: Floats, negative: Floats) -> float:
+def _separating_cut(positive: Floats, negative: Floats) -> float:
     """Return the cut with most positives less negatives at or above it (Youden's J), in a gap."""
     values = np.unique(np.concatenate([positive, negative]))
     found, alarmed = (

@@ -29,7 +29,7 @@ FEW_ALARMS = 0.1
 FEWEST_GROUPS = 5
 """Below so many groups with a positive case there are too few to tell."""
 
-TELLING_AUC = 0.6
+LEAST_AUC = 0.6
 """Scores whose area's upper limit lies below this do not tell positive from negative cases."""
 
 _MOST_FOLDS = 50
@@ -116,7 +116,7 @@ class PointEvidence:
     @property
     def is_uninformative(self) -> bool:
         """Whether the image scores do not tell positive cases from negative ones."""
-        return is_defined(self.auc_high) and self.auc_high < TELLING_AUC
+        return is_defined(self.auc_high) and self.auc_high < LEAST_AUC
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""

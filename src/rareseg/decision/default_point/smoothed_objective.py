@@ -44,7 +44,7 @@ def find_default(
     is found at any allowed place.
     """
     weight = alarm_weight(sums.n_negative)
-    return find_non_silent(
+    return find_non_empty(
         surfaces, sums, sums.value(weight, smooth=True), sums.value(weight, smooth=False), allowed
     )
 
@@ -57,10 +57,10 @@ def find_few_alarms(surfaces: GroupSurfaces, sums: GroupSums, most: float) -> Gr
     """
     allowed = sums.alarms <= most * sums.n_negative + TIE
     smooth, plain = sums.value(0.0, smooth=True), sums.value(0.0, smooth=False)
-    return find_non_silent(surfaces, sums, smooth, plain, allowed)
+    return find_non_empty(surfaces, sums, smooth, plain, allowed)
 
 
-def find_non_silent(
+def find_non_empty(
     surfaces: GroupSurfaces,
     sums: GroupSums,
     smooth: Floats,

@@ -94,7 +94,7 @@ def keep_guarantee(
     if guaranteed.mean_dice == 0.0:
         return Infeasible(
             region,
-            f"{_asked(guarantee)} holds only where next to nothing is on: at that point no "
+            f"{_describe(guarantee)} holds only where next to nothing is on: at that point no "
             "positive validation case is found; ask for less, or train a better model",
         )
     kind = Certificate if certify_set.unseen else EstimatedGuarantee
@@ -129,7 +129,7 @@ def refuse_count(guarantee: Guarantee, region: str, n_groups: int) -> Infeasible
     best = best_alpha(0.0, n_groups, confidence=guarantee.own_confidence, binary=guarantee.binary)
     return Infeasible(
         region,
-        f"{_asked(guarantee)} needs at least {_count(needed)} groups with {guarantee.eligible}, "
+        f"{_describe(guarantee)} needs at least {_count(needed)} groups with {guarantee.eligible}, "
         f"and there {_are(n_groups)}; {_best(best, n_groups)}",
         needed,
         best,
@@ -158,7 +158,7 @@ def _refusal(guarantee: Guarantee, region: str, found: GroupLosses) -> Infeasibl
     )
     return Infeasible(
         region,
-        f"{_asked(guarantee)} does not hold at the safest point either: the mean loss over "
+        f"{_describe(guarantee)} does not hold at the safest point either: the mean loss over "
         f"{found.n_groups} groups with {guarantee.eligible} is {percent(floor)} there; {remedy}; "
         f"{_best(best, found.n_groups)}",
         needed,
@@ -179,7 +179,7 @@ def _moved(
         threshold=cut[0],
         gate=cut[1],
         smallest_component=cut[2],
-        objective=f"{point.objective}, then {_asked(guarantee)}",
+        objective=f"{point.objective}, then {_describe(guarantee)}",
         value=Undefined("moved away from the best point to keep a guarantee"),
         mean_dice=Undefined("no positive validation case") if dice is None else float(dice[index]),
         share_clean=Undefined("no negative validation case")
@@ -202,7 +202,7 @@ def _method(guarantee: Guarantee, certify_set: CertifySet) -> str:
     return method if certify_set.unseen else f"{method}; no certificate: {certify_set.why_estimate}"
 
 
-def _asked(guarantee: Guarantee) -> str:
+def _describe(guarantee: Guarantee) -> str:
     """Return the guarantee in short: "false alarm rate ≤ 5 % at 95 % confidence"."""
     short = f"{guarantee.kind} ≤ {percent(guarantee.alpha)}"
     if guarantee.level != "voxel" and guarantee.kind != "false alarm rate":

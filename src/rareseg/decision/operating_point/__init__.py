@@ -7,7 +7,7 @@ package where a score is compared with a threshold.
 from rareseg.decision.default_point.point_evidence import (
     FEW_ALARMS,
     FEWEST_GROUPS,
-    TELLING_AUC,
+    LEAST_AUC,
     PointEvidence,
     ReachedPoint,
 )
@@ -41,11 +41,11 @@ __all__ = [
     "BY_HAND",
     "FEWEST_GROUPS",
     "FEW_ALARMS",
+    "LEAST_AUC",
     "LEVELS",
     "LIMITS",
     "OBJECTIVES",
     "SILENCE_MARGIN",
-    "TELLING_AUC",
     "Frontier",
     "FrontierPoint",
     "Goal",

@@ -15,7 +15,7 @@ from rareseg.decision.point_search.criteria import (
     Criterion,
     Grid,
     Row,
-    silent_tally,
+    empty_counts,
     tally,
 )
 from rareseg.errors import UsageError
@@ -93,7 +93,7 @@ def _mean(measure: Criterion, rows: Sequence[Row], grid: Grid | None, gate: floa
     total = cases = 0.0
     for row in rows:
         passes = np.float32(row.image_score) >= np.float32(gate)
-        counted = tally(row, grid) if passes else silent_tally(row)
+        counted = tally(row, grid) if passes else empty_counts(row)
         above, below = measure.of(counted)
         total += float(np.ravel(above)[0])
         cases += float(np.ravel(below)[0])

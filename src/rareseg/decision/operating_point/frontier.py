@@ -38,7 +38,7 @@ _UNDEFINED = {
 }
 
 
-_TOLD = (
+_NAMES = (
     "mean_dice",
     "recall",
     "precision",
@@ -148,11 +148,11 @@ def frontier_of(
             names[place] = (*names.get(place, ()), note)
     falsely = np.nan_to_num(shown.ravel(), nan=0.0)
     order = sorted(names, key=lambda place: (falsely[place], recalled.ravel()[place]))
-    numbers = dict(zip(_TOLD, told, strict=False))
+    numbers = dict(zip(_NAMES, told, strict=False))
     if by_cost:
         numbers["cost"] = candidates.ratios[0]
     return Frontier(
-        tuple(_tell(candidates, place, values, numbers, names[place]) for place in order)
+        tuple(_frontier_point(candidates, place, values, numbers, names[place]) for place in order)
     )
 
 
@@ -183,7 +183,7 @@ def _place(candidates: Candidates, threshold: float, size: Size, gate: float) ->
     return int(np.ravel_multi_index([int(places[0]) for places in found], shape))
 
 
-def _tell(
+def _frontier_point(
     candidates: Candidates,
     place: int,
     values: Floats,

@@ -111,7 +111,7 @@ def tally(row: Row, grid: Grid, share: float = 1.0) -> GridCounts:
     )
 
 
-def silent_tally(row: Row, share: float = 1.0) -> GridCounts:
+def empty_counts(row: Row, share: float = 1.0) -> GridCounts:
     """Return what a case shows behind a gate that it does not reach: nothing, as (1, 1)."""
     none = np.zeros((1, 1), np.int64)
     n_objects = row.n_objects if isinstance(row, CaseComponents) else 0

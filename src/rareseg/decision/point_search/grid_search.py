@@ -15,8 +15,8 @@ from rareseg.decision.point_search.criteria import (
     Grid,
     LinearObjective,
     Row,
+    empty_counts,
     limit_measure,
-    silent_tally,
     tally,
 )
 from rareseg.decision.point_search.objectives import Limit
@@ -93,7 +93,7 @@ def over_gates(
     numerators = np.zeros((len(measures), *grid.shape))
     denominators = np.zeros((len(measures), *grid.shape))
     for row, share in zip(rows, problem.shares, strict=True):
-        silent = silent_tally(row, share)
+        silent = empty_counts(row, share)
         for m, measure in enumerate(measures):
             top, bottom = measure.of(silent)
             numerators[m] += top
@@ -104,7 +104,7 @@ def over_gates(
 
     yield 0, ratios()
     for i, (row, share) in enumerate(zip(rows, problem.shares, strict=True)):
-        shown, silent = tally(row, grid, share), silent_tally(row, share)
+        shown, silent = tally(row, grid, share), empty_counts(row, share)
         for m, measure in enumerate(measures):
             (top, bottom), (top_before, bottom_before) = measure.of(shown), measure.of(silent)
             numerators[m] += top - top_before

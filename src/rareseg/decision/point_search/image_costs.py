@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from rareseg.decision.point_search.criteria import Grid, silent_tally, tally
+from rareseg.decision.point_search.criteria import Grid, empty_counts, tally
 from rareseg.decision.point_search.grid_search import TIE, PointSearch
 from rareseg.decision.point_search.objectives import Goal
 from rareseg.evaluation.statistics.intervals import estimate_share
@@ -60,7 +60,7 @@ def why_refused(problem: PointSearch, cut: Grid, gate: float, prevalence: float)
     groups: dict[bool, list[str | None]] = {True: [], False: []}
     for row in problem.rows:
         passes = np.float32(row.image_score) >= np.float32(gate)
-        counted = tally(row, cut) if passes else silent_tally(row)
+        counted = tally(row, cut) if passes else empty_counts(row)
         on = counted.tp if counted.is_positive else counted.fp
         hits[counted.is_positive].append(bool(np.ravel(on)[0] > 0))
         groups[counted.is_positive].append(row.group)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rareseg.decision.point_search.criteria import DICE, Floats, silent_tally, tally
+from rareseg.decision.point_search.criteria import DICE, Floats, empty_counts, tally
 from rareseg.decision.point_search.grid_search import (
     TIE,
     Best,
@@ -80,7 +80,7 @@ def _error(problem: PointSearch, admitted: int, level: int, size: int) -> float:
     costs = [
         float(
             np.asarray(
-                measure.of(tally(row, cut, share) if k < admitted else silent_tally(row, share))[0]
+                measure.of(tally(row, cut, share) if k < admitted else empty_counts(row, share))[0]
             ).item()
         )
         for k, (row, share) in enumerate(zip(problem.rows, problem.shares, strict=True))

@@ -12,8 +12,8 @@ from rareseg.decision.point_search.criteria import (
     Floats,
     Grid,
     Row,
+    empty_counts,
     limit_measure,
-    silent_tally,
     tally,
 )
 from rareseg.decision.point_search.grid_search import divide, keeps
@@ -39,7 +39,7 @@ def count_for_limit(limit: Limit, rows: Sequence[Row], grid: Grid) -> LimitCount
     silent = np.zeros((2, len(rows)))
     change = np.zeros((2, len(rows), *grid.shape))
     for i, row in enumerate(rows):
-        behind, shown = measure.of(silent_tally(row)), measure.of(tally(row, grid))
+        behind, shown = measure.of(empty_counts(row)), measure.of(tally(row, grid))
         for part in range(2):
             silent[part, i] = np.ravel(behind[part])[0]
             change[part, i] = shown[part] - silent[part, i]

@@ -143,11 +143,11 @@ def compare_paired(
 
 def require_same_cases(first: Collection[str], second: Collection[str]) -> None:
     """Raise ScoreError that names a case which only one run has."""
-    lonely = sorted(set(first) ^ set(second))
-    if lonely:
+    unmatched = sorted(set(first) ^ set(second))
+    if unmatched:
         raise ScoreError(
-            f"Two runs are compared on the same cases, but '{lonely[0]}' stands in one of them "
-            f"only ({len(lonely)} such cases); evaluate both on one set."
+            f"Two runs are compared on the same cases, but '{unmatched[0]}' stands in one of them "
+            f"only ({len(unmatched)} such cases); evaluate both on one set."
         )
 
 

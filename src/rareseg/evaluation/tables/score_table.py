@@ -347,10 +347,10 @@ def presence_of(
 
 def require_same_cases(left: Collection[str], right: Collection[str]) -> None:
     """Raise ScoreError that names the cases which only one side has."""
-    lonely = sorted(set(left) ^ set(right))
-    if lonely:
-        shown = ", ".join(f"'{case_id}'" for case_id in lonely[:3])
-        more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
+    unmatched = sorted(set(left) ^ set(right))
+    if unmatched:
+        shown = ", ".join(f"'{case_id}'" for case_id in unmatched[:3])
+        more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
         raise ScoreError(
             f"Scores and references must name the same cases, but {shown}{more} stand on one "
             "side only; add what is missing or leave them out of both."

@@ -118,7 +118,7 @@ def _try(name: str) -> _Tried:
             module = _create(name, 3).eval()
             widths, reductions = module.feature_info.channels(), module.feature_info.reduction()
         except Exception as error:  # timm raises whatever its builders meet
-            raise _refusal(name, f"gives no features: {_said(error)}") from error
+            raise _refusal(name, f"gives no features: {_first_line(error)}") from error
         if not _is_pyramid(reductions):
             divided = ", ".join(f"1/{reduction}" for reduction in reductions)
             raise _refusal(name, f"gives features at {divided} of the image, which are no pyramid")
@@ -126,7 +126,9 @@ def _try(name: str) -> _Tried:
         try:
             found = [tuple(x.shape) for x in module(torch.empty(1, 3, height, width))]
         except Exception as error:  # and whatever their layers meet
-            raise _refusal(name, f"does not take images of any size: {_said(error)}") from error
+            raise _refusal(
+                name, f"does not take images of any size: {_first_line(error)}"
+            ) from error
     first = [(1, w, height // r, width // r) for w, r in zip(widths, reductions, strict=True)]
     last = [(batch, y, x, w) for batch, w, y, x in first]
     if found not in (first, last):
@@ -201,8 +203,8 @@ def _unfit(name: str, error: Exception) -> RecipeError:
         beside = "no torchvision"
     return RecipeError(
         f"network.encoder is {name!r}, but timm cannot be imported with {beside} beside torch "
-        f"{torch.__version__} ({_said(error)}); install a torchvision that was built for this "
-        "torch, both from one place, such as `pip install torch torchvision --index-url "
+        f"{torch.__version__} ({_first_line(error)}); install a torchvision that was built for "
+        "this torch, both from one place, such as `pip install torch torchvision --index-url "
         "https://download.pytorch.org/whl/cpu`."
     )
 
@@ -214,6 +216,6 @@ def _refusal(name: str, reason: str) -> RecipeError:
     )
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """Return an error's first line without its last stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""How far annotators agree, and the one mask that theirs become.
+"""Agreement of annotators, and one consensus mask of theirs.
 
 :func:`measure_agreement` only measures, :func:`write_consensus` also writes a data set that can be
 trained on.

@@ -108,7 +108,7 @@ def _write_manifest(folder: Path, out: Path, dataset: Dataset, agreed: Annotator
                 "id": case.id,
                 **dict.fromkeys(names, ""),
                 **{
-                    name: _seen_from(home, image)
+                    name: _relative_path(home, image)
                     for name, image in zip(names, case.images, strict=False)
                 },
                 "mask": f"masks/{masks[case.id]}",
@@ -120,7 +120,7 @@ def _write_manifest(folder: Path, out: Path, dataset: Dataset, agreed: Annotator
     )
 
 
-def _seen_from(home: Path, image: Path) -> str:
+def _relative_path(home: Path, image: Path) -> str:
     """Return the path to an image from a folder; links to files stay links."""
     place = image.parent.resolve() / image.name
     try:

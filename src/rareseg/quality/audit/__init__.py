@@ -1,4 +1,4 @@
-"""Everything about a data set that may be wrong or odd, found before anyone trains on it.
+"""The audit: everything in a data set that may be wrong or odd, found before training.
 
 :func:`audit_dataset` looks at every case once and holds the cases against each other; what it says
 is a list of findings.

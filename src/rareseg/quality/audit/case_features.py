@@ -65,13 +65,14 @@ def look_at(
     # Filters and transforms release the interpreter's lock only in part, but processes would have
     # to import everything anew, which takes longer than looking at a few hundred photographs.
     work = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
-        delayed(_look)(case, classes, side, keep=case.id in small, nested=nested) for case in cases
+        delayed(_features_of_case)(case, classes, side, keep=case.id in small, nested=nested)
+        for case in cases
     )
     found = track(work, "Looking at masks and backgrounds", len(cases))
     return {features.id: features for features in found if features is not None}
 
 
-def _look(
+def _features_of_case(
     case: Case, classes: Classes, side: int, *, keep: bool, nested: bool
 ) -> CaseFeatures | None:
     try:

@@ -32,7 +32,7 @@ def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
     findings = []
     usual = sorted(shapes.usual_size for shapes in drawn.values() if shapes.usual_size)
     if usual and usual[len(usual) // 2] >= ISLAND_BESIDE:
-        islands = _sights(drawn, lambda s: s.n_islands, lambda s: s.islands, "island")
+        islands = _examples(drawn, lambda s: s.n_islands, lambda s: s.islands, "island")
         if islands:
             number = sum(drawn[example.case_id].n_islands for example in islands)
             findings.append(
@@ -45,7 +45,7 @@ def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
                     islands,
                 )
             )
-    holes = _sights(drawn, lambda s: s.n_holes, lambda s: s.holes, "small hole")
+    holes = _examples(drawn, lambda s: s.n_holes, lambda s: s.holes, "small hole")
     if holes:
         number = sum(drawn[example.case_id].n_holes for example in holes)
         findings.append(
@@ -56,7 +56,7 @@ def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
                 holes,
             )
         )
-    frames = _sights(drawn, lambda s: len(s.frame), lambda s: s.frame, "frame")
+    frames = _examples(drawn, lambda s: len(s.frame), lambda s: s.frame, "frame")
     if frames:
         findings.append(
             Finding(
@@ -81,7 +81,7 @@ def shape_findings(features: Mapping[str, CaseFeatures]) -> list[Finding]:
     return findings
 
 
-def _sights(
+def _examples(
     drawn: Mapping[str, Shapes],
     number: Callable[[Shapes], int],
     boxes: Callable[[Shapes], tuple[Box, ...]],

@@ -79,7 +79,7 @@ def plan_roles(fingerprint: Fingerprint) -> dict[str, Role]:
         return declared
 
 
-def know_twins(
+def find_pair_facts(
     pairs: Sequence[LookAlike],
     facts: Sequence[CaseFacts],
     features: Mapping[str, CaseFeatures],
@@ -92,11 +92,11 @@ def know_twins(
     both cases have a miniature.
     """
     fact_of = {fact.id: fact for fact in facts}
-    twins = []
+    similar_pairs = []
     for pair in pairs:
         first, second = fact_of[pair.a], fact_of[pair.b]
         masks, difference = _compare(pair, features, names)
-        twins.append(
+        similar_pairs.append(
             LookAlikePair(
                 a=pair.a,
                 b=pair.b,
@@ -111,7 +111,7 @@ def know_twins(
                 difference=difference,
             )
         )
-    return tuple(twins)
+    return tuple(similar_pairs)
 
 
 def _compare(
@@ -129,12 +129,14 @@ def _compare(
     return ("differ", compared.words) if compared.differ else ("same", "")
 
 
-def leak_findings(twins: Sequence[LookAlikePair], facts: Sequence[CaseFacts]) -> list[Finding]:
+def leak_findings(
+    similar_pairs: Sequence[LookAlikePair], facts: Sequence[CaseFacts]
+) -> list[Finding]:
     """Return what the pairs and the declared groups and roles mean for training."""
-    findings = [*_shared_groups(facts), *_of_one_kind(twins)]
-    twins = [twin for twin in twins if twin.copy]
+    findings = [*_shared_groups(facts), *_of_one_kind(similar_pairs)]
+    similar_pairs = [similar for similar in similar_pairs if similar.copy]
     grouped = "group what shows the same thing (--write-manifest FILE proposes groups)"
-    leaks = [t for t in twins if t.crosses_splits and not t.planned]
+    leaks = [t for t in similar_pairs if t.crosses_splits and not t.planned]
     if leaks:
         findings.append(
             Finding(
@@ -143,10 +145,10 @@ def leak_findings(twins: Sequence[LookAlikePair], facts: Sequence[CaseFacts]) ->
                 f"{'lies' if len(leaks) == 1 else 'lie'} on both sides of the declared split "
                 f"({_pair(leaks[0])}): what is measured there was learned before; give both one "
                 "role.",
-                _sights(leaks),
+                _examples(leaks),
             )
         )
-    same = [t for t in twins if t.identical and t.crosses_groups and t not in leaks]
+    same = [t for t in similar_pairs if t.identical and t.crosses_groups and t not in leaks]
     same = [t for t in same if t.planned]
     if same:
         findings.append(
@@ -156,13 +158,13 @@ def leak_findings(twins: Sequence[LookAlikePair], facts: Sequence[CaseFacts]) ->
                 f"{'is' if len(same) == 1 else 'are'} equal in every pixel and in no common group "
                 f"({_pair(same[0])}), so that a split may put one on either side; remove one, or "
                 f"{grouped}.",
-                _sights(same),
+                _examples(same),
             )
         )
     clear = {id(t) for t in (*leaks, *same)}
-    across = [t for t in twins if t.crosses_groups and t.planned and id(t) not in clear]
+    across = [t for t in similar_pairs if t.crosses_groups and t.planned and id(t) not in clear]
     if across:
-        torn = sum(twin.crosses_splits for twin in across)
+        torn = sum(similar.crosses_splits for similar in across)
         told = f", {torn:,} of them on both sides of the split that training would make" * bool(
             torn
         )
@@ -173,10 +175,10 @@ def leak_findings(twins: Sequence[LookAlikePair], facts: Sequence[CaseFacts]) ->
                 f"{'looks' if len(across) == 1 else 'look'} almost alike without a common "
                 f"group{told} ({_pair(across[0])}): if they show the same thing, tests flatter; "
                 f"{grouped}.",
-                _sights(sorted(across, key=lambda twin: not twin.crosses_splits)),
+                _examples(sorted(across, key=lambda similar: not similar.crosses_splits)),
             )
         )
-    contradicting = [t for t in twins if t.identical and t.masks == "differ"]
+    contradicting = [t for t in similar_pairs if t.identical and t.masks == "differ"]
     if contradicting:
         findings.append(
             Finding(
@@ -185,12 +187,12 @@ def leak_findings(twins: Sequence[LookAlikePair], facts: Sequence[CaseFacts]) ->
                 f"{'is' if len(contradicting) == 1 else 'are'} equal in every pixel and labelled "
                 f"differently ({_pair(contradicting[0])}): one of the masks is wrong; keep the "
                 "other.",
-                _sights(contradicting),
+                _examples(contradicting),
             )
         )
-    differing = [t for t in twins if not t.identical and t.masks == "differ"]
+    differing = [t for t in similar_pairs if not t.identical and t.masks == "differ"]
     if differing:
-        compared = sum(t.masks != "not compared" for t in twins)
+        compared = sum(t.masks != "not compared" for t in similar_pairs)
         findings.append(
             Finding(
                 "differing-masks",
@@ -198,14 +200,14 @@ def leak_findings(twins: Sequence[LookAlikePair], facts: Sequence[CaseFacts]) ->
                 f"{'has' if len(differing) == 1 else 'have'} masks that differ "
                 f"({_pair(differing[0])}: {differing[0].difference}): see which is right, and draw "
                 "the other again.",
-                _sights(differing),
+                _examples(differing),
             )
         )
     return findings
 
 
-def _of_one_kind(twins: Sequence[LookAlikePair]) -> list[Finding]:
-    found = [twin for twin in twins if not twin.copy and twin.crosses_groups]
+def _of_one_kind(similar_pairs: Sequence[LookAlikePair]) -> list[Finding]:
+    found = [similar for similar in similar_pairs if not similar.copy and similar.crosses_groups]
     if not found:
         return []
     return [
@@ -215,7 +217,7 @@ def _of_one_kind(twins: Sequence[LookAlikePair]) -> list[Finding]:
             f"alike as different things of one kind do ({_pair(found[0])}), and "
             f"{'counts' if len(found) == 1 else 'count'} as different; if they show one thing, "
             "group them.",
-            _sights(found),
+            _examples(found),
         )
     ]
 
@@ -272,14 +274,16 @@ def group_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
     return findings
 
 
-def _pair(twin: LookAlikePair) -> str:
-    return f"{twin.a} and {twin.b}"
+def _pair(similar: LookAlikePair) -> str:
+    return f"{similar.a} and {similar.b}"
 
 
-def _sights(twins: Sequence[LookAlikePair]) -> tuple[Example, ...]:
-    return tuple(Example(twin.a, _note(twin), other=twin.b) for twin in twins)
+def _examples(similar_pairs: Sequence[LookAlikePair]) -> tuple[Example, ...]:
+    return tuple(Example(similar.a, _note(similar), other=similar.b) for similar in similar_pairs)
 
 
-def _note(twin: LookAlikePair) -> str:
-    alike = "identical" if twin.identical else f"similarity {twin.similarity:.3f}, {twin.how}"
-    return f"{alike}; {twin.difference}" if twin.difference else alike
+def _note(similar: LookAlikePair) -> str:
+    alike = (
+        "identical" if similar.identical else f"similarity {similar.similarity:.3f}, {similar.how}"
+    )
+    return f"{alike}; {similar.difference}" if similar.difference else alike

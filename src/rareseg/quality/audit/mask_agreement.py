@@ -66,10 +66,10 @@ def compare_masks(
     not look.
     """
     grid = first.shares.shape[1:]
-    both = _laid(np.ones(second.shares.shape[1:], np.float32), grid, placement)
+    both = _moved_onto(np.ones(second.shares.shape[1:], np.float32), grid, placement)
     worst, worst_name = 1.0, ""
     for name, own, other in zip(names[1:], first.shares, second.shares, strict=True):
-        a, b = own * both, _laid(other, grid, placement)
+        a, b = own * both, _moved_onto(other, grid, placement)
         here, there = float(a.sum()) * first.factor, float(b.sum()) * first.factor
         drawn = (float(own.sum()) * first.factor, float(other.sum()) * second.factor)
         if min(drawn) < 1.0 and max(here, there) >= LEAST:
@@ -86,7 +86,7 @@ def compare_masks(
     return MaskComparison(False, "")
 
 
-def _laid(share: Floats, grid: tuple[int, ...], placement: Placement) -> Floats:
+def _moved_onto(share: Floats, grid: tuple[int, ...], placement: Placement) -> Floats:
     """Return what a share (z, y, x) of the second image is on the grid of the first; 0 beyond."""
     ahead = len(grid) - len(placement.order)  # photographs have a z axis of one slice
     order = (*range(ahead), *(axis + ahead for axis in placement.order))

@@ -29,8 +29,8 @@ from rareseg.quality.audit.label_findings import (
 )
 from rareseg.quality.audit.leakage import (
     LookAlikePair,
+    find_pair_facts,
     group_findings,
-    know_twins,
     leak_findings,
     plan_roles,
 )
@@ -79,15 +79,15 @@ class RegionFacts:
 class Audit:
     """What an audit found.
 
-    ``findings`` are in order, the worst first. ``twins`` are all pairs of look-alikes, also within
-    a group; ``groups`` a proposal that keeps them together (case id to group). ``coverages`` say
-    how far empty and other images know each other's background, ``outlines`` whether masks could
-    be held against edges. ``skipped`` leads from findings that could not be looked for to why.
+    ``findings`` are in order, the worst first. ``similar_pairs`` are all pairs of look-alikes,
+    also within a group; ``groups`` a proposal that keeps them together (case id to group).
+    ``coverages`` say how far empty and other images show the same background, ``outlines`` whether
+    masks could be compared with edges. ``skipped`` leads from findings that could not be looked for to why.
     """
 
     fingerprint: Fingerprint
     findings: tuple[Finding, ...]
-    twins: tuple[LookAlikePair, ...]
+    similar_pairs: tuple[LookAlikePair, ...]
     groups: Mapping[str, str]
     regions: tuple[RegionFacts, ...]
     coverages: tuple[BackgroundCoverage, ...]
@@ -109,7 +109,7 @@ class Audit:
             "must_be_fixed": len(self.stops),
             "findings": [_finding_record(finding) for finding in self.findings],
             "not_looked_for": dict(self.skipped),
-            "near_duplicates": [twin.to_dict() for twin in self.twins],
+            "near_duplicates": [similar.to_dict() for similar in self.similar_pairs],
             "proposed_groups": dict(self.groups),
             "cases": len(self.fingerprint.cases),
             "empty": sum(not case.is_positive for case in self.fingerprint.cases),
@@ -161,7 +161,7 @@ def audit_dataset(
         track=track,
     )
     roles = plan_roles(fingerprint)
-    twins = know_twins(pairs, facts, features, roles, classes.names)
+    similar_pairs = find_pair_facts(pairs, facts, features, roles, classes.names)
     outlines = find_misplaced(
         {name: own.alignment for name, own in features.items() if own.alignment is not None}
     )
@@ -169,7 +169,7 @@ def audit_dataset(
     coverages = measure_coverage(facts, {k: own.tiles for k, own in features.items()}, declared)
     findings = [
         *_problem_findings(fingerprint),
-        *leak_findings(twins, facts),
+        *leak_findings(similar_pairs, facts),
         *group_findings(facts),
         *outline_findings(outlines),
         *shape_findings(features),
@@ -183,7 +183,7 @@ def audit_dataset(
     return Audit(
         fingerprint=fingerprint,
         findings=in_order(marked),
-        twins=twins,
+        similar_pairs=similar_pairs,
         groups=propose_groups(sound.cases, pairs),
         regions=_regions(fingerprint, features),
         coverages=coverages,

@@ -1,10 +1,10 @@
-"""Places where a label and models that have not seen it disagree, with how much speaks for each.
+"""Suspect labels: where a label and models not trained on it disagree, ranked by evidence.
 
-:func:`see_case` says what a model says of each component of a case, :func:`judge` makes suspects of
-what all cases say.
+:func:`collect_evidence` compares the components of a case with the scores of a model, :func:`judge`
+makes suspects of the evidence of all cases.
 """
 
-from rareseg.quality.suspects.component_evidence import see_case
+from rareseg.quality.suspects.component_evidence import collect_evidence
 from rareseg.quality.suspects.find_suspects import judge
 from rareseg.quality.suspects.place import ComponentEvidence, SetAside
 from rareseg.quality.suspects.suspect import KINDS, Box, Suspect, load_suspects, save_suspects
@@ -15,8 +15,8 @@ __all__ = [
     "ComponentEvidence",
     "SetAside",
     "Suspect",
+    "collect_evidence",
     "judge",
     "load_suspects",
     "save_suspects",
-    "see_case",
 ]

@@ -15,7 +15,7 @@ from rareseg.quality.suspects.other_evidence import OtherEvidence
 from rareseg.quality.suspects.place import Bools, ComponentEvidence, Place, locate
 
 
-def see_names(
+def collect_class_evidence(
     probabilities: NDArray[np.float32],
     labels: NDArray[np.uint8],
     shown: Bools,
@@ -54,7 +54,7 @@ def see_names(
                 pair = classes.names[true], classes.names[said]
                 yield replace(
                     locate(blank, place, part[inner], labels.shape),
-                    region=telling_region(classes, true, said),
+                    region=distinguishing_region(classes, true, said),
                     side="named",
                     breadth=int(own.sum()),
                     met=float(not so.any()),
@@ -69,7 +69,7 @@ def see_names(
                 )
 
 
-def telling_region(classes: Classes, true: int, said: int) -> str:
+def distinguishing_region(classes: Classes, true: int, said: int) -> str:
     """Return the outermost region that holds one of two classes and not the other.
 
     One that holds the drawn class, where there is one. Where no region tells them apart, the

@@ -1,4 +1,4 @@
-"""Collect what an unseen model says of each labelled and each predicted component.
+"""Compare each labelled and each predicted component of a case with the model's scores.
 
 What is said of a component is in :mod:`~rareseg.quality.suspects.region_view`, what is said of the
 classes within it in :mod:`~rareseg.quality.suspects.class_names`.
@@ -18,13 +18,13 @@ from rareseg.decision.operating_point import OperatingPoint, apply_point, defaul
 from rareseg.errors import ScoreError
 from rareseg.evaluation.tables.region_rows import Spacing
 from rareseg.evaluation.tables.score_table import region_references, region_scores
-from rareseg.quality.suspects.class_names import see_names
+from rareseg.quality.suspects.class_names import collect_class_evidence
 from rareseg.quality.suspects.other_evidence import OtherEvidence
 from rareseg.quality.suspects.place import ComponentEvidence, SetAside, blank_evidence
 from rareseg.quality.suspects.region_view import RegionView
 
 
-def see_case(
+def collect_evidence(
     probabilities: NDArray[np.float32],
     labels: NDArray[np.uint8],
     classes: Classes,
@@ -64,7 +64,9 @@ def see_case(
     shown = np.logical_or.reduce(list(masks.values()))
     other_evidence = OtherEvidence(tuple(annotations), tuple(aside))
     blank = blank_evidence(case_id, group, scorer)
-    found = list(see_names(probabilities, labels, shown, classes, blank, other_evidence))
+    found = list(
+        collect_class_evidence(probabilities, labels, shown, classes, blank, other_evidence)
+    )
     for region, members in classes.regions.items():
         view = RegionView(
             probabilities=probabilities,

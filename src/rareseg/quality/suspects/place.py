@@ -1,4 +1,4 @@
-"""Record of the evidence about one component."""
+"""Record of the evidence about one component: its box, scores, and what annotators say."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ComponentEvidence:
 
     A third side, ``named``, is what the model calls a class of a drawn object: of the class
     ``other`` the share ``moved`` speaks for ``says``
-    (:func:`~rareseg.quality.suspects.class_names.see_names`).
+    (:func:`~rareseg.quality.suspects.class_names.collect_class_evidence`).
     """
 
     case_id: str

@@ -71,7 +71,9 @@ class RegionView:
     ) -> Iterator[ComponentEvidence]:
         """Yield the evidence of every component, the drawn ones first."""
         names = {self.classes.names[index] for index in self.members}
-        for evidence, box, on in chain(self._look_at_drawn(about), self._look_at_predicted(about)):
+        for evidence, box, on in chain(
+            self._drawn_evidence(about), self._predicted_evidence(about)
+        ):
             drawn = evidence.side == "drawn"
             yield replace(
                 evidence,
@@ -81,7 +83,7 @@ class RegionView:
                 ),
             )
 
-    def _look_at_drawn(
+    def _drawn_evidence(
         self, about: ComponentEvidence
     ) -> Iterator[tuple[ComponentEvidence, Place, Bools]]:
         drawn, count = self.drawn
@@ -101,7 +103,7 @@ class RegionView:
                 )
             yield evidence, box, on
 
-    def _look_at_predicted(
+    def _predicted_evidence(
         self, about: ComponentEvidence
     ) -> Iterator[tuple[ComponentEvidence, Place, Bools]]:
         predicted, count = self.predicted

@@ -135,7 +135,7 @@ def take_picture(
     Ignored voxels are to be False in both masks.
     """
     if plane is None:
-        plane = _telling_plane(reference, prediction)
+        plane = _largest_plane(reference, prediction)
 
     def take(at: int) -> CasePicture:
         return CasePicture(
@@ -215,7 +215,7 @@ def _missed(result: CaseResult) -> int:
     return max((size for size, found in objects if not found), default=0)
 
 
-def _telling_plane(reference: Bools, prediction: Bools) -> int:
+def _largest_plane(reference: Bools, prediction: Bools) -> int:
     """Return the index of the slice with most wrong or missed voxels, else most foreground."""
     errors = (reference ^ prediction).sum(axis=(1, 2))
     score = errors if errors.any() else reference.sum(axis=(1, 2))

@@ -47,7 +47,7 @@ class OutlinedObject:
     colour: int
 
 
-def telling_slice(masks: Mapping[str, NDArray[np.bool_]]) -> int:
+def slice_of_largest_mask(masks: Mapping[str, NDArray[np.bool_]]) -> int:
     """Return the slice in which any of the masks (z, y, x) is largest; the middle one if none is.
 
     Where several are equal, the first.

@@ -41,7 +41,7 @@ def details(content: CardContent) -> list[str]:
         f"- Regions, unions of classes with a mask of their own: {'; '.join(regions)}.",
         f"- Network: {_network(model)}; {numbers:,} numbers in weights.safetensors, SHA-256 "
         f"{model.digest}.",
-        *_beginnings(training),
+        *_initial_weights(training),
         f"- Training: {count(training.steps, 'step')}, of which the weights of step "
         f"{training.best_step:,} were kept"
         + (", as their running average" if recipe.training.average else "")
@@ -108,7 +108,7 @@ def _network(model: Model) -> str:
     return name if model.members == 1 else f"the mean of {model.members} networks, each {name}"
 
 
-def _beginnings(training: TrainingFacts) -> list[str]:
+def _initial_weights(training: TrainingFacts) -> list[str]:
     """Return which earlier weights the network began with, whatever folder they lay in."""
     lines = []
     for what, origin in (

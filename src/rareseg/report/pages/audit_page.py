@@ -109,10 +109,12 @@ def render_audit(audit: Audit, *, title: str, scenes: Mapping[str, Sequence[Scen
             ],
             regions=[_region(region, voxel) for region in audit.regions] if facts else [],
             ranges=_ranges(facts, data) if data is not None else [],
-            warnings=[str(w) for w in audit.fingerprint.warnings if not _said_elsewhere(w, audit)],
+            warnings=[
+                str(w) for w in audit.fingerprint.warnings if not _is_among_findings(w, audit)
+            ],
             coverages=[coverage_sentence(coverage) for coverage in audit.coverages],
             outlines=outlines_sentence(audit),
-            pairs=audit.twins[:MOST_LISTED],
+            pairs=audit.similar_pairs[:MOST_LISTED],
             css=asset("page.css") + asset("audit.css"),
         )
     )
@@ -170,7 +172,7 @@ def outlines_sentence(audit: Audit) -> str:
     )
 
 
-def _said_elsewhere(warning: Problem, audit: Audit) -> bool:
+def _is_among_findings(warning: Problem, audit: Audit) -> bool:
     """Tell whether a finding says in more detail what inspection warns of."""
     names = {finding.name for finding in audit.findings}
     return warning.kind == "look-alikes" or (

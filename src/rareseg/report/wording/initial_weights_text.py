@@ -1,4 +1,4 @@
-"""Describe where a network's weights began, and what a first stage left."""
+"""Describe a network's initial weights, and what a first stage left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.report.wording.numbers import percent
 
 
-def beginning_sentences(origin: WeightsOrigin | None) -> tuple[str, ...]:
+def initial_weights_sentences(origin: WeightsOrigin | None) -> tuple[str, ...]:
     """Return what was taken over from earlier weights and what was not; nothing at random."""
     if origin is None:
         return ()

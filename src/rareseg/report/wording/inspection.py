@@ -43,7 +43,7 @@ def inventory_lines(dataset: Dataset, fingerprint: Fingerprint) -> list[str]:
     return lines
 
 
-def stands_in_the_way(fingerprint: Fingerprint) -> bool:
+def blocks_training(fingerprint: Fingerprint) -> bool:
     """Whether anything must be mended before these data can be learned from."""
     return bool(fingerprint.problems or find_obstacles(fingerprint))
 

@@ -29,7 +29,7 @@ def gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         text = f"For {part.region} the chosen point gives the same masks as 0.5 in every case."
         return Sentence("note", text, RULE, part.region, headline=True)
     outcome = weigh(lines, priority=content.priority)
-    told = [_told(line) for line in lines if line.measure in WEIGHED]
+    told = [_measure_sentence(line) for line in lines if line.measure in WEIGHED]
     changes = ", ".join(text for text in told if text)
     return Sentence(
         level_of(outcome, lines),
@@ -51,7 +51,7 @@ def _at_both(content: ReportContent, region: str) -> tuple[list[CaseResult], lis
     return chosen, half
 
 
-def _told(line: PairedComparison) -> str:
+def _measure_sentence(line: PairedComparison) -> str:
     """Return ``false alarms fall from 20 % to 5 %``, or the change of the mean dice."""
     if not (is_defined(line.first) and is_defined(line.second)):
         return ""

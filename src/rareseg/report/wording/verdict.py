@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rareseg.decision.operating_point import FEWEST_GROUPS, TELLING_AUC, Infeasible
+from rareseg.decision.operating_point import FEWEST_GROUPS, LEAST_AUC, Infeasible
 from rareseg.evaluation.measures.scorecard import RegionScorecard
 from rareseg.evaluation.statistics.intervals import INDEPENDENT_IMAGES, Estimate
 from rareseg.evaluation.statistics.undefined import is_defined
@@ -262,7 +262,7 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         f"The threshold {threshold(point.threshold)} of {part.region} {' and '.join(faults)}: "
         "other cases may ask for another.",
         "Uncertain: at the edge of its grid, where the upper limit of the area under the "
-        f"image-level ROC curve lies below {TELLING_AUC:g}, or chosen on fewer than "
+        f"image-level ROC curve lies below {LEAST_AUC:g}, or chosen on fewer than "
         f"{FEWEST_GROUPS} groups with a positive case or {FEW_CASES} positive or negative cases.",
         part.region,
     )

@@ -2,7 +2,7 @@
 (() => {
   const start = JSON.parse(document.getElementById("start").textContent);
   const at = (id) => document.getElementById(id);
-  const DRAWN = 1, PREDICTED = 2, IGNORED = 4, AT_STAKE = 8;
+  const DRAWN = 1, PREDICTED = 2, IGNORED = 4, AFFECTED = 8;
   const LABEL = "#f0e442", PREDICTION = "#56b4e9", CASING = "rgba(8, 10, 12, 0.75)", TINT = 0x48a779cc;
   const OUTERMOST = 64;
 
@@ -247,7 +247,7 @@
     const { height, width } = state.detail.case.frame, canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height];
     const context = canvas.getContext("2d"), data = context.createImageData(width, height), to = new Uint32Array(data.data.buffer);
-    for (let k = 0; k < masks.length; k++) if (masks[k] & AT_STAKE) to[k] = TINT;
+    for (let k = 0; k < masks.length; k++) if (masks[k] & AFFECTED) to[k] = TINT;
     context.putImageData(data, 0, 0);
     return canvas;
   };

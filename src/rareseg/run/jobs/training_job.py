@@ -26,7 +26,7 @@ from rareseg.prediction.scorer import ImageScorer, prepare_network, score_array,
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.weight_transfer import Transfer, begin_with
 from rareseg.progress import Track
-from rareseg.report.wording.initial_weights_text import beginning_sentences
+from rareseg.report.wording.initial_weights_text import initial_weights_sentences
 from rareseg.run.scores.case_scoring import score_all
 from rareseg.run.setup.initial_weights import (
     ENCODER_NOTE,
@@ -72,10 +72,10 @@ class TrainingJob:
         with torch.device("meta"):
             untrained = self.untrained()
         self.pretrained: Transfer | None = None
-        self.beginning: Transfer | None = None
+        self.initial: Transfer | None = None
         if not (inputs.folder / "last.pt").is_file():
             self.pretrained = first_weights(self.recipe.network, untrained)
-            self.beginning = initial_weights(self.recipe, untrained)
+            self.initial = initial_weights(self.recipe, untrained)
         self.loss: Loss = make_loss(self.recipe.loss, self.classes)
         self.sampler = PatchSampler.from_settings(
             inputs.train,
@@ -93,7 +93,7 @@ class TrainingJob:
         """Return the untrained network, the same for the same seed."""
         torch.manual_seed(self.recipe.training.seed)
         network = self.untrained()
-        for transfer in (self.pretrained, self.beginning):
+        for transfer in (self.pretrained, self.initial):
             if transfer is not None:
                 begin_with(network, transfer.weights)
         if self.recipe.loss.presence > 0:
@@ -128,10 +128,10 @@ class TrainingJob:
         """Train to the last step, from wherever the run stands."""
         for transfer, note in (
             (self.pretrained, ENCODER_NOTE),
-            (self.beginning, INITIAL_NOTE),
+            (self.initial, INITIAL_NOTE),
         ):
             if transfer is not None:
-                for line in beginning_sentences(transfer.origin):
+                for line in initial_weights_sentences(transfer.origin):
                     say(line)
                 if self.fabric.is_global_zero:
                     write_origin(self.inputs.folder / note, transfer.origin)

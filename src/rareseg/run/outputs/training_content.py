@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rareseg.prediction.model import Model
 from rareseg.report.report_content import ROLE_PURPOSES, History, ReportContent, fold_purposes
-from rareseg.report.wording.initial_weights_text import beginning_sentences, stage_sentences
+from rareseg.report.wording.initial_weights_text import initial_weights_sentences, stage_sentences
 from rareseg.run.setup.prepare import read_reasons
 from rareseg.run.setup.run_folder import RunFolder
 from rareseg.training.log import read_table
@@ -28,7 +28,7 @@ def with_training(content: ReportContent, folder: RunFolder, model: Model) -> Re
         history=History(
             read_table(training / "steps.csv"), read_table(training / "validations.csv")
         ),
-        beginning=beginning_sentences(model.training.initial_weights),
+        initial_weights=initial_weights_sentences(model.training.initial_weights),
         stages=stage_sentences(model.cascade),
         composition=model.training.delivered,
         mining=read_record(training / RECORD),

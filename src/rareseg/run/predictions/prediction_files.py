@@ -22,7 +22,11 @@ from rareseg.data.file_names import clean_name
 from rareseg.data.formats import format_of, read_image, read_mask
 from rareseg.data.records import Case, Mask
 from rareseg.errors import DataError, UsageError
-from rareseg.report.figures.overlay_picture import OutlinedObject, draw_overlay, telling_slice
+from rareseg.report.figures.overlay_picture import (
+    OutlinedObject,
+    draw_overlay,
+    slice_of_largest_mask,
+)
 from rareseg.run.predictions.predicted_case import PredictedCase
 
 OVERLAYS, SEGMENT_FOLDER = "overlays", "segmentations"
@@ -138,7 +142,7 @@ class PredictionFiles:
 
     def _draw(self, case: Case, found: PredictedCase, masks: Masks) -> None:
         image = read_image(case.images)
-        plane = telling_slice(masks)
+        plane = slice_of_largest_mask(masks)
         depth = len(image.array[0])
         outlined = [
             OutlinedObject(

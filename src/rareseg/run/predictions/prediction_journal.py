@@ -24,7 +24,7 @@ class Journal:
         self._path = out / NAME
         self._cases = dict(self._read())
 
-    def settle(self) -> Mapping[str, PredictedCase]:
+    def close(self) -> Mapping[str, PredictedCase]:
         """Return what was predicted by this call and by others and still stands, by id.
 
         The file is written anew, atomically, a line an image in the order of the ids, so that it

@@ -162,7 +162,7 @@ def open_scores(
     table, presences = files.folder / PRESENCES, None
     if table.is_file():
         presences = read_presences(table, known=ids, needed=needed, regions=classes.regions)
-        _require_told(files.folder, files.regions, presences[needed[0]] if needed else None)
+        _require_image_scores(files.folder, files.regions, presences[needed[0]] if needed else None)
     return OpenedScores(dataset, fingerprint, files, declared, classes, channels, presences)
 
 
@@ -235,7 +235,7 @@ def read_case(opened: OpenedScores, case: Case) -> Iterator[tuple[ScoredCase, Cl
         path, array = opened.files.files[case.id][""], own.pop("")
         meaning = () if opened.finished else _meaning(path, len(array), classes, opened.channels)
         if not meaning:
-            _require_told(opened.files.folder, classes.regions, said)
+            _require_image_scores(opened.files.folder, classes.regions, said)
             yield ScoredCase(case, image, labels, array, said), classes
             return
         own = {region: array[k : k + 1] for k, region in enumerate(meaning)}
@@ -249,7 +249,7 @@ def read_case(opened: OpenedScores, case: Case) -> Iterator[tuple[ScoredCase, Cl
             )
         alone = Classes(("background", region), (0, 1), {region: (1,)})
         both = np.concatenate([np.float32(1.0) - score, score])
-        _require_told(opened.files.folder, (region,), said)
+        _require_image_scores(opened.files.folder, (region,), said)
         yield ScoredCase(case, image, references[region], both, said), alone
 
 
@@ -266,7 +266,9 @@ def _read_scores(
     )
 
 
-def _require_told(folder: Path, regions: Iterable[str], said: Mapping[str, float] | None) -> None:
+def _require_image_scores(
+    folder: Path, regions: Iterable[str], said: Mapping[str, float] | None
+) -> None:
     """Raise DataError where there are scores of a region, but no presence, while others have it."""
     if said is None:
         return

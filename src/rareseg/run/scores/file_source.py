@@ -375,12 +375,12 @@ class FileSource:
         role: Role | None = "test" if self.opened.roles else None
         if self.folder is None:
             return role
-        had_a_say = {case for case, own in read_split(self.folder.split).items() if own != "test"}
+        used = {case for case, own in read_split(self.folder.split).items() if own != "test"}
         chosen_on = Fingerprint.from_json(self.folder.fingerprint)
         seen = {
             theirs.id: mine.id
             for mine, theirs in shared_cases(chosen_on, self.opened.fingerprint)
-            if mine.id in had_a_say and theirs.id in set(ids)
+            if mine.id in used and theirs.id in set(ids)
         }
         if seen and len(seen) < len(ids):
             theirs, mine = next(iter(seen.items()))

@@ -1,4 +1,4 @@
-"""Data that the user names beside a run's own: which cases are new to the model, and unspent."""
+"""Open data that the user names beside a run's own, without cases that the model has seen."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from rareseg.recipe import make_recipe, merge
 from rareseg.run.setup.prepare import PreparedRun
-from rareseg.training.arithmetic import PrecisionChoice, settle_precision
+from rareseg.training.arithmetic import PrecisionChoice, choose_precisions
 from rareseg.training.plan import Plan
 
 
@@ -24,7 +24,7 @@ def with_precision(run: PreparedRun, fabric: Fabric) -> PreparedRun:
         return run
     found: Mapping[str, PrecisionChoice] = {}
     if fabric.is_global_zero:
-        found = settle_precision(recipe, run.store.classes, run.store.channels, fabric.device)
+        found = choose_precisions(recipe, run.store.classes, run.store.channels, fabric.device)
     found = fabric.broadcast(found)
     values: dict[str, dict[str, object]] = {}
     for name, choice in found.items():

@@ -249,7 +249,7 @@ def require_answers(fingerprint: Fingerprint) -> None:
         raise ProblemsError(found)
 
 
-def _without_settled(overrides: Overrides) -> Overrides:
+def _without_automatic(overrides: Overrides) -> Overrides:
     """Leave out what was left to the machine, which settled it when the run began."""
     left: dict[str, dict[str, object]] = {
         "training": {"threads": 0, "precision": "auto"},
@@ -283,8 +283,8 @@ def _plan(fingerprint: Fingerprint, folder: RunFolder, overrides: Overrides) -> 
     The precisions alone are left to :func:`rareseg.run.setup.precision.with_precision`.
     """
     if folder.recipe.is_file():
-        begun = _settled_before(read_recipe(folder.recipe))
-        asked = merge(begun.model_dump(), _without_settled(overrides))
+        begun = _with_precision_of_prediction(read_recipe(folder.recipe))
+        asked = merge(begun.model_dump(), _without_automatic(overrides))
         changed = differences(begun, make_recipe(asked))
         if changed:
             raise RunError(
@@ -318,7 +318,7 @@ def _plan(fingerprint: Fingerprint, folder: RunFolder, overrides: Overrides) -> 
     return Plan(recipe, reasons)
 
 
-def _settled_before(begun: Recipe) -> Recipe:
+def _with_precision_of_prediction(begun: Recipe) -> Recipe:
     """Return the recipe of a run begun when prediction had no precision of its own."""
     if begun.prediction.precision != "auto":
         return begun

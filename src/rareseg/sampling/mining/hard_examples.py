@@ -86,7 +86,7 @@ def _everything(
         size = max(1, AT_ONCE // images[0, 0].size)
         scores = np.concatenate(
             [
-                _ask(predict, images[start : start + size], classes)
+                _predict_scores(predict, images[start : start + size], classes)
                 for start in range(0, len(images), size)
             ]
         )
@@ -112,7 +112,7 @@ def _subset(
     again = _longest_first(store.labels[suspected], rounds, settings.voxels)
     suspected, rounds = suspected[again], rounds[again]
     pools = [pool for pool in pool_classes(store) if pool.size]
-    drawn = [_draw_some(pool, settings.voxels, rng, sampling) for pool in pools]
+    drawn = [_draw_distinct(pool, settings.voxels, rng, sampling) for pool in pools]
     places = np.unique(np.concatenate([suspected, *drawn]))
     before = np.zeros(len(places), np.uint8)
     before[np.searchsorted(places, suspected)] = rounds
@@ -132,7 +132,7 @@ def _longest_first(
     return np.sort(np.concatenate(kept))
 
 
-def _draw_some(
+def _draw_distinct(
     pool: Pool, n: int, rng: np.random.Generator, sampling: SamplingSection
 ) -> NDArray[np.int64]:
     """Draw ``n`` different voxels of a pool by the weighting, or all where there are no more.
@@ -168,13 +168,15 @@ def _at_places(
     for start in range(0, len(places), count):
         end = start + count
         patches = cut(store, windows.part(start, end), patch_size=size, border=border)
-        scores = _ask(predict, patches.images, store.classes.count)
+        scores = _predict_scores(predict, patches.images, store.classes.count)
         at = (np.arange(len(scores)), slice(None), *within[start:end].T)
         out[:, start:end] = scores[at].T
     return out
 
 
-def _ask(predict: Predict, images: NDArray[np.float32], classes: int) -> NDArray[np.float32]:
+def _predict_scores(
+    predict: Predict, images: NDArray[np.float32], classes: int
+) -> NDArray[np.float32]:
     """Return what ``predict`` says about images (B, C, *space), once it is seen to be sound."""
     with torch.inference_mode():
         answer = predict(torch.from_numpy(np.ascontiguousarray(images)))

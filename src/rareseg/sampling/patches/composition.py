@@ -142,7 +142,7 @@ class PhaseCounts:
         if pasted is not None:
             self.pasted = pasted + (self.pasted or PasteCount())
 
-    def settle(self) -> None:
+    def fetch_device_counts(self) -> None:
         """Take over what was counted on a device."""
         if self._later is not None:
             *classes, ignored, positive = self._later.cpu().tolist()
@@ -163,7 +163,7 @@ class PhaseCounts:
 
     def merge(self, other: PhaseCounts) -> None:
         """Add the counts of another phase."""
-        other.settle()
+        other.fetch_device_counts()
         index = self._indices(list(other.pools))
         for name in ("asked", "drawn", "centres"):
             np.add.at(getattr(self, name), index, getattr(other, name))
@@ -173,7 +173,7 @@ class PhaseCounts:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, to be saved in a checkpoint."""
-        self.settle()
+        self.fetch_device_counts()
         return {
             "pools": list(self.pools),
             "asked": self.asked.tolist(),

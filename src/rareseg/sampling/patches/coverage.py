@@ -43,22 +43,22 @@ class DistinctWindows:
         _hash(places.case, places.corner, hashes)
         self._waiting.append(hashes)
         if sum(map(len, self._waiting)) > SMALLEST_KEPT:
-            self._settle()
+            self._merge_waiting()
 
-    def _settle(self) -> None:
+    def _merge_waiting(self) -> None:
         self._kept = np.unique(np.concatenate([self._kept, *self._waiting]))[:SMALLEST_KEPT]
         self._waiting = []
 
     def count(self) -> int:
         """Return how many different windows there were."""
-        self._settle()
+        self._merge_waiting()
         if len(self._kept) < SMALLEST_KEPT:
             return len(self._kept)
         return round((SMALLEST_KEPT - 1) / (float(self._kept[-1]) / 2**64))
 
     def state(self) -> str:
         """Return what :meth:`restore` goes on from."""
-        self._settle()
+        self._merge_waiting()
         return self._kept.tobytes().hex()
 
     def restore(self, state: str) -> None:

@@ -14,7 +14,7 @@ from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.sampling.patches.cache_hints import LINE, prefetch
 from rareseg.sampling.patches.places import Places
-from rareseg.sampling.pools.class_counts import count_stretch, settle
+from rareseg.sampling.pools.class_counts import add_up_tables, count_stretch
 from rareseg.sampling.pools.windows import Border, as_zyx
 
 ROWS_AHEAD = 8
@@ -99,7 +99,7 @@ def _cut_labels(  # type: ignore[no-untyped-def]
             source = np.uint64(offsets[case] + (z * Y + y0) * X + x0)
             for y in range(y0, y0 + height):
                 if whole:
-                    _ask_ahead(stored, source, y - y0, height, width, X, Y)
+                    _prefetch_rows(stored, source, y - y0, height, width, X, Y)
                     for i in range(columns):
                         labels[place + i] = stored[source + i]
                 else:
@@ -117,7 +117,7 @@ def _cut_labels(  # type: ignore[no-untyped-def]
         # Counted while the patch is at hand: another pass over the batch would fetch it again.
         if whole:
             count_stretch(labels, first, place, tables)
-        with_foreground += settle(tables, voxels)
+        with_foreground += add_up_tables(tables, voxels)
     return with_foreground
 
 
@@ -145,7 +145,7 @@ def _cut_images(  # type: ignore[no-untyped-def]
                 source = np.uint64(first + (z * Y + y0) * X + x0)
                 for y in range(y0, y0 + height):
                     if whole:
-                        _ask_ahead(stored, source, y - y0, height, width, X, Y)
+                        _prefetch_rows(stored, source, y - y0, height, width, X, Y)
                         for i in range(columns):
                             images[place + i] = np.float32(stored[source + i]) * factor + shift
                         source += np.uint64(X)
@@ -188,7 +188,7 @@ def _folded(i, n):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")  # type: ignore[misc, unused-ignore]
-def _ask_ahead(stored, source, y, height, width, X, Y):  # type: ignore[no-untyped-def]
+def _prefetch_rows(stored, source, y, height, width, X, Y):  # type: ignore[no-untyped-def]
     """Hint at the row that comes ``ROWS_AHEAD`` later, in the next plane where this one ends."""
     rows = ROWS_AHEAD if y + ROWS_AHEAD < height else ROWS_AHEAD + Y - height
     ahead = source + np.uint64(rows * X)

@@ -28,7 +28,7 @@ def _count_all(labels, patches, voxels):  # type: ignore[no-untyped-def]
     tables = np.zeros((4, IGNORE + 1), np.int64)
     for b in range(np.uint64(patches)):
         count_stretch(labels, b * size, (b + np.uint64(1)) * size, tables)
-        positive += settle(tables, voxels)
+        positive += add_up_tables(tables, voxels)
     return positive
 
 
@@ -63,7 +63,7 @@ def count_stretch(labels, first, end, tables):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
-def settle(tables, voxels):  # type: ignore[no-untyped-def]
+def add_up_tables(tables, voxels):  # type: ignore[no-untyped-def]
     """Add what the tables count of one patch and clear them; tell whether any is foreground."""
     foreground = False
     for value in range(IGNORE + 1):

@@ -68,7 +68,7 @@ class PackedRuns:
         """Tell for each place whether a run holds it."""
         wanted = np.asarray(place, np.int64)
         out = np.empty(wanted.size, np.bool_)
-        _tell(self.entries, self.block_places, wanted.reshape(-1), out)
+        _contains(self.entries, self.block_places, wanted.reshape(-1), out)
         return out.reshape(wanted.shape)
 
 
@@ -174,7 +174,7 @@ def _look_up(entries, block_places, block_ranks, ranks, out):  # type: ignore[no
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
-def _tell(entries, block_places, places, out):  # type: ignore[no-untyped-def]
+def _contains(entries, block_places, places, out):  # type: ignore[no-untyped-def]
     for i in range(len(places)):
         out[i] = False
         block = _block(block_places, places[i])

@@ -1,4 +1,4 @@
-"""Tell which mixture is in force at which batch: phases, and mined pools within them."""
+"""Look up the mixture in force at each batch: phases, and mined pools within them."""
 
 from __future__ import annotations
 

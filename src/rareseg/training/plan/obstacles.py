@@ -1,4 +1,4 @@
-"""Find what would stop a training of data that are sound as such."""
+"""Find what would stop a training although every file is valid."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from rareseg.data.layouts.annotation_files.entries import (
     ImageEntry,
     declare,
     listing_of,
-    say_spurious,
+    note_spurious,
     special_value,
 )
 from rareseg.data.layouts.annotation_files.json_text import json_files, members
@@ -93,14 +93,14 @@ def _read(tree: FileTree) -> Listing:
                 f"{path.name}: {content.n_crowds} regions of a crowd are drawn as their category.",
                 "",
             )
-    say_spurious(entries, problems, notes)
+    note_spurious(entries, problems, notes)
     used = {label for entry in entries for label in entry.labels}
-    declared, names_said = declare(values, used)
+    declared, name_notes = declare(values, used)
     n_empty = sum(not entry.shapes for entry in entries)
     said = [
         f"{n_empty} of {len(entries)} images have no annotations and count as negatives; {RULE}.",
         *notes.sentences(),
-        *names_said,
+        *name_notes,
     ]
     return listing_of(
         pictures,

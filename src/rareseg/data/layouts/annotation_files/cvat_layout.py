@@ -16,8 +16,8 @@ from rareseg.data.layouts.annotation_files.entries import (
     ImageEntry,
     declare,
     listing_of,
+    note_spurious,
     number_labels,
-    say_spurious,
 )
 from rareseg.data.layouts.annotation_files.json_text import LOOKED_AT, MOST_BYTES
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
@@ -225,13 +225,13 @@ def _read(tree: FileTree) -> Listing:
     drawn = {label for entry in entries for label in entry.labels}
     known = list(dict.fromkeys([n for content in contents for n in content.names]))
     values = number_labels([*known, *sorted(drawn - set(known))])
-    declared, names_said = declare(values, drawn)
-    say_spurious(entries, problems, notes)
+    declared, name_notes = declare(values, drawn)
+    note_spurious(entries, problems, notes)
     n_empty = sum(not entry.shapes for entry in entries)
     said = [
         f"{n_empty} of {len(entries)} images have no objects and count as negatives; {RULE}.",
         *notes.sentences(),
-        *names_said,
+        *name_notes,
     ]
     n_boxes = sum(content.n_boxes for content in contents)
     if n_boxes:

@@ -109,7 +109,7 @@ def declare(values: Mapping[str, int], used: Collection[str]) -> tuple[Declared,
     return Declared(labels=labels or None, ignore_value=IGNORE if ignored else None), notes
 
 
-def say_spurious(entries: Iterable[ImageEntry], problems: Remarks, notes: Remarks) -> None:
+def note_spurious(entries: Iterable[ImageEntry], problems: Remarks, notes: Remarks) -> None:
     """Say which objects enclose nothing; where an image has no other, that is a problem."""
     for entry in entries:
         for where in entry.spurious:

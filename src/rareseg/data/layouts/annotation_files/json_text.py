@@ -16,12 +16,14 @@ MOST_BYTES = 4 << 30
 LOOKED_AT = 1 << 16
 """Bytes from the begin and from the end of a file by which it is recognised."""
 MOST_PER_FOLDER = 3
-"""Files of a folder that are looked at, beside those with a telling name."""
+"""Files of a folder that are looked at, beside those with a typical name."""
 MOST_LEVELS = 3
 """Folders below this depth are not searched for annotation files."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_TELLING = re.compile(r"coco|instance|annotation|result|label|train|val|test|project|export", re.I)
+_TYPICAL_NAMES = re.compile(
+    r"coco|instance|annotation|result|label|train|val|test|project|export", re.I
+)
 _KINDS = {
     "labelme": (r'"shapes"\s*:\s*\[',),
     "coco": (r'"images"\s*:\s*\[', r'"annotations"\s*:\s*\[', r'"categories"\s*:\s*\['),
@@ -158,7 +160,7 @@ def kind_of(path: Path) -> str | None:
 def json_files(tree: FileTree, kind: str) -> list[Path]:
     """Return the JSON files of a kind, outer folders first; a file that was named alone.
 
-    Of a folder with many, those with telling names and the first few others are looked at.
+    Of a folder with many, those with typical names and the first few others are looked at.
     """
     if tree.file is not None:
         is_json = tree.file.suffix.lower() == ".json"
@@ -168,8 +170,8 @@ def json_files(tree: FileTree, kind: str) -> list[Path]:
         if folder.count("/") >= MOST_LEVELS:
             continue
         names = [name for name in files if name.lower().endswith(".json")]
-        telling = [name for name in names if _TELLING.search(name)][:50]
-        others = [name for name in names if name not in telling][:MOST_PER_FOLDER]
-        paths = [tree.path(folder, name) for name in names if name in {*telling, *others}]
+        typical = [name for name in names if _TYPICAL_NAMES.search(name)][:50]
+        others = [name for name in names if name not in typical][:MOST_PER_FOLDER]
+        paths = [tree.path(folder, name) for name in names if name in {*typical, *others}]
         found += [path for path in paths if kind_of(path) == kind]
     return found

@@ -20,8 +20,8 @@ from rareseg.data.layouts.annotation_files.entries import (
     ImageEntry,
     declare,
     listing_of,
+    note_spurious,
     number_labels,
-    say_spurious,
 )
 from rareseg.data.layouts.annotation_files.json_text import json_files, members
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
@@ -68,14 +68,14 @@ def _read(tree: FileTree) -> Listing:
         )
     used = sorted({label for entry in entries for label in entry.labels})
     values = number_labels(used)
-    declared, names_said = declare(values, used)
-    say_spurious(entries, problems, notes)
+    declared, name_notes = declare(values, used)
+    note_spurious(entries, problems, notes)
     n_empty = sum(not entry.shapes for entry in entries)
     said = [
         f"{n_empty} of {len(entries)} tasks are annotated with nothing and count as negatives; "
         f"{RULE}.",
         *notes.sentences(),
-        *names_said,
+        *name_notes,
     ]
     masks = [(entry.picture, entry.mask(values), entry.role) for entry in entries]
     return listing_of(

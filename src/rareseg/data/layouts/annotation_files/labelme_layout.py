@@ -97,7 +97,7 @@ def _read(tree: FileTree) -> Listing:
             f"{''.join(f': {said}' for said in problems.sentences()[:1]) or '.'}"
         )
     values = number_labels(sorted(labels))
-    declared, names_said = declare(values, labels)
+    declared, name_notes = declare(values, labels)
     given = tuple(values.items())
     masks = [
         (picture, ShapesFile(path, picture.name, given) if own != [] else None, role)
@@ -111,7 +111,7 @@ def _read(tree: FileTree) -> Listing:
         problems,
         [
             f"{n_empty} JSON files hold no shapes: their pictures count as negatives; {RULE}.",
-            *names_said,
+            *name_notes,
         ],
         undescribed=pictures.others(),
     )

@@ -114,9 +114,9 @@ def _read(tree: FileTree) -> Listing:
             f"{tables[0]} names no picture that lies in {pictures.root}; put the pictures there."
         )
     labels = {label for entry in entries.values() for label in entry.labels}
-    values, declared, names_said = _values(labels)
+    values, declared, name_notes = _values(labels)
     others = pictures.others()
-    notes = ["run lengths are taken down the columns, the first pixel being 1.", *names_said]
+    notes = ["run lengths are taken down the columns, the first pixel being 1.", *name_notes]
     if not has_empty and others:
         notes.append(
             f"{', '.join(table.name for table in tables)} names positives alone: the {len(others)} "

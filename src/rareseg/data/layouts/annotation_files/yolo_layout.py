@@ -215,7 +215,7 @@ def _read(tree: FileTree) -> Listing:
         else value
         for number, name in known.items()
     }
-    declared, names_said = declare(
+    declared, name_notes = declare(
         {name: values[number] for number, name in known.items()},
         {known[number] for number in found.used if number in known},
     )
@@ -226,7 +226,7 @@ def _read(tree: FileTree) -> Listing:
     notes = [
         f"{found.n_without} pictures have no text file and {found.n_empty} an empty one: they "
         f"count as negatives; {RULE}.",
-        *names_said,
+        *name_notes,
     ]
     return listing_of(
         found.pictures, masks, declared, found.problems, notes, undescribed=found.undescribed

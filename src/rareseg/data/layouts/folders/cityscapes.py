@@ -13,7 +13,7 @@ from rareseg.data.layouts.folders.folder_places import (
     Place,
     entries,
     find_places,
-    masks_said,
+    read_mask_name,
 )
 from rareseg.data.layouts.folders.pair_listing import list_pairs
 from rareseg.data.layouts.folders.pairing import pair
@@ -53,7 +53,7 @@ def _read_city(tree: FileTree) -> Listing:
     by_ending = {end: [m for m in drawn if m.stem.endswith(end)] for end in _CITY_ENDINGS}
     trained, plain = (by_ending[end] for end in _CITY_ENDINGS)
     masks = trained if trained and len(trained) >= len(plain) else plain
-    listing = list_pairs(tree, images, pair(images, masks, masks_said(tree)))
+    listing = list_pairs(tree, images, pair(images, masks, read_mask_name(tree)))
     declared = declared_in(tree)
     return replace(
         listing,

@@ -76,7 +76,7 @@ def image_places(places: Sequence[Place]) -> list[Place]:
     return fitting or [place for place in others if place.rest in inner] or others
 
 
-def masks_said(tree: FileTree) -> MaskName | None:
+def read_mask_name(tree: FileTree) -> MaskName | None:
     """Return how masks are said to be called; UsageError where that cannot be read."""
     return MaskName.read(tree.mask_name) if tree.mask_name else None
 

@@ -12,7 +12,7 @@ from rareseg.data.layouts.folders.folder_places import (
     entries,
     find_places,
     image_places,
-    masks_said,
+    read_mask_name,
 )
 from rareseg.data.layouts.folders.pair_listing import list_pairs
 from rareseg.data.layouts.folders.pairing import pair
@@ -43,7 +43,7 @@ def _read(tree: FileTree) -> Listing:
     masks = entries(tree, [place for place in places if place.kind == "mask"])
     images = _with_channels(entries(tree, image_places(places)), masks)
     nothing = entries(tree, [place for place in places if place.kind == "negative"])
-    return list_pairs(tree, [*images, *nothing], pair(images, masks, masks_said(tree)))
+    return list_pairs(tree, [*images, *nothing], pair(images, masks, read_mask_name(tree)))
 
 
 def _with_channels(

@@ -8,7 +8,7 @@ from rareseg.data.layouts.folders.folder_places import (
     Place,
     entries,
     find_places,
-    masks_said,
+    read_mask_name,
 )
 from rareseg.data.layouts.folders.folder_words import holds_nothing
 from rareseg.data.layouts.folders.pair_listing import OnePart, list_pairs
@@ -51,7 +51,7 @@ def _read(tree: FileTree) -> Listing:
     """
     good, defects, masks = _parts(tree)
     images = entries(tree, defects)
-    drawn = pair(images, entries(tree, masks), masks_said(tree))
+    drawn = pair(images, entries(tree, masks), read_mask_name(tree))
     kinds = {image.path: image.place.rest[-1] for image in images}
     for path, files in drawn.parts.items():
         drawn.parts[path] = [(kinds[path], file) for _, file in files]

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image, by the names of both: one rule for the whole data set."""
+"""Pair masks with images by their names: one rule for the whole data set."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def pair_names(groups: Sequence[Names], said: MaskName | None = None) -> NamePai
     With ``said``, that rule alone is tried.
     """
     if said is not None:
-        return _apply(groups, _said(said), f"masks are called {said.before}{{id}}{said.after}")
+        return _apply(
+            groups, _by_mask_name(said), f"masks are called {said.before}{{id}}{said.after}"
+        )
     total = sum(len(group.masks) for group in groups)
     best = _apply(groups, _equal, "names are equal")
     for rule, words in (*_affixes(groups), (_without_words, "names are equal but for such words")):
@@ -138,7 +140,7 @@ def _equal(images: Sequence[str]) -> Callable[[str], str | None]:
     return lambda mask: known.get(mask) or known.get(name_key(mask))
 
 
-def _said(name: MaskName) -> _Rule:
+def _by_mask_name(name: MaskName) -> _Rule:
     def rule(images: Sequence[str]) -> Callable[[str], str | None]:
         known = _compared(images)
         return lambda mask: known.get(name.image_of(mask) or "")
@@ -165,7 +167,7 @@ def _affixes(groups: Sequence[Names]) -> list[tuple[_Rule, str]]:
     rules = []
     for (before, after), _ in counts.most_common(4):
         words = f"masks have '{before or after}' {'before' if before else 'after'} the image's name"
-        rules.append((_said(MaskName("", before, after)), words))
+        rules.append((_by_mask_name(MaskName("", before, after)), words))
     return rules
 
 

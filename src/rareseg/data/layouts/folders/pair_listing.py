@@ -1,4 +1,4 @@
-"""List the cases of images and of what was found to be drawn on them."""
+"""List the cases of images and the masks that were found for them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def list_pairs(
         cases.append(Case(name, (image.path, *image.more), mask, group, role))
         if mask is None and not _is_negative(image):
             missing.append(name)
-    problems += _lonely(tree, images, drawn.lonely, missing)
+    problems += _unmatched(tree, images, drawn.unmatched, missing)
     notes = [*left_out]
     if drawn.rule and drawn.rule != "names are equal":
         notes.append(f"masks belong to images because {drawn.rule}")
@@ -161,7 +161,7 @@ def _several(images: Sequence[FolderEntry], names: Sequence[str], drawn: FoundMa
     return problems
 
 
-def _lonely(
+def _unmatched(
     tree: FileTree,
     images: Sequence[FolderEntry],
     masks: Sequence[FolderEntry],

@@ -31,15 +31,15 @@ class FoundMasks:
     """What is drawn on every image.
 
     ``parts`` are, for an image's file, the mask's files with the class that each is of: "" where
-    the file itself holds mask values, ``OBJECT`` where it is one object of several. ``lonely`` are
-    masks without an image; ``rule`` says how names were paired. ``passed`` are masks that are
+    the file itself holds mask values, ``OBJECT`` where it is one object of several. ``unmatched``
+    are masks without an image; ``rule`` says how names were paired. ``passed`` are masks that are
     called otherwise than was said.
     """
 
     parts: defaultdict[Path, list[tuple[str, Path]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    lonely: list[FolderEntry] = field(default_factory=list)
+    unmatched: list[FolderEntry] = field(default_factory=list)
     rule: str = ""
     passed: list[Path] = field(default_factory=list)
 
@@ -78,7 +78,7 @@ def pair(
     else:
         drawn = _pair_files({(None, ()): images}, {(None, ()): masks}, said)
     used = {path for files in drawn.parts.values() for _, path in files}
-    drawn.lonely = [mask for mask in masks if mask.path not in used]
+    drawn.unmatched = [mask for mask in masks if mask.path not in used]
     known = {mask.path for mask in masks}
     drawn.passed = [mask.path for mask in every if mask.path not in known]
     return drawn

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from rareseg.data.formats import format_of
 from rareseg.data.layouts.file_tree import FileTree
-from rareseg.data.layouts.folders.folder_places import FolderEntry, entries, find_places, masks_said
+from rareseg.data.layouts.folders.folder_places import (
+    FolderEntry,
+    entries,
+    find_places,
+    read_mask_name,
+)
 from rareseg.data.layouts.folders.folder_words import is_mask_word
 from rareseg.data.layouts.folders.name_rules import without_image_words
 from rareseg.data.layouts.folders.pair_listing import list_pairs
@@ -36,13 +41,13 @@ def _read(tree: FileTree) -> Listing:
             f"{tree.root} holds no masks that a word in their names, such as _mask or _label, "
             "tells from images; say how they are called with --mask-name '{id}_WORD'."
         )
-    return list_pairs(tree, images, pair(images, masks, masks_said(tree)))
+    return list_pairs(tree, images, pair(images, masks, read_mask_name(tree)))
 
 
 def _apart(tree: FileTree) -> tuple[list[FolderEntry], list[FolderEntry]]:
     """Tell masks from images by the commonest word for masks in names that have an image beside."""
     found = entries(tree, [place for place in find_places(tree) if place.kind != "mask"])
-    said = masks_said(tree)
+    said = read_mask_name(tree)
     if said is not None:
         is_mask = {e.path: said.image_of(e.stem) is not None for e in found}
     else:
