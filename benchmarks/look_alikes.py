@@ -3,7 +3,7 @@
 Copies of a quarter of the cases are planted in another group, changed in one way at a time, and
 searched for among all: in the built-in data set, and where RARESEG_DATA names the real data in
 road photographs (crackforest) and in volumes (hippocampus). Of magnetic-tile, photographed up to
-six times a tile, pairs are held against the manifest's groups: on the half of the groups on which
+six times a tile, pairs are compared with the manifest's groups: on the half of the groups on which
 the threshold was chosen, on the other half, and on all. Then 10,000 photographs of textures are
 searched, a hundred of which have a copy.
 

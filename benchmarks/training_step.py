@@ -96,7 +96,7 @@ FIRST = Way("float32, channels first", channels_last=False)
 
 
 def ways(device: torch.device, *, imitated: bool, compiled: bool) -> Iterator[Way]:
-    """Yield the contenders, what the others are held against first."""
+    """Yield the contenders, what the others are compared with first."""
     yield FIRST
     yield Way("float32, channels last")
     half = imitated or computes_in_bf16(device)

@@ -1,4 +1,4 @@
-"""Segmentation where what you look for is rare: sample, learn, decide and measure.
+"""Segmentation of rare foreground: sampling, training, decisions and evaluation.
 
 The names below are loaded when they are first used, so that ``import rareseg`` is quick and pulls
 in neither torch nor MONAI nor numba.

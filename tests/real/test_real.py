@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 COMPARED = 4
-"""How many test cases are predicted and held against cases.csv."""
+"""How many test cases are predicted and compared with cases.csv."""
 
 
 @dataclass(frozen=True)

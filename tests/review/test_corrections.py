@@ -1,4 +1,4 @@
-"""Labels after a review, held against a loop over single voxels."""
+"""Labels after a review, compared with a loop over single voxels."""
 
 import numpy as np
 import pytest

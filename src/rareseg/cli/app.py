@@ -10,7 +10,7 @@ from rareseg.cli.terminal import print_line
 
 app = typer.Typer(
     name="rareseg",
-    help="Segmentation where what you look for is rare: sample, learn, decide and measure.",
+    help="Segmentation of rare foreground: sampling, training, decisions and evaluation.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,4 +35,4 @@ def options(
         bool, typer.Option("--debug", help="Show where an error arose; allowed anywhere.")
     ] = False,
 ) -> None:
-    """Segmentation where what you look for is rare: sample, learn, decide and measure."""
+    """Segmentation of rare foreground: sampling, training, decisions and evaluation."""

@@ -83,7 +83,7 @@ class ComparisonOptions:
         names = [row.name for row in self.rows]
         if self.candidate and (self.candidate not in names or len(names) < 2):
             raise UsageError(
-                f"--candidate {self.candidate!r} is to be held against the other rows"
+                f"--candidate {self.candidate!r} is to be compared with the other rows"
                 f"{nearest(self.candidate, names)}; the rows are {', '.join(names)}: name one of "
                 "two or more."
             )

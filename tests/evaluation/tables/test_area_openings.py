@@ -1,4 +1,4 @@
-"""What is on at every threshold and size, held against cutting and removing one by one."""
+"""What is on at every threshold and size, compared with cutting and removing one by one."""
 
 import numpy as np
 import pytest

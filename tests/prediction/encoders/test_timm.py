@@ -1,4 +1,4 @@
-"""Encoders of the real timm, and ours held against it: make test-extras, or wherever timm is."""
+"""Encoders of the real timm, and ours compared with it: make test-extras, or wherever timm is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bands about outlines, held against counts by hand."""
+"""Bands about outlines, compared with counts by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is usual for a network, held against plain counts."""
+"""What is usual for a network, compared with plain counts."""
 
 from __future__ import annotations
 

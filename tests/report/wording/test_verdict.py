@@ -436,7 +436,7 @@ def test_scores_in_one_bin_are_told_on_the_page_and_in_the_terminal(high, said):
 
 
 @pytest.mark.parametrize(("truth", "said"), [(0.9, False), (0.5, True)])
-def test_scores_that_guarantee_too_much(truth, said):
+def test_overconfident_scores(truth, said):
     rng = np.random.default_rng(0)
     scores = np.full((1, 100, 100), 0.9, np.float32)
     reference = rng.random((1, 100, 100)) < truth
@@ -444,7 +444,7 @@ def test_scores_that_guarantee_too_much(truth, said):
     found = sentences(make(GOOD, table=table), "are overconfident")
     assert bool(found) == said
     if said:
-        assert "they say 40 % more" in found[0].text
+        assert "40 percentage points higher" in found[0].text
 
 
 @pytest.mark.parametrize(

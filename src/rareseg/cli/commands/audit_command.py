@@ -26,7 +26,7 @@ def audit(
     out: Out,
     allow: Annotated[
         list[str] | None,
-        typer.Option("--allow", metavar="FINDING", help="One that is meant to be so; repeatable."),
+        typer.Option("--allow", metavar="FINDING", help="A finding that is intended; repeatable."),
     ] = None,
     manifest: Annotated[
         Path | None,
@@ -38,7 +38,7 @@ def audit(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Can labels and split be trusted: leaks, masks that contradict, negatives, odd cases.
+    """Check labels and split: leakage, contradicting masks, negatives, outlying cases.
 
     Writes audit.html and audit.json. Exit code 1 where something must be fixed before training.
     """

@@ -31,7 +31,7 @@ def calibrate(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Say what the scores mean as probabilities, and what an alarm is worth at a prevalence.
+    """Calibrate scores as probabilities, and compute predictive values at a prevalence.
 
     Masks, operating points and guarantees stay as they are; `predict --probabilities --calibrated`
     writes the probabilities.

@@ -41,7 +41,7 @@ def compare(
     ] = 1,
     candidate: Annotated[
         str,
-        typer.Option("--candidate", help="A row: may it replace all others, in every column?"),
+        typer.Option("--candidate", help="A row to test for non-inferiority in every column."),
     ] = "",
     margin: Annotated[
         float, typer.Option("--margin", help="By how much the candidate may be worse.")
@@ -49,9 +49,9 @@ def compare(
     study: StudyArguments,
     as_json: AsJson = False,
 ) -> None:
-    """Train rows that differ in one thing on the same cases and steps; again: go on.
+    """Train rows that differ in one thing on the same cases and steps; resumable.
 
-    The first row is what the others are held against, with paired intervals over groups and seeds.
+    The first row is what the others are compared with, with paired intervals over groups and seeds.
     Start the same command on several machines with one --storage, and they share the work.
     """
     import json
@@ -124,7 +124,7 @@ def search(
     study: StudyArguments,
     as_json: AsJson = False,
 ) -> None:
-    """Search a recipe whose operating point reaches most on the validation cases; again: go on.
+    """Search the recipe whose operating point reaches most on validation cases; resumable.
 
     Without --range and --choice: strategy, share of positives, loss, learning rate, weight decay
     and dropout. The test cases are not looked at: train with --recipe best.yaml to see more.

@@ -133,7 +133,7 @@ def evaluate(
 
     Of the data that the run was trained on, wherever they lie now, only its test cases are scored;
     images that it was trained, chosen or certified on are left out of other data too. With
-    --probabilities or --masks another tool's scores or masks are held against --references.
+    --probabilities or --masks another tool's scores or masks are compared with --references.
     """
     from rareseg.run.evaluate import evaluate_source
     from rareseg.run.scores.file_source import FileSource

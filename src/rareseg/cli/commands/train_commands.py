@@ -41,7 +41,7 @@ def inspect(
     reading: ReadingOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Say how the data are read and what they hold: classes, skew, groups, everything broken."""
+    """Show how the data are read and what they hold: classes, shares, groups, problems."""
     from rareseg.data.checks.fingerprint import inspect_dataset
     from rareseg.report.wording.inspection import blocks_training
 
@@ -155,7 +155,7 @@ def train(
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Train, choose operating points and score the test cases; again on the same run: resume."""
+    """Train, choose operating points and score the test cases; called again, it resumes."""
     from rareseg.run.setup.prepare import Machine, TrainingOptions
     from rareseg.run.train import train as train_run
 

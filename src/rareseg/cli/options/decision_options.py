@@ -11,8 +11,8 @@ import typer
 from rareseg.errors import UsageError
 
 GOAL, LIMITS = "What to reach", "Limits, on the validation cases"
-GUARANTEES = "Guarantees, for cases yet to come"
-BY_HAND = "By hand, as the report's sliders say it"
+GUARANTEES = "Guarantees for new cases"
+BY_HAND = "By hand, as set with the report's sliders"
 
 if TYPE_CHECKING:
     from rareseg.decision.guarantees.guarantee import Guarantee

@@ -134,7 +134,7 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     Never raises for the data's sake: an empty or broken data set gives problems. What is kept per
     case is a few numbers and a picture of at most 96² bytes (volumes: 40³), so that 50,000
     photographs fit into memory. Of an id that occurs twice, which is a problem, the first case is
-    held against others.
+    compared with others.
     """
     cases = dataset.cases
     findings = Findings(

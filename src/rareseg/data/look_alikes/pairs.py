@@ -58,7 +58,7 @@ def find_look_alikes(
     """Return all pairs of cases that show almost the same, the most alike first.
 
     ``seen`` has each id once; their order changes nothing. Pairs within a group are among them.
-    Cases without structure pair with nothing; photographs are never held against volumes. Each case
+    Cases without structure pair with nothing, nor do photographs with volumes. Each case
     is laid on up to 16 whose spectra are closest, and every two cases that a chain of pairs links
     on each other, up to ``COMPLETED`` of them: a thousand copies of one picture are linked, but not
     every two of them are listed. Of identical images the first 200 are.

@@ -59,7 +59,7 @@ def mixture_p_value(sample: ImageSample, positive: ImageSample, negative: ImageS
 
     Minimum chi-square: with û, p̂, n̂ the shares of the three in five cells (quantiles of positive
     and negative images, both kinds weighing the same) and d(π) = û − π·p̂ − (1 − π)·n̂, the least
-    of d(π)ᵀ·S(π)⁻¹·d(π) over π in [0, 1] is held against χ² with (cells − 2) degrees of freedom.
+    of d(π)ᵀ·S(π)⁻¹·d(π) over π in [0, 1] is compared with χ² with (cells − 2) degrees of freedom.
     S(π) adds the multinomial variances of the three at their effective numbers of groups, of shares
     with ½ added to every cell; that of û at the mixture. 1 where ties leave fewer than three cells.
     A change that itself looks like more or fewer positive images cannot be seen.

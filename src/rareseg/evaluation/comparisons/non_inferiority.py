@@ -108,7 +108,7 @@ def check_non_inferiority(
     """
     if candidate not in runs or len(runs) < 2:
         raise UsageError(
-            f"{candidate!r} is to be held against other rows, but the rows are "
+            f"{candidate!r} is to be compared with other rows, but the rows are "
             f"{', '.join(runs) or 'none'}; name one of two or more."
         )
     if not 0.0 <= margin <= 1.0:

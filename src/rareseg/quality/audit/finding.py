@@ -102,7 +102,7 @@ class Move:
 class Example:
     """One case that a finding is about: what is to be seen there, and where.
 
-    ``boxes`` are places on the case's own grid, ``other`` is the case that it is held against.
+    ``boxes`` are places on the case's own grid, ``other`` is the case that it is compared with.
     """
 
     case_id: str

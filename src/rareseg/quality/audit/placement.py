@@ -1,6 +1,6 @@
 """Check whether a mask lies where its image has edges, or fits shifted or mirrored.
 
-A mask's outline is held against the image with the correlation of the image and the Laplacian of
+A mask's outline is compared with the image with the correlation of the image and the Laplacian of
 the smoothed mask, which is the sum of the image's slope across the outline: large where the image
 changes there in the same direction everywhere, whatever the contrast. It is computed at once for
 every small shift (by the convolution theorem) and expressed in standard deviations over these

@@ -82,7 +82,8 @@ class Audit:
     ``findings`` are in order, the worst first. ``similar_pairs`` are all pairs of look-alikes,
     also within a group; ``groups`` a proposal that keeps them together (case id to group).
     ``coverages`` say how far empty and other images show the same background, ``outlines`` whether
-    masks could be compared with edges. ``skipped`` leads from findings that could not be looked for to why.
+    masks could be compared with edges. ``skipped`` leads from findings that could not be looked for
+    to why.
     """
 
     fingerprint: Fingerprint

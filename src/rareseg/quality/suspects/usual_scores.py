@@ -2,7 +2,7 @@
 
 A log-odds of −3 is a hint of doubt for one network and utter certainty for another, and a small
 object that is not seen says little where small objects are rarely seen. So how sure a network is
-gets measured in units of how sure it usually is, and each component is held against others of
+gets measured in units of how sure it usually is, and each component is compared with others of
 about its size.
 """
 
@@ -20,7 +20,7 @@ from rareseg.quality.suspects.place import SEEN, ComponentEvidence
 Floats = NDArray[np.float64]
 
 FEW = 5
-"""With fewer objects of its own a network is held against all networks' objects."""
+"""With fewer objects of its own a network is compared with all networks' objects."""
 
 UNKNOWN = 2.0
 """The log-odds that a network is taken to be sure by where there is nothing to learn it from."""
@@ -77,7 +77,7 @@ def _absent(all_evidence: Sequence[ComponentEvidence]) -> list[float]:
 
 @dataclass(frozen=True)
 class OtherComponents:
-    """The components that one is held against: ``sizes`` (n,), what is asked of each (n,) 0/1.
+    """The components that one is compared with: ``sizes`` (n,), what is asked of each (n,) 0/1.
 
     ``sureness`` (n,) is in units of :class:`Units`.
     """

@@ -49,8 +49,9 @@ def calibration(content: ReportContent, part: RegionScorecard) -> Sentence | Non
         return None
     return Sentence(
         "warning",
-        f"The scores of {part.region} are overconfident: where they are above 0.5, they say "
-        f"{percent(over)} more than is so. Cut by the chosen threshold, and read them as ranks.",
+        f"The scores of {part.region} are overconfident: above 0.5 they are in the mean "
+        f"{100 * over:.0f} percentage points higher than the share of {part.region} there. Cut by "
+        "the chosen threshold, and read them as ranks.",
         f"Said where the mean score above 0.5 exceeds the share that is right by {OVERCONFIDENT:g} "
         "or more.",
         part.region,

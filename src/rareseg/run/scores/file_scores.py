@@ -55,7 +55,7 @@ _LOWEST_TOP = np.float32(1.0) / np.float32(255.0)
 
 @dataclass(frozen=True)
 class ScoreFiles:
-    """Scores that another tool wrote, and the references that they are held against.
+    """Scores that another tool wrote, and the references that they are compared with.
 
     ``probabilities`` is a folder as :mod:`rareseg.data.score_files.probability_files` describes it;
     where it holds an ``image_scores.csv`` (:mod:`rareseg.data.score_files.image_score_files`),
