@@ -7,7 +7,7 @@ A strategy of one's own is one function::
         return [Share(my_pool(cases.store), 0.5), Share(pool_everything(cases.store), 0.5)]
 
 This is the door to the modules behind it: the records (:mod:`rareseg.sampling.strategies.mixture`),
-the register (:mod:`rareseg.sampling.strategies.strategy_registry`) and the strategies of the house
+the register (:mod:`rareseg.sampling.strategies.strategy_registry`) and the built-in strategies
 (:mod:`rareseg.sampling.strategies.builtin`), which are registered by being imported here.
 """
 
