@@ -3,8 +3,8 @@
 Every data set is divided once, by groups, into a part for development and a part that is kept
 aside. On the first, every row is trained fold by fold and candidates are chosen by eye and table;
 on the second the one that was chosen is compared with random, balanced and hard examples, once,
-with seeds that no earlier training had. The built-in set is drawn anew for it, and once more with other
-seeds for each later round. Resumable: call it again.
+with seeds that no earlier training had. The built-in set is drawn anew for it, and once more with
+other seeds for each later round. Resumable: call it again.
 
     python benchmarks/every_column.py development --sets lumps,hippocampus --out results
     python benchmarks/every_column.py confirmation --candidate hard_half --out results

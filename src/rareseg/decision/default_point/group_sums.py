@@ -93,9 +93,11 @@ def surfaces_of(curves: CaseCurves, width: float) -> GroupSurfaces:
     gates = gates_between(curves.image_scores)
     gate_odds, image_odds = log_odds(gates), log_odds(curves.image_scores)
     threshold_odds = log_odds(bin_edges()[curves.grid.bins])
+    # In float32, as masks are cut: in float64 a gate could fall on the other side of a score.
     admits = curves.image_scores >= gates.astype(np.float32)[:, np.newaxis]
     passes = admits.astype(np.float64)
     if width > 0.0:
+        # The last row is no gate, at which every case passes whole.
         passes[:-1] = passing_share(image_odds, gate_odds[:-1], width)
     kernel = threshold_kernel(threshold_odds, width)
     smooth = np.einsum("ab,nbs->nas", kernel, curves.shown, optimize=True)
@@ -114,6 +116,7 @@ def gates_between(image_scores: NDArray[np.float32]) -> Floats:
         last_of_ties = last_of_ties[np.unique(steps)]
     reached, above = image_scores[last_of_ties], image_scores[last_of_ties + 1]
     high, low = bins_of(reached), bins_of(above)
+    # Edges low + 1 … high lie between the two scores; any of them admits the same cases.
     middle = bin_edges()[(low + 1 + high) // 2]
     gates = np.where(low == high, reached, middle).astype(np.float64)
     return np.append(gates, 0.0)

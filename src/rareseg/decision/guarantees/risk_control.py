@@ -93,6 +93,7 @@ def reach_of_sums(
     else:
         p = p_values(sums / bound, n, alpha=alpha / bound, binary=binary)
         holds = p <= 1.0 - confidence + 1e-12
+    # Fixed-sequence testing: the first that fails ends it, whatever holds behind.
     return int(holds.size if holds.all() else holds.argmin())
 
 
@@ -182,7 +183,7 @@ def _coarse_search(
     while n <= _MOST_GROUPS:
         if float(p_values(n * share, n, alpha=alpha, binary=binary)) <= level:
             return n
-        n += n // 100
+        n += n // 100  # at least 163, since the search begins above 2**14
     return None
 
 

@@ -109,6 +109,7 @@ def over_gates(
             (top, bottom), (top_before, bottom_before) = measure.of(shown), measure.of(silent)
             numerators[m] += top - top_before
             denominators[m] += bottom - bottom_before
+        # No gate divides cases of one image score, so they are admitted together.
         if i + 1 == len(rows) or rows[i + 1].image_score != row.image_score:
             yield i + 1, ratios()
 
@@ -173,6 +174,7 @@ def _best_gate(problem: PointSearch, cut: Grid) -> float:
             admitted.append(n)
             values.append(float(problem.value(ratios)[0, 0]))
     good = np.array(values) >= max(values) - TIE
+    # The last entry admits every case: where it is as good as any, no gate is needed.
     if good[-1]:
         return 0.0
     gates = gates_between(problem.rows, admitted)

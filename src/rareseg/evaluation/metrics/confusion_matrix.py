@@ -83,6 +83,7 @@ def confuse(
     _count_pairs(ours[:words].view(np.uint64), theirs[:words].view(np.uint64), ours, theirs, cells)
     table = cells.reshape(256, 256)
     classes = len(names)
+    # Voxels that the reference ignores count nowhere, whatever is predicted there.
     table[IGNORE] = 0
     if table.sum() != (matrix := table[:classes, :classes]).sum():
         wrong = sorted(set(np.argwhere(table).max(axis=1).tolist()) - set(range(classes)))
@@ -115,4 +116,5 @@ def _count_pairs(
     # What is left behind the last whole word.
     for k in range(8 * our_words.size, ours.size):
         cells[(np.int64(theirs[k]) << 8) | ours[k]] += 1
+    # Added at the end: the counter stays in a register in the loop.
     cells[0] += background

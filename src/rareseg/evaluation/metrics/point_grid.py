@@ -120,6 +120,8 @@ def counts_over_sizes(
     def total(weights: NDArray[np.generic], where: Integers = cells) -> Integers:
         """Sum weights over all entries that are kept at a size, for every size."""
         flat = np.bincount(where, weights, minlength=n_levels * (len(smallest) + 1))
+        # What is kept at s sizes is kept at the first s: summed from the last size to the first,
+        # without the column of components that no size keeps.
         sums = flat.reshape(n_levels, len(smallest) + 1)[:, ::-1].cumsum(axis=1)[:, -2::-1]
         return np.asarray(np.rint(sums), np.int64)
 

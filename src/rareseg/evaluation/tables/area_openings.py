@@ -71,6 +71,7 @@ def _opened(
                     if not entered[other] or other == voxel:
                         continue
                     root = other
+                    # Path halving: every look-up shortens the way of the next.
                     while parent[root] != root:
                         parent[root] = parent[parent[root]]
                         root = parent[root]
@@ -83,6 +84,7 @@ def _opened(
                         # That component is large enough already, and so is what joins it.
                         area[voxel] = smallest
     opened = np.zeros_like(flat)
+    # Backwards: a parent entered after its children, so that its value is known before theirs.
     for k in range(len(order) - 1, -1, -1):
         voxel = order[k]
         if parent[voxel] != voxel:

@@ -20,6 +20,7 @@ from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 
 _MOST_VOXELS = 2**31 - 1
+"""Places of voxels are int32, which halves the memory of every column."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +263,7 @@ def _grow(
         new = order[starts[level + 1] : starts[level]]
         _enter(new, shape, parent, size, inside, ignored, first, top)
         alive[n_alive : n_alive + new.size] = new
+        # What has joined another component since is dropped in place; new voxels stand behind.
         roots = 0
         for k in range(n_alive + new.size):
             if parent[alive[k]] == alive[k]:
@@ -277,6 +279,7 @@ def _grow(
             _longer(ignoreds, end),
             _longer(tops, end),
         )
+        # By the first voxel, so that rows do not depend on which root a union has kept.
         for root in here[np.argsort(first[here])]:
             levels[n_rows] = level
             sizes[n_rows] = size[root]
@@ -285,6 +288,7 @@ def _grow(
             tops[n_rows] = top[root]
             row_of[root] = n_rows
             n_rows += 1
+        # Counted first: one array of the right size costs less than one that grows.
         n_new = 0
         for voxel in new:
             n_new += object_of[voxel] > 0

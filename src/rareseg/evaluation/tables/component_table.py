@@ -37,6 +37,7 @@ from rareseg.recipe.component_size import Unit, unit_of
 
 _OCTAVES = 14
 _PER_OCTAVE = 4
+"""Thresholds of :data:`GRID` on each side of one half: octaves of the odds, and steps in each."""
 
 NOT_COUNTED = -1
 """What ``shared`` holds in a table that was written before overlaps were counted."""

@@ -117,6 +117,7 @@ def _trimmed(found: HighestScores) -> HighestScores:
     """Return the :data:`MOST_SCORES` highest, with the floor above the first that is left out."""
     if len(found.scores) <= MOST_SCORES:
         return found
+    # Scores at or above the floor are complete, so that it lies just above what is left out.
     left_out = found.scores[-MOST_SCORES - 1]
     return found.above(float(np.nextafter(left_out, np.float32(2.0))))
 
@@ -128,6 +129,7 @@ def _distinct(
     keys, ones = _gather(scores, labels, np.float32(floor), MOST_VOXELS)
     keys.sort()
     bits, side = keys >> np.uint32(1), keys & np.uint32(1)
+    # No score has these bits, so that the first entry always begins a new score.
     first = np.flatnonzero(np.diff(bits, prepend=np.uint32(2**32 - 1)) != 0)
     n_both = np.diff(first, append=len(keys))
     inside = np.add.reduceat(side, first, dtype=np.int64) if len(first) else n_both

@@ -91,6 +91,7 @@ def _left(
         ("inside_low", inside * low),
         ("outside_low", outside * low),
     ):
+        # Unbuffered, since several scores may lie in one bin.
         np.subtract.at(left[name], at, gone)
     return left
 

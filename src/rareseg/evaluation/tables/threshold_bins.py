@@ -27,6 +27,7 @@ _HALF = 0x3F00
 """u(½): the bin of the score one half."""
 
 _LAST = 2 * _HALF
+"""The bin of the score 1: bins above one half mirror those below."""
 
 N_BINS = _LAST + 1
 """How many bins there are."""
@@ -127,6 +128,7 @@ def histogram(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> Histogr
     wrong_scores, wrong_labels, top_bits = 0, 0, 0
     for start in range(0, scores.size, _BLOCK):
         block = scores[start : start + _BLOCK]
+        # Anew for each block: its two sums share 64 bits, which more voxels would overflow.
         packed = np.zeros(_N_CELLS, np.uint64)
         seen = _fill(block, block.view(np.uint32), labels[start : start + _BLOCK], packed)
         totals[0] += packed >> np.uint64(_SHIFT)

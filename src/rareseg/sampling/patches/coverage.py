@@ -125,6 +125,7 @@ def _spread(size: int) -> NDArray[np.int64]:
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
 def _hash(case, corner, hashes):  # type: ignore[no-untyped-def]
     for i in range(len(case)):
+        # From 1 on, since the mixing leaves 0 as it is.
         word = mixed(np.uint64(case[i] + 1))
         for axis in range(3):
             word = mixed(word ^ np.uint64(np.int64(corner[i, axis])))

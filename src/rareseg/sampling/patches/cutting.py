@@ -139,6 +139,7 @@ def _cut_images(  # type: ignore[no-untyped-def]
         turns, returns = min(max(1 - X - x0, 0), left), max(min(2 * X - 1 - x0, width), right)
         for channel in range(scale.shape[1]):
             factor, shift = scale[case, channel], offset[case, channel]
+            # In float32 like the voxels, so that the border has exactly the value of background.
             around = background[case, channel] * factor + shift
             first = offsets[case] + channel * Z * Y * X
             for z in range(z0, z0 + depth):
@@ -164,6 +165,7 @@ def _cut_images(  # type: ignore[no-untyped-def]
                         mirrored = np.uint64(row + 2 * (X - 1) - x0)
                         for i in range(np.uint64(right), np.uint64(returns)):
                             images[place + i] = np.float32(stored[mirrored - i]) * factor + shift
+                        # Windows far wider than the image: its rows are folded more than once here.
                         for i in range(width - returns + turns):
                             at = i if i < turns else returns + i - turns
                             value = stored[row + _folded(x0 + at, X)]

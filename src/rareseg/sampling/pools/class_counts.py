@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rareseg.data.records import IGNORE
 
 BLOCK = 64
+"""Voxels that are compared at once: one cache line of bytes."""
 
 
 def count_classes(labels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:

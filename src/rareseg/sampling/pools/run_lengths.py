@@ -17,6 +17,7 @@ FULL = 65535
 """The largest gap or length of one entry; what is longer takes several."""
 
 BLOCK = 64
+"""Entries between two notes of place and rank, and bytes that are compared at once."""
 
 Runs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 """R ascending runs that do not overlap: where each starts (R,), and its length (R,), at least 1."""
@@ -124,6 +125,7 @@ def combine(first: Runs, second: Runs, *, only_first: bool, only_second: bool, b
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
 def _pack(gaps, lengths, entries):  # type: ignore[no-untyped-def]
     e = 0
+    # Entries are counted beforehand by :meth:`Packer.add`, so that the array never grows here.
     for run in range(len(gaps)):
         gap, length = gaps[run], lengths[run]
         # A gap or length beyond 16 bits goes on in further entries with an empty run or gap.

@@ -131,6 +131,7 @@ def _window_runs(  # type: ignore[no-untyped-def]
     all_z_low, all_z_high, all_y_low, all_y_high, all_x_low, all_x_high = bounds
     plane = np.zeros((box[1, 1] - y0, box[2, 1] - x0), np.int32)
     line = np.zeros(plane.shape[1], np.int32)
+    # Sums go on unchanged over a window's width on both sides: no bound is tested per window.
     before = np.zeros(len(line) + 2 * size + 1, np.int32)
     # Known voxels are counted only where a share of them is asked for and some are not known.
     counted = share > 0 and unknown
