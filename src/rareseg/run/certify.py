@@ -1,4 +1,4 @@
-"""Certify a guarantee of operating points on unseen cases."""
+"""Certify a guarantee of operating points on unseen cases, which are spent by it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mine hard examples: probabilities in, pools of voxels that the network gets wrong out.
+"""Mine hard examples, hard negatives among them: pools of voxels that the network gets wrong.
 
 A round judges voxels with the network as it is now, in one of two ways. Either a random subset of
 stated size of each class, every voxel in the middle of a window cut about it as in training; or
