@@ -55,7 +55,7 @@ from rareseg.decision.operating_point import OperatingPoint
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ImageScorer
-from rareseg.quality.suspects import collect_component_evidence, judge
+from rareseg.quality.suspects import collect_evidence, judge
 from rareseg.run.scores.case_scoring import score_each
 from rareseg.run.setup.prepare import Machine, TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions, open_run, read_about
@@ -202,7 +202,7 @@ def ours(
     all_evidence = [
         evidence
         for view in views
-        for evidence in collect_component_evidence(
+        for evidence in collect_evidence(
             view.probabilities,
             view.labels,
             classes,

@@ -62,7 +62,7 @@ class SplitSection(Section):
     test: Probability = 0.2
     folds: NonNegativeInt = Field(
         default=0,
-        description="cross-validation: so many networks, each blind to one part of the cases",
+        description="cross-validation: so many networks, each trained without a part of the cases",
     )
     held_out: PositiveInt = Field(
         default=1,

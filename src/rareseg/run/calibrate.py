@@ -253,14 +253,16 @@ def _prevalence_sentence(
 def _predictive_sentence(found: PredictiveValues, role: str) -> str:
     """Return the positive predictive value with its interval, and what it rests on."""
     n_positive, n_negative = found.sensitivity.n_groups, found.false_alarm_rate.n_groups
-    flatters = ", which chose the point and flatter it" if role != "test" else ""
+    optimistic = (
+        ", on which the point was chosen: it is less good on others" if role != "test" else ""
+    )
     low, high = (format_value(end) for end in found.positive_interval)
     value = format_value(found.positive)
     interval = f" (95 % interval {low} to {high})" if is_defined(found.positive) else ""
     return (
         f"{found.region}: at that prevalence an image with anything on holds the region with "
         f"probability {value}{interval}; from {n_positive} positive and {n_negative} negative "
-        f"groups of {role} cases{flatters}."
+        f"groups of {role} cases{optimistic}."
     )
 
 

@@ -67,7 +67,7 @@ class MeasuredDataset:
     alarms: Mapping[str, float]
 
     def leading(self) -> list[str]:
-        """Return the strategies that cannot be told from the best, best first."""
+        """Return the strategies that cannot be distinguished from the best, best first."""
         best = max(self.dice.values())
         ranked = sorted(self.dice, key=lambda name: -self.dice[name])
         return [name for name in ranked if self.dice[name] >= best - LEVEL]

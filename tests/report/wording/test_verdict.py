@@ -389,14 +389,14 @@ def test_scores_that_do_not_tell_are_named():
     assert "0.45, at most 0.58" in sentence.text
     rows = dict(evidence_rows(point))
     assert "On groups left out of the choice" not in rows  # nobody chose 0.5
-    assert "0.45, at most 0.58" in rows["The scores do not tell"]
+    assert "0.45, at most 0.58" in rows["The scores are uninformative"]
 
 
 def test_too_few_groups_are_named():
     point = with_evidence(n_positive_groups=4)
     [sentence] = sentences(make(GOOD, points={"pit": point}), "too few to tell")
     assert "chosen on 4 groups with a positive case" in sentence.text
-    assert "at least 5 are needed" in dict(evidence_rows(point))["Too few to tell"]
+    assert "at least 5 are needed" in dict(evidence_rows(point))["Too few groups"]
 
 
 def test_one_group_that_carries_the_errors_is_named():

@@ -197,7 +197,7 @@ class GuaranteeOptions:
         Path | None,
         typer.Option(
             "--certify-on",
-            help="New cases that stand for the guarantee.",
+            help="New cases that certify the guarantee.",
             rich_help_panel=GUARANTEES,
         ),
     ] = None

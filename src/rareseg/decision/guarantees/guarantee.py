@@ -261,7 +261,7 @@ class Certificate(Statement):
 
 
 class EstimatedGuarantee(Statement):
-    """The same sum over cases that had a say before; what it guarantees may be kept, or not."""
+    """The same sum over cases that were used before; what it guarantees may be kept, or not."""
 
     word = "estimate"
 

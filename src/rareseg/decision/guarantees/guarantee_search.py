@@ -43,7 +43,7 @@ class CertifySet:
     digest: str
     arithmetic: Mapping[str, Any]
     unseen: bool
-    why_estimate: str = "the cases had a say in the choice"
+    why_estimate: str = "the cases were used for the choice"
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ class OperatingPoint:
     score (:func:`~rareseg.evaluation.tables.image_score.image_score`) is below ``gate``.
     ``objective`` says what was maximised and ``value`` what it reached; ``mean_dice`` (over
     ``n_positive`` cases) and ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the
-    cases that it was chosen on, of role ``role``; they flatter. ``evidence``, of a default point,
-    says what it reaches on groups that were left out of the choice.
+    cases that it was chosen on, of role ``role``; they are optimistic. ``evidence``, of a default
+    point, says what it reaches on groups that were left out of the choice.
 
     Every threshold within ``plateau`` gives the same value there. ``edge_of_grid`` says that the
     threshold, or a plateau of equal values, touches the lowest or the highest score that occurs.

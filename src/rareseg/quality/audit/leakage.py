@@ -173,8 +173,8 @@ def leak_findings(
                 "look-alikes-across-groups",
                 f"{counted(len(across), 'pair')} of images "
                 f"{'looks' if len(across) == 1 else 'look'} almost alike without a common "
-                f"group{told} ({_pair(across[0])}): if they show the same thing, tests flatter; "
-                f"{grouped}.",
+                f"group{told} ({_pair(across[0])}): if they show the same thing, tests are "
+                f"optimistic; {grouped}.",
                 _examples(sorted(across, key=lambda similar: not similar.crosses_splits)),
             )
         )

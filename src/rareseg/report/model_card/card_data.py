@@ -73,9 +73,9 @@ def limits(content: CardContent) -> list[str]:
     leak = find_leakage(content.fingerprint, content.roles)
     if leak.shared_groups or leak.near_duplicates:
         lines.append(
-            f"- The split may leak, and the figures flatter: {count(leak.shared_groups, 'group')} "
-            f"and {count(leak.near_duplicates, 'pair')} of near-duplicates lie in more than one "
-            "role."
+            "- The split may leak, and the figures are optimistic: "
+            f"{count(leak.shared_groups, 'group')} and {count(leak.near_duplicates, 'pair')} of "
+            "near-duplicates lie in more than one role."
         )
     alone = sum(case.group is None for case in content.fingerprint.cases)
     if alone:

@@ -129,7 +129,7 @@ def _cut(point: OperatingPoint) -> str:
         + ")"
     )
     if is_defined(point.mean_dice):
-        text += f"; on these cases, which flatter, dice {score(point.mean_dice)}"
+        text += f"; on these cases, which is optimistic, dice {score(point.mean_dice)}"
     if is_defined(point.mean_dice) and is_defined(point.share_clean):
         text += f", {percent(point.share_clean)} of the negative cases without an alarm"
     return text

@@ -33,9 +33,9 @@ def evidence_rows(point: OperatingPoint) -> list[tuple[str, str]]:
     rows.append((few_title, few.reason if isinstance(few, Undefined) else _with_cut(few)))
     rows.append(("At 0.5", half.reason if isinstance(half, Undefined) else _reached(half)))
     if evidence.is_uninformative:
-        rows.append(("The scores do not tell", is_uninformative(evidence)))
+        rows.append(("The scores are uninformative", is_uninformative(evidence)))
     if evidence.too_few:
-        rows.append(("Too few to tell", f"{positive}; at least {FEWEST_GROUPS} are needed"))
+        rows.append(("Too few groups", f"{positive}; at least {FEWEST_GROUPS} are needed"))
     return rows
 
 

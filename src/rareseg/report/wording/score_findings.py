@@ -25,7 +25,7 @@ AGAINST: Mapping[Outcome, str] = {
     "better": "is better than",
     "worse": "is worse than",
     "trades": "trades one error for another against",
-    "cannot tell": "cannot be told from",
+    "cannot tell": "cannot be distinguished from",
 }
 """What comes of a comparison, in words."""
 UNLEARNT, STILL_FALLING = 0.5, 0.95

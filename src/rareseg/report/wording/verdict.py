@@ -238,7 +238,7 @@ def _point(content: ReportContent, part: RegionScorecard) -> Sentence | None:
         return Sentence(
             "bad",
             f"The threshold {threshold(point.threshold)} of {part.region} was chosen on the same "
-            f"{part.role} cases that are scored here, which flatters the scorecard.",
+            f"{part.role} cases that are scored here, which makes the scorecard optimistic.",
             "A point is chosen on validation cases and judged on test cases.",
             part.region,
         )
@@ -301,7 +301,7 @@ def _leakage(content: ReportContent) -> Sentence | None:
     return Sentence(
         "bad",
         f"The split may leak: {' and '.join(parts)}, such as {leak.example}. The scorecard may "
-        "flatter; group what belongs together and train again.",
+        "be optimistic; group what belongs together and train again.",
         "Nothing that a network learnt from may return among the cases it is judged on.",
     )
 

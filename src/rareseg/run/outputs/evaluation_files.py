@@ -78,7 +78,7 @@ def guarantee_sentences(guarantees: Guarantees) -> tuple[Sentence, ...]:
             "good" if line.startswith(Certificate.word) else "warning",
             line[:1].upper() + line[1:],
             "A certificate rests on cases that nothing else has seen and holds for the arithmetic "
-            "that scored them; an estimate rests on cases that had a say in the choice.",
+            "that scored them; an estimate rests on cases that were used for the choice.",
         )
         for lines in guarantees.values()
         for line in lines

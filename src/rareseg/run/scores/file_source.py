@@ -296,8 +296,8 @@ class FileSource:
     def judged_cases(self, track: Track) -> JudgedCases:
         """Return the test cases where roles are declared, else all.
 
-        They are of role validation where all of them had a say in the points, which flatters.
-        Raises :class:`DataError` where only some had, or where no case is of role test.
+        They are of role validation where the points were chosen on all of them, which is
+        optimistic. Raises :class:`DataError` where that is so of some only, or where no case is of role test.
         """
         root, name = self.opened.dataset.root, Path(self.files.probabilities).name
         cases = self.opened.cases("test")
@@ -385,8 +385,8 @@ class FileSource:
         if seen and len(seen) < len(ids):
             theirs, mine = next(iter(seen.items()))
             raise DataError(
-                f"{len(seen)} of {len(ids)} cases of {self.opened.dataset.root} had a say in the "
-                f"points of {self.folder.root} ('{theirs}' is of the same image or group as "
-                f"'{mine}' there); leave them out, so that the others are judged alone."
+                f"{len(seen)} of {len(ids)} cases of {self.opened.dataset.root} were used to "
+                f"choose the points of {self.folder.root} ('{theirs}' is of the same image or group "
+                f"as '{mine}' there); leave them out, so that the others are judged alone."
             )
         return "validation" if seen else role

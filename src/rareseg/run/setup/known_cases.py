@@ -15,7 +15,7 @@ from rareseg.report.wording.numbers import count
 from rareseg.run.setup.run_folder import RunFolder, read_split
 
 LEARNED: tuple[Role, ...] = ("train", "validation", "certify")
-"""The roles whose images have had a say in the model, its points or what is promised of them."""
+"""The roles whose images were used for the model, its points or what is promised of them."""
 
 
 @dataclass(frozen=True)
