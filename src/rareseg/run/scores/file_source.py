@@ -297,7 +297,8 @@ class FileSource:
         """Return the test cases where roles are declared, else all.
 
         They are of role validation where the points were chosen on all of them, which is
-        optimistic. Raises :class:`DataError` where that is so of some only, or where no case is of role test.
+        optimistic. Raises :class:`DataError` where that is so of some only, or where no
+        case is of role test.
         """
         root, name = self.opened.dataset.root, Path(self.files.probabilities).name
         cases = self.opened.cases("test")
