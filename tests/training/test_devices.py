@@ -182,7 +182,7 @@ def test_labels_are_counted_where_they_lie(devices: None) -> None:
     here, there = PhaseCounts(1), PhaseCounts(1)
     here.count_labels(labels, 3)
     there.count_labels(away(labels), 3)
-    there.settle()
+    there.fetch_device_counts()
     assert (there.voxels == here.voxels).all()
     assert there.with_foreground == here.with_foreground
 

@@ -123,7 +123,7 @@ class TestJournal:
         Journal(tmp_path).add(case)
         (tmp_path / "a.png").touch()
         again = Journal(tmp_path)
-        assert again.settle() == {"a": case}
+        assert again.close() == {"a": case}
         assert again.finished("a", "d")
         assert not again.finished("a", "other bytes")
         assert not again.finished("b", "d")
@@ -132,7 +132,7 @@ class TestJournal:
         journal = Journal(tmp_path)
         journal.add(case_of(np.ones((1, 2, 3), np.bool_)))
         assert not journal.finished("a", "d")
-        assert journal.settle() == {}
+        assert journal.close() == {}
 
     def test_a_cut_line_costs_itself(self, tmp_path):
         journal = Journal(tmp_path)
@@ -145,7 +145,7 @@ class TestJournal:
         assert again.finished("a", "d")
         assert not again.finished("b", "d")
         again.add(case_of(np.ones((1, 2, 3), np.bool_), name="b"))
-        assert set(Journal(tmp_path).settle()) == {"a", "b"}
+        assert set(Journal(tmp_path).close()) == {"a", "b"}
         assert (tmp_path / NAME).read_bytes() == whole
 
     def test_what_another_call_wrote_meanwhile_is_kept(self, tmp_path):
@@ -153,4 +153,4 @@ class TestJournal:
         for name, journal in (("b", one), ("a", other)):
             journal.add(case_of(np.ones((1, 2, 3), np.bool_), name=name))
             (tmp_path / f"{name}.png").touch()
-        assert list(one.settle()) == list(other.settle()) == ["a", "b"]
+        assert list(one.close()) == list(other.settle()) == ["a", "b"]

@@ -387,7 +387,7 @@ class FileSource:
             theirs, mine = next(iter(seen.items()))
             raise DataError(
                 f"{len(seen)} of {len(ids)} cases of {self.opened.dataset.root} were used to "
-                f"choose the points of {self.folder.root} ('{theirs}' is of the same image or group "
-                f"as '{mine}' there); leave them out, so that the others are judged alone."
+                f"choose the points of {self.folder.root} ('{theirs}' is of the same image or "
+                f"group as '{mine}' there); leave them out, so that the others are judged alone."
             )
         return "validation" if seen else role
