@@ -34,7 +34,18 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 START = ROOT / "docs" / "start.md"
 SHELL = ("", "sh", "bash", "console")
-OTHER_PROGRAMS = ("cd", "curl", "export", "git", "make", "pip", "python", "source", "srun", "torchrun")
+OTHER_PROGRAMS = (
+    "cd",
+    "curl",
+    "export",
+    "git",
+    "make",
+    "pip",
+    "python",
+    "source",
+    "srun",
+    "torchrun",
+)
 MOST_NOT_RUN = 3
 
 

@@ -17,7 +17,7 @@ import torch
 from rareseg.data.records import Classes
 from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.operating_point import Choice, Frontier, OperatingPoint
+from rareseg.decision.operating_point import PointChoice, Frontier, OperatingPoint
 from rareseg.prediction.bundle import save_model
 from rareseg.prediction.image_facts import ImageFacts
 from rareseg.prediction.model import Model
@@ -46,7 +46,7 @@ def write_model(folder: Path, *, channels: int = 1, dimension: int = 2) -> Path:
         network.state_dict(), training,
     )  # fmt: skip
     save_model(folder, model)
-    choice = Choice(OperatingPoint("crack", 0.5), Frontier())
+    choice = PointChoice(OperatingPoint("crack", 0.5), Frontier())
     Decisions.none(classes.regions).choose({"crack": choice}).save(folder)
     return folder
 

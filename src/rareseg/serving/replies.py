@@ -11,12 +11,12 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from rareseg.data.masks.mask_run_lengths import compress_counts, encode_counts
-from rareseg.prediction.detector import Found
+from rareseg.prediction.detector import Detection
 
 MaskForm = Literal["png", "rle", "none"]
 
 
-def found_reply(found: Found, masks: MaskForm) -> dict[str, Any]:
+def found_reply(found: Detection, masks: MaskForm) -> dict[str, Any]:
     """Return what was found as JSON values.
 
     ``masks`` by region: as PNG (0 and 255) in base64, of a volume one for each slice; as COCO's run

@@ -7,7 +7,7 @@ import os
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from rareseg.prediction.detector import Found
+from rareseg.prediction.detector import Detection
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which the workers of one service add up."""
@@ -49,7 +49,7 @@ class Metrics:
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def found(self, found: Found) -> None:
+    def found(self, found: Detection) -> None:
         """Count an image and what was found in it."""
         self._images.inc()
         for region, on in found.flagged.items():
