@@ -17,7 +17,7 @@ import torch
 from rareseg.data.records import Classes
 from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.operating_point import PointChoice, Frontier, OperatingPoint
+from rareseg.decision.operating_point import Frontier, OperatingPoint, PointChoice
 from rareseg.prediction.bundle import save_model
 from rareseg.prediction.image_facts import ImageFacts
 from rareseg.prediction.model import Model
