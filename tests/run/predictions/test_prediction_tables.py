@@ -153,4 +153,4 @@ class TestJournal:
         for name, journal in (("b", one), ("a", other)):
             journal.add(case_of(np.ones((1, 2, 3), np.bool_), name=name))
             (tmp_path / f"{name}.png").touch()
-        assert list(one.close()) == list(other.settle()) == ["a", "b"]
+        assert list(one.close()) == list(other.close()) == ["a", "b"]
