@@ -217,14 +217,14 @@ class _PredictionWork:
         self._journal = Journal(out)
         self._failures: list[Failure] = []
         self._notes: list[str] = []
-        self._told: PresenceFile | None = None
+        self._presences: PresenceFile | None = None
 
     def begin(self, cases: Sequence[Case]) -> None:
         """Find which images are done, and go on with the file of their presences."""
         self._digests = {case.id: _digest(case) for case in cases}
         if self._asked.probabilities and self._detector.model.tells_presence:
             kept = [case.id for case in cases if self._is_done(case)]
-            self._told = PresenceFile(self._out / "probabilities" / PRESENCES, kept=kept)
+            self._presences = PresenceFile(self._out / "probabilities" / PRESENCES, kept=kept)
 
     def take(self, case: Case) -> None:
         """Predict an image that is not done, and write what is asked for besides."""
@@ -283,8 +283,8 @@ class _PredictionWork:
                 own = self._calibration.get(region)
                 told = (own.apply(score) if own else score).reshape(image.array.shape[1:])
                 write_probabilities(place, told, image.geometry)
-        if self._told is not None and found.presence is not None:
-            self._told.add(case.id, found.presence)
+        if self._presences is not None and found.presence is not None:
+            self._presences.add(case.id, found.presence)
         _write(self._out / target, self._as_written(found.label_map), image)
         if note is not None:
             self._notes.append(note)

@@ -6,7 +6,9 @@ A network is one section (what it reads) and one function (how it is built)::
         name: Literal["tiny"] = "tiny"
         width: int = 8
 
-    @network(TinySection, stride=lambda s: 2, parts=lambda s: Parts(("down",), "down", s.width))
+    @network(
+        TinySection, stride=lambda s: 2, parts=lambda s: NetworkParts(("down",), "down", s.width)
+    )
     def tiny(settings, *, dimension, channels, classes):
         return ...
 """
