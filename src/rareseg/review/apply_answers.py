@@ -18,6 +18,7 @@ import torch
 
 from rareseg.data.atomic_files import atomic_folder
 from rareseg.data.checks.fingerprint import Fingerprint
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.formats import mask_suffix, read_case_mask, read_image, write_mask
 from rareseg.data.identity import is_content
 from rareseg.data.layouts.manifests.manifest_writing import EMPTY
@@ -92,6 +93,7 @@ def open_reviewed(run: RunFolder) -> Dataset:
     return dataset
 
 
+@one_writer("out", beside=True)
 def apply_review(
     run: Path | str,
     out: Path | str,

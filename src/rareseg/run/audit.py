@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rareseg.data.atomic_files import remove_leftovers
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.layouts.manifests.manifest_writing import check_manifest_place, write_manifest
 from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.errors import DataError
@@ -34,6 +35,7 @@ class AuditResult:
     manifest: Path | None
 
 
+@one_writer("out")
 def audit(
     options: DataOptions,
     out: Path,

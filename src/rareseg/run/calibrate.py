@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rareseg.data.atomic_files import atomic_write
+from rareseg.data.folder_lock import one_writer
 from rareseg.decision.calibration.calibration import Calibration
 from rareseg.decision.calibration.calibration import calibrate as calibrate_scores
 from rareseg.decision.calibration.prevalence import (
@@ -100,6 +101,7 @@ def calibrate(
     )
 
 
+@one_writer("source.root")
 def calibrate_source(
     source: ScoreSource,
     *,

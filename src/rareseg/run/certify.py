@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.formats import read_case_mask
 from rareseg.data.records import IGNORE, Case, Classes
 from rareseg.data.store.preprocess import class_indices
@@ -59,6 +60,7 @@ def certify(
     return certify_source(source, guarantee, rule=rule, region=region, track=track, say=say)
 
 
+@one_writer("source.root")
 def certify_source(
     source: ScoreSource,
     guarantee: Guarantee,

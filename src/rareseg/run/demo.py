@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
+from rareseg.data.folder_lock import one_writer
 from rareseg.progress import Track, silent
 from rareseg.report.pages.report_page import write_report
 from rareseg.run.evaluate import HALF, Evaluation
@@ -47,6 +48,7 @@ class Demonstration:
     lines: tuple[str, ...]
 
 
+@one_writer("out")
 def run_demo(out: Path, *, track: Track = silent, say: Say = say_nothing) -> Demonstration:
     """Make the data, train both models, and report them side by side in ``out``.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from rareseg.data.folder_lock import one_writer
 from rareseg.decision.decisions import Decisions
 from rareseg.evaluation.measures.scorecard import make_scorecard
 from rareseg.progress import Track, silent
@@ -68,6 +69,7 @@ def evaluate_run(
     return _evaluate(source, out or source.folder.root, EvaluationOptions(), track)
 
 
+@one_writer("out")
 def evaluate_source(
     source: ScoreSource,
     out: Path | str,
@@ -86,6 +88,7 @@ def evaluate_source(
     return _evaluate(source, Path(out), asked or EvaluationOptions(), track)
 
 
+@one_writer("out")
 def _evaluate(source: ScoreSource, out: Path, asked: EvaluationOptions, track: Track) -> Evaluation:
     judged = source.judged_cases(track)
     asked.require_same_cases(judged.cases)

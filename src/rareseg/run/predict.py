@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rareseg.data.annotation_export.annotation_formats import chosen_formats
 from rareseg.data.atomic_files import file_digest
 from rareseg.data.file_names import clean_name, require_own_folders
+from rareseg.data.folder_lock import sole_writer
 from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
 from rareseg.data.input_images import PREDICTIONS, open_inputs
 from rareseg.data.photo_channels import with_channels
@@ -181,14 +182,14 @@ def predict_images(
     cases = inputs.cases
     _require_other_place(out, cases)
     require_fitting(asked.formats, cases)
-    _begin(out, model, decisions, calibration, asked)
-    work = _PredictionWork(
-        out, Path(images), Detector(model, decisions, device=device), asked, calibration
-    )
-    work.begin(cases)
-    for case in track(cases, "predicting", len(cases)):
-        work.take(case)
-    return work.finish(cases, inputs.remarks)
+    with sole_writer(out):
+        _begin(out, model, decisions, calibration, asked)
+        detector = Detector(model, decisions, device=device)
+        work = _PredictionWork(out, Path(images), detector, asked, calibration)
+        work.begin(cases)
+        for case in track(cases, "predicting", len(cases)):
+            work.take(case)
+        return work.finish(cases, inputs.remarks)
 
 
 class _PredictionWork:

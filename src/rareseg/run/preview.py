@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.identity import content_hash
 from rareseg.data.records import IGNORE, Dataset
 from rareseg.data.store.build import build_store
@@ -90,6 +91,7 @@ class Preview:
         }
 
 
+@one_writer("out", beside=True)
 def preview(
     data: DataOptions | Path | str,
     out: Path | str,

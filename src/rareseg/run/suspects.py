@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from rareseg.data.atomic_files import atomic_write, naming
+from rareseg.data.folder_lock import sole_writer
 from rareseg.data.formats import read_mask
 from rareseg.data.identity import content_hash
 from rareseg.data.records import Case, Classes, Dataset, Role
@@ -78,6 +79,11 @@ def find_suspects(
     scored.
     """
     folder = open_run(Path(run))
+    with sole_writer(folder.root):
+        return _find_suspects(folder, device, track, say)
+
+
+def _find_suspects(folder: RunFolder, device: str | torch.device, track: Track, say: Say) -> Found:
     model, points = load_model(folder.bundle), load_decisions(folder.bundle).points
     dataset = DataOptions.from_dict(read_about(folder)).open()
     plan = plan_scorers(folder, dataset, model)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from rareseg.data.folder_lock import one_writer
 from rareseg.decision.operating_point import (
     BY_HAND,
     Frontier,
@@ -126,6 +127,7 @@ def tune(
     return {name: choice.found for name, choice in choices.items()}
 
 
+@one_writer("source.root")
 def tune_source(
     source: ScoreSource,
     rule: Rule | None = None,

@@ -16,6 +16,7 @@ import numpy as np
 
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.formats import read_image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import RaresegError, RunError, UsageError, nearest
@@ -44,7 +45,7 @@ from rareseg.run.jobs.training_job import evenly
 from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.study.comparison_rows import ComparisonRow
 from rareseg.study.design import Design, StudyCell, make_design
-from rareseg.study.job_queue import ClaimedJob, JobQueue, State
+from rareseg.study.job_queue import DEAD_AFTER, ClaimedJob, JobQueue, State
 from rareseg.study.shared_data import (
     Purpose,
     SharedData,
@@ -232,6 +233,7 @@ def _do(work: _ComparisonWork, job: ClaimedJob, track: Track, say: Say) -> None:
         say(f"{cell.title} was taken over by another worker")
 
 
+@one_writer("work.data.out", wait_s=DEAD_AFTER)
 def _conclude(work: _ComparisonWork, asked: ComparisonOptions) -> Comparison:
     """Write the table and the page of what is recorded."""
     out = work.data.out

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rareseg.data.atomic_files import atomic_write
+from rareseg.data.folder_lock import one_writer, sole_writer
 from rareseg.decision.operating_point import Goal, OperatingPoint
 from rareseg.errors import RaresegError, RunError, UsageError
 from rareseg.evaluation.statistics.undefined import is_defined
@@ -22,7 +23,7 @@ from rareseg.run.train import learn
 from rareseg.run.tune import Rule, tune_source
 from rareseg.study.comparison_rows import ComparisonRow
 from rareseg.study.design import Design, Roles, make_design
-from rareseg.study.job_queue import ClaimedJob, JobQueue, State
+from rareseg.study.job_queue import DEAD_AFTER, ClaimedJob, JobQueue, State
 from rareseg.study.optuna_trials import Trial, draw, falls_behind
 from rareseg.study.search_space import Space
 from rareseg.study.shared_data import (
@@ -224,18 +225,20 @@ def _train(work: _SearchWork, job: ClaimedJob, trial: Trial, track: Track) -> fl
         if step < recipe.training.steps and falls_behind(work.wanted.space, now, work.trials()):
             raise _GivenUpError
 
-    run = learn(
-        work.data.options,
-        work.data.out / "trials" / job.key,
-        fabric,
-        shared=SharedInputs(work.data.fingerprint, recipe, work.roles, work.data.store),
-        machine=work.data.machine,
-        on_validation=on_validation,
-        track=track,
-    )
-    rule = Rule.of(work.wanted.goal, recipe.decision.sizes)
-    source = NetworkSource.open(run.root, device=fabric.device)
-    choices = tune_source(source, rule, region=work.wanted.region, track=track)
+    folder = work.data.out / "trials" / job.key
+    with sole_writer(folder, wait_s=DEAD_AFTER):
+        run = learn(
+            work.data.options,
+            folder,
+            fabric,
+            shared=SharedInputs(work.data.fingerprint, recipe, work.roles, work.data.store),
+            machine=work.data.machine,
+            on_validation=on_validation,
+            track=track,
+        )
+        rule = Rule.of(work.wanted.goal, recipe.decision.sizes)
+        source = NetworkSource.open(run.root, device=fabric.device)
+        choices = tune_source(source, rule, region=work.wanted.region, track=track)
     values = []
     for choice in choices.values():
         point = choice.found
@@ -251,6 +254,7 @@ def recipe_of(work: _SearchWork, drawn: Mapping[str, Any]) -> Recipe:
     return plan_recipe(work.data.fingerprint, values).recipe
 
 
+@one_writer("work.data.out", wait_s=DEAD_AFTER)
 def _conclude(work: _SearchWork) -> SearchResult:
     """Write the best recipe and the table of all trials."""
     trials, out = work.trials(), work.data.out

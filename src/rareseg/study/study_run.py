@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.records import Case, object_named
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import apply_point
@@ -30,6 +31,7 @@ from rareseg.run.setup.prepare import Say, SharedInputs, say_nothing
 from rareseg.run.train import learn
 from rareseg.run.tune import tune_source
 from rareseg.study.design import Roles, StudyCell
+from rareseg.study.job_queue import DEAD_AFTER
 from rareseg.study.shared_data import SharedData
 
 HALF, CHOSEN = "0.5", "chosen point"
@@ -101,6 +103,7 @@ class CellResult:
 
 
 @full_memory_named()
+@one_writer("folder", wait_s=DEAD_AFTER)
 def run_cell(
     cell: StudyCell,
     roles: Roles,

@@ -65,6 +65,7 @@ def plan(
     from rareseg.data.atomic_files import atomic_write
     from rareseg.data.checks.fingerprint import inspect_dataset
     from rareseg.data.checks.problems import summarise
+    from rareseg.data.folder_lock import sole_writer
     from rareseg.errors import OutputError
     from rareseg.prediction.networks import require_fitting_windows
     from rareseg.recipe import parse_settings, to_yaml
@@ -73,15 +74,16 @@ def plan(
 
     overrides = parse_settings(settings or [])
     check_overrides(overrides, source="--set")
-    if out.exists():
-        raise OutputError(f"{out} exists already; name another file with --out, or remove it.")
-    fingerprint = inspect_dataset(reading.data(data).open(), track=bar)
-    if fingerprint.problems:
-        raise ProblemsError(fingerprint.problems)
-    made = plan_recipe(fingerprint, overrides)
-    require_fitting_windows(made.recipe)
-    with atomic_write(out) as temporary:
-        temporary.write_text(to_yaml(made.recipe, made.reasons), encoding="utf-8")
+    with sole_writer(out, beside=True):
+        if out.exists():
+            raise OutputError(f"{out} exists already; name another file with --out, or remove it.")
+        fingerprint = inspect_dataset(reading.data(data).open(), track=bar)
+        if fingerprint.problems:
+            raise ProblemsError(fingerprint.problems)
+        made = plan_recipe(fingerprint, overrides)
+        require_fitting_windows(made.recipe)
+        with atomic_write(out) as temporary:
+            temporary.write_text(to_yaml(made.recipe, made.reasons), encoding="utf-8")
     if as_json:
         values = made.recipe.model_dump(mode="json")
         print_json({"file": str(out), "recipe": values, "reasons": dict(made.reasons)})

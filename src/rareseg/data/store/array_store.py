@@ -11,14 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.records import IGNORE, Classes, Geometry, Image
 from rareseg.data.store.preprocess import Preprocessing, class_indices
 from rareseg.data.store.store import Store, open_store
-from rareseg.data.store.store_writing import Labels, Source, is_current, store_key, write_store
+from rareseg.data.store.store_writing import (
+    BUILD_WAIT_S,
+    Labels,
+    Source,
+    is_current,
+    store_key,
+    write_store,
+)
 from rareseg.errors import DataError, nearest
 from rareseg.progress import Track, silent
 
 
+@one_writer("folder", beside=True, wait_s=BUILD_WAIT_S)
 def store_from_arrays(
     folder: Path | str,
     images: Mapping[str, NDArray[Any]],

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.formats import read_image
 from rareseg.data.identity import content_hash
 from rareseg.data.photo_channels import with_channels
@@ -13,11 +14,19 @@ from rareseg.data.records import Case, Classes, Dataset, Image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.data.store.preprocess import Preprocessing
 from rareseg.data.store.store import Store, open_store
-from rareseg.data.store.store_writing import Labels, Source, is_current, store_key, write_store
+from rareseg.data.store.store_writing import (
+    BUILD_WAIT_S,
+    Labels,
+    Source,
+    is_current,
+    store_key,
+    write_store,
+)
 from rareseg.errors import ProblemsError, StoreError
 from rareseg.progress import Track, silent
 
 
+@one_writer("folder", beside=True, wait_s=BUILD_WAIT_S)
 def build_store(
     dataset: Dataset,
     folder: Path | str,

@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.atomic_files import atomic_folder
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.records import Classes
 from rareseg.data.store.store import CaseIndex, Store, about_store, open_store, read_about
-from rareseg.data.store.store_writing import is_current
+from rareseg.data.store.store_writing import BUILD_WAIT_S, is_current
 from rareseg.progress import Track, silent
 
 Relabelled = Callable[[int], NDArray[np.uint8]]
 """Takes a row of the store and returns its new class indices (Z, Y, X)."""
 
 
+@one_writer("folder", beside=True, wait_s=BUILD_WAIT_S)
 def relabel(
     store: Store,
     folder: Path,

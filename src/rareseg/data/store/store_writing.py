@@ -24,6 +24,9 @@ from rareseg.progress import Track, silent
 
 Labels = NDArray[np.uint8]
 
+BUILD_WAIT_S = 3600.0
+"""Seconds that a process waits for another one, which builds the same store."""
+
 
 @dataclass(frozen=True)
 class Source:

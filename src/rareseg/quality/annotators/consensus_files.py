@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rareseg.data.atomic_files import atomic_folder
+from rareseg.data.folder_lock import one_writer
 from rareseg.data.layouts.dataset_json import IGNORE_NAME
 from rareseg.data.records import Dataset
 from rareseg.errors import DataError, OutputError, ProblemsError
@@ -26,6 +27,7 @@ from rareseg.quality.annotators.all_annotators import (
 from rareseg.quality.annotators.consensus import ConsensusSettings
 
 
+@one_writer("out", beside=True)
 def write_consensus(
     dataset: Dataset,
     out: Path,

@@ -12,6 +12,7 @@ import torch
 
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
+from rareseg.data.folder_lock import sole_writer
 from rareseg.data.formats import read_image
 from rareseg.data.input_images import open_images
 from rareseg.data.masks.renumbered import by_names_of
@@ -71,6 +72,9 @@ from rareseg.run.setup.run_folder import (
 
 TRAIN_SAMPLE = 24
 """How many training cases are scored beside the test cases, to see overfitting."""
+
+NOTE_WAIT_S = 60.0
+"""Seconds that an evaluation waits for others, to note in the run what it has shown."""
 
 _UNSEEN = "keep some for split.certify, or name unseen ones with --certify-on"
 _OUT_OF_FOLD = (
@@ -299,12 +303,15 @@ class NetworkSource:
         The dice on a sample of training cases is added, which shows overfitting.
         """
         if not judged.own:
-            note_evaluated(self.folder, image_digests(judged.cases).values())
+            digests = image_digests(judged.cases).values()
+            with sole_writer(self.folder.root, wait_s=NOTE_WAIT_S):
+                note_evaluated(self.folder, digests)
             return content
-        keep_tables(self.folder, "test", scored)
         content = replace(content, train_dice=self._train_dice(judged.fingerprint, track))
-        write_scorecards(self.folder.test_scorecard, content, names=False)
-        write_model_card(self.folder, self.model)
+        with sole_writer(self.folder.root, wait_s=NOTE_WAIT_S):
+            keep_tables(self.folder, "test", scored)
+            write_scorecards(self.folder.test_scorecard, content, names=False)
+            write_model_card(self.folder, self.model)
         return content
 
     def _is_own(self) -> bool:
