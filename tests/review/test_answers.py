@@ -121,6 +121,44 @@ def test_a_later_version_is_refused(answers):
         Answers(answers.path)
 
 
+def test_whatever_interrupts_a_decision_the_next_one_is_stored(answers):
+    with pytest.raises(UnicodeEncodeError):  # no file holds half a character; sqlite says so late
+        answers.record(ITEMS[0], reviewer="Ada", verdict="unsure", seen="\ud800")
+    answers.record(ITEMS[1], reviewer="Ada", verdict="unsure")
+    assert verdicts(answers) == {("i1", "Ada"): "unsure"}
+
+
+def test_a_damaged_line_is_named(answers):
+    answers.record(ITEMS[0], reviewer="Ada", verdict="unsure")
+    answers._base.execute("UPDATE decisions SET about = '{'")
+    with pytest.raises(RunError, match="decision 1 is damaged"):
+        answers.standing()
+
+
+def test_a_database_that_another_process_holds_is_said_to_be(tmp_path, monkeypatch):
+    path = tmp_path / "decisions.sqlite"
+    monkeypatch.setattr("rareseg.review.answers._WAIT_SECONDS", 0.1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(RunError, match="is held by another process"):
+        Answers(path)
+    other.close()
+
+
+def test_a_second_review_of_a_run_says_who_has_it_and_ends(run, call):
+    command = [sys.executable, "-m", "rareseg", "review", run, "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as first:
+        while not (line := first.stdout.readline()).startswith("http"):
+            assert line, "the server ended before it began"
+        second = call("review", run, "--no-browser")
+        applied = call("apply-review", run, "--out", run / "reviewed")
+        first.terminate()
+    assert second.code == 1
+    assert f"is written to by process {first.pid} on" in second.err
+    assert len(second.err.strip().splitlines()) == 1
+    assert "holds no decision" in applied.err  # it only reads, and is kept off nothing
+
+
 CONFIRMED = 30
 """Answers that are answered before the server is killed."""
 

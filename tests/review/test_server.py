@@ -282,3 +282,32 @@ def test_a_case_that_cannot_be_read_is_an_error_in_a_sentence(run, serve, monkey
     status, body, _ = client.ask("GET", f"/api/item?id={item.id}")
     assert status == 500
     assert "gone.png does not exist" in json.loads(body)["error"]
+
+
+def test_after_a_note_that_no_file_can_hold_decisions_are_taken_as_before(client):
+    decision = {**DECIDING, "item": an_item(client)}
+    status, said = client.post("/api/decisions", {**decision, "note": "\ud800"})
+    assert status == 400
+    assert "half a character" in said["error"]
+    assert client.post("/api/decisions", decision)[0] == 200
+
+
+def test_what_is_nested_without_end_is_no_json(client):
+    status, body, _ = client.ask(
+        "POST", "/api/decisions", body="[" * 60_000, Content_Type="application/json"
+    )
+    assert status == 400
+    assert b"no JSON" in body
+
+
+def test_a_fault_within_is_answered_and_the_server_goes_on(client, monkeypatch):
+    def fail(self, *arguments, **words):
+        raise KeyError("inner")
+
+    decision = {**DECIDING, "item": an_item(client)}
+    with monkeypatch.context() as broken:
+        broken.setattr("rareseg.review.page_api.PageApi.decide", fail)
+        status, said = client.post("/api/decisions", decision)
+    assert status == 500
+    assert "by a fault of rareseg (KeyError: 'inner')" in said["error"]
+    assert client.post("/api/decisions", decision)[0] == 200

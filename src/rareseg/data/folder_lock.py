@@ -130,8 +130,13 @@ def one_writer(
     return holding
 
 
+def holder_of(folder: Path) -> str:
+    """Return who writes into a folder, for a sentence, as far as it has said so."""
+    return _holder(folder / LOCK)
+
+
 def _holder(file: Path) -> str:
-    """Say which process holds the lock, as far as it has said so."""
+    """Say which process holds the lock ``file``, as far as it has said so."""
     try:
         text = file.with_name(file.name + _ABOUT).read_text(encoding="utf-8")
         about = json.loads(text)

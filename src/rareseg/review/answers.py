@@ -1,7 +1,7 @@
 """Store reviewers' answers in SQLite, append-only.
 
 The table is a log that only grows. A changed mind is a new line, and an undone decision is one as
-well; what stands is read from the log. Several servers may write to the same file at once.
+well; what stands is read from the log. Lines of other processes are taken in, and none is lost.
 """
 
 from __future__ import annotations
@@ -99,6 +99,11 @@ class Answers:
             self._base.execute(_TABLE)
             self._base.execute(f"PRAGMA user_version = {_VERSION}")
         except (sqlite3.Error, OSError) as error:
+            if "locked" in str(error):
+                raise RunError(
+                    f"{path} is held by another process ({error}); end it, or wait until it has "
+                    "let go."
+                ) from error
             raise RunError(
                 f"{path} cannot be opened as a database of decisions ({error}); move it away to "
                 "begin anew."
@@ -116,8 +121,9 @@ class Answers:
         self.close()
 
     def close(self) -> None:
-        """Close the file; what was decided is in it already."""
-        self._base.close()
+        """Close the file once nobody writes to it; what was decided is in it already."""
+        with self._lock:
+            self._base.close()
 
     def record(
         self, item: Suspect, *, reviewer: str, verdict: str, note: str = "", seen: str = ""
@@ -135,6 +141,8 @@ class Answers:
                 f"A note has {len(note)} characters; at most {LONGEST_NOTE} are kept, so shorten "
                 "it."
             )
+        if any("\ud800" <= character <= "\udfff" for character in note):
+            raise UsageError("A note holds half a character, which no file can; type it again.")
         at = _now()
         about = json.dumps(asdict(item))
         with self._lock:
@@ -184,7 +192,8 @@ class Answers:
                     values,
                 )
                 self._base.execute("COMMIT")
-            except sqlite3.Error:
+            except BaseException:
+                # Whatever it was: a transaction left open would refuse all decisions to come.
                 if self._base.in_transaction:
                     self._base.execute("ROLLBACK")
                 raise
@@ -213,11 +222,21 @@ class Answers:
         for number, item, reviewer, verdict, note, seen, about, at, undoes in rows:
             stack = self._stacks.setdefault((item, reviewer), [])
             if undoes is None:
-                suspect = _suspect(json.loads(about))
+                suspect = self._suspect(number, about)
                 stack.append(Answer(number, suspect, reviewer, verdict, note, seen, at))
             else:
                 stack[:] = [answer for answer in stack if answer.number != undoes]
             self._read = number
+
+    def _suspect(self, number: int, about: str) -> Suspect:
+        """Return the item of a line; raises :class:`RunError` where it is damaged."""
+        try:
+            return _suspect(json.loads(about))
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"{self.path}: decision {number} is damaged ({error}); restore the file from a "
+                "copy."
+            ) from error
 
 
 def checked_name(reviewer: str) -> str:

@@ -73,7 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         api = self.server.api
         if path == "/":
-            self._send_page(render_page(api.about(), self.server.token, self.server.reviewer))
+            server = self.server
+            self._answer(lambda: render_page(api.about(), server.token, server.reviewer))
             return
         answers: Mapping[str, Callable[[PageApi, Query], Any]] = {
             "/api/items": _items,
@@ -154,8 +155,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
         except RaresegError as error:
             self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(error)})
+        except Exception as error:  # the page says it, and the server answers on
+            said = f"This was not done, by a fault of rareseg ({type(error).__name__}: {error})."
+            self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": said})
         else:
-            if isinstance(found, bytes):
+            if isinstance(found, Page):
+                self._send_page(found)
+            elif isinstance(found, bytes):
                 self._send(HTTPStatus.OK, found, "application/octet-stream")
             else:
                 self._send_json(HTTPStatus.OK, found)
@@ -246,7 +252,7 @@ def _number(query: Query, name: str, default: int) -> int:
 def _json(body: bytes) -> Mapping[str, Any]:
     try:
         content = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"What was sent is no JSON ({error}); reload the page.") from error
     if not isinstance(content, dict):
         raise UsageError("What was sent is no JSON object; reload the page.")

@@ -36,34 +36,36 @@ def review(
     import webbrowser
 
     from rareseg.review.answers import checked_name
-    from rareseg.review.open_review import open_page_api
+    from rareseg.review.open_review import only_review, open_page_api
     from rareseg.review.server import ReviewServer
 
     name = checked_name(reviewer) if reviewer else ""
-    api = open_page_api(run, device=device)
-    try:
-        server = ReviewServer(api, port=port, reviewer=name)
-    except OSError as error:
-        raise UsageError(
-            f"--port {port} cannot be used ({error.strerror or error}); name another, or 0 for a "
-            "free one."
-        ) from error
-    with server, api.answers:
-        if as_json:
-            print_json({"link": server.link, "decisions": str(api.answers.path), **api.about()})
-        else:
-            if api.items.notice:
-                print_line(api.items.notice)
-            print_line(f"{len(api.items.items)} items; Ctrl-C ends, and nothing decided is lost.")
-            print_line(server.link)
-        if browser:
-            # A browser in the terminal ends when it is closed, and would be waited for.
-            threading.Thread(target=webbrowser.open, args=(server.link,), daemon=True).start()
+    with only_review(run):
+        api = open_page_api(run, device=device)
         try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            if not as_json:
-                print_line(f"Decisions are in {api.answers.path}.")
+            server = ReviewServer(api, port=port, reviewer=name)
+        except OSError as error:
+            raise UsageError(
+                f"--port {port} cannot be used ({error.strerror or error}); name another, or 0 "
+                "for a free one."
+            ) from error
+        with server, api.answers:
+            if as_json:
+                print_json({"link": server.link, "decisions": str(api.answers.path), **api.about()})
+            else:
+                if api.items.notice:
+                    print_line(api.items.notice)
+                items = len(api.items.items)
+                print_line(f"{items} items; Ctrl-C ends, and nothing decided is lost.")
+                print_line(server.link)
+            if browser:
+                # A browser in the terminal ends when it is closed, and would be waited for.
+                threading.Thread(target=webbrowser.open, args=(server.link,), daemon=True).start()
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                if not as_json:
+                    print_line(f"Decisions are in {api.answers.path}.")
 
 
 @app.command(name="apply-review", epilog="Example: rareseg apply-review run --out reviewed")
