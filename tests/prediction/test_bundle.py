@@ -18,6 +18,7 @@ from rareseg.errors import BundleError, RaresegError
 from rareseg.prediction.bundle import load_decisions, load_model, save_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
+from rareseg.prediction.scorer import ImageScorer
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.weights_origin import Attribution, WeightsOrigin
 from rareseg.recipe import make_recipe
@@ -184,6 +185,51 @@ def test_another_format_says_which_one_is_read(folder):
             BundleError, match=r"of format 3, this version .* reads formats 1 and 2"
         ):
             load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channels": 3},
+        {"channels": -1},
+        {"channels": 10**12},
+        {"members": 10**9},
+        {"members": 0},
+        {
+            "cascade": {
+                "first_stage": 3,
+                "threshold": 0.5,
+                "margin": 1,
+                "recalls": {},
+                "kept": {},
+            }
+        },
+        {"presence": {"another": {"slope": 1.0, "bias": 0.0}}},
+        {"classes": {"names": ["b", "c"], "values": [0, 1], "regions": {"c": [1]}}},
+    ],
+    ids=str,
+)
+def test_counts_that_are_not_those_of_the_weights_are_refused(changes, folder):
+    edited(folder, **changes)
+    with pytest.raises(BundleError, match="again"):
+        ImageScorer(load_model(folder))
+
+
+def test_a_network_that_no_memory_holds_is_refused_before_it_is_built(folder):
+    content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    recipe = content["recipe"]
+    recipe["network"]["width"] = [10**6, 10**6]
+    edited(folder, recipe=recipe)
+    with pytest.raises(BundleError, match="not those of the network that it describes"):
+        ImageScorer(load_model(folder))
+
+
+def test_a_key_that_stands_twice_in_a_bundle_is_refused(folder):
+    path = folder / "bundle.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"channels": 2,', '"channels": 2, "channels": 2,', 1))
+    with pytest.raises(BundleError, match="the key 'channels' stands there twice"):
+        load_model(folder)
 
 
 class Trap:

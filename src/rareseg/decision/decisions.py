@@ -25,6 +25,7 @@ from rareseg.decision.operating_point import (
     default_point,
 )
 from rareseg.errors import BundleError, ScoreError
+from rareseg.text_files import read_json
 
 NAME = "decisions.json"
 
@@ -204,7 +205,7 @@ class Decisions:
         if not path.is_file():
             return nothing
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
             if record["format"] != FORMAT:
                 raise BundleError(
                     f"{path} is of format {record['format']}, this version of rareseg reads format "

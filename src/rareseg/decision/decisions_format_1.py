@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from rareseg.decision.calibration.calibration import Calibration
 from rareseg.decision.decisions import NEVER_TUNED, Decisions, RegionDecision
 from rareseg.decision.guarantees.guarantee import statement_from_dict
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
+from rareseg.text_files import read_json
 
 
 def decisions_of_format_1(
@@ -43,7 +43,7 @@ def decisions_of_format_1(
 
 def _read_reasons(path: Path) -> dict[str, str]:
     """Return by region why no point was chosen."""
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path)
     return {
         region: str(choice["found"]["infeasible"])
         for region, choice in record.items()

@@ -29,10 +29,11 @@ from rareseg.decision.decisions import Decisions
 from rareseg.decision.decisions_format_1 import decisions_of_format_1
 from rareseg.errors import BundleError, ScoreError
 from rareseg.prediction.cascade_model import Cascade
-from rareseg.prediction.model import Model
+from rareseg.prediction.model import IMAGE_HEAD, Model
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.notices import write_notices
 from rareseg.recipe import recorded_recipe
+from rareseg.text_files import read_json
 
 FORMAT = 2
 """Raised whenever a bundle of the old kind could be misread."""
@@ -44,6 +45,9 @@ WEIGHTS = "weights.safetensors"
 
 FORMAT_1_REASONS = "decision.json"
 """Where a run of format 1, beside its bundle, says why a region has no point."""
+
+_PRESENCES = f"{IMAGE_HEAD}linear.bias"
+"""Ends the name of a tensor with one value for each region."""
 
 _DAMAGE = (AttributeError, KeyError, TypeError, ValueError, SafetensorError, ScoreError)
 """What reading a damaged description raises."""
@@ -97,7 +101,7 @@ def load_model(folder: Path) -> Model:
                 f"{folder / DESCRIPTION} says that the model has {members} networks, and {weights} "
                 f"holds the weights of {len(held)}; copy the bundle again or train anew."
             )
-        return Model(
+        model = Model(
             recipe=recorded_recipe(content["recipe"], source=str(folder / DESCRIPTION)),
             classes=Classes.from_dict(content["classes"]),
             channels=int(content["channels"]),
@@ -113,8 +117,29 @@ def load_model(folder: Path) -> Model:
             },
             digest=content["weights_sha256"],
         )
+        _check_counts(folder / DESCRIPTION, model)
+        return model
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
+
+
+def _check_counts(path: Path, model: Model) -> None:
+    """Raise :class:`BundleError` where stages or regions are not as many as the weights are for.
+
+    Channels and classes are compared where the networks are built.
+    """
+    if model.cascade is not None and not 1 <= model.cascade.first_stage < model.members:
+        raise BundleError(
+            f"{path} says that {model.cascade.first_stage} networks are of the first stage, and "
+            f"the model has {model.members}; copy the bundle again or train anew."
+        )
+    told = {len(t) for name, t in model.weights.items() if name.endswith(_PRESENCES)}
+    regions = model.classes.regions
+    if model.cascade is None and (told - {len(regions)} or set(model.presence) - set(regions)):
+        raise BundleError(
+            f"{path} names {len(regions)} regions, and the weights tell the presence of "
+            f"{', '.join(map(str, told)) or 'none'}; copy the bundle again or train anew."
+        )
 
 
 def load_decisions(folder: Path) -> Decisions:
@@ -142,7 +167,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
             )
     path = folder / DESCRIPTION
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
         written = content["format"]
     except _DAMAGE as error:
         raise _damaged(folder, error) from error

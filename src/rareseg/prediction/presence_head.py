@@ -6,14 +6,16 @@ network: a bundle's weights hold it under :data:`~rareseg.prediction.model.IMAGE
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.amp import is_autocast_available
 
+from rareseg.errors import BundleError
 from rareseg.prediction.model import IMAGE_HEAD
 from rareseg.prediction.networks import build_network, deepest
 from rareseg.recipe import Recipe
@@ -107,11 +109,21 @@ def without_image_head(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_network(
     weights: Mapping[str, Tensor], recipe: Recipe, *, channels: int, classes: int
 ) -> torch.nn.Module:
-    """Return the network of one member's weights, a :class:`WithImageHead` where they hold one."""
-    network = build_network(
-        recipe.network, dimension=recipe.data.dimension, channels=channels, classes=classes
+    """Return the network of one member's weights, a :class:`WithImageHead` where they hold one.
+
+    Raises :class:`BundleError` where they are not the weights of such a network.
+    """
+    of_network = without_image_head(weights)
+    build = partial(
+        build_network,
+        recipe.network,
+        dimension=recipe.data.dimension,
+        channels=channels,
+        classes=classes,
     )
-    network.load_state_dict(without_image_head(weights))
+    _require_fitting(of_network, build)
+    network = build()
+    network.load_state_dict(of_network)
     head = {
         name.removeprefix(IMAGE_HEAD): tensor
         for name, tensor in weights.items()
@@ -123,6 +135,36 @@ def load_network(
     both = WithImageHead(network, deepest=at, features=features, regions=len(head["linear.weight"]))
     both.image_head.load_state_dict(head)
     return both
+
+
+def _require_fitting(weights: Mapping[str, Tensor], build: Callable[[], torch.nn.Module]) -> None:
+    """Raise :class:`BundleError` unless weights have the shapes of the network that is to be built.
+
+    On torch's meta device, so that counts that are too large are found before memory is taken.
+    """
+    try:
+        with torch.device("meta"):
+            planned = {name: tuple(t.shape) for name, t in build().state_dict().items()}
+    except (RuntimeError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"The network that the bundle describes cannot be built ({reason}); copy the bundle "
+            "again or train anew."
+        ) from error
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in [*planned, *found]:
+        if planned.get(name) != found.get(name):
+            raise BundleError(
+                f"The weights of the bundle are not those of the network that it describes: {name} "
+                f"is {_shape(found.get(name))} where {_shape(planned.get(name))} is needed; copy "
+                "the bundle again or train anew."
+            )
+
+
+def _shape(sides: tuple[int, ...] | None) -> str:
+    if sides is None:
+        return "nothing"
+    return " × ".join(map(str, sides)) or "one number"
 
 
 class Windows:

@@ -42,6 +42,7 @@ from rareseg.recipe.sections import (
     SplitSection,
     TrainingSection,
 )
+from rareseg.text_files import parse_yaml, read_yaml
 
 __all__ = [
     "FAMILIES",
@@ -188,12 +189,11 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
     sections; unknown keys are found by :func:`make_recipe`.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except FileNotFoundError as error:
         raise RecipeError(f"{path} does not exist; `rareseg plan DATA` writes a recipe.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(f"{path} cannot be read as YAML: {reason}.") from error
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path} cannot be read as YAML: {error}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
@@ -224,9 +224,11 @@ def parse_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
                 "such as training.steps=500."
             )
         try:
-            values.setdefault(section, {})[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise RecipeError(f"--set {setting!r}: the value cannot be read as YAML.") from error
+            values.setdefault(section, {})[key] = parse_yaml(text)
+        except ValueError as error:
+            raise RecipeError(
+                f"--set {setting[:80]!r}: the value cannot be read as YAML: {error}."
+            ) from error
     return with_current_keys(values, "--set", notice=True)
 
 

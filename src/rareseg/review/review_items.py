@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from rareseg.data.records import Classes
 from rareseg.errors import RunError, nearest
 from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.run.setup.run_folder import RunFolder
+from rareseg.text_files import read_table
 
 WORST = 20
 """Worst positive cases, and worst false alarms, of each region."""
@@ -67,8 +67,7 @@ def worst_cases(cases_csv: Path, shapes: Mapping[str, Shape]) -> tuple[Suspect, 
     it does not hold are left out. Raises :class:`RunError` for a file that is no ``cases.csv``.
     """
     try:
-        with cases_csv.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["case"] in shapes]
+        rows = [row for row in read_table(cases_csv) if row["case"] in shapes]
         regions = dict.fromkeys(row["region"] for row in rows)
         return tuple(
             _worst_case(row, shapes[row["case"]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from rareseg.quality.audit import Audit, Example, audit_dataset, check_allowed, 
 from rareseg.report.figures.audit_pictures import Scene, Snapshot, scenes_wanted, take_snapshot
 from rareseg.report.pages.audit_page import write_audit
 from rareseg.run.setup.run_folder import DataOptions, require_free
+from rareseg.text_files import read_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def audit(
 def _is_audit(path: Path) -> bool:
     """Whether a file is the record of an audit of ours, which a new one may replace."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"findings", "content_hash"} <= set(content)

@@ -24,7 +24,7 @@ from rareseg.decision.calibration.prevalence import (
 )
 from rareseg.decision.decisions import RegionDecision
 from rareseg.decision.operating_point import OperatingPoint
-from rareseg.errors import UsageError
+from rareseg.errors import RunError, UsageError
 from rareseg.evaluation.statistics.undefined import (
     Undefined,
     Value,
@@ -37,6 +37,7 @@ from rareseg.progress import Track, silent
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import ScoreSource, Unlabelled, asked_regions
 from rareseg.run.setup.prepare import Say, say_nothing
+from rareseg.text_files import read_json
 
 JOINT = 0.975
 """Confidence of each of two intervals that hold together with 95 % (Bonferroni)."""
@@ -286,7 +287,10 @@ def _ends(interval: tuple[Value, Value]) -> list[Any]:
 
 def _write(path: Path, found: Mapping[str, CalibratedRegion]) -> None:
     """Write the numbers, in place of what was written for these regions before."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        known = read_json(path) if path.is_file() else {}
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}); remove it and calibrate again.") from error
     known |= {name: part.to_dict() for name, part in found.items()}
     with atomic_write(path) as temporary:
         text = json.dumps(known, indent=1, ensure_ascii=False, allow_nan=False)

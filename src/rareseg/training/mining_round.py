@@ -19,6 +19,7 @@ from rareseg.sampling.mining.hard_examples import Predict
 from rareseg.sampling.mining.label_suspects import MinedSuspect, list_suspects
 from rareseg.sampling.pools.mined_pools import MinedPools, low_confidence, restore_mined
 from rareseg.sampling.sampler import PatchSampler
+from rareseg.text_files import read_json
 
 MakePredict = Callable[[torch.nn.Module], Predict]
 """Makes, from a network, what tells the probabilities of images."""
@@ -141,7 +142,7 @@ def read_record(path: Path) -> MiningRecord:
     if not path.is_file():
         return MiningRecord()
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         return MiningRecord(
             rounds=tuple(Round(**known) for known in record["rounds"]),
             suspects=tuple(MinedSuspect.from_dict(known) for known in record["suspects"]),

@@ -25,6 +25,7 @@ from rareseg.data.formats import read_case_mask, read_mask, write_mask
 from rareseg.data.records import Case, Dataset, MaskSource, object_named
 from rareseg.errors import DataError, OutputError, UsageError
 from rareseg.progress import Track, silent
+from rareseg.text_files import read_json
 
 FaultKind = Literal["missed object", "spurious label", "wrong boundary", "wrong class"]
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
@@ -157,7 +158,7 @@ def save_faults(path: Path, faults: Sequence[Fault]) -> None:
 def load_faults(path: Path) -> tuple[Fault, ...]:
     """Read what :func:`save_faults` wrote; raises :class:`DataError` for anything else."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["faults"]
+        entries = read_json(path)["faults"]
         boxes = [tuple((low, high) for low, high in entry["box"]) for entry in entries]
         return tuple(
             Fault(**{**entry, "kind": object_named(entry["kind"]), "box": box})

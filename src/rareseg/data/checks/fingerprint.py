@@ -21,6 +21,7 @@ from rareseg.data.photo_channels import COLOURS
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
+from rareseg.text_files import read_json
 
 PROCESSES_FROM = 2000
 """From this many cases on, processes read in parallel; below it, threads."""
@@ -111,7 +112,7 @@ class Fingerprint:
         Earlier versions wrote ``near_duplicates``, of which how they lie is not known.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             pairs = content["look_alikes" if "look_alikes" in content else "near_duplicates"]
             return cls(
                 cases=tuple(_case_from(entry) for entry in content["cases"]),

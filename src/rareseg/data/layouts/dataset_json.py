@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rareseg.errors import DataError
+from rareseg.text_files import read_json
 
 IGNORE_NAME = "ignore"
 """The label name, as in nnU-Net, of voxels that count nowhere."""
@@ -52,7 +52,7 @@ def read_description(path: Path) -> Declared:
         DataError: unreadable, no JSON, or entries of another kind.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror}); an nnU-Net or Decathlon folder needs it."

@@ -14,6 +14,7 @@ import numpy as np
 
 from rareseg.data.atomic_files import atomic_write, naming
 from rareseg.errors import DataError, nearest
+from rareseg.text_files import read_columns_and_rows
 
 NAME = "image_scores.csv"
 COLUMNS = ("id", "region", "presence")
@@ -109,17 +110,15 @@ def _rows(case: str, presence: Mapping[str, float]) -> Iterable[tuple[str, str, 
 def _lines(path: Path) -> list[tuple[str, str, str]]:
     """Return (id, region, presence as text) of every whole line."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or ()
-            if not set(COLUMNS) <= set(columns):
-                raise DataError(
-                    f"{path} has the columns {', '.join(columns) or 'none'}; needed are "
-                    f"{', '.join(COLUMNS)}."
-                )
-            # A line that was cut short has no value, or that of another one.
-            return [(row["id"], row["region"], row["presence"] or "") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        columns, rows = read_columns_and_rows(path)
+        if not set(COLUMNS) <= set(columns):
+            raise DataError(
+                f"{path} has the columns {', '.join(columns) or 'none'}; needed are "
+                f"{', '.join(COLUMNS)}."
+            )
+        # A line that was cut short has no value, or that of another one.
+        return [(row["id"], row["region"], row["presence"] or "") for row in rows]
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); write it again.") from error
 
 

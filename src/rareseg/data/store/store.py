@@ -8,7 +8,6 @@ written by :mod:`rareseg.data.store.store_writing` and only read from here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from rareseg.data.records import Classes
 from rareseg.data.store.preprocess import Preprocessing, decode
 from rareseg.errors import StoreError, UsageError, nearest
+from rareseg.text_files import read_json
 
 FORMAT = "rareseg-store"
 VERSION = 1
@@ -156,7 +156,7 @@ def open_store(folder: Path | str) -> Store:
 def read_about(folder: Path) -> dict[str, Any]:
     """Read ``store.json``; raise :class:`StoreError` where it is missing or of another version."""
     try:
-        about: dict[str, Any] = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        about: dict[str, Any] = read_json(folder / "store.json")
     except FileNotFoundError as error:
         raise StoreError(
             f"{folder} holds no store (store.json is missing); build one with build_store."

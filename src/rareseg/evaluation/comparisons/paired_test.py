@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from rareseg.evaluation.statistics.undefined import (
     value_to_json,
 )
 from rareseg.evaluation.tables.case_arrays import require_known_cases
+from rareseg.text_files import read_table
 
 Floats = NDArray[np.float64]
 
@@ -262,8 +262,7 @@ def read_headlines(path: Path) -> tuple[Headline, ...]:
     Raises ScoreError that names the file where it cannot be read as one.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return tuple(_read_headline(line) for line in csv.DictReader(file))
+        return tuple(map(_read_headline, read_table(path)))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ScoreError(
             f"{path} cannot be read as the cases of an evaluation ({error}); name the folder that "

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.records import object_named
 from rareseg.errors import RunError
+from rareseg.text_files import read_json
 
 Kind = Literal["missed object", "spurious label", "wrong boundary", "wrong class", "worst case"]
 """What is suspected; a "worst case" is no suspicion but a case that the model does worst on."""
@@ -54,7 +55,7 @@ def save_suspects(path: Path, suspects: Sequence[Suspect]) -> None:
 def load_suspects(path: Path) -> tuple[Suspect, ...]:
     """Read what :func:`save_suspects` wrote; raises RunError for anything else."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["suspects"]
+        entries = read_json(path)["suspects"]
         return tuple(_suspect(entry) for entry in entries)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(

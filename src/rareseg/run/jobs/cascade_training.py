@@ -40,6 +40,7 @@ from rareseg.recipe import CascadeSettings, Recipe, WeightedLossSection, make_re
 from rareseg.report.wording.initial_weights_text import stage_sentences
 from rareseg.run.jobs.training_job import TrainingJob
 from rareseg.run.setup.prepare import JobInputs, Machine, PreparedRun, Say
+from rareseg.text_files import read_json
 from rareseg.training.loop import OnValidation
 
 NOTE = "cascade.json"
@@ -273,7 +274,10 @@ def _second_store(
     """
     note, key = folder.parent / NOTE, _key(run, first, threshold, settings)
     if note.is_file() and is_current(folder, key):
-        return open_store(folder), Cascade.from_dict(json.loads(note.read_text(encoding="utf-8")))
+        try:
+            return open_store(folder), Cascade.from_dict(read_json(note))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{note} is damaged ({error}); remove it, and call again.") from error
     shutil.rmtree(folder, ignore_errors=True)
     tallies = {"train": _StageCounts(), "validation": _StageCounts()}
     roles = run.roles

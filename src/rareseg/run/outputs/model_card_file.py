@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rareseg.prediction.model import Model
 from rareseg.report.model_card import CardContent, CardFigures, model_card
 from rareseg.report.report_content import Sentence
 from rareseg.run.setup.run_folder import RunFolder, read_split
+from rareseg.text_files import read_json
 
 CARD = "MODEL_CARD.md"
 """The file in a bundle's folder, as the field names it."""
@@ -52,14 +52,13 @@ def _figures(folder: RunFolder) -> CardFigures | None:
     path = newest if newest.is_file() else first
     if not path.is_file():
         return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     try:
+        record: dict[str, Any] = read_json(path)
         scorecards = tuple(
             (label, scorecard_from_json(card)) for label, card in record["scorecards"].items()
         )
-    except ScoreError:
-        return None
-    said = record["verdicts"] if path == newest else ()
-    return CardFigures(
-        scorecards, record["headline"], tuple(Sentence(**sentence) for sentence in said)
-    )
+        headline = record["headline"]
+        said = tuple(Sentence(**one) for one in (record["verdicts"] if path == newest else ()))
+    except (ScoreError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # the next evaluation writes it anew
+    return CardFigures(scorecards, headline, said)

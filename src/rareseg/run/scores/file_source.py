@@ -6,7 +6,6 @@ What is decided about them lies in a folder with the places of a run's: ``decisi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from rareseg.run.scores.score_source import (
 )
 from rareseg.run.setup.run_folder import RunFolder, claim, read_split, write_split
 from rareseg.run.setup.shared_cases import shared_cases
+from rareseg.text_files import read_json
 
 NAME = "scores.json"
 """Which scores and references the decisions are about, and how these were opened."""
@@ -100,10 +100,10 @@ class AboutScores:
         path, earlier = folder / NAME, folder / FORMAT_1_POINTS
         try:
             if path.is_file():
-                record = json.loads(path.read_text(encoding="utf-8"))
+                record = read_json(path)
             elif earlier.is_file():
-                about = json.loads((folder / FORMAT_1_ABOUT).read_text(encoding="utf-8"))
-                points = json.loads(earlier.read_text(encoding="utf-8"))
+                about = read_json(folder / FORMAT_1_ABOUT)
+                points = read_json(earlier)
                 known = ("classes", "channels", "with_presence")
                 record = {**about, **{name: points[name] for name in known}}
             else:
@@ -256,7 +256,7 @@ class FileSource:
         earlier = root / FORMAT_1_POINTS
         if not (root / DECISIONS).is_file() and earlier.is_file():
             try:
-                content = json.loads(earlier.read_text(encoding="utf-8"))
+                content = read_json(earlier)
                 return decisions_of_format_1(content, regions, root / "decision.json")
             except (AttributeError, KeyError, TypeError, ValueError, ScoreError) as error:
                 raise RunError(f"{earlier} is damaged ({error}); tune again.") from error

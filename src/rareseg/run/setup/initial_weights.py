@@ -17,6 +17,7 @@ from rareseg.prediction.weights.weight_transfer import Transfer, bundle_of, tran
 from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.recipe import Recipe
 from rareseg.run.setup.run_folder import RunFolder, read_split
+from rareseg.text_files import read_json
 
 INITIAL_NOTE = "initial_weights.json"
 ENCODER_NOTE = "encoder_weights.json"
@@ -46,7 +47,7 @@ def read_origin(file: Path) -> WeightsOrigin | None:
     if not file.is_file():
         return None
     try:
-        return WeightsOrigin.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        return WeightsOrigin.from_dict(read_json(file))
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{file} is damaged ({error}); train into another --out.") from error
 

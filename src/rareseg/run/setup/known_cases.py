@@ -13,6 +13,7 @@ from rareseg.data.records import Case, Role
 from rareseg.errors import DataError, RunError
 from rareseg.report.wording.numbers import count
 from rareseg.run.setup.run_folder import RunFolder, read_split
+from rareseg.text_files import read_json
 
 LEARNED: tuple[Role, ...] = ("train", "validation", "certify")
 """The roles whose images were used for the model, its points or what is promised of them."""
@@ -48,7 +49,7 @@ def read_known_cases(folder: RunFolder) -> dict[str, CaseIdentity] | None:
     if not folder.data_identity.is_file():
         return None
     try:
-        content = json.loads(folder.data_identity.read_text(encoding="utf-8"))
+        content = read_json(folder.data_identity)
         split, cases = str(content["split"]), content["cases"]
         found = {name: CaseIdentity(**identity) for name, identity in cases.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -19,6 +19,7 @@ from rareseg.data.references import open_references
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
+from rareseg.text_files import read_json, read_table
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ def find_bundle(root: Path) -> Path:
 def read_about(folder: RunFolder) -> dict[str, Any]:
     """Read ``run.json``; raises :class:`RunError` where it is damaged."""
     try:
-        about: dict[str, Any] = json.loads(folder.about.read_text(encoding="utf-8"))
+        about: dict[str, Any] = read_json(folder.about)
         DataOptions.from_dict(about)
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.about} is damaged ({error}); choose another --out.") from error
@@ -284,7 +285,7 @@ def read_evaluated(folder: RunFolder) -> tuple[str, ...]:
     if not folder.evaluated.is_file():
         return ()
     try:
-        return tuple(map(str, json.loads(folder.evaluated.read_text(encoding="utf-8"))))
+        return tuple(map(str, read_json(folder.evaluated)))
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{folder.evaluated} is damaged ({error}); copy the run again.") from error
 
@@ -303,7 +304,7 @@ def read_certified(folder: RunFolder) -> dict[str, str]:
     if not folder.certified.is_file():
         return {}
     try:
-        content = json.loads(folder.certified.read_text(encoding="utf-8"))
+        content = read_json(folder.certified)
         return {str(image): str(digest) for image, digest in content.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise RunError(f"{folder.certified} is damaged ({error}); copy the run again.") from error
@@ -362,8 +363,7 @@ def write_folds(path: Path, folds: Mapping[str, int]) -> None:
 def read_folds(path: Path) -> dict[str, int]:
     """Read what :func:`write_folds` wrote; raises :class:`RunError` where it is damaged."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["id"]: int(row["fold"]) for row in csv.DictReader(file)}
+        return {row["id"]: int(row["fold"]) for row in read_table(path)}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path} cannot be read as folds ({error}); train into another --out."
@@ -373,9 +373,8 @@ def read_folds(path: Path) -> dict[str, int]:
 def read_split(path: Path) -> dict[str, Role]:
     """Read what :func:`write_split` wrote; raises :class:`RunError` where it is damaged."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(row["id"], role_named(row["role"] or "")) for row in csv.DictReader(file)]
-    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        rows = [(row["id"], role_named(row["role"] or "")) for row in read_table(path)]
+    except (OSError, KeyError, ValueError) as error:
         raise RunError(
             f"{path} cannot be read as a split ({error}); it needs the columns id and role, as "
             "UTF-8 text."

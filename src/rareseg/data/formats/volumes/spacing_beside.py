@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from rareseg.data.formats.format_registry import stem_of
 from rareseg.data.records import Image
 from rareseg.errors import ReadError
+from rareseg.text_files import read_json
 
 
 def with_spacing_beside(image: Image, path: Path) -> Image:
@@ -28,7 +28,7 @@ def with_spacing_beside(image: Image, path: Path) -> Image:
         if not beside.is_file():
             continue
         try:
-            content = json.loads(beside.read_text(encoding="utf-8-sig"))
+            content = read_json(beside)
         except (OSError, ValueError) as error:
             raise ReadError(
                 f"{beside} is no valid JSON ({error}), and may say the spacing of {path.name}; "

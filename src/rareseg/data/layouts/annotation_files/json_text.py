@@ -10,6 +10,7 @@ from typing import Any
 
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.errors import DataError
+from rareseg.text_files import RepeatedNameError, once_each, parse_json, read_bytes
 
 MOST_BYTES = 4 << 30
 """Larger annotation files are refused before they are read."""
@@ -37,21 +38,17 @@ _Members = Generator[tuple[str, Any], None, int]
 def read_text(path: Path) -> str:
     """Return the text of an annotation file; raises DataError for one that is not UTF-8."""
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise DataError(
-                f"{path} has {size >> 20} MiB, and annotation files of up to "
-                f"{MOST_BYTES >> 20} MiB are read; export it in parts."
-            )
-        return path.read_text(encoding="utf-8-sig")
+        return read_bytes(path, MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read ({error}); export it again as UTF-8.") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not read: {error}; export it in parts.") from error
 
 
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file; raises DataError where it is none."""
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path))
     except (ValueError, RecursionError) as error:
         raise _broken(path, error) from error
 
@@ -63,7 +60,7 @@ def members(path: Path) -> Iterator[tuple[str, Any]]:
     text and one entry are in memory at a time. Raises DataError where the file is no JSON.
     """
     text = read_text(path)
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=once_each)
     try:
         at = _skip(text, 0)
         if text[at : at + 1] == "[":
@@ -81,11 +78,15 @@ def members(path: Path) -> Iterator[tuple[str, Any]]:
 def _pairs(text: str, at: int, decoder: json.JSONDecoder) -> _Members:
     """Yield the members of the object that begins at ``at``; returns where it ends."""
     at = _skip(text, at + 1)
+    known: set[str] = set()
     while text[at : at + 1] != "}":
         key, at = decoder.raw_decode(text, at)
         at = _skip(text, at)
         if not isinstance(key, str) or text[at : at + 1] != ":":
             raise ValueError(f"no key and value at character {at}")
+        if key in known:
+            raise RepeatedNameError(f"the key '{key[:80]}' stands there twice; keep one")
+        known.add(key)
         at = _skip(text, at + 1)
         if text[at : at + 1] == "[":
             at = yield from _entries(text, at, key, decoder)
@@ -126,6 +127,8 @@ def _skip(text: str, at: int) -> int:
 
 
 def _broken(path: Path, error: Exception) -> DataError:
+    if isinstance(error, RepeatedNameError):
+        return DataError(f"{path} cannot be read: {error}.")
     said = "it is nested too deeply" if isinstance(error, RecursionError) else error
     return DataError(
         f"{path} is no valid JSON ({said}); it is damaged or cut off: export it again."

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from rareseg.data.formats import format_of, stem_of
 from rareseg.data.layouts.annotation_files.entries import (
@@ -33,6 +32,7 @@ from rareseg.data.masks.drawn_objects import AnnotationSource, Drawing
 from rareseg.data.masks.drawn_shapes import outline
 from rareseg.data.records import Role
 from rareseg.errors import DataError
+from rareseg.text_files import read_yaml
 
 _SPLITS: Mapping[str, Role] = {"train": "train", "val": "validation", "test": "test"}
 _BEYOND = 0.1
@@ -108,11 +108,10 @@ def _description(tree: FileTree) -> tuple[Path, dict[str, Any]] | None:
         if path.stat().st_size > _MOST_YAML:
             continue
         try:
-            content = yaml.safe_load(read_text(path))
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            content = read_yaml(path)
+        except (OSError, ValueError) as error:
             if name.lower().startswith("data") or tree.file is not None:
-                said = " ".join(str(error).split())
-                raise DataError(f"{path} is no valid YAML ({said}); correct it.") from error
+                raise DataError(f"{path} is no valid YAML ({error}); correct it.") from error
             continue
         if isinstance(content, dict) and "names" in content:
             return path, content

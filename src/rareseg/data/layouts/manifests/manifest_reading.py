@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from rareseg.data.layouts.manifests.manifest_writing import EMPTY
 from rareseg.data.masks.class_files import ClassFiles
 from rareseg.data.records import ROLES, Case, MaskSource
 from rareseg.errors import DataError, nearest
+from rareseg.text_files import TABLE_BYTES, parse_table, read_bytes
 
 _TABLES = (".csv", ".tsv")
 
@@ -90,15 +89,15 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     A table that is no UTF-8 is read as Windows' cp1252, if the files are there that it then names.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        content = read_bytes(path, TABLE_BYTES)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); save it as UTF-8 text.") from error
     try:
-        return _table(content.decode("utf-8-sig")), []
+        return _table(path, content.decode("utf-8-sig")), []
     except UnicodeDecodeError as error:
         failed = error
     try:
-        rows = _table(content.decode("cp1252"))
+        rows = _table(path, content.decode("cp1252"))
         columns = read_columns(list(rows[0]), path) if rows else None
     except UnicodeDecodeError:
         columns = None
@@ -113,13 +112,16 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     return rows, [f"{path.name} is no UTF-8 and is read in Windows' encoding cp1252"]
 
 
-def _table(text: str) -> list[dict[str, str]]:
+def _table(path: Path, text: str) -> list[dict[str, str]]:
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        _, rows = parse_table(text, separator)
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read as a table: {error}.") from error
     return [
         {(name or "").strip(): (value or "").strip() for name, value in row.items() if name}
-        for row in reader
+        for row in rows
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import ROLE_WORDS, Listing
 from rareseg.data.records import Case, Role
 from rareseg.errors import DataError
+from rareseg.text_files import RECORD_BYTES, RepeatedNameError, parse_json, read_bytes
 
 LARGEST = 50_000_000
 """A JSON file of more bytes than this is not looked at, unless it is named."""
@@ -61,10 +61,17 @@ def _find(tree: FileTree) -> tuple[Path, Mapping[str, Any]] | None:
 def _content(path: Path) -> Mapping[str, Any] | None:
     """Return a JSON object that lists images as 'training'; None for any other file."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if '"training"' in text else None
+        text = read_bytes(path, RECORD_BYTES).decode("utf-8-sig")
     except (OSError, ValueError):
         return None  # whoever needs the file says what is wrong with it
+    if '"training"' not in text:
+        return None
+    try:
+        content = parse_json(text)
+    except RepeatedNameError as error:
+        raise DataError(f"{path} cannot be read as a list of cases: {error}.") from error
+    except ValueError:
+        return None
     is_list = isinstance(content, dict) and any(_dicts(content, "training"))
     return content if is_list else None
 
