@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 
 from rareseg.data.formats import read_image
-from rareseg.data.formats.reader_guard import LARGEST_BYTES, check_size, guarded, load_extra, reason
+from rareseg.data.formats.reader_guard import (
+    PLAUSIBLE_BYTES,
+    check_size,
+    guarded,
+    load_extra,
+    reason,
+)
 from rareseg.errors import ReadError
+from rareseg.memory_limit import limited_to
 
 PATH = Path("folder/a.png")
 
@@ -51,11 +58,21 @@ def test_the_reason_is_the_last_line_without_a_source_position():
 
 def test_a_stated_size_is_compared_with_the_file_and_with_the_limit():
     check_size(PATH, (10, 20), 2, available=400)
-    check_size(PATH, (LARGEST_BYTES,), 1)
     with pytest.raises(ReadError, match=r"a\.png is truncated: .* 10 × 20 .* 400 bytes and 399"):
         check_size(PATH, (10, 20), 2, available=399)
-    with pytest.raises(ReadError, match=r"a\.png states 4294967297 values, 4\.0 GiB, .* tiles"):
-        check_size(PATH, (LARGEST_BYTES + 1,), 1)
+    with limited_to(4 << 20):
+        check_size(PATH, (4 << 20,), 1)
+        with pytest.raises(ReadError, match=r"a\.png states 4194305 values: .* allows 4 MiB"):
+            check_size(PATH, ((4 << 20) + 1,), 1)
+
+
+def test_a_small_file_states_no_more_than_it_could_hold(tmp_path):
+    (tmp_path / "a.tif").write_bytes(bytes(1000))
+    with limited_to(100 << 30):
+        check_size(tmp_path / "a.tif", (PLAUSIBLE_BYTES,), 1)
+        check_size(tmp_path / "a.tif", (PLAUSIBLE_BYTES + 1,), 1, is_measured=True)
+        with pytest.raises(ReadError, match=r"a\.tif states .* which no file of 1000 bytes holds"):
+            check_size(tmp_path / "a.tif", (PLAUSIBLE_BYTES + 1,), 1)
 
 
 def test_an_extra_that_is_not_installed_is_named_with_the_line_to_type():

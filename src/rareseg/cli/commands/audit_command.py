@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.option_groups import grouped, within_memory
 from rareseg.cli.options.reading_options import ReadingOptions
 from rareseg.cli.options.shared_options import (
     AsJson,
@@ -19,6 +19,7 @@ from rareseg.cli.terminal import bar, print_json, print_line
 
 
 @app.command(epilog="Example: rareseg audit data/ --out audit --write-manifest grouped.csv")
+@within_memory
 @grouped
 def audit(
     data: Data,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.option_groups import grouped, within_memory
 from rareseg.cli.options.score_options import ScoreOptions
 from rareseg.cli.options.shared_options import (
     OUTSIDE,
@@ -24,6 +24,7 @@ from rareseg.errors import UsageError
 
 
 @app.command(epilog="Example: rareseg predict run new_images/ --out masks --probabilities")
+@within_memory
 def predict(
     run: RunOrBundle,
     images: Annotated[Path, typer.Argument(help="An image or a folder.", show_default=False)],
@@ -92,6 +93,7 @@ def _mask_values(word: str | None) -> int | Literal["index"] | None:
 
 
 @app.command(epilog="Example: rareseg evaluate run new_data/ --out evaluation")
+@within_memory
 @grouped
 def evaluate(
     scores: ScoreOptions,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rareseg.cli.app import app
-from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.option_groups import grouped, within_memory
 from rareseg.cli.options.reading_options import ReadingOptions
 from rareseg.cli.options.shared_options import (
     Accelerator,
@@ -35,6 +35,7 @@ def demo(
 
 
 @app.command(epilog="Example: rareseg inspect data/ --group-from '(patient\\d+)'")
+@within_memory
 @grouped
 def inspect(
     data: Data,
@@ -135,6 +136,7 @@ def preview(
 
 
 @app.command(epilog="Example: rareseg train data/ --out run --budget 20min")
+@within_memory
 @grouped
 def train(
     data: Data,

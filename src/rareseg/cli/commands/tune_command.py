@@ -13,7 +13,7 @@ from rareseg.cli.options.decision_options import (
     GuaranteeOptions,
     LimitOptions,
 )
-from rareseg.cli.options.option_groups import grouped
+from rareseg.cli.options.option_groups import grouped, within_memory
 from rareseg.cli.options.score_options import ScoreOptions, decided_source
 from rareseg.cli.options.shared_options import (
     AsJson,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 @app.command(epilog="Example: rareseg tune run --max-false-alarm-rate 0.1 --confidence 0.95")
+@within_memory
 @grouped
 def tune(
     goal: GoalOptions,

@@ -6,9 +6,20 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
 
 Command = TypeVar("Command", bound=Callable[..., None])
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Refuse images that need more, such as 4GB; what the machine has left where not "
+        "given.",
+    ),
+]
 
 
 def grouped(command: Command) -> Command:
@@ -36,6 +47,25 @@ def grouped(command: Command) -> Command:
             for name, kind in groups.items()
         }
         command(**values, **records)
+
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    called.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    return called  # type: ignore[return-value]
+
+
+def within_memory(command: Command) -> Command:
+    """Return a command with the option --memory, under whose limit it reads images."""
+    parameters = inspect.signature(command).parameters
+    hints = get_type_hints(command, include_extras=True)
+    own = [_keyword(name, known.default, hints[name]) for name, known in parameters.items()]
+    flat = [*own, _keyword("memory", None, Memory)]
+
+    @functools.wraps(command)
+    def called(*, memory: str | None = None, **values: Any) -> None:
+        from rareseg.memory_limit import limited_to, parse_size
+
+        with limited_to(None if memory is None else parse_size(memory)):
+            command(**values)
 
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
     called.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ from rareseg.data.look_alikes import ComparedCase, LookAlike, across_groups, fin
 from rareseg.data.photo_channels import COLOURS
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError
+from rareseg.memory_limit import stated_limit, within
 from rareseg.progress import Track, silent
 from rareseg.text_files import read_json
 
@@ -145,7 +146,7 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     # Decoding and decompressing release the interpreter's lock; processes take seconds to start.
     prefer = "threads" if len(cases) < PROCESSES_FROM else "processes"
     parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator")
-    results = parallel(delayed(examine)(case) for case in cases)
+    results = parallel(delayed(within)(stated_limit(), examine, case) for case in cases)
     read: list[tuple[Case, ExaminedCase]] = []
     steps = track(results, "Inspecting", len(cases))
     for case, (examined, problems) in zip(cases, steps, strict=True):

@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from rareseg.data.formats.format_registry import Format
-from rareseg.data.formats.npy import arranged, parse_npy
-from rareseg.data.formats.reader_guard import check_size, guarded, has_module, load_extra
+from rareseg.data.formats.npy import TooLargeError, arranged, parse_npy
+from rareseg.data.formats.reader_guard import (
+    MOST_PACKED,
+    PLAUSIBLE_BYTES,
+    check_size,
+    guarded,
+    has_module,
+    load_extra,
+)
 from rareseg.data.records import Image
 from rareseg.errors import ReadError
+from rareseg.text_files import in_words
 
 IMAGE_NAMES = ("image", "img", "data")
 MASK_NAMES = ("mask", "label")
@@ -33,16 +41,24 @@ def read_npz(path: Path, *, as_mask: bool = False) -> Image:
     """
     with guarded(path, "NPZ"), zipfile.ZipFile(path) as archive:
         arrays: _Arrays = {
-            info.filename.removesuffix(".npy"): partial(_member, archive, info)
+            info.filename.removesuffix(".npy"): partial(_member, archive, info, path)
             for info in archive.infolist()
             if info.filename.endswith(".npy")
         }
         return _chosen(arrays, path, as_mask=as_mask)
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Any:
+    if info.file_size > max(PLAUSIBLE_BYTES, info.compress_size * MOST_PACKED):
+        raise ReadError(
+            f"{path} states {in_words(info.file_size)} of {info.filename}, which its "
+            f"{in_words(info.compress_size)} do not hold: it is damaged; save it again."
+        )
     with archive.open(info) as stream:
-        return parse_npy(stream, available=info.file_size)  # type: ignore[arg-type]
+        try:
+            return parse_npy(stream, available=info.file_size)  # type: ignore[arg-type]
+        except TooLargeError as error:
+            raise ReadError(f"{path}, {info.filename}: {error}") from error
 
 
 def npz_carries_both(path: Path) -> bool:
@@ -72,6 +88,8 @@ def read_hdf5(path: Path, *, as_mask: bool = False) -> Image:
 
 def _dataset(found: Any, path: Path) -> Any:
     check_size(path, found.shape, found.dtype.itemsize)
+    if found.chunks:  # each is unpacked whole, however little of it lies in the array
+        check_size(path, found.chunks, found.dtype.itemsize)
     if found.size and not found.id.get_storage_size():
         raise ReadError(f"{path} states the array {found.name} and holds none of its values.")
     return found[()]

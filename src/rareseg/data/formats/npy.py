@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.formats.format_registry import Format
-from rareseg.data.formats.reader_guard import LARGEST_BYTES, guarded
+from rareseg.data.formats.reader_guard import guarded
 from rareseg.data.records import Geometry, Image
 from rareseg.errors import ReadError
+from rareseg.memory_limit import refusal
 
 MOST_CHANNELS = 4
 """An NPY axis of at most this many entries is the channels."""
@@ -27,6 +28,10 @@ _HEADERS = {
 }
 
 
+class TooLargeError(ValueError):
+    """An array would take more memory than is allowed."""
+
+
 def read_npy(path: Path, *, as_mask: bool = False) -> Image:
     """Read an NPY array as (channel, z, y, x), see :func:`arranged`; nothing is unpickled.
 
@@ -34,7 +39,10 @@ def read_npy(path: Path, *, as_mask: bool = False) -> Image:
         ReadError: truncated, holding objects or complex numbers, or of another rank.
     """
     with guarded(path, "NPY (save it again with numpy.save)"), path.open("rb") as stream:
-        return arranged(parse_npy(stream), path, as_mask=as_mask)
+        try:
+            return arranged(parse_npy(stream), path, as_mask=as_mask)
+        except TooLargeError as error:
+            raise ReadError(f"{path}: {error}") from error
 
 
 def arranged(array: NDArray[Any], path: Path, *, as_mask: bool) -> Image:
@@ -74,7 +82,7 @@ def parse_npy(stream: BinaryIO, *, available: int | None = None) -> NDArray[np.g
     (https://github.com/python/cpython/issues/106905), so here they take turns.
 
     Raises ValueError for what is no NPY array, is truncated, holds objects, or states more than is
-    there or more than ``LARGEST_BYTES``, before anything is allocated.
+    there or more than may be taken of the memory, before anything is allocated.
     """
     with _PARSING:
         try:
@@ -87,8 +95,9 @@ def parse_npy(stream: BinaryIO, *, available: int | None = None) -> NDArray[np.g
     left = (stream.seek(0, 2) if available is None else available) - start
     if needed > left and not dtype.hasobject:
         raise ValueError(f"its header states {needed} bytes and {left} are there")
-    if needed > LARGEST_BYTES:  # objects are refused below
-        raise ValueError(f"more than {LARGEST_BYTES >> 30} GiB are not read at once")
+    refused = None if dtype.hasobject else refusal(needed)  # objects are refused below
+    if refused:
+        raise TooLargeError(refused)
     stream.seek(0)
     with _PARSING:
         array: NDArray[np.generic] = np.lib.format.read_array(stream, allow_pickle=False)

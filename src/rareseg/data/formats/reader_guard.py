@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from rareseg.errors import ReadError
+from rareseg.memory_limit import refusal
+from rareseg.text_files import in_words
 
-LARGEST_BYTES = 4 << 30
-"""The largest array that is read whole, in bytes: 4 GiB."""
+PLAUSIBLE_BYTES = 4 << 30
+"""What a small file may state, since some formats pack an even picture without bound: 4 GiB."""
+MOST_PACKED = 1032
+"""How many bytes deflate makes of one at the most (https://zlib.net/zlib_tech.html)."""
 
 
 @contextmanager
@@ -43,11 +47,19 @@ def reason(error: BaseException) -> str:
 
 
 def check_size(
-    path: Path, shape: Sequence[int], item_bytes: int, *, available: int | None = None
+    path: Path,
+    shape: Sequence[int],
+    item_bytes: int,
+    *,
+    available: int | None = None,
+    is_measured: bool = False,
 ) -> None:
     """Raise ReadError before an array of this shape is allocated for a file that cannot fill it.
 
-    ``available`` are the bytes that lie in the file where they are not compressed.
+    ``available`` are the bytes that lie in the file where they are not compressed. Else a file may
+    state 4 GiB, or what deflate could make of its length, unless what is stored ``is_measured`` by
+    whoever asks. Never may it state more than
+    :func:`rareseg.memory_limit.refusal` allows.
     """
     needed = math.prod(int(side) for side in shape) * item_bytes
     sides = " × ".join(str(int(side)) for side in shape)
@@ -56,11 +68,15 @@ def check_size(
             f"{path} is truncated: its header states {sides} values in {needed} bytes and "
             f"{max(available, 0)} are there; copy or export it again."
         )
-    if needed > LARGEST_BYTES:
-        raise ReadError(
-            f"{path} states {sides} values, {needed / 2**30:.1f} GiB, where at most "
-            f"{LARGEST_BYTES >> 30} GiB are read at once; cut it in tiles or save it smaller."
-        )
+    if available is None and not is_measured and needed > PLAUSIBLE_BYTES and path.is_file():
+        held = path.stat().st_size
+        if needed > held * MOST_PACKED:
+            raise ReadError(
+                f"{path} states {sides} values, {in_words(needed)}, which no file of "
+                f"{in_words(held)} holds: it is damaged; copy or export it again."
+            )
+    if refused := refusal(needed):
+        raise ReadError(f"{path} states {sides} values: {refused}")
 
 
 def has_module(module: str) -> bool:

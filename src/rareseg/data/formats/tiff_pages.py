@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import tifffile
 
-from rareseg.data.formats.reader_guard import check_size
+from rareseg.data.formats.reader_guard import MOST_PACKED, check_size
 from rareseg.errors import ReadError
+from rareseg.memory_limit import refusal
 
 _BIG = 43
 """The version of BigTIFF."""
@@ -74,8 +76,26 @@ def require_whole(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
             raise ValueError(f"{len(offsets)} of {needed} strips or tiles are there")
         if max(map(sum, zip(offsets, counts, strict=False)), default=0) > size:
             raise ValueError("strips or tiles lie beyond its end")
+        if page.compression in _DEFLATE:
+            _require_bounded(file, page, offsets, counts)
     if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
         raise ValueError(f"it states {series.nbytes} bytes of values and has {size} in all")
+
+
+def _require_bounded(
+    file: tifffile.TiffFile, page: tifffile.TiffPage, offsets: Sequence[int], counts: Sequence[int]
+) -> None:
+    """Raise ValueError where a strip or tile would unpack to more than its tags state.
+
+    Only those are tried that could fill the memory: tifffile unpacks each to its end.
+    """
+    for index, (offset, count) in enumerate(zip(offsets, counts, strict=False)):
+        if refusal(count * MOST_PACKED) is None:
+            continue
+        file.filehandle.seek(offset)
+        allowed = _segment_bytes(page, index)[1]
+        if _unpacked(file.filehandle.read(count), allowed) > allowed:
+            raise ValueError(f"strip or tile {index} unpacks to more than {allowed} bytes")
 
 
 def require_sizes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
@@ -97,11 +117,23 @@ def require_sizes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> N
                 continue
             file.filehandle.seek(offset)
             found = count
-            if page.compression in _DEFLATE:
-                found = len(zlib.decompress(file.filehandle.read(count)))
             allowed = _segment_bytes(page, index)
+            if page.compression in _DEFLATE:
+                found = _unpacked(file.filehandle.read(count), allowed[1])
             if found not in allowed and not (page.compression in _PLAIN and found > allowed[0]):
                 raise ValueError(f"strip or tile {index} holds {found} bytes, not {allowed[0]}")
+
+
+def _unpacked(packed: bytes, most: int) -> int:
+    """Return how many bytes deflate makes of ``packed``; where more than ``most``, ``most`` + 1.
+
+    Raises zlib.error where it is damaged or cut.
+    """
+    unpacking = zlib.decompressobj()
+    found = len(unpacking.decompress(packed, most + 1))
+    if found <= most and not unpacking.eof:
+        raise zlib.error("incomplete or truncated stream")
+    return found
 
 
 def _segment_bytes(page: tifffile.TiffPage, index: int) -> tuple[int, int]:

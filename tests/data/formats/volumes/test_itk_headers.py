@@ -50,7 +50,7 @@ def test_a_sound_file_is_read(tmp_path, name, header):
         ("a.mha", b"ObjectType = Image\nNDims = 3\n", "no header of NRRD or MetaImage"),
         ("a.nrrd", nrrd(axes=17), "states 17 axes"),
         ("a.nrrd", nrrd(sizes="7 6 999999999999"), r"78231\.1 GiB"),
-        ("a.nrrd", nrrd(sizes="7 6 99999999", packed="gzip"), r"GiB, where at most 4 GiB"),
+        ("a.nrrd", nrrd(sizes="7 6 9999999999", packed="gzip"), "needed, where this machine has"),
         ("a.nrrd", nrrd(kind="block"), "numbers of the type 'block'"),
         ("a.nrrd", nrrd(sizes="7 6 6"), "is truncated"),
     ],

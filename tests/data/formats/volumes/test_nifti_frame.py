@@ -183,7 +183,7 @@ def test_what_follows_the_voxels_is_dropped_and_its_checksum_compared(tmp_path, 
     (tmp_path / "b.nii.gz").write_bytes(packed)
     with pytest.raises(ReadError, match=r"b\.nii\.gz cannot be decompressed \(CRC"):
         read_image([tmp_path / "b.nii.gz"])
-    monkeypatch.setattr("rareseg.data.formats.volumes.gzip_files.LARGEST_BYTES", 2 << 20)
+    monkeypatch.setattr("rareseg.data.formats.volumes.gzip_files.PLAUSIBLE_BYTES", 2 << 20)
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content + bytes(3 << 20)))
     with pytest.raises(ReadError, match=r"b\.nii\.gz goes on for more than"):
         read_image([tmp_path / "b.nii.gz"])

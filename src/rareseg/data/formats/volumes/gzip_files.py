@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from rareseg.data.formats.reader_guard import LARGEST_BYTES
+from rareseg.data.formats.reader_guard import PLAUSIBLE_BYTES
 from rareseg.errors import ReadError
 
 _HEAD = 1024
@@ -36,9 +36,9 @@ def read_packed(path: Path, needed: Callable[[bytes], int]) -> bytes:
                 dropped = 0
                 while step := len(unpacking.read(_STEP)):
                     dropped += step
-                    if dropped > LARGEST_BYTES:
+                    if dropped > PLAUSIBLE_BYTES:
                         raise ReadError(
-                            f"{path} goes on for more than {LARGEST_BYTES >> 30} GiB after its "
+                            f"{path} goes on for more than {PLAUSIBLE_BYTES >> 30} GiB after its "
                             "last voxel; export it again."
                         )
         except (OSError, EOFError, zlib.error) as error:

@@ -122,7 +122,7 @@ def _check(
             f"{path} holds numbers of the type '{kind[:40]}', which are no intensities; export it "
             "as integers or floats."
         )
-    check_size(path, shape, wide)
+    check_size(path, shape, wide, is_measured=True)
     return math.prod(shape) * wide
 
 

@@ -174,7 +174,7 @@ def _size(header: np.void, path: Path) -> int:
     sizes, (kind, components) = _sizes(header, path), _datatype(header, path)
     if _start(header) < 0:
         raise ReadError(f"{path} states no byte at which its voxels begin; export it again.")
-    check_size(path, (*sizes, *components), np.dtype(kind).itemsize)
+    check_size(path, (*sizes, *components), np.dtype(kind).itemsize, is_measured=True)
     return math.prod((*sizes, *components)) * np.dtype(kind).itemsize
 
 

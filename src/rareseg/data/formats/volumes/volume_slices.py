@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rareseg.data.formats.format_registry import format_of, stem_of
+from rareseg.data.formats.reader_guard import check_size
 from rareseg.data.records import Image
 from rareseg.errors import ReadError
 
@@ -28,8 +29,10 @@ def read_slices(folder: Path, read: Callable[[Path], Image]) -> Image:
     )
     if not paths:
         raise ReadError(f"{folder} holds no pictures that can be read as slices; add them.")
-    slices = [read(path) for path in paths]
+    slices = [read(paths[0])]
     first = slices[0].array
+    check_size(folder, (len(paths), *first.shape), first.itemsize)
+    slices += [read(path) for path in paths[1:]]
     for path, image in zip(paths, slices, strict=True):
         if image.array.shape != first.shape or image.array.shape[1] != 1:
             raise ReadError(
