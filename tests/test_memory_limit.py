@@ -113,9 +113,8 @@ def write_slices(path: Path) -> None:
 
 WRITERS = {
     "a.png": lambda path: PIL.Image.fromarray(GREY).save(path),
-    "a.jpg": lambda path: (
-        PIL.Image.fromarray(GREY.astype(np.uint8)).resize((3000, 1500)).save(path)
-    ),
+    "a.pgm": lambda path: PIL.Image.new("L", (3000, 1500)).save(path),
+    "a.jpg": lambda path: PIL.Image.new("L", (3000, 1500)).save(path),
     "a.tif": lambda path: tifffile.imwrite(path, GREY, compression="zlib"),
     "a.npy": lambda path: np.save(path, GREY),
     "a.npz": write_npz,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.formats.format_registry import Format
+from rareseg.data.formats.reader_guard import check_size
 from rareseg.data.records import Geometry, Image
 from rareseg.errors import ReadError
 
@@ -31,6 +32,7 @@ def read_netpbm(path: Path) -> Image:
         ReadError: truncated, a value above the stated largest one, several images, or PBM, in
             which 1 is black.
     """
+    check_size(path, (path.stat().st_size,), 1, is_measured=True)
     content = path.read_bytes()
     header = _HEADER.match(content)
     if header is None:
