@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -58,11 +59,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, is_synced: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` and rename it to ``path`` at the end.
 
-    An existing folder of that name is replaced only once the new one is whole. Where the block
-    raises, the temporary folder is removed and ``path`` is as it was. Raises as :func:`naming`.
+    An existing folder of that name is replaced only once the new one is whole. With ``is_synced``
+    its files are on the disk before it gets its name. Where the block raises, the temporary folder
+    is removed and ``path`` is as it was. Raises as :func:`naming`.
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +72,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             temporary.chmod(0o755)
+            if is_synced:
+                _sync(temporary)
             if path.exists():
                 prefix = f"{_RETIRED}{os.getpid()}-"
                 retired = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
@@ -78,8 +82,33 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 shutil.rmtree(retired)
             else:
                 temporary.replace(path)
+            if is_synced:
+                _sync_names(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until every file below a folder, and its name in there, is on the disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with (Path(place) / name).open("r+b") as file:
+                os.fsync(file.fileno())
+        _sync_names(Path(place))
+
+
+def _sync_names(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system opens folders."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise  # those say that this file system keeps names without being asked
+    finally:
+        os.close(handle)
 
 
 def remove_leftovers(root: Path) -> list[Path]:

@@ -208,7 +208,7 @@ def _set_aside(
     suspects = [s for path in records for s in read_record(path).suspects if s.case in cases]
     if not suspects or not (folder.store / "store.json").is_file():
         return {}
-    table = open_store(folder.store).cases
+    table = open_store(folder.store, verify=False).cases
     shapes = dict(zip(table.ids, table.shape.tolist(), strict=True))
     found: dict[str, list[tuple[SetAside, tuple[int, ...]]]] = {}
     for suspect in suspects:

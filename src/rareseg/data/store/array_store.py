@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from rareseg.data.folder_lock import one_writer
 from rareseg.data.records import IGNORE, Classes, Geometry, Image
 from rareseg.data.store.preprocess import Preprocessing, class_indices
-from rareseg.data.store.store import Store, open_store
+from rareseg.data.store.store import Store
 from rareseg.data.store.store_writing import (
     BUILD_WAIT_S,
     Labels,
     Source,
-    is_current,
+    open_current,
     store_key,
     write_store,
 )
@@ -67,8 +67,9 @@ def store_from_arrays(
             digest.update(f"{case_id} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     key = store_key(digest.hexdigest(), preprocessing)
-    if is_current(folder, key):
-        return open_store(folder)
+    known = open_current(folder, key)
+    if known is not None:
+        return known
     flat = all(image.shape[1] == 1 for image in images.values())
     sources = [
         Source(

@@ -13,12 +13,12 @@ from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Case, Classes, Dataset, Image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.data.store.preprocess import Preprocessing
-from rareseg.data.store.store import Store, open_store
+from rareseg.data.store.store import Store
 from rareseg.data.store.store_writing import (
     BUILD_WAIT_S,
     Labels,
     Source,
-    is_current,
+    open_current,
     store_key,
     write_store,
 )
@@ -49,8 +49,9 @@ def build_store(
     """
     folder = Path(folder)
     key = store_key(content_hash(dataset), preprocessing)
-    if is_current(folder, key):
-        return open_store(folder)
+    known = open_current(folder, key)
+    if known is not None:
+        return known
     if fingerprint is None:
         fingerprint = inspect_dataset(dataset, jobs=jobs, track=track)
     if fingerprint.problems:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from rareseg.data.atomic_files import atomic_folder
 from rareseg.data.folder_lock import one_writer
 from rareseg.data.records import Classes
-from rareseg.data.store.store import CaseIndex, Store, about_store, open_store, read_about
-from rareseg.data.store.store_writing import BUILD_WAIT_S, is_current
+from rareseg.data.store.store import TABLE, CaseIndex, Store, about_store, open_store, read_about
+from rareseg.data.store.store_checksums import KEY, checksum, with_checksums
+from rareseg.data.store.store_writing import BUILD_WAIT_S, open_current
 from rareseg.progress import Track, silent
 
 Relabelled = Callable[[int], NDArray[np.uint8]]
@@ -39,27 +40,33 @@ def relabel(
     are linked, not copied, where the disk can. Raises :class:`~rareseg.errors.OutputError` where
     the folder holds something else, :class:`~rareseg.errors.WorkError` for a full disk.
     """
-    if is_current(folder, key):
-        return open_store(folder)
+    known = open_current(folder, key)
+    if known is not None:
+        return known
     about = read_about(store.folder)
-    whole = open_store(store.folder).cases
-    with atomic_folder(folder) as temporary:
+    whole = open_store(store.folder, verify=False).cases
+    sums = [checksum(np.zeros(shape, np.uint8)) for shape in whole.shape]
+    with atomic_folder(folder, is_synced=True) as temporary:
         _link(store.folder / "images.bin", temporary / "images.bin")
         with (temporary / "labels.bin").open("wb") as file:
             file.truncate(about["label_voxels"])
             for row in track(range(len(store)), doing, len(store)):
+                label = np.ascontiguousarray(labels(row), np.uint8)
                 file.seek(int(store.cases.label_offset[row]))
-                file.write(np.ascontiguousarray(labels(row), np.uint8).data)
+                file.write(label.data)
+                sums[whole.ids.index(store.cases.ids[row])] = checksum(label)
         np.savez(
-            temporary / "cases.npz",
+            temporary / TABLE,
             allow_pickle=False,
             **{name: getattr(whole, name) for name in CaseIndex.NUMBERS},
         )
         content = about_store(whole, classes, store.preprocessing, key) | {
             name: about[name] for name in ("dtype", "image_voxels", "label_voxels")
         }
+        if KEY in about:
+            content = with_checksums(content, temporary / TABLE, about[KEY]["images"], sums)
         (temporary / "store.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    return open_store(folder)
+    return open_store(folder, verify=False)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,12 +2,14 @@
 
 A store is a folder of four files: ``images.bin`` (uint8 or int16) and ``labels.bin`` (uint8 class
 indices), each all cases end to end, ``cases.npz`` (where each case lies, and its scale and offset)
-and ``store.json`` (names, classes, preprocessing and the key of what it was made from). It is
-written by :mod:`rareseg.data.store.store_writing` and only read from here.
+and ``store.json`` (names, classes, preprocessing, checksums, and the key of what it was made from).
+It is written by :mod:`rareseg.data.store.store_writing` and only read from here.
 """
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +20,12 @@ from numpy.typing import NDArray
 
 from rareseg.data.records import Classes
 from rareseg.data.store.preprocess import Preprocessing, decode
+from rareseg.data.store.store_checksums import require_cases, require_record
 from rareseg.errors import StoreError, UsageError, nearest
 from rareseg.text_files import read_json
 
 FORMAT = "rareseg-store"
+TABLE = "cases.npz"
 VERSION = 1
 
 
@@ -124,25 +128,29 @@ class Store:
         return replace(self, cases=self.cases.select(wanted))
 
 
-def open_store(folder: Path | str) -> Store:
+def open_store(folder: Path | str, *, verify: bool = True) -> Store:
     """Open a store that :func:`rareseg.data.store.build.build_store` wrote.
 
-    Raises :class:`StoreError` where the folder is no store, is incomplete or was written by
-    another version.
+    With ``verify`` every case is read once, in parallel, and compared with its checksum; without,
+    the table and the description alone are.
+
+    Raises :class:`StoreError` where the folder is no store, is incomplete or damaged, or was
+    written by another version.
     """
     folder = Path(folder)
     about = read_about(folder)
+    require_record(folder, about, folder / TABLE)
     try:
-        with np.load(folder / "cases.npz", allow_pickle=False) as numbers:
+        with np.load(folder / TABLE, allow_pickle=False) as numbers:
             table = {name: numbers[name] for name in CaseIndex.NUMBERS}
         dtype = np.dtype(about["dtype"])
         images = _mapped(folder / "images.bin", dtype, about["image_voxels"])
         labels = _mapped(folder / "labels.bin", np.dtype(np.uint8), about["label_voxels"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(
             f"{folder} is a damaged store ({error}); delete it and build it again."
         ) from error
-    return Store(
+    store = Store(
         folder=folder,
         images=images,
         labels=labels,
@@ -151,6 +159,10 @@ def open_store(folder: Path | str) -> Store:
         preprocessing=Preprocessing.from_dict(about["preprocessing"]),
         key=about["key"],
     )
+    if verify:
+        rows = range(len(store))
+        require_cases(folder, about, [*map(store.image, rows)], [*map(store.label, rows)])
+    return store
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -199,7 +211,7 @@ def _mapped(path: Path, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
 
 def _reopen(folder: Path, key: str, ids: tuple[str, ...]) -> Store:
     """Open a pickled store where it arrived."""
-    store = open_store(folder)
+    store = open_store(folder, verify=False)
     if store.key != key:
         raise StoreError(
             f"{folder} was rebuilt from other inputs while a part of the work still used the old "

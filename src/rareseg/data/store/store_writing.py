@@ -18,7 +18,16 @@ from rareseg.data.atomic_files import atomic_folder
 from rareseg.data.records import Classes, Image
 from rareseg.data.store.preprocess import Preprocessing, prepare, prepared_shape, stored_dtype
 from rareseg.data.store.resampling import resample_labels
-from rareseg.data.store.store import VERSION, CaseIndex, Store, about_store, open_store, read_about
+from rareseg.data.store.store import (
+    TABLE,
+    VERSION,
+    CaseIndex,
+    Store,
+    about_store,
+    open_store,
+    read_about,
+)
+from rareseg.data.store.store_checksums import checksum, with_checksums
 from rareseg.errors import DataError, OutputError, StoreError, WorkError
 from rareseg.progress import Track, silent
 
@@ -72,7 +81,8 @@ def write_store(
     voxels = np.prod(table.shape, axis=1, dtype=np.int64)
     sizes = int(voxels.sum()) * table.scale.shape[1], int(voxels.sum())
     _check_space(folder, sizes[0] * dtype.itemsize + sizes[1])
-    with atomic_folder(folder) as temporary:
+    images, labels = [0] * len(sources), [0] * len(sources)
+    with atomic_folder(folder, is_synced=True) as temporary:
         for name, size in (("images.bin", sizes[0] * dtype.itemsize), ("labels.bin", sizes[1])):
             with (temporary / name).open("wb") as file:
                 file.truncate(size)
@@ -88,9 +98,10 @@ def write_store(
             for row, source in enumerate(sources)
         )
         for row, numbers in enumerate(track(work, "writing the store", len(sources))):
-            table.scale[row], table.offset[row], table.background[row] = numbers
+            table.scale[row], table.offset[row], table.background[row] = numbers[:3]
+            images[row], labels[row] = numbers[3:]
         np.savez(
-            temporary / "cases.npz",
+            temporary / TABLE,
             allow_pickle=False,
             **{name: getattr(table, name) for name in CaseIndex.NUMBERS},
         )
@@ -99,8 +110,9 @@ def write_store(
             "image_voxels": sizes[0],
             "label_voxels": sizes[1],
         }
+        about = with_checksums(about, temporary / TABLE, images, labels)
         (temporary / "store.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    return open_store(folder)
+    return open_store(folder, verify=False)
 
 
 def _store_case(
@@ -110,8 +122,11 @@ def _store_case(
     dtype: np.dtype[Any],
     image_offset: int,
     label_offset: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Prepare one case, write it at its place and return its (scale, offset, background)."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], int, int]:
+    """Prepare one case and write it at its place.
+
+    Returns its (scale, offset, background) and the checksums of its image and its labels.
+    """
     try:
         image, labels = source.load()
         if image.array.shape != (source.channels, *source.shape) or labels.shape != source.shape:
@@ -122,15 +137,17 @@ def _store_case(
         prepared = prepare(image, preprocessing)
     except (DataError, StoreError) as error:
         raise type(error)(f"Case '{source.id}': {error}") from error
-    labels = resample_labels(labels, prepared.array.shape[1:])
+    labels = np.ascontiguousarray(resample_labels(labels, prepared.array.shape[1:]))
+    stored = np.ascontiguousarray(prepared.array, dtype)
     # Written, not mapped: a full disk is then an error, where a mapped page would kill the process.
     with (folder / "images.bin").open("r+b") as file:
         file.seek(image_offset * dtype.itemsize)
-        file.write(np.ascontiguousarray(prepared.array, dtype).data)
+        file.write(stored.data)
     with (folder / "labels.bin").open("r+b") as file:
         file.seek(label_offset)
-        file.write(np.ascontiguousarray(labels).data)
-    return prepared.scale, prepared.offset, prepared.background
+        file.write(labels.data)
+    sums = checksum(stored), checksum(labels)
+    return prepared.scale, prepared.offset, prepared.background, *sums
 
 
 def _empty_table(sources: Sequence[Source], preprocessing: Preprocessing) -> CaseIndex:
@@ -163,6 +180,16 @@ def _empty_table(sources: Sequence[Source], preprocessing: Preprocessing) -> Cas
 
 def _planned_shape(source: Source, preprocessing: Preprocessing) -> tuple[int, int, int]:
     return prepared_shape(source.shape, source.spacing, preprocessing)
+
+
+def open_current(folder: Path, key: str) -> Store | None:
+    """Open the store of this key, if it is there and undamaged; refuse what is not a store."""
+    if not is_current(folder, key):
+        return None
+    try:
+        return open_store(folder)
+    except StoreError:
+        return None  # what is damaged is built again
 
 
 def is_current(folder: Path, key: str) -> bool:

@@ -22,8 +22,8 @@ from rareseg.data.atomic_files import atomic_write
 from rareseg.data.records import IGNORE
 from rareseg.data.splits import make_folds
 from rareseg.data.store.relabelled_store import relabel
-from rareseg.data.store.store import Store, open_store
-from rareseg.data.store.store_writing import is_current
+from rareseg.data.store.store import Store
+from rareseg.data.store.store_writing import open_current
 from rareseg.errors import RunError
 from rareseg.evaluation.tables.score_table import score_regions
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges
@@ -273,9 +273,10 @@ def _second_store(
     of foreground to be told apart.
     """
     note, key = folder.parent / NOTE, _key(run, first, threshold, settings)
-    if note.is_file() and is_current(folder, key):
+    known = open_current(folder, key) if note.is_file() else None
+    if known is not None:
         try:
-            return open_store(folder), Cascade.from_dict(read_json(note))
+            return known, Cascade.from_dict(read_json(note))
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{note} is damaged ({error}); remove it, and call again.") from error
     shutil.rmtree(folder, ignore_errors=True)
