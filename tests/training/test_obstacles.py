@@ -11,9 +11,14 @@ import SimpleITK as sitk
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
 from rareseg.data.store.build import build_store
-from rareseg.report.wording.inspection import blocks_training, inventory_lines
+from rareseg.report.wording.inspection import (
+    inventory_lines,
+    inventory_record,
+    blocks_training,
+)
 from rareseg.training.plan import make_preprocessing, plan_recipe
 from rareseg.training.plan.obstacles import find_obstacles
+from rareseg.training.plan.plan_split import few_groups_sentence
 from rareseg.training.plan.small_objects import small_objects_sentence
 
 READY = "+ nothing stands in the way of training"
@@ -50,13 +55,40 @@ def volumes(folder, spacings, names=None):
     return inspect_dataset(open_dataset(folder), jobs=1)
 
 
-def test_two_cases_are_told_before_they_are_trained_on(tmp_path):
-    dataset = photographs(tmp_path, 2)
+@pytest.mark.parametrize("colour", [(), (0, 1)])
+def test_two_cases_are_learned_from_and_it_is_told_that_nothing_is_measured(tmp_path, colour):
+    dataset = photographs(tmp_path, 2, colour)
     fingerprint = inspect_dataset(dataset, jobs=1)
     assert fingerprint.problems == ()
-    assert any("`rareseg train` would stop" in text for text in find_obstacles(fingerprint))
-    assert blocks_training(fingerprint)
-    assert READY not in inventory_lines(dataset, fingerprint)
+    assert find_obstacles(fingerprint) == ()
+    assert not blocks_training(fingerprint)
+    lines = inventory_lines(dataset, fingerprint)
+    assert READY not in lines
+    assert any("no number says how good the model is" in line for line in lines)
+    warnings = inventory_record(dataset, fingerprint)["warnings"]
+    assert any("There are 2 groups, where 3 are needed" in line for line in warnings)
+    plan = plan_recipe(fingerprint)
+    split = plan.recipe.split
+    assert (split.train, split.validation, split.test) == (1.0, 0.0, 0.0)
+    assert plan.recipe.training.validations == 1
+
+
+def test_a_split_that_the_user_asks_for_stays(tmp_path):
+    fingerprint = inspect_dataset(photographs(tmp_path, 2), jobs=1)
+    asked = {"split": {"train": 0.5, "validation": 0.5, "test": 0.0}}
+    assert plan_recipe(fingerprint, asked).recipe.split.validation == 0.5
+    assert few_groups_sentence(fingerprint)
+
+
+def test_three_groups_are_divided_as_ever(tmp_path):
+    dataset = photographs(tmp_path, 6)
+    cases = [replace(case, group=f"g{k % 3}") for k, case in enumerate(dataset.cases)]
+    fingerprint = inspect_dataset(open_dataset(cases), jobs=1)
+    assert few_groups_sentence(fingerprint) == ""
+    assert plan_recipe(fingerprint).recipe.split.test > 0
+    cases = [replace(case, group=f"g{k % 2}") for k, case in enumerate(dataset.cases)]
+    fingerprint = inspect_dataset(open_dataset(cases), jobs=1)
+    assert few_groups_sentence(fingerprint).startswith("There are 2 groups,")
 
 
 def test_a_group_in_two_roles_is_told(tmp_path):

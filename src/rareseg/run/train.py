@@ -34,7 +34,7 @@ from rareseg.run.setup.prepare import (
     say_nothing,
     write_recipe,
 )
-from rareseg.run.setup.run_folder import DataOptions, RunFolder
+from rareseg.run.setup.run_folder import DataOptions, RunFolder, read_split
 from rareseg.run.tune import tune_source
 from rareseg.sampling.sampler import MOST_ROUNDS
 from rareseg.training.budget import parse_duration, plan_steps
@@ -53,7 +53,8 @@ def train(
 ) -> Evaluation | None:
     """Train on ``data`` into the run folder ``out`` and return the evaluation of its test cases.
 
-    Of several processes the first evaluates; the others return ``None``.
+    Of several processes the first evaluates; the others return ``None``, and so does the first
+    where there are no test cases.
 
     Called again on the same ``out`` it goes on where it stopped, and ends with the same weights as
     an uninterrupted run on the same machine. Raises what
@@ -76,6 +77,18 @@ def train(
             say=say,
         )
         tune_source(NetworkSource.open(folder.root, device=fabric.device), track=track)
+        roles = set(read_split(folder.split).values())
+        if "validation" not in roles and not folder.folds.is_file():
+            say(
+                f"No case chose an operating point; `rareseg tune {folder.root} --threshold 0.5` "
+                "sets one to predict with."
+            )
+        if "test" not in roles:
+            say(
+                f"No case of {folder.root} is a test case, so that nothing was measured; "
+                f"`rareseg evaluate {folder.root} DATA --out DIR` does it on other data."
+            )
+            return None
         return evaluate_run(folder.root, device=fabric.device, track=track)
 
 

@@ -370,10 +370,10 @@ class _Loop:
         checked = ValidationResult(0.0)
         if self.fabric.is_global_zero:
             checked = validate(self.average.module.eval())
-        score = float(self.fabric.broadcast(checked.score))
+        score, has_cases = self.fabric.broadcast((checked.score, checked.has_cases))
         progress.last_score = score
         better = score > progress.best_score
-        kept = better or self.settings.checkpoint == "last"
+        kept = better or self.settings.checkpoint == "last" or not has_cases
         progress.since_best = 0 if better else progress.since_best + 1
         if kept:
             progress.kept_score, progress.kept_step = score, progress.step
@@ -391,6 +391,9 @@ class _Loop:
             report(
                 f"step {progress.step}: average precision {score:.3f} on validation "
                 f"({mark}){strata}"
+                if has_cases
+                else f"step {progress.step}: no validation case, so that the last weights are kept"
             )
         patience = self.settings.patience
-        return bool(patience) and progress.since_best >= patience, checked.strata
+        stops = bool(patience) and has_cases and progress.since_best >= patience
+        return stops, checked.strata

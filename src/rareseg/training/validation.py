@@ -22,12 +22,14 @@ class ValidationResult:
     ``score`` in [0, 1] chooses the checkpoint (see
     :func:`~rareseg.evaluation.metrics.overlap.checkpoint_score`). ``dice`` is the mean over
     positive cases and ``alarms`` the share of negative cases with anything on, both cut at 0.5 and
-    over all regions; Undefined where there is no such case.
+    over all regions; Undefined where there is no such case. Without ``has_cases`` there was nothing
+    to look at, and the score says nothing.
     """
 
     score: float
     dice: Value = NOT_LOOKED_AT
     alarms: Value = NOT_LOOKED_AT
+    has_cases: bool = True
 
     @property
     def strata(self) -> str:
@@ -57,4 +59,5 @@ def check(table: ScoreTable) -> ValidationResult:
         score if is_defined(score) else 0.0,
         mean_of_defined(dice, undefined="no positive case"),
         mean_of_defined(alarms, undefined="no negative case"),
+        has_cases=len(table.rows) > 0,
     )

@@ -16,6 +16,7 @@ from rareseg.report.report_content import DataFacts, data_facts
 from rareseg.report.wording.numbers import count, percent
 from rareseg.training.advice import advise
 from rareseg.training.plan.obstacles import find_obstacles
+from rareseg.training.plan.plan_split import few_groups_sentence
 from rareseg.training.plan.small_objects import small_objects_sentence
 
 
@@ -33,12 +34,14 @@ def inventory_lines(dataset: Dataset, fingerprint: Fingerprint) -> list[str]:
     lines += [f"! {line}" for line in summarise(fingerprint.warnings)]
     obstacles = find_obstacles(fingerprint)
     lines += [f"x {line}" for line in summarise((*fingerprint.problems, *obstacles))]
+    few = few_groups_sentence(fingerprint)
+    lines += [f"! {few}."] if few else []
     advice = advise(fingerprint)
     if advice:
         lines.append(f"? {advice}")
     if fingerprint.questions:
         lines.append("? answer the questions above by the options that they name before training")
-    elif not fingerprint.problems and not obstacles:
+    elif not fingerprint.problems and not obstacles and not few:
         lines.append("+ nothing stands in the way of training")
     return lines
 
@@ -52,6 +55,7 @@ def inventory_record(dataset: Dataset, fingerprint: Fingerprint) -> dict[str, An
     """Return the same as plain values; every sentence about every file."""
     obstacles = find_obstacles(fingerprint)
     small = small_objects_sentence(fingerprint) if fingerprint.cases else None
+    few = few_groups_sentence(fingerprint)
     return {
         "layout": {
             "name": dataset.layout,
@@ -64,7 +68,7 @@ def inventory_record(dataset: Dataset, fingerprint: Fingerprint) -> dict[str, An
             for p in fingerprint.look_alikes_across_groups
         ],
         "intensities": _channel_ranges(fingerprint),
-        "warnings": [*map(str, fingerprint.warnings), *([small] if small else [])],
+        "warnings": [*map(str, fingerprint.warnings), *filter(None, (small, few))],
         "problems": [*map(str, fingerprint.problems), *obstacles],
         "questions": [{"text": q.text, "option": q.option} for q in fingerprint.questions],
         "advice": advise(fingerprint),

@@ -190,6 +190,8 @@ class TrainingJob:
         network, store = self.network().eval(), self.inputs.validate
         rows = choose_cases(store, self.recipe.training.validation_cases)
         some = rows[:: max(1, len(rows) // 5)]
+        if not some:
+            return 0.0
         self._score(network, store, some[0])
         started = time.perf_counter()
         for row in some:
@@ -201,7 +203,7 @@ class TrainingJob:
         fitted = TrainingResult(self.network().state_dict(), 0, 0.0, 0, 0.0)
         scorer = ImageScorer(self.model(fitted), device=self.fabric.device)
         halves = {region: default_point(region) for region in self.classes.regions}
-        cases = self.inputs.unseen or self.run.cases("validation")
+        cases = self.inputs.unseen or self.run.cases("validation") or self.run.cases("train")
         some = cases[:: max(1, len(cases) // 5)]
         score_all(scorer, some[:1], role="validation", points=(halves, halves), closely=True)
         started = time.perf_counter()

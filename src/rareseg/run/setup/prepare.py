@@ -48,6 +48,7 @@ from rareseg.run.setup.run_folder import (
     write_split,
 )
 from rareseg.training.plan import Plan, check_overrides, make_preprocessing, plan_recipe
+from rareseg.training.plan.plan_split import few_groups_sentence
 
 Say = Callable[[str], None]
 """Takes one line of news."""
@@ -230,6 +231,9 @@ def prepare_run(
     )
     if folds:
         say(folds.sentence)
+    few = few_groups_sentence(fingerprint)
+    if few and set(roles.values()) == {"train"} and not folds:
+        say(f"{few}.")
     return PreparedRun(folder, dataset, fingerprint, plan, roles, folds, store)
 
 

@@ -22,6 +22,7 @@ from rareseg.training.plan.plan_learning import (
     plan_strategy,
 )
 from rareseg.training.plan.plan_network import plan_network
+from rareseg.training.plan.plan_split import plan_split
 from rareseg.training.plan.plan_windows import plan_windows
 from rareseg.training.plan.recipe_draft import Draft, Plan
 from rareseg.training.plan.small_objects import small_objects_sentence
@@ -58,6 +59,7 @@ def plan_recipe(fingerprint: Fingerprint, overrides: Overrides | None = None) ->
     plan_mining(draft, fingerprint)
     plan_folds(draft)
     plan_learning(draft, fingerprint, dimension)
+    plan_split(draft, fingerprint)
     for section, values in overrides.items():
         for key, value in values.items():
             draft.choose(f"{section}.{key}", value, "set by you")

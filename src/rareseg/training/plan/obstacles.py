@@ -9,6 +9,8 @@ from rareseg.errors import RaresegError
 from rareseg.prediction.networks import require_fitting_windows
 from rareseg.recipe import Recipe, make_recipe
 from rareseg.training.plan import make_preprocessing, plan_recipe
+from rareseg.training.plan.plan_split import plan_split
+from rareseg.training.plan.recipe_draft import Draft
 
 
 def find_obstacles(fingerprint: Fingerprint) -> tuple[str, ...]:
@@ -34,7 +36,9 @@ def _plan(fingerprint: Fingerprint) -> None:
 
 
 def _split(fingerprint: Fingerprint) -> None:
-    make_split(fingerprint, shares=_shares(make_recipe({})), seed=0)
+    draft = Draft({})
+    plan_split(draft, fingerprint)
+    make_split(fingerprint, shares=_shares(make_recipe(draft.values)), seed=0)
 
 
 def _shares(recipe: Recipe) -> dict[Role, float]:
