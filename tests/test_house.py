@@ -164,7 +164,7 @@ def drawn_modules() -> list[str]:
         head, listed = line[:26], line[26:]
         name = head.strip().rstrip("/")
         depth = (len(head) - len(head.lstrip())) // 2
-        if head.strip() in ("progress", "errors"):
+        if head.strip() in ("memory_limit", "text_files", "progress", "errors"):
             found.append(f"{name}.py")
             continue
         if name:
