@@ -17,6 +17,9 @@ from typing import ParamSpec, TypeVar
 from rareseg.errors import UsageError
 from rareseg.text_files import in_words
 
+if sys.platform != "win32":
+    import resource
+
 UNKNOWN_MEMORY = 4 << 30
 """What counts as available where the system does not say."""
 
@@ -145,8 +148,6 @@ def _of_process() -> int | None:
     """Return what is left of a limit on this process's addresses (ulimit -v), if there is one."""
     if sys.platform == "win32":
         return None
-    import resource
-
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     pages = re.match(r"\d+", _text(_PROC / "self" / "statm"))
     if limit == resource.RLIM_INFINITY or pages is None:
