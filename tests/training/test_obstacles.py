@@ -1,16 +1,19 @@
 """What would stop a training, and what a planned grid would leave of small objects."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
 import PIL.Image
 import pytest
 import SimpleITK as sitk
+import tifffile
 
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
 from rareseg.data.store.build import build_store
+from rareseg.errors import DataError
 from rareseg.report.wording.inspection import (
     inventory_lines,
     inventory_record,
@@ -156,3 +159,35 @@ def test_objects_below_a_voxel_of_the_planned_grid_are_counted_and_kept(tmp_path
         fingerprint=fingerprint,
     )
     assert all((store.label(row) == 1).any() for row in range(5))
+
+
+@pytest.mark.parametrize(("classes", "stops"), [(254, False), (255, True), (300, True)])
+def test_more_classes_than_indices_are_refused_and_not_ignored(tmp_path, classes, stops):
+    """The 255th class would have the index that counts nowhere."""
+    values = np.repeat(np.arange(1, classes + 1, dtype=np.uint16), 8)
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for k in range(4):
+        mask = np.zeros(64 * 64, np.uint16)
+        mask[k : k + len(values)] = values
+        tifffile.imwrite(tmp_path / "masks" / f"c{k}.tif", mask.reshape(64, 64))
+        image = np.random.default_rng(k).integers(0, 255, (64, 64), np.uint8)
+        PIL.Image.fromarray(image).save(tmp_path / "images" / f"c{k}.png")
+    labels = {"background": 0, **{f"k{k}": k for k in range(1, classes + 1)}}
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
+    fingerprint = inspect_dataset(open_dataset(tmp_path), jobs=1)
+    assert stands_in_the_way(fingerprint) == stops
+    told = any("at most 254 are told apart" in str(one) for one in fingerprint.problems)
+    assert told == stops
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes by name")
+@pytest.mark.parametrize("name", ["dataset.json", "manifest.csv", "notes.json", "table.csv"])
+def test_a_pipe_among_the_descriptions_is_not_waited_for(tmp_path, name):
+    photographs(tmp_path, 6)
+    os.mkfifo(tmp_path / name)
+    if name in ("dataset.json", "manifest.csv"):
+        with pytest.raises(DataError, match=rf"{name} .*a pipe or a device"):
+            open_dataset(tmp_path)
+    else:
+        assert len(open_dataset(tmp_path).cases) == 6

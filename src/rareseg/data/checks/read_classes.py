@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rareseg.data.checks.problems import Findings, ProblemKind
-from rareseg.data.records import Classes, Dataset
+from rareseg.data.records import IGNORE, Classes, Dataset
 
 FOREGROUND = "foreground"
 MOST_CLASSES = 32
 """More undeclared mask values than this are taken for blurred edges or numbered instances."""
+MOST_TOLD_APART = IGNORE - 1
+"""Classes beside the background: class indices are bytes, of which one marks what is ignored."""
 EXPLAINED: tuple[ProblemKind, ...] = ("blurred masks", "numbered objects", "void rim")
 """Findings that already say what several values are."""
 
@@ -33,7 +35,13 @@ def resolve_classes(
         _check_undeclared(seen, values, findings)
         one = len(seen) <= 1
         labels = {FOREGROUND: seen[0] if seen else 1} if one else {f"class_{v}": v for v in seen}
-        labels = dict(list(labels.items())[:254])
+    if len(labels) > MOST_TOLD_APART:
+        findings.problem(
+            f"{dataset.root} has {len(labels)} classes beside the background, and at most "
+            f"{MOST_TOLD_APART} are told apart (the class index {IGNORE} marks what counts "
+            "nowhere); unite some."
+        )
+        labels = dict(list(labels.items())[:MOST_TOLD_APART])
     index = {value: k for k, value in enumerate(labels.values(), start=1)}
     if dataset.regions:
         regions = {

@@ -48,8 +48,8 @@ class FileTree:
         return content
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of this name in the root."""
-        return (self.root / name).is_file()
+        """Whether the root holds this name, be it a pipe or a folder: who reads it says so."""
+        return os.path.lexists(self.root / name)
 
     def folders(self, folder: str = "") -> list[str]:
         """Return the names of the folders in a folder, sorted; a missing one has none."""

@@ -54,6 +54,8 @@ def _files(tree: FileTree) -> list[Path]:
 
 
 def _is_cvat(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         head = file.read(LOOKED_AT)
     return b"<annotations" in head and (b"<version>" in head or b"<image " in head)

@@ -137,6 +137,8 @@ def _broken(path: Path, error: Exception) -> DataError:
 
 def kind_of(path: Path) -> str | None:
     """Return "coco", "labelme" or "label_studio" as the ends of a JSON file say; None else."""
+    if not path.is_file():
+        return None  # whoever opens a pipe waits until somebody writes into it
     try:
         with path.open("rb") as file:
             head = file.read(LOOKED_AT)

@@ -75,6 +75,8 @@ def _tables(tree: FileTree) -> list[Path]:
     for name in names:
         if name.lower().endswith(".csv") and "submission" not in name.lower():
             path = tree.path("", name)
+            if not path.is_file():
+                continue
             with path.open("rb") as file:
                 head = file.readline(1 << 16).decode("utf-8-sig", "replace")
             if _columns(next(csv.reader([head.strip()]), [])) is not None:

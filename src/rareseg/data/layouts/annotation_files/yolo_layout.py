@@ -150,7 +150,7 @@ def _has_texts(tree: FileTree, folder: str, stems: set[str] | None = None) -> bo
         if stems is not None and Path(name).stem not in stems:
             continue
         path = tree.path(folder, name)
-        if path.stat().st_size:
+        if path.is_file() and path.stat().st_size:
             with path.open("rb") as file:
                 words = file.readline(4096).split()
             looked += 1
