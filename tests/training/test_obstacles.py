@@ -15,9 +15,9 @@ from rareseg.data.dataset import open_dataset
 from rareseg.data.store.build import build_store
 from rareseg.errors import DataError
 from rareseg.report.wording.inspection import (
+    blocks_training,
     inventory_lines,
     inventory_record,
-    blocks_training,
 )
 from rareseg.training.plan import make_preprocessing, plan_recipe
 from rareseg.training.plan.obstacles import find_obstacles
@@ -176,7 +176,7 @@ def test_more_classes_than_indices_are_refused_and_not_ignored(tmp_path, classes
     labels = {"background": 0, **{f"k{k}": k for k in range(1, classes + 1)}}
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
     fingerprint = inspect_dataset(open_dataset(tmp_path), jobs=1)
-    assert stands_in_the_way(fingerprint) == stops
+    assert blocks_training(fingerprint) == stops
     told = any("at most 254 are told apart" in str(one) for one in fingerprint.problems)
     assert told == stops
 
