@@ -83,7 +83,9 @@ def find_suspects(
         return _find_suspects(folder, device, track, say)
 
 
-def _find_suspects(folder: RunFolder, device: str | torch.device, track: Track, say: Say) -> SuspectsFound:
+def _find_suspects(
+    folder: RunFolder, device: str | torch.device, track: Track, say: Say
+) -> SuspectsFound:
     model, points = load_model(folder.bundle), load_decisions(folder.bundle).points
     dataset = DataOptions.from_dict(read_about(folder)).open()
     plan = plan_scorers(folder, dataset, model)
