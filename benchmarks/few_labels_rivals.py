@@ -41,7 +41,7 @@ from rareseg.evaluation.tables.score_table import (
     score_regions,
 )
 from rareseg.run.scores.case_scoring import read_labels
-from rareseg.run.setup.run_folder import write_split
+from rareseg.run.setup.split_files import write_split
 from rareseg.training.budget import parse_duration
 from rareseg.training.plan import plan_recipe
 

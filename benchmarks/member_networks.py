@@ -32,7 +32,8 @@ from rareseg.prediction.bundle import load_model
 from rareseg.prediction.scorer import ImageScorer, score_array
 from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.setup.prepare import Machine, TrainingOptions
-from rareseg.run.setup.run_folder import DataOptions, read_folds
+from rareseg.run.setup.run_folder import DataOptions
+from rareseg.run.setup.split_files import read_folds
 from rareseg.run.train import learn
 
 SETTINGS = (

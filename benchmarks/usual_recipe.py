@@ -32,7 +32,8 @@ from rareseg.prediction.networks import build_network
 from rareseg.prediction.scorer import ImageScorer, prepare_network
 from rareseg.run.scores.case_scoring import score_all
 from rareseg.run.scores.network_source import cases_of
-from rareseg.run.setup.run_folder import open_run, read_split
+from rareseg.run.setup.run_folder import open_run
+from rareseg.run.setup.split_files import read_split
 from rareseg.training.loop import learning_rate
 
 

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from rareseg.data.atomic_files import _RETIRED, atomic_folder, atomic_write, remove_leftovers
+from rareseg.data.atomic_files import (
+    _RECEIPT,
+    _RETIRED,
+    atomic_folder,
+    atomic_write,
+    remove_leftovers,
+)
 from rareseg.errors import WorkError
 
 KILLED_WRITER = """
@@ -79,6 +85,13 @@ def test_a_replaced_folder_is_removed_only_where_its_successor_stands(tmp_path: 
     retired = tmp_path / f"{_RETIRED}{ended}-x"
     (theirs / "store").mkdir(parents=True)
     (retired / "store").mkdir(parents=True)
+    (tmp_path / "store").mkdir()
+    assert remove_leftovers(tmp_path) == []  # no receipt of ours names what it holds
+    (retired / _RECEIPT).write_text('"store"', encoding="utf-8")
+    (retired / "precious.txt").touch()
+    assert remove_leftovers(tmp_path) == []
+    (retired / "precious.txt").unlink()
+    (tmp_path / "store").rmdir()
     assert remove_leftovers(tmp_path) == []
     (tmp_path / "store").mkdir()
     assert remove_leftovers(tmp_path) == [retired]

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rareseg.data.file_names import clean_name, clean_path, require_own_folders
+from rareseg.data.file_names import (
+    alike_names,
+    clean_name,
+    clean_path,
+    name_fault,
+    require_names,
+)
 from rareseg.errors import DataError
 
 
@@ -51,7 +57,29 @@ def test_no_path_leads_out_of_its_folder(text):
 
 
 def test_two_regions_of_one_folder_are_refused():
-    require_own_folders(["core", "whole"])
-    for pair in (("a/b", "a_b"), ("Core", "core")):
+    require_names(["core", "whole", "tumour/oedema", "10:11"], "region")
+    for pair in (("a/b", "a_b"), ("Core", "core"), ("caf\u00e9", "cafe\u0301")):
         with pytest.raises(DataError, match="rename one"):
-            require_own_folders(pair)
+            require_names(pair, "region")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        ("a\x00b", "control characters"),
+        ("line\nbreak", "control characters"),
+        ("../../up", "leads out"),
+        ("a\\..\\b", "leads out"),
+        ("\u202egnp.exe", "direction of text"),
+    ],
+)
+def test_names_that_cannot_be_taken_are_told_why(name, words):
+    assert words in str(name_fault(name))
+    with pytest.raises(DataError, match="rename it"):
+        require_names([name, "other"], "class")
+
+
+def test_names_that_some_system_takes_for_one_are_found():
+    assert alike_names(["a", "B", "A", "b", "c"]) == [("a", "A"), ("B", "b")]

@@ -10,7 +10,7 @@ import pytest
 
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.report.report_content import find_leakage
-from rareseg.run.setup.run_folder import read_split
+from rareseg.run.setup.split_files import read_split
 
 
 def brightened(image):

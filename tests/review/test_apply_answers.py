@@ -19,7 +19,8 @@ from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.review.answers import Answers
 from rareseg.review.apply_answers import apply_review, open_reviewed
 from rareseg.review.case_predictions import CasePredictions
-from rareseg.run.setup.run_folder import open_run, read_split
+from rareseg.run.setup.run_folder import open_run
+from rareseg.run.setup.split_files import read_split
 
 
 def digest(*roots: Path) -> dict[str, str]:

@@ -6,7 +6,8 @@ import json
 from rareseg.quality.suspects import load_suspects
 from rareseg.review.answers import Answers
 from rareseg.review.case_predictions import CasePredictions
-from rareseg.run.setup.run_folder import open_run, read_split
+from rareseg.run.setup.run_folder import open_run
+from rareseg.run.setup.split_files import read_split
 
 
 def cases_of(folder):

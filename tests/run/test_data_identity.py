@@ -15,9 +15,11 @@ from PIL import Image as Picture
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.errors import DataError, RunError
 from rareseg.run.evaluate import evaluate
-from rareseg.run.scores.network_source import NetworkSource, cases_of
+from rareseg.run.scores.network_source import NetworkSource
+from rareseg.run.setup.own_data import cases_of
 from rareseg.run.setup.prepare import TrainingOptions
-from rareseg.run.setup.run_folder import open_run, read_split
+from rareseg.run.setup.run_folder import open_run
+from rareseg.run.setup.split_files import read_split
 from rareseg.run.train import train
 
 FEW = ["training.steps=2", "training.precision=32", "network.encoder=none"]

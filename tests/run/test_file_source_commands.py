@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from rareseg.run.setup.run_folder import read_split
+from rareseg.run.setup.split_files import read_split
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,9 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import split_members
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.run.certify import certify
-from rareseg.run.scores.network_source import cases_of
-from rareseg.run.setup.run_folder import open_run, read_folds, read_split
+from rareseg.run.setup.own_data import cases_of
+from rareseg.run.setup.run_folder import open_run
+from rareseg.run.setup.split_files import read_folds, read_split
 
 
 @pytest.fixture(scope="module")

@@ -28,10 +28,11 @@ from rareseg.prediction.scorer import ImageScorer
 from rareseg.recipe import make_recipe
 from rareseg.review.case_predictions import CasePredictions
 from rareseg.run.certify import certify
-from rareseg.run.scores.network_source import cases_of
 from rareseg.run.setup.network_folds import Folds
+from rareseg.run.setup.own_data import cases_of
 from rareseg.run.setup.prepare import TrainingOptions, prepare_run
-from rareseg.run.setup.run_folder import DataOptions, open_run, read_folds
+from rareseg.run.setup.run_folder import DataOptions, open_run
+from rareseg.run.setup.split_files import read_folds
 from rareseg.run.suspects import find_suspects, plan_scorers
 from rareseg.run.train import scorings
 

@@ -11,7 +11,8 @@ from rareseg.data.layouts.annotation_files.json_text import members, read_json
 from rareseg.data.layouts.dataset_json import read_description
 from rareseg.errors import RaresegError
 from rareseg.recipe import read_overrides
-from rareseg.run.setup.run_folder import RunFolder, read_about, read_folds, read_split
+from rareseg.run.setup.run_folder import RunFolder, read_about
+from rareseg.run.setup.split_files import read_folds, read_split
 
 TEXTS = {
     "recipe.yaml": ("training:\n  steps: 5\n  steps: 50\n", read_overrides, "key 'steps'"),

@@ -18,8 +18,9 @@ from rareseg.errors import ReadError, RunError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer
 from rareseg.quality.suspects import collect_evidence, load_suspects
-from rareseg.run.scores.network_source import cases_of
-from rareseg.run.setup.run_folder import open_run, read_folds, read_split
+from rareseg.run.setup.own_data import cases_of
+from rareseg.run.setup.run_folder import open_run
+from rareseg.run.setup.split_files import read_folds, read_split
 from rareseg.run.suspects import ENSEMBLE, find_suspects
 
 FAULTS = FaultSettings(missed=0.12, spurious=0.2, shifted=0.12, shift=(0.5, 0.6), seed=3)

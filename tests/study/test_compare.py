@@ -15,7 +15,7 @@ import pytest
 
 from rareseg.data import atomic_files
 from rareseg.errors import WorkError
-from rareseg.run.setup.run_folder import read_split
+from rareseg.run.setup.split_files import read_split
 from rareseg.study import compare
 
 ROWS = ("--strategies", "random,balanced", "--row", "focal:loss.name=focal")

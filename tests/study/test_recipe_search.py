@@ -11,7 +11,7 @@ import pytest
 from rareseg.errors import RunError
 from rareseg.prediction.bundle import load_decisions
 from rareseg.recipe import read_recipe
-from rareseg.run.setup.run_folder import read_split
+from rareseg.run.setup.split_files import read_split
 from rareseg.study import job_queue, recipe_search
 from rareseg.study.job_queue import JobQueue, State
 from rareseg.study.optuna_trials import STARTUP

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -19,6 +20,10 @@ _WRITING = f".writing-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}
 
 _RETIRED = f".retired-{_WRITING.removeprefix('.writing-')}"
 """Names of folders that a new one is just replacing: a user's own may begin with .retired too."""
+
+
+_RECEIPT = ".rareseg-retired.json"
+"""Says in such a folder what was put there, so that nothing of a user's is ever removed with it."""
 
 
 @contextmanager
@@ -77,6 +82,7 @@ def atomic_folder(path: Path, *, is_synced: bool = False) -> Iterator[Path]:
             if path.exists():
                 prefix = f"{_RETIRED}{os.getpid()}-"
                 retired = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+                (retired / _RECEIPT).write_text(json.dumps(path.name), encoding="utf-8")
                 path.replace(retired / path.name)
                 temporary.replace(path)
                 shutil.rmtree(retired)
@@ -119,8 +125,7 @@ def remove_leftovers(root: Path) -> list[Path]:
     """
     gone = [path for path in root.rglob(_WRITING + "*") if is_leftover(path)]
     for retired in root.rglob(_RETIRED + "*"):
-        in_place = all((retired.parent / old.name).exists() for old in retired.iterdir())
-        if in_place and not _runs(retired):
+        if _is_replaced(retired) and not _runs(retired):
             gone.append(retired)
     for path in gone:
         if path.is_dir():
@@ -133,6 +138,18 @@ def remove_leftovers(root: Path) -> list[Path]:
 def is_leftover(path: Path) -> bool:
     """Whether a file or folder is what a writer of this machine left that no longer runs."""
     return path.name.startswith(_WRITING) and not _runs(path)
+
+
+def _is_replaced(retired: Path) -> bool:
+    """Whether a folder holds, by our receipt, what was replaced alone, and the new one stands."""
+    try:
+        name = json.loads((retired / _RECEIPT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return not any(retired.iterdir())  # made, and nothing put there yet
+    ours = {_RECEIPT, name}
+    return all(entry.name in ours for entry in retired.iterdir()) and (
+        isinstance(name, str) and (retired.parent / name).exists()
+    )
 
 
 def _prefix() -> str:

@@ -31,8 +31,9 @@ _Stamp = tuple[str, int, int]
 class CaseIdentity:
     """What a case is by its bytes: hexadecimal digests of its image's and of its mask's files.
 
-    ``mask`` is "" where the case is known to hold nothing. A mask that is drawn in another way than
-    as one file counts by its files and by how it is made of them.
+    ``image`` is "" of a reference without an image, ``mask`` where the case is known to hold
+    nothing. A mask that is drawn in another way than as one file counts by its files and by how it
+    is made of them.
     """
 
     image: str
@@ -79,8 +80,15 @@ class FileDigests:
         # Hashing releases the interpreter's lock, so that threads are enough.
         Parallel(n_jobs=jobs, prefer="threads")(delayed(self.of)(path) for path in set(paths))
 
-    def load(self, path: Path) -> None:
-        """Take over what :meth:`save` wrote; a file that is absent or damaged adds nothing."""
+    def load(self, path: Path, *, verify: bool = False) -> None:
+        """Take over what :meth:`save` wrote; a file that is absent or damaged adds nothing.
+
+        With ``verify`` nothing is taken over, and what is known is forgotten: every file is read
+        again, also where its size and time are the same.
+        """
+        if verify:
+            self._known.clear()
+            return
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
@@ -176,7 +184,7 @@ def _identity(case: Case) -> CaseIdentity:
         for path in case.mask.files:  # which may lie anywhere
             made = made.replace(repr(path), DIGESTS.of(path))
         mask = _short(made)
-    return CaseIdentity(image if len(case.images) == 1 else _short(image), mask)
+    return CaseIdentity(_short(image) if len(case.images) > 1 else image, mask)
 
 
 def _short(text: str) -> str:

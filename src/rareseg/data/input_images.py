@@ -13,6 +13,7 @@ from rareseg.data.file_names import clean_path
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of, suffix_of
 from rareseg.data.layouts import FileTree, group_channels
 from rareseg.data.layouts.folders.folder_words import is_mask_folder
+from rareseg.data.layouts.names import name_key
 from rareseg.data.records import Case
 from rareseg.errors import DataError
 
@@ -199,7 +200,8 @@ def _named(cases: Sequence[Case]) -> tuple[Case, ...]:
     cases = [replace(case, id=clean_path(case.id)) for case in cases]
     places: dict[str, Case] = {}
     for case in cases:
-        earlier = places.setdefault(case.id, case)
+        # Some systems take names for one that differ in capitals or in how an accent is written.
+        earlier = places.setdefault(name_key(case.id), case)
         if earlier is not case:
             first, second = (
                 str(one.images[0]) if one.images else one.id for one in (earlier, case)

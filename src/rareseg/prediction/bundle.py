@@ -11,6 +11,7 @@ Format 1 kept the decisions in ``bundle.json``; it is read, and no longer writte
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
 from rareseg.data.atomic_files import atomic_write, file_digest
+from rareseg.data.file_names import require_names
 from rareseg.data.records import Classes
 from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.calibration.presence_scaling import PresenceScaling
 from rareseg.decision.decisions import NAME as DECISIONS
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.decisions_format_1 import decisions_of_format_1
-from rareseg.errors import BundleError, ScoreError
+from rareseg.errors import BundleError, DataError, ScoreError
 from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.model import IMAGE_HEAD, Model
 from rareseg.prediction.training_facts import TrainingFacts
@@ -49,7 +51,7 @@ FORMAT_1_REASONS = "decision.json"
 _PRESENCES = f"{IMAGE_HEAD}linear.bias"
 """Ends the name of a tensor with one value for each region."""
 
-_DAMAGE = (AttributeError, KeyError, TypeError, ValueError, SafetensorError, ScoreError)
+_DAMAGE = (AttributeError, KeyError, TypeError, ValueError, SafetensorError, ScoreError, DataError)
 """What reading a damaged description raises."""
 
 
@@ -101,9 +103,10 @@ def load_model(folder: Path) -> Model:
                 f"{folder / DESCRIPTION} says that the model has {members} networks, and {weights} "
                 f"holds the weights of {len(held)}; copy the bundle again or train anew."
             )
+        classes = _classes(content)
         model = Model(
             recipe=recorded_recipe(content["recipe"], source=str(folder / DESCRIPTION)),
-            classes=Classes.from_dict(content["classes"]),
+            classes=classes,
             channels=int(content["channels"]),
             preprocessing=Preprocessing.from_dict(content["preprocessing"]),
             precision=str(content["precision"]),
@@ -149,7 +152,7 @@ def load_decisions(folder: Path) -> Decisions:
     """
     content = _read_description(folder)
     try:
-        regions = Classes.from_dict(content["classes"]).regions
+        regions = _classes(content).regions
         if content["format"] == 1 and not (folder / DECISIONS).is_file():
             return decisions_of_format_1(content, regions, folder.parent / FORMAT_1_REASONS)
     except _DAMAGE as error:
@@ -177,6 +180,14 @@ def _read_description(folder: Path) -> dict[str, Any]:
             f"{FORMAT}; use the version that wrote it."
         )
     return content
+
+
+def _classes(content: Mapping[str, Any]) -> Classes:
+    """Return the classes, whose names become names of folders; DataError for those that cannot."""
+    classes = Classes.from_dict(content["classes"])
+    require_names(classes.names, "class")
+    require_names(classes.regions, "region")
+    return classes
 
 
 def _damaged(folder: Path, error: Exception) -> BundleError:

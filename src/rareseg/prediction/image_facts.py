@@ -10,13 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.checks.fingerprint import Fingerprint
+from rareseg.data.photo_channels import COLOURS
 from rareseg.data.records import Image
 from rareseg.data.store.preprocess import Preprocessing
 
 FAR = 3.0
 """Values this many times the trained range beyond it make masks that mean nothing."""
 FAINT = 0.01
-"""Floats that fill a smaller part of the trained range are of another scale, as 0 to 1 for 255."""
+"""Values of another number type that fill a smaller part of the trained range are of another scale,
+as 0 to 1 for 255."""
+SPACING_STOPS = {True: 10.0, False: 3.0}
+"""Voxels so many times finer or coarser than any trained one make masks that mean nothing: where
+images are resampled to one spacing (True), and where they are not."""
+SPACING_TOLD = 1.25
+"""Voxels so many times finer or coarser than any trained one are told."""
+_AXES = ("z", "y", "x")
 
 
 @dataclass(frozen=True)
@@ -25,13 +33,19 @@ class ImageFacts:
 
     ``dimension`` is 2 for photographs and 3 for volumes. ``low`` and ``high`` have one value per
     channel: the smallest 0.5 % percentile and the largest 99.5 % one of any image, as they stand in
-    the files. ``dtypes`` are numpy's names.
+    the files. ``dtypes`` are numpy's names. ``finest`` and ``coarsest`` are the spacings (z, y, x)
+    of volumes in mm, the smallest and largest along each axis; None of photographs, whose pixels
+    have no known size, and in bundles of earlier versions. ``grey`` says that all photographs of
+    three channels were grey ones stored as colours; None where there are not three, or earlier.
     """
 
     dimension: int
     dtypes: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    finest: tuple[float, ...] | None = None
+    coarsest: tuple[float, ...] | None = None
+    grey: bool | None = None
 
     @classmethod
     def of(cls, fingerprint: Fingerprint) -> ImageFacts | None:
@@ -40,11 +54,18 @@ class ImageFacts:
         if not cases:
             return None
         channels = range(min(len(case.intensities) for case in cases))
+        dimension = cases[0].dimension
+        spacings = list(zip(*(case.spacing for case in cases), strict=True))
         return cls(
-            dimension=cases[0].dimension,
+            dimension=dimension,
             dtypes=tuple(sorted({case.dtype for case in cases})),
             low=tuple(min(case.intensities[k].low for case in cases) for k in channels),
             high=tuple(max(case.intensities[k].high for case in cases) for k in channels),
+            finest=tuple(map(min, spacings)) if dimension == 3 else None,
+            coarsest=tuple(map(max, spacings)) if dimension == 3 else None,
+            grey=all(len(set(case.intensities)) == 1 for case in cases)
+            if dimension == 2 and len(channels) == COLOURS
+            else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,38 +75,109 @@ class ImageFacts:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> ImageFacts:
         """Return what :meth:`to_dict` wrote; TypeError or KeyError for anything else."""
+        finest, coarsest = record.get("finest"), record.get("coarsest")
         return cls(
-            int(record["dimension"]),
-            *(tuple(record[name]) for name in ("dtypes", "low", "high")),
+            dimension=int(record["dimension"]),
+            dtypes=tuple(record["dtypes"]),
+            low=tuple(record["low"]),
+            high=tuple(record["high"]),
+            finest=None if finest is None else tuple(finest),
+            coarsest=None if coarsest is None else tuple(coarsest),
+            grey=record.get("grey"),
         )
 
     def misfit(self, image: Image, preprocessing: Preprocessing) -> str | None:
         """Say why masks of an image would mean nothing, None where it is like the trained ones.
 
         Intensities count where the normalisation does not bring each image to a common scale; a
-        larger or smaller image is no misfit.
+        larger or smaller image is no misfit. Of volumes the size of a voxel counts.
         """
         if image.geometry.dimension != self.dimension:
             if self.dimension == 2:
                 return "the image is a volume, and the model was trained on photographs"
             return "the image is a photograph, and the model was trained on volumes"
+        apart, axis = self._spacing_ratio(image)
+        if apart >= SPACING_STOPS[preprocessing.target_spacing is not None]:
+            return (
+                f"{self._spacing_words(image, axis)}: {apart:.3g} times finer or coarser, where "
+                "masks mean nothing; correct the spacing in the file's header, or resample the "
+                "image"
+            )
         if preprocessing.method == "zscore":
             return None
         for number, channel in enumerate(image.array[: len(self.low)]):
             low, high = _extremes(channel)
-            if preprocessing.method == "range" and channel.dtype.kind in "ui":
-                continue  # brought to 0 … 1 by the number type's own range
-            width = self.high[number] - self.low[number]
-            far = high > self.high[number] + FAR * width or low < self.low[number] - FAR * width
-            faint = channel.dtype.kind == "f" and high < self.low[number] + FAINT * width
+            trained_low, trained_high = self.low[number], self.high[number]
+            kind = channel.dtype
+            if preprocessing.method == "range" and kind.kind in "ui":
+                # Brought to 0 … 1 by the number type's own range.
+                scales = {np.iinfo(name).max for name in self.dtypes if np.dtype(name).kind in "ui"}
+                if len(scales) != 1 or len(self.dtypes) != 1:
+                    continue
+                scale = np.iinfo(kind).max / scales.pop()
+                trained_low, trained_high = trained_low * scale, trained_high * scale
+            width = trained_high - trained_low
+            far = high > trained_high + FAR * width or low < trained_low - FAR * width
+            other = kind.kind == "f" or kind.name not in self.dtypes
+            faint = other and high < trained_low + FAINT * width
             if width > 0 and (far or (faint and high > low)):
                 return (
-                    f"the image's values ({channel.dtype}) lie between {low:g} and {high:g}, and "
+                    f"the image's values ({kind}) lie between {low:g} and {high:g}, and "
                     f"those of the images that the model was trained on "
-                    f"({', '.join(self.dtypes)}) between {self.low[number]:g} and "
-                    f"{self.high[number]:g}; bring it to their range"
+                    f"({self._types}) between {self.low[number]:g} and "
+                    f"{self.high[number]:g}; bring it to their range and number type"
                 )
         return None
+
+    def remarks(self, image: Image) -> tuple[str, ...]:
+        """Say how an image differs from the trained ones where its masks may still be right.
+
+        Each is what follows "3 of 8 images: ".
+        """
+        said = []
+        kind = image.array.dtype.name
+        if kind not in self.dtypes:
+            said.append(f"numbers of type {kind}; the model was trained on {self._types}")
+        apart, axis = self._spacing_ratio(image)
+        if apart >= SPACING_TOLD:
+            low, high = (self.finest or ())[axis], (self.coarsest or ())[axis]
+            said.append(
+                f"voxels at least {SPACING_TOLD:g} times finer or coarser along {_AXES[axis]} than "
+                f"those that the model was trained on ({_between(low, high)} mm)"
+            )
+        if self.grey is not None and len(image.array) == COLOURS:
+            is_grey = all(np.array_equal(image.array[0], other) for other in image.array[1:])
+            if is_grey and not self.grey:
+                said.append("grey, stored as colours; the model was trained on colours")
+            if self.grey and not is_grey:
+                said.append("coloured; the model was trained on grey images stored as colours")
+        return tuple(said)
+
+    @property
+    def _types(self) -> str:
+        return ", ".join(self.dtypes)
+
+    def _spacing_ratio(self, image: Image) -> tuple[float, int]:
+        """Return how many times finer or coarser than any trained one, at most, and the axis."""
+        if self.finest is None or self.coarsest is None:
+            return 1.0, 0
+        axes = zip(image.geometry.spacing, self.finest, self.coarsest, strict=True)
+        ratios = [max(low / own, own / high, 1.0) for own, low, high in axes]
+        axis = int(np.argmax(ratios))
+        return ratios[axis], axis
+
+    def _spacing_words(self, image: Image, axis: int) -> str:
+        assert self.finest is not None, "told by _spacing_ratio"
+        assert self.coarsest is not None, "told by _spacing_ratio"
+        return (
+            f"the image's voxels measure {image.geometry.spacing[axis]:.4g} mm along "
+            f"{_AXES[axis]}, and those of the volumes that the model was trained on "
+            f"{_between(self.finest[axis], self.coarsest[axis])} mm"
+        )
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
 def _extremes(channel: NDArray[Any]) -> tuple[float, float]:

@@ -22,7 +22,8 @@ from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ImageScorer, class_map
 from rareseg.run.setup.network_folds import Folds, folds_of_run
-from rareseg.run.setup.run_folder import RunFolder, read_split
+from rareseg.run.setup.run_folder import RunFolder
+from rareseg.run.setup.split_files import read_split
 
 _KNOWN_AS: Mapping[Role, str] = {
     "train": "the model, which learnt from this very case and so agrees with its label more than "

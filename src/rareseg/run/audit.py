@@ -17,8 +17,12 @@ from rareseg.progress import Track, silent
 from rareseg.quality.audit import Audit, Example, audit_dataset, check_allowed, read_case
 from rareseg.report.figures.audit_pictures import Scene, Snapshot, scenes_wanted, take_snapshot
 from rareseg.report.pages.audit_page import write_audit
-from rareseg.run.setup.run_folder import DataOptions, require_free
-from rareseg.text_files import read_json
+from rareseg.run.outputs.receipt import receipt_for, require_ours
+from rareseg.run.setup.run_folder import DataOptions
+
+FILES = ("audit.html", "audit.json")
+RECEIPT = "audit_receipt.json"
+"""Says which files of a folder an audit wrote; a later one replaces these alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +53,11 @@ def audit(
 
     ``allow`` names findings that do not stop. ``manifest`` is written with groups that keep
     look-alikes together, unless files have problems. Raises OutputError where ``out`` holds
-    anything else or the manifest cannot be written there, UsageError for an unknown finding; all
-    before any file is read.
+    anything else, or files of an audit that were changed since, or the manifest cannot be written
+    there, UsageError for an unknown finding; all before any file is read.
     """
     check_allowed(allow)
-    if not _is_audit(out / "audit.json"):
-        require_free(out)
+    require_ours(out, RECEIPT, FILES)
     dataset = options.open()
     if manifest is not None:
         check_manifest_place(manifest, dataset)
@@ -66,22 +69,14 @@ def audit(
         name: [_scene(name, example, cases, found.fingerprint.classes) for example in examples]
         for name, examples in track(wanted.items(), "Drawing the page", len(wanted))
     }
-    page, record = out / "audit.html", out / "audit.json"
+    page, record = (out / name for name in FILES)
     title = f"Audit of {Path(options.path).resolve().name}"
-    write_audit(page, found, title=title, scenes=scenes)
-    found.to_json(record)
+    with receipt_for(out, RECEIPT, FILES):
+        write_audit(page, found, title=title, scenes=scenes)
+        found.to_json(record)
     if manifest is None or found.fingerprint.problems:
         return AuditResult(found, page, record, None)
     return AuditResult(found, page, record, write_manifest(manifest, dataset, found.groups))
-
-
-def _is_audit(path: Path) -> bool:
-    """Whether a file is the record of an audit of ours, which a new one may replace."""
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and {"findings", "content_hash"} <= set(content)
 
 
 def _scene(finding: str, example: Example, cases: Mapping[str, Case], classes: Classes) -> Scene:

@@ -174,6 +174,7 @@ def _keep_each(
                 source.arithmetic,
                 unseen,
                 _USED_BEFORE if certify_set.independent else certify_set.why_estimate,
+                certify_set.alike,
             ),
         )
     return found

@@ -21,7 +21,7 @@ from rareseg.report.report_content import (
     find_leakage,
     role_counts,
 )
-from rareseg.run.outputs.evaluation_files import Evaluation, write_evaluation
+from rareseg.run.outputs.evaluation_files import Evaluation, write_evaluation, write_left_out
 from rareseg.run.outputs.guarantee_text import statement_lines
 from rareseg.run.report_pictures import draw_pictures
 from rareseg.run.scores.case_scoring import Scored
@@ -41,6 +41,7 @@ def evaluate(
     *,
     asked: EvaluationOptions | None = None,
     include_seen: bool = False,
+    verify: bool = False,
     device: str | torch.device = "cpu",
     track: Track = silent,
 ) -> Evaluation:
@@ -48,12 +49,12 @@ def evaluate(
 
     Of the data that the run was trained on, wherever they lie now, its test cases alone are scored;
     of other data the cases whose images the model was trained, chosen or certified on are left out,
-    unless ``include_seen``. Groups and missing
-    masks are read as in the run where ``data`` does not say otherwise. Data that were evaluated
-    certify nothing any more. As :func:`evaluate_source`.
+    copies that look alike too, unless ``include_seen``. Groups and missing masks are read as in the
+    run where ``data`` does not say otherwise. ``verify`` reads every file whatever is remembered of
+    it. Data that were evaluated certify nothing any more. As :func:`evaluate_source`.
     """
     require_free(Path(out))
-    source = NetworkSource.open(run, data, device=device, include_seen=include_seen)
+    source = NetworkSource.open(run, data, device=device, include_seen=include_seen, verify=verify)
     return evaluate_source(source, out, asked=asked, track=track)
 
 
@@ -80,7 +81,8 @@ def evaluate_source(
     """Evaluate scores at the operating points that were decided for them, and at 0.5.
 
     A region without a point is cut at 0.5, and the reason is told. The verdict answers for what is
-    ``asked``. Writes ``cases.csv``, ``details.csv``, ``scorecard.json`` and ``report.html``. Raises
+    ``asked``. Writes ``cases.csv``, ``details.csv``, ``scorecard.json`` and ``report.html``, and in
+    ``left_out.csv`` which cases are not scored, since the model has seen them. Raises
     :class:`OutputError` where ``out`` holds anything, :class:`ScoreError` where it is to be
     compared with an evaluation of other cases, and as the source does.
     """
@@ -109,6 +111,7 @@ def _evaluate(source: ScoreSource, out: Path, asked: EvaluationOptions, track: T
     guarantees = statement_lines(decisions, source.arithmetic)
     remarks = (*_remarks(judged), *source.remarks)
     content = replace(content, pictures=pictures)
+    write_left_out(out / "left_out.csv", judged.left_out)
     return write_evaluation(out, content, guarantees, remarks, judged.seen)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from rareseg.data.annotation_export.annotation_formats import chosen_formats
-from rareseg.data.atomic_files import file_digest
-from rareseg.data.file_names import clean_name, require_own_folders
+from rareseg.data.atomic_files import atomic_write
+from rareseg.data.file_names import clean_name
 from rareseg.data.folder_lock import sole_writer
 from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
+from rareseg.data.identity import FileDigests
 from rareseg.data.input_images import PREDICTIONS, open_inputs
 from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Case, Classes, Image
@@ -40,6 +42,7 @@ from rareseg.run.predictions.prediction_summary import (
     Failure,
     PredictionSummary,
     converted_remarks,
+    unlike_remarks,
 )
 from rareseg.run.predictions.prediction_tables import write_tables
 from rareseg.run.setup.prepare import Say, say_nothing
@@ -50,6 +53,9 @@ MaskValues = int | Literal["index"] | None
 """What masks hold: see :class:`PredictOptions`."""
 
 LARGEST_VALUE = 65535
+
+_IMAGES = "images"
+"""The key of predictions.json that leads from ids to the digests of images."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,6 @@ def predict_images(
     guarantees = statement_lines(decisions, model.arithmetic(torch.device(device).type))
     for line in (line for lines in guarantees.values() for line in lines):
         say(line)
-    require_own_folders(model.classes.regions)
     reserved = (*RESULT_FOLDERS, *map(clean_name, model.classes.regions))
     inputs = open_inputs(images, channels=model.training.files_per_case, out=out, reserved=reserved)
     cases = inputs.cases
@@ -218,11 +223,13 @@ class _PredictionWork:
         self._journal = Journal(out)
         self._failures: list[Failure] = []
         self._notes: list[str] = []
+        self._unlike: list[str] = []
         self._presences: PresenceFile | None = None
 
     def begin(self, cases: Sequence[Case]) -> None:
         """Find which images are done, and go on with the file of their presences."""
-        self._digests = {case.id: _digest(case) for case in cases}
+        digests = FileDigests()
+        self._digests = {case.id: _digest(case, digests) for case in cases}
         if self._asked.probabilities and self._detector.model.tells_presence:
             kept = [case.id for case in cases if self._is_done(case)]
             self._presences = PresenceFile(self._out / "probabilities" / PRESENCES, kept=kept)
@@ -241,6 +248,7 @@ class _PredictionWork:
         """Write the tables of all that the folder holds, and return what this call was about."""
         model = self._detector.model
         known = self._journal.close()
+        _note_images(self._out, known)
         names = {
             region: [model.classes.names[k] for k in members]
             for region, members in model.classes.regions.items()
@@ -253,7 +261,11 @@ class _PredictionWork:
             label_maps=tuple(self._out / case.mask for case in own),
             cases=own,
             failures=tuple(self._failures),
-            remarks=(*remarks, *converted_remarks(self._notes, len(cases))),
+            remarks=(
+                *remarks,
+                *converted_remarks(self._notes, len(cases)),
+                *unlike_remarks(self._unlike, len(cases)),
+            ),
             written=self._files.close(),
         )
 
@@ -270,10 +282,13 @@ class _PredictionWork:
     def _predicted(self, case: Case) -> PredictedCase:
         """Write everything of one image, the label map last, and return its rows."""
         image = read_image(case.images)
+        facts = self._detector.model.training.images
+        unlike = () if facts is None else facts.remarks(image)  # of the file's own channels
         note = None
         if len(case.images) == 1:
             image, note = with_channels(image, self._detector.model.channels)
         found = self._detector(image)
+        self._unlike += unlike
         target = f"{case.id}{mask_suffix(case.images[0])}"
         for region, score in found.scores.items():
             mask = found.masks[region].astype(np.uint16) * np.uint16(self._asked.on)
@@ -307,16 +322,16 @@ class _PredictionWork:
         return result
 
 
-def _digest(case: Case) -> str:
-    """Return the digest of an image's files; "" where they cannot be read, which reading tells."""
-    digest = hashlib.sha256()
+def _digest(case: Case, digests: FileDigests) -> str:
+    """Return the digest of an image's files; "" where they cannot be read, which reading tells.
+
+    Of one file, or one folder, that by which a run knows its images.
+    """
     try:
-        for path in case.images:
-            for file in sorted(path.iterdir()) if path.is_dir() else (path,):
-                digest.update(file_digest(file).encode("ascii"))
+        own = [digests.of(path) for path in case.images]
     except OSError:
         return ""
-    return digest.hexdigest()
+    return own[0] if len(own) == 1 else hashlib.sha256(" ".join(own).encode()).hexdigest()
 
 
 def _calibration(decisions: Decisions, run: Path) -> Mapping[str, Calibration]:
@@ -352,7 +367,16 @@ def _begin(
         about,
         "predictions of another model, at other operating points, calibrated otherwise or with "
         "other --values",
+        later=_IMAGES,
     )
+
+
+def _note_images(out: Path, known: Mapping[str, PredictedCase]) -> None:
+    """Note in ``out/predictions.json`` of which images, by their digests, the masks are."""
+    about = json.loads((out / PREDICTIONS).read_text(encoding="utf-8"))
+    about[_IMAGES] = {name: case.digest for name, case in known.items()}
+    with atomic_write(out / PREDICTIONS) as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def _write(path: Path, mask: NDArray[np.integer], image: Image) -> None:

@@ -42,7 +42,8 @@ from rareseg.quality.suspects import (
 from rareseg.run.scores.case_scoring import ScoredCase, score_each
 from rareseg.run.setup.network_folds import folds_of_run
 from rareseg.run.setup.prepare import Say, say_nothing
-from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about, read_split
+from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
+from rareseg.run.setup.split_files import read_split
 from rareseg.training.mining_round import RECORD, read_record
 
 VERSION = 1

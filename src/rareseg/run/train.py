@@ -34,7 +34,8 @@ from rareseg.run.setup.prepare import (
     say_nothing,
     write_recipe,
 )
-from rareseg.run.setup.run_folder import DataOptions, RunFolder, read_split
+from rareseg.run.setup.run_folder import DataOptions, RunFolder
+from rareseg.run.setup.split_files import read_split
 from rareseg.run.tune import tune_source
 from rareseg.sampling.sampler import MOST_ROUNDS
 from rareseg.training.budget import parse_duration, plan_steps

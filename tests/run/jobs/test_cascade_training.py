@@ -19,8 +19,9 @@ from rareseg.prediction.scorer import ImageScorer, score_array
 from rareseg.recipe import LOSS_SECTIONS, LossSection, make_recipe
 from rareseg.recipe.loss_sections import FocalSection
 from rareseg.run.jobs.cascade_training import first_recipe
-from rareseg.run.scores.network_source import cases_of
-from rareseg.run.setup.run_folder import open_run, read_split
+from rareseg.run.setup.own_data import cases_of
+from rareseg.run.setup.run_folder import open_run
+from rareseg.run.setup.split_files import read_split
 from rareseg.training.log import read_table
 
 TWO = {"training__steps": 120, "training__cascade": "{folds: 2, margin: 2, recall: 0.95}"}

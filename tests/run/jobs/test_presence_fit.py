@@ -25,8 +25,10 @@ from rareseg.prediction.scorer import ImageScorer
 from rareseg.review.case_predictions import CasePredictions
 from rareseg.run.calibrate import calibrate
 from rareseg.run.certify import certify
-from rareseg.run.scores.network_source import NetworkSource, cases_of
-from rareseg.run.setup.run_folder import open_run, read_folds
+from rareseg.run.scores.network_source import NetworkSource
+from rareseg.run.setup.own_data import cases_of
+from rareseg.run.setup.run_folder import open_run
+from rareseg.run.setup.split_files import read_folds
 from rareseg.run.suspects import find_suspects
 from rareseg.run.tune import Rule, tune_source
 

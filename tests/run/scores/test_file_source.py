@@ -26,8 +26,9 @@ from rareseg.evaluation.tables.score_table import score_cases
 from rareseg.progress import silent
 from rareseg.run.certify import certify_source
 from rareseg.run.evaluate import evaluate_source
+from rareseg.run.scores.about_scores import AboutScores
 from rareseg.run.scores.file_scores import ScoreFiles
-from rareseg.run.scores.file_source import AboutScores, FileSource
+from rareseg.run.scores.file_source import FileSource
 from rareseg.run.setup.prepare import say_nothing
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule, tune_source
@@ -211,7 +212,7 @@ def test_the_cases_that_points_were_chosen_on_are_called_so(files, tmp_path):
     assert any("optimistic" in sentence.text for sentence in evaluation.content.verdicts)
 
 
-def test_some_of_them_among_others_are_refused(files, data, scores, tmp_path):
+def test_some_of_them_among_others_are_left_out_or_told(files, data, scores, tmp_path):
     rows = rows_of(data)
     part = data.parent / "part"
     part.mkdir(exist_ok=True)
@@ -223,9 +224,12 @@ def test_some_of_them_among_others_are_refused(files, data, scores, tmp_path):
     for row in rows[:10]:
         write_scores(tmp_path / "few", row["id"], scores[row["id"]], "png16")
     tune_files(small, tmp_path / "out")
-    with pytest.raises(DataError, match=r"10 of 16 cases of .* were used to choose the points"):
-        evaluate_files(files, tmp_path / "report", points=tmp_path / "out")
-    assert not (tmp_path / "report").exists()
+    evaluation = evaluate_files(files, tmp_path / "report", points=tmp_path / "out")
+    assert {result.case_id for result in evaluation.content.results} == {r["id"] for r in rows[10:]}
+    assert any("10 of 16 cases" in sentence.text for sentence in evaluation.content.verdicts)
+    source = FileSource.to_judge(files, tmp_path / "out", include_seen=True, track=silent)
+    both = evaluate_source(source, tmp_path / "both")
+    assert "10 of 16 seen in training" in both.content.title
 
 
 def test_without_points_the_cut_is_at_a_half(files, tmp_path):

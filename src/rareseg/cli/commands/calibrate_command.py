@@ -42,7 +42,7 @@ def calibrate(
     if files is None:
         scores.require_no_grouping("--references")
     found = calibrate_source(
-        decided_source(run, files, out, region, device),
+        decided_source(run, files, out, region, device, verify=scores.verify),
         prevalence=prevalence,
         unlabelled=unlabelled,
         region=region,

@@ -153,7 +153,7 @@ def evaluate(
     require_free(out)
     source: ScoreSource
     if files is not None:
-        source = FileSource.to_judge(files, points, track=bar)
+        source = FileSource.to_judge(files, points, include_seen=include_seen, track=bar)
         for line in source.notices:
             say_to(as_json)(line)
     elif run is None or data is None or points is not None:
@@ -163,5 +163,7 @@ def evaluate(
         )
     else:
         options = scores.data(data)
-        source = NetworkSource.open(run, options, device=device, include_seen=include_seen)
+        source = NetworkSource.open(
+            run, options, device=device, include_seen=include_seen, verify=scores.verify
+        )
     show(evaluate_source(source, out, asked=asked, track=bar), as_json)

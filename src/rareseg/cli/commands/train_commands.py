@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from rareseg.cli.options.shared_options import (
     Out,
     RecipeFile,
     Settings,
+    Verify,
 )
 from rareseg.cli.terminal import bar, print_json, print_line, say_to, show, show_inventory
 from rareseg.errors import ProblemsError
@@ -157,6 +159,7 @@ def train(
     accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option("--devices", min=1, help="Devices on each node.")] = 1,
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines.")] = 1,
+    verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
     """Train, choose operating points and score the test cases; called again, it resumes."""
@@ -166,7 +169,7 @@ def train(
     out = out or Path(f"{data.resolve().name}-run")
     chosen_folds = [] if folds is None else [f"split.folds={folds}"]
     evaluation = train_run(
-        reading.data(data),
+        replace(reading.data(data), verify=verify),
         out,
         training_options=TrainingOptions(recipe, [*(settings or []), *chosen_folds], budget),
         machine=Machine(accelerator, devices, nodes),

@@ -78,6 +78,7 @@ def tune(
         device,
         new=None if new is None else scores.data(new),
         certifies=guarantee is not None,
+        verify=scores.verify,
     )
     if guarantee is None:
         _tune(source, rule, region, as_json, "RUN" if run is None else str(run))

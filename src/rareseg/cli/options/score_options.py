@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rareseg.cli.options.reading_options import ReadingOptions
-from rareseg.cli.options.shared_options import Probabilities, References, SplitFile
+from rareseg.cli.options.shared_options import Probabilities, References, SplitFile, Verify
 from rareseg.cli.terminal import bar
 from rareseg.errors import UsageError
 
@@ -25,6 +25,7 @@ class ScoreOptions(ReadingOptions):
     probabilities: Probabilities = None
     references: References = None
     split: SplitFile = None
+    verify: Verify = False
 
     def files(self, run: Path | None, masks: Path | None = None) -> ScoreFiles | None:
         """Return the scores, or finished masks, that are meant; None for a run.
@@ -64,6 +65,7 @@ def decided_source(
     *,
     new: DataOptions | None = None,
     certifies: bool = False,
+    verify: bool = False,
 ) -> ScoreSource:
     """Return what is decided about: a run's model, or the files of another tool."""
     from rareseg.run.scores.file_source import FileSource
@@ -73,7 +75,7 @@ def decided_source(
         assert run is not None, "ScoreOptions.files refuses neither"
         if out is not None:
             raise UsageError("--out belongs to --probabilities; a run keeps its own points.")
-        return NetworkSource.open(run, new, device=device)
+        return NetworkSource.open(run, new, device=device, verify=verify)
     if out is None:
         raise UsageError("--probabilities needs --out DIR to write to.")
     roles: tuple[Role, ...] = ("validation", "certify") if certifies else ("validation",)

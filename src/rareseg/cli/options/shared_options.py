@@ -54,6 +54,13 @@ SplitFile = Annotated[
 OutsideOut = Annotated[
     Path | None, typer.Option("--out", help="Where to write.", rich_help_panel=OUTSIDE)
 ]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read every file again, also where size and time say that it did not change.",
+    ),
+]
 Region = Annotated[
     str | None, typer.Option("--region", help="One region alone; all where not given.")
 ]

@@ -15,30 +15,42 @@ from rareseg.progress import Track, silent
 
 
 def copies_between(
-    mine: Sequence[Case], theirs: Sequence[Case], *, jobs: int = -1, track: Track = silent
+    mine: Sequence[ComparedCase],
+    theirs: Sequence[ComparedCase],
+    *,
+    jobs: int = -1,
+    track: Track = silent,
 ) -> tuple[tuple[str, str], ...]:
     """Return pairs (id of mine, id of theirs) of images that show one thing, the most alike first.
 
     Copies may be brightened, shifted, turned or saved anew, as the audit finds them
-    (:func:`rareseg.data.look_alikes.find_look_alikes`). Every image is read once. Empty where
-    either is empty. Raises ReadError for an image that cannot be read.
+    (:func:`rareseg.data.look_alikes.find_look_alikes`). Empty where either is empty.
     """
     if not mine or not theirs:
         return ()
-    both = [(case, "mine") for case in mine] + [(case, "theirs") for case in theirs]
-    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
-    read = parallel(delayed(_compared)(case) for case, _ in both)
-    seen = track(read, "looking for copies", len(both))
-    # Ids of the two sets may be equal: each is told apart by its number.
-    compared = [replace(case, id=f"{k}") for k, case in enumerate(seen)]
+    # Ids and groups of the two sets may be equal: each case is told apart by its number.
+    both = [
+        replace(case, id=f"{k}", group=case.group and f"{k < len(mine)} {case.group}")
+        for k, case in enumerate((*mine, *theirs))
+    ]
     found = []
-    for pair in find_look_alikes(compared, jobs=jobs):
-        (first, of_first), (second, of_second) = sorted(
-            (both[int(pair.a)], both[int(pair.b)]), key=lambda one: one[1]
-        )
-        if pair.copy and of_first != of_second:
-            found.append((first.id, second.id))
+    for pair in find_look_alikes(both, jobs=jobs, track=track):
+        first, second = sorted((int(pair.a), int(pair.b)))
+        if pair.copy and first < len(mine) <= second:
+            found.append((mine[first].id, theirs[second - len(mine)].id))
     return tuple(found)
+
+
+def compare_cases(
+    cases: Sequence[Case], *, jobs: int = -1, track: Track = silent
+) -> tuple[ComparedCase, ...]:
+    """Return what copies are found by; every image is read once.
+
+    Raises ReadError for an image that cannot be read.
+    """
+    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
+    read = parallel(delayed(_compared)(case) for case in cases)
+    return tuple(track(read, "looking for copies", len(cases)))
 
 
 def _compared(case: Case) -> ComparedCase:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ class Fingerprint:
     ``look_alikes`` are all pairs of cases that look almost alike, also within a group, the most
     alike first. ``content_hash`` changes when the bytes of a file do, or a name
     (:func:`rareseg.data.identity.content_hash`). ``channel_names`` are what the data set declares,
-    None where it does not.
+    None where it does not. ``compared`` is what look-alikes were found by, of the cases that could
+    be read; the file of :meth:`to_json` does not hold it.
     """
 
     cases: tuple[CaseFacts, ...]
@@ -80,6 +81,7 @@ class Fingerprint:
     look_alikes: tuple[LookAlike, ...]
     content_hash: str
     channel_names: tuple[str, ...] | None = None
+    compared: tuple[ComparedCase, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def questions(self) -> tuple[Problem, ...]:
@@ -98,7 +100,8 @@ class Fingerprint:
 
     def to_json(self, path: Path) -> None:
         """Write the record, atomically."""
-        content = asdict(replace(self, look_alikes=()))
+        content = asdict(replace(self, look_alikes=(), compared=()))
+        del content["compared"]
         content |= {
             "classes": self.classes.to_dict(),
             "look_alikes": [pair.to_list() for pair in self.look_alikes],
@@ -176,6 +179,7 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
         look_alikes=pairs,
         content_hash=content_hash(dataset),
         channel_names=dataset.channel_names,
+        compared=tuple(seen.values()),
     )
     return replace(fingerprint, warnings=(*fingerprint.warnings, *_look_alikes(fingerprint)))
 

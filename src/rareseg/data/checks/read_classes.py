@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rareseg.data.checks.problems import Findings, ProblemKind
+from rareseg.data.file_names import require_names
 from rareseg.data.records import IGNORE, Classes, Dataset
+from rareseg.errors import DataError
 
 FOREGROUND = "foreground"
 MOST_CLASSES = 32
@@ -58,6 +60,11 @@ def resolve_classes(
                 "which is the name of the union of all; rename that label or region."
             )
         regions[FOREGROUND] = union
+    for what, names in (("class", ("background", *labels)), ("region", tuple(regions))):
+        try:
+            require_names(names, what)
+        except DataError as error:
+            findings.problem(f"{dataset.root}: {error}")
     ordered = sorted(regions.items(), key=lambda item: -len(item[1]))
     return Classes(
         names=("background", *labels),

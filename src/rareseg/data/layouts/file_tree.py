@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from rareseg.data.formats import format_of, is_image
@@ -19,7 +18,8 @@ class FileTree:
 
     Folders are named relative to ``root`` with ``/``, the root itself ``""``. What systems leave
     behind (names that begin with a dot, Thumbs.db, __MACOSX) is not there. Links to folders are
-    followed one level at a time, never back into a folder that contains them.
+    followed one level at a time, never back into a folder that contains them. A folder is listed
+    once, when it is first asked for.
 
     ``root`` is the folder; ``file`` is the file that was named, ``None`` where it was a folder.
     ``mask_name`` is how masks are called where that was said: see
@@ -30,22 +30,33 @@ class FileTree:
         self.file = path if path.is_file() else None
         self.root = path.parent if path.is_file() else path
         self.mask_name = mask_name
+        self._listed: dict[str, tuple[list[str], list[str]]] = {}
         self._image_files: dict[str, list[Path]] = {}
 
-    @cached_property
-    def _content(self) -> dict[str, tuple[list[str], list[str]]]:
-        """Names of folders and of files in every folder, sorted."""
-        content = {}
-        for folder, folders, files in os.walk(self.root, followlinks=True):
-            here = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
-            name = "" if str(here) == "." else str(here)
-            folders[:] = sorted(
-                entry for entry in folders if _visible(entry) and not _leads_back(folder, entry)
-            )
-            content[name] = (list(folders), sorted(filter(_visible, files)))
-            if len(here.parts) >= MOST_LEVELS:
-                folders.clear()
-        return content
+    def _content(self, folder: str) -> tuple[list[str], list[str]]:
+        """Return the names of folders and of files in a folder, sorted; each is listed once."""
+        found = self._listed.get(folder)
+        if found is None:
+            found = self._listed[folder] = self._list(folder)
+        return found
+
+    def _list(self, folder: str) -> tuple[list[str], list[str]]:
+        place = self.root / folder
+        if len(PurePosixPath(folder).parts) > MOST_LEVELS:
+            return [], []
+        folders, files = [], []
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if not _visible(entry.name):
+                        continue
+                    if not entry.is_dir():
+                        files.append(entry.name)
+                    elif not _leads_back(place, entry):
+                        folders.append(entry.name)
+        except OSError:
+            return [], []  # absent, no folder, or not to be read: there is nothing in it for us
+        return sorted(folders), sorted(files)
 
     def has(self, name: str) -> bool:
         """Whether the root holds this name, be it a pipe or a folder: who reads it says so."""
@@ -53,16 +64,21 @@ class FileTree:
 
     def folders(self, folder: str = "") -> list[str]:
         """Return the names of the folders in a folder, sorted; a missing one has none."""
-        return self._content.get(folder, ([], []))[0]
+        return self._content(folder)[0]
 
     def files(self, folder: str = "") -> list[str]:
         """Return the names of the files in a folder, sorted; a missing one has none."""
-        return self._content.get(folder, ([], []))[1]
+        return self._content(folder)[1]
 
     def walk(self) -> Iterator[tuple[str, list[str]]]:
         """Yield every folder with the names of its files, outer folders first."""
-        for folder, (_, files) in self._content.items():
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            folders, files = self._content(folder)
             yield folder, files
+            inner = [f"{folder}/{name}" if folder else name for name in folders]
+            waiting += reversed([n for n in inner if n.count("/") < MOST_LEVELS])
 
     def path(self, folder: str, name: str = "") -> Path:
         """Return the path of a folder, or of a file in it."""
@@ -91,7 +107,6 @@ def _visible(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in _OF_SYSTEMS
 
 
-def _leads_back(folder: str, entry: str) -> bool:
+def _leads_back(folder: Path, entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a link to a folder that contains it."""
-    path = Path(folder, entry)
-    return path.is_symlink() and Path(folder).resolve().is_relative_to(path.resolve())
+    return entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rareseg.data.file_names import clean_name, clean_path
+from rareseg.data.file_names import alike_names, clean_name, clean_path, name_fault
 from rareseg.data.formats import stem_of
 from rareseg.data.records import Case
 
@@ -47,23 +47,24 @@ def identity_problems(cases: Sequence[Case], root: Path) -> list[str]:
         for name, places in files.items()
         if len(places) > 1
     ]
-    seen: defaultdict[str, list[str]] = defaultdict(list)
-    for name in files:
-        seen[unicodedata.normalize("NFC", name)].append(name)
     problems += [
-        f"{root} gives the id '{names[0]}' to {len(names)} cases whose names differ only in how "
-        f"an accent is written ({', '.join(files[name][0] for name in names[:3])}); "
+        f"{root} gives the id '{names[0]}' to {len(names)} cases whose names differ only in "
+        f"{_difference(names)} ({', '.join(files[name][0] for name in names[:3])}); "
         "rename all but one."
-        for names in seen.values()
-        if len(names) > 1
+        for names in alike_names(files)
     ]
     problems += [
         f"{places[0]} has the id '{name}', which cannot name a result file; use letters, digits, "
         "'.', '-' and '_'."
         for name, places in files.items()
-        if not name or name.startswith(".") or clean_name(name) != name
+        if name_fault(name) or name.startswith(".") or clean_name(name) != name
     ]
     return problems
+
+
+def _difference(names: Sequence[str]) -> str:
+    forms = {unicodedata.normalize("NFC", name) for name in names}
+    return "how an accent is written" if len(forms) == 1 else "capitals or how they are written"
 
 
 def channel_problems(cases: Sequence[Case]) -> list[str]:

@@ -4,10 +4,15 @@
 reads ``Fingerprint.look_alikes``.
 """
 
-from rareseg.data.look_alikes.groups import propose_groups, united_copies
+from rareseg.data.look_alikes.groups import (
+    propose_groups,
+    united_copies,
+    united_look_alikes,
+)
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike, across_groups
 from rareseg.data.look_alikes.pairs import ComparedCase, find_look_alikes
 from rareseg.data.look_alikes.registration import Placement
+from rareseg.data.look_alikes.remembered import read_compared, write_compared
 from rareseg.data.look_alikes.thumbnails import Thumbnail, make_thumbnail
 
 __all__ = [
@@ -20,5 +25,8 @@ __all__ = [
     "find_look_alikes",
     "make_thumbnail",
     "propose_groups",
+    "read_compared",
     "united_copies",
+    "united_look_alikes",
+    "write_compared",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,12 @@ def clusters(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int_]:
     return np.array([sets.name(k) for k in range(count)], np.int_)
 
 
-def propose_groups(cases: Sequence[Case], pairs: Sequence[LookAlike]) -> dict[str, str]:
+def propose_groups(
+    cases: Sequence[Case], pairs: Sequence[LookAlike], *, copies_alone: bool = True
+) -> dict[str, str]:
     """Return a group for every case, such that no two groups hold copies of one thing.
+
+    With ``copies_alone=False`` such that no two hold look-alikes of any sort.
 
     Groups that exist are kept and united where a pair links them; their name is then made of
     theirs ("p1+p2"; "p1+4 more" from four on). Cases of no group are named after the first of
@@ -55,7 +59,7 @@ def propose_groups(cases: Sequence[Case], pairs: Sequence[LookAlike]) -> dict[st
     """
     number = {case.id: k for k, case in enumerate(cases)}
     first_of: dict[str, int] = {}
-    links = [(number[pair.a], number[pair.b]) for pair in pairs if pair.copy]
+    links = [(number[pair.a], number[pair.b]) for pair in pairs if pair.copy or not copies_alone]
     for k, case in enumerate(cases):
         if case.group:
             links.append((first_of.setdefault(case.group, k), k))
@@ -79,7 +83,15 @@ def propose_groups(cases: Sequence[Case], pairs: Sequence[LookAlike]) -> dict[st
 
 def united_copies(cases: Sequence[Case], pairs: Sequence[LookAlike]) -> dict[str, str]:
     """Return the groups of :func:`propose_groups` for those cases alone that a copy unites."""
-    proposed = propose_groups(cases, pairs)
+    return _united(cases, propose_groups(cases, pairs))
+
+
+def united_look_alikes(cases: Sequence[Case], pairs: Sequence[LookAlike]) -> dict[str, str]:
+    """Return the groups of those cases alone that any look-alike unites, copy or not."""
+    return _united(cases, propose_groups(cases, pairs, copies_alone=False))
+
+
+def _united(cases: Sequence[Case], proposed: Mapping[str, str]) -> dict[str, str]:
     sizes = Counter(proposed.values())
     own = Counter(case.group for case in cases if case.group)
     return {

@@ -188,7 +188,8 @@ class Statement:
     ``threshold``, ``gate`` and ``smallest_component`` are the point that it speaks of, ``value``
     the mean loss over the ``n_groups`` groups there. ``role`` and ``method`` say which cases and
     which sum. ``cases`` is a digest of those cases. ``arithmetic`` is what scored them (weights,
-    precision, tile, …): under another the statement is void.
+    precision, tile, …): under another the statement is void. ``n_groups_alike`` is how many groups
+    there would be if look-alikes, which count as different, were one; None where none look alike.
     """
 
     region: str
@@ -204,6 +205,7 @@ class Statement:
     cases: str
     arithmetic: Mapping[str, Any]
     assumes_independent_images: bool
+    n_groups_alike: int | None = None
 
     word: ClassVar[str]
 
@@ -213,9 +215,12 @@ class Statement:
         groups = "independent groups"
         if self.assumes_independent_images:
             groups = f"groups ({INDEPENDENT_IMAGES})"
+        alike = ""
+        if self.n_groups_alike is not None:
+            alike = f" ({self.n_groups_alike} if look-alikes were one)"
         return (
             f"{self.word} for {self.region}: {self.guarantee.sentence}; "
-            f"{self.n_groups} {groups} of {self.role} cases, observed "
+            f"{self.n_groups} {groups} of {self.role} cases{alike}, observed "
             f"{percent(self.value)}; {self.method}"
         )
 
@@ -276,6 +281,7 @@ def statement_from_dict(record: Mapping[str, Any]) -> Statement:
     unknown or not of its kind.
     """
     record = {("guarantee" if name == "promise" else name): record[name] for name in record}
+    record.setdefault("n_groups_alike", None)  # earlier versions did not count it
     known = {"is", *(field.name for field in fields(Statement))}
     if set(record) != known:
         odd = ", ".join(sorted(set(record) ^ known))

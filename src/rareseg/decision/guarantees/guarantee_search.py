@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rareseg.decision.guarantees.group_losses import GroupLosses, Path, Table, losses_along
+from rareseg.decision.guarantees.group_losses import (
+    GroupLosses,
+    Path,
+    Row,
+    Table,
+    is_eligible,
+    losses_along,
+)
 from rareseg.decision.guarantees.guarantee import (
     Certificate,
     EstimatedGuarantee,
@@ -24,6 +31,7 @@ from rareseg.decision.guarantees.risk_control import (
 )
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import UsageError
+from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.evaluation.tables.image_score import require_one_kind
 
@@ -35,7 +43,8 @@ class CertifySet:
     ``table`` holds their scores, or their components where the guarantee needs them. ``unseen``
     says that nothing else has seen them and that the final function scored them, which makes a
     certificate; otherwise ``why_estimate`` says what they were used for. ``role`` names them,
-    ``digest`` tells them from others, ``arithmetic`` is what scored them.
+    ``digest`` tells them from others, ``arithmetic`` is what scored them. ``alike`` leads from
+    cases that look alike to the group that they would be together.
     """
 
     table: Table
@@ -44,6 +53,7 @@ class CertifySet:
     arithmetic: Mapping[str, Any]
     unseen: bool
     why_estimate: str = "the cases were used for the choice"
+    alike: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,8 +122,18 @@ def keep_guarantee(
         cases=certify_set.digest,
         arithmetic=dict(certify_set.arithmetic),
         assumes_independent_images=found.assumes_independent_images,
+        n_groups_alike=_groups_alike(theirs.rows, certify_set.alike, guarantee, found.n_groups),
     )
     return GuaranteedPoint(guaranteed, statement)
+
+
+def _groups_alike(
+    rows: Sequence[Row], alike: Mapping[str, str], guarantee: Guarantee, n_groups: int
+) -> int | None:
+    """Return how many groups there would be with look-alikes in one; None where as many."""
+    groups = [alike.get(row.case_id, row.group) for row in rows if is_eligible(row, guarantee)]
+    together = count_groups(groups)
+    return together if together < n_groups else None
 
 
 def refuse_count(guarantee: Guarantee, region: str, n_groups: int) -> Infeasible | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,6 +65,16 @@ def write_evaluation(
     _write_json(evaluation.scorecard_json, content)
     write_report(evaluation.report, content)
     return evaluation
+
+
+def write_left_out(path: Path, left_out: Mapping[str, str]) -> None:
+    """Write which cases were not scored, and as what the model knows them; nothing of none."""
+    if not left_out:
+        return
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("case", "known_as"))
+        writer.writerows(left_out.items())
 
 
 def write_scorecards(path: Path, content: ReportContent, *, names: bool) -> None:

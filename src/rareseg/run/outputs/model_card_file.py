@@ -13,7 +13,8 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.report.model_card import CardContent, CardFigures, model_card
 from rareseg.report.report_content import Sentence
-from rareseg.run.setup.run_folder import RunFolder, read_split
+from rareseg.run.setup.run_folder import RunFolder
+from rareseg.run.setup.split_files import read_split
 from rareseg.text_files import read_json
 
 CARD = "MODEL_CARD.md"

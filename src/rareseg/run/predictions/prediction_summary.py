@@ -104,6 +104,11 @@ class PredictionSummary:
         }
 
 
+def unlike_remarks(notes: Sequence[str], total: int) -> list[str]:
+    """Return one line for each way in which images are unlike those that the model learned from."""
+    return [f"{n} of {count(total, 'image')}: {note}." for note, n in Counter(notes).most_common()]
+
+
 def converted_remarks(notes: Sequence[str], total: int) -> list[str]:
     """Return one line for each way in which images were converted."""
     return [

@@ -47,7 +47,9 @@ from rareseg.run.scores.case_scoring import (
     grid_of,
     merge_scored,
 )
-from rareseg.run.setup.run_folder import DataOptions, read_split
+from rareseg.run.setup.known_cases import image_digests, read_known_cases
+from rareseg.run.setup.run_folder import DataOptions, RunFolder
+from rareseg.run.setup.split_files import read_split, read_split_images
 
 _LOWEST_TOP = np.float32(1.0) / np.float32(255.0)
 """Where no score of any case is above it, 8-bit files hold the numbers of classes."""
@@ -95,6 +97,11 @@ class OpenedScores:
     def scored_regions(self, table: ScoreTable) -> tuple[str, ...]:
         """Return the regions that have scores in a table, in the order of the classes."""
         return tuple(name for name in self.classes.regions if name in table.regions)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the references come with their images, and are not label maps alone."""
+        return self.dataset.layout != LABELS_ALONE
 
     @property
     def digest(self) -> str:
@@ -172,7 +179,7 @@ def _inspect(dataset: Dataset, track: Track) -> Fingerprint:
     if dataset.layout != LABELS_ALONE:
         return fingerprint
     warnings = tuple(other_than(fingerprint.warnings, {"look-alikes"}))
-    return replace(fingerprint, look_alikes=(), warnings=warnings)
+    return replace(fingerprint, look_alikes=(), compared=(), warnings=warnings)
 
 
 def read_scores(
@@ -324,6 +331,7 @@ def _roles(dataset: Dataset, split: Path | None) -> dict[str, Role]:
     source = str(dataset.root)
     if split is not None:
         read = read_split(split)
+        _require_split_of(dataset, split)
         roles = {case.id: read[case.id] for case in dataset.cases if case.id in read}
         source = str(split)
     without = [case.id for case in dataset.cases if case.id not in roles]
@@ -333,3 +341,17 @@ def _roles(dataset: Dataset, split: Path | None) -> dict[str, Role]:
             f"'{without[0]}'); give every case one, or none to any."
         )
     return roles
+
+
+def _require_split_of(dataset: Dataset, split: Path) -> None:
+    """Raise where a split was made of other images, or was edited in the run that it lies in."""
+    if split.name == RunFolder(split.parent).split.name:
+        read_known_cases(RunFolder(split.parent))
+    made_of, images = read_split_images(split), image_digests(dataset.cases)
+    other = [name for name, image in images.items() if image and made_of.get(name, image) != image]
+    if other:
+        raise DataError(
+            f"{split} was made of other images than those of {dataset.root}: {len(other)} of "
+            f"{len(images)} differ (the first is '{other[0]}'); name the data that it belongs to, "
+            "or take its column image away."
+        )

@@ -6,12 +6,11 @@ What is decided about them lies in a folder with the places of a run's: ``decisi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.records import Case, Classes, Role
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
 from rareseg.decision.decisions import NAME as DECISIONS
@@ -22,7 +21,9 @@ from rareseg.progress import Track
 from rareseg.recipe import DecisionSection
 from rareseg.report.report_content import ReportContent, Sentence
 from rareseg.report.wording.numbers import count
+from rareseg.run.scores.about_scores import FORMAT_1_POINTS, NAME, AboutScores
 from rareseg.run.scores.case_scoring import Points, Scored, ScoredCase
+from rareseg.run.scores.certify_groups import group_certify_cases, leave_out_copies, rows_of
 from rareseg.run.scores.file_scores import (
     OpenedScores,
     ScoreFiles,
@@ -30,6 +31,7 @@ from rareseg.run.scores.file_scores import (
     read_case,
     read_scores,
 )
+from rareseg.run.scores.named_data import without_seen
 from rareseg.run.scores.score_source import (
     CertifyCases,
     JudgedCases,
@@ -39,15 +41,11 @@ from rareseg.run.scores.score_source import (
     keep_tables,
     read_tables,
 )
-from rareseg.run.setup.run_folder import RunFolder, claim, read_split, write_split
-from rareseg.run.setup.shared_cases import shared_cases
+from rareseg.run.setup.known_cases import image_digests, write_known_cases
+from rareseg.run.setup.run_folder import RunFolder, claim
+from rareseg.run.setup.seen_images import remember_looks
+from rareseg.run.setup.split_files import write_split
 from rareseg.text_files import read_json
-
-NAME = "scores.json"
-"""Which scores and references the decisions are about, and how these were opened."""
-
-FORMAT_1_POINTS, FORMAT_1_ABOUT = "operating_points.json", "outside.json"
-"""Where earlier releases kept decisions, and what they were about."""
 
 PROVENANCE = Sentence(
     "note",
@@ -69,71 +67,18 @@ _SELECTED = (
 )
 
 
-@dataclass(frozen=True)
-class AboutScores:
-    """What decisions about files are about.
-
-    ``channels`` are the declared regions in the order of a file's channels, empty where none were
-    declared; ``with_presence`` says whether the gates were chosen on image scores that hold what an
-    ``image_scores.csv`` said. ``references`` is how the data with the masks were opened.
-    """
-
-    classes: Classes
-    channels: tuple[str, ...]
-    with_presence: bool
-    probabilities: str
-    references: Mapping[str, Any]
-    digest: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            **vars(self),
-            "classes": self.classes.to_dict(),
-            "channels": list(self.channels),
-            "references": dict(self.references),
-        }
-
-    @classmethod
-    def read(cls, folder: Path) -> AboutScores:
-        """Read what `tune --probabilities` noted in ``folder``; RunError where it did not."""
-        path, earlier = folder / NAME, folder / FORMAT_1_POINTS
-        try:
-            if path.is_file():
-                record = read_json(path)
-            elif earlier.is_file():
-                about = read_json(folder / FORMAT_1_ABOUT)
-                points = read_json(earlier)
-                known = ("classes", "channels", "with_presence")
-                record = {**about, **{name: points[name] for name in known}}
-            else:
-                raise RunError(
-                    f"{path} is missing; name the folder that `rareseg tune --probabilities DIR "
-                    "--references DATA --out OUT` wrote."
-                )
-            return cls(
-                **{
-                    **record,
-                    "classes": Classes.from_dict(record["classes"]),
-                    "channels": tuple(record["channels"]),
-                }
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{path} is damaged ({error}); tune again into another --out."
-            ) from error
-
-
 @dataclass(frozen=True, eq=False)
 class FileSource:
     """Files of scores, as a :class:`~rareseg.run.scores.score_source.ScoreSource`.
 
-    ``folder`` keeps what is decided about them, None where they are judged at 0.5.
+    ``folder`` keeps what is decided about them, None where they are judged at 0.5. With
+    ``include_seen`` cases are judged too that points were chosen on.
     """
 
     files: ScoreFiles
     opened: OpenedScores
     folder: RunFolder | None
+    include_seen: bool = False
     _kept: dict[str, Tables] = field(default_factory=dict)
 
     @classmethod
@@ -172,11 +117,22 @@ class FileSource:
         claim(folder.root, NAME, about.to_dict(), "decisions about other scores or references")
         opened.fingerprint.to_json(folder.fingerprint)
         groups = {case.id: case.group for case in opened.dataset.cases}
-        write_split(folder.split, {i: opened.roles.get(i, "validation") for i in groups}, groups)
+        images = image_digests(opened.dataset.cases)
+        roles_of = {name: opened.roles.get(name, "validation") for name in groups}
+        write_split(folder.split, roles_of, groups, images)
+        write_known_cases(folder, opened.dataset.cases)
+        remember_looks(folder.look_alikes, opened.dataset.cases, opened.fingerprint.compared)
         return cls(files, opened, folder)
 
     @classmethod
-    def to_judge(cls, files: ScoreFiles, points: Path | str | None, *, track: Track) -> FileSource:
+    def to_judge(
+        cls,
+        files: ScoreFiles,
+        points: Path | str | None,
+        *,
+        include_seen: bool = False,
+        track: Track,
+    ) -> FileSource:
         """Open scores to evaluate them at the points of the folder ``points``, or at 0.5.
 
         References are opened as those were that the points were chosen on, where ``files`` does not
@@ -200,7 +156,7 @@ class FileSource:
                 f"holds {has} file, so that they would cut other image scores; write it for both, "
                 "or tune again."
             )
-        return cls(files, opened, folder)
+        return cls(files, opened, folder, include_seen)
 
     @property
     def classes(self) -> Classes:
@@ -284,21 +240,28 @@ class FileSource:
         Those of role validation, for an estimate, where there are none.
         """
         own = self.opened.cases("certify") if self.opened.roles else ()
-        digest = self.opened.digest
+        digest, opened = self.opened.digest, self.opened
         if own:
-            return CertifyCases(own, "certify", digest, True, called="declared certify")
+            found = CertifyCases(own, "certify", digest, True, called="declared certify")
+            cases, known = opened.dataset.cases, opened.fingerprint
+            found = leave_out_copies(found, opened.roles, cases, known)
+            found = group_certify_cases(found, cases, known)
+            if not opened.has_images:
+                untold = "copies cannot be told, since the references have no images"
+                found = replace(found, grouping=f"{found.grouping}; {untold}")
+            said = found.grouping.removeprefix("; ")
+            return replace(found, grouping=said and f"{opened.dataset.root}: {said}")
         return CertifyCases(self.opened.cases("validation"), "validation", digest, False, _SELECTED)
 
     def certify_tables(self, certify_set: CertifyCases, track: Track) -> Tables:
         """Return the tables of those cases, whose files are read once."""
-        return self._tables(certify_set.role, track)
+        return rows_of(self._tables(certify_set.role, track), certify_set.cases)
 
     def judged_cases(self, track: Track) -> JudgedCases:
-        """Return the test cases where roles are declared, else all.
+        """Return the test cases where roles are declared, else all; without those used.
 
         They are of role validation where the points were chosen on all of them, which is
-        optimistic. Raises :class:`DataError` where that is so of some only, or where no
-        case is of role test.
+        optimistic. Raises :class:`DataError` where no case is of role test.
         """
         root, name = self.opened.dataset.root, Path(self.files.probabilities).name
         cases = self.opened.cases("test")
@@ -307,12 +270,22 @@ class FileSource:
                 f"{root} has no case of role test; give some that role, or no role to any case, "
                 "so that all are scored."
             )
-        return JudgedCases(
+        judged = JudgedCases(
             f"{root.name} by the scores in {name}",
             cases,
-            self._role([case.id for case in cases]),
+            "test" if self.opened.roles else None,
             self.opened.fingerprint,
             self.opened.roles,
+        )
+        if self.folder is None:
+            return judged
+        return without_seen(
+            self.folder,
+            judged,
+            include_seen=self.include_seen,
+            groups=True,
+            if_all="validation",
+            track=track,
         )
 
     def score(
@@ -370,24 +343,3 @@ class FileSource:
                 known = keep_tables(self._required_folder, role, scored)
             self._kept[role] = known
         return self._kept[role]
-
-    def _role(self, ids: Sequence[str]) -> Role | None:
-        """Return the role of the cases that are judged; DataError where they would have two."""
-        role: Role | None = "test" if self.opened.roles else None
-        if self.folder is None:
-            return role
-        used = {case for case, own in read_split(self.folder.split).items() if own != "test"}
-        chosen_on = Fingerprint.from_json(self.folder.fingerprint)
-        seen = {
-            theirs.id: mine.id
-            for mine, theirs in shared_cases(chosen_on, self.opened.fingerprint)
-            if mine.id in used and theirs.id in set(ids)
-        }
-        if seen and len(seen) < len(ids):
-            theirs, mine = next(iter(seen.items()))
-            raise DataError(
-                f"{len(seen)} of {len(ids)} cases of {self.opened.dataset.root} were used to "
-                f"choose the points of {self.folder.root} ('{theirs}' is of the same image or "
-                f"group as '{mine}' there); leave them out, so that the others are judged alone."
-            )
-        return "validation" if seen else role

@@ -16,7 +16,7 @@ from rareseg.data.folder_lock import sole_writer
 from rareseg.data.formats import read_image
 from rareseg.data.input_images import open_images
 from rareseg.data.masks.renumbered import by_names_of
-from rareseg.data.records import Case, Classes, Dataset, Role
+from rareseg.data.records import Case, Classes, Role
 from rareseg.decision.decisions import Decisions
 from rareseg.errors import DataError, ProblemsError, ReadError
 from rareseg.evaluation.statistics.undefined import is_defined
@@ -41,10 +41,13 @@ from rareseg.run.scores.case_scoring import (
     score_all,
     score_each,
 )
+from rareseg.run.scores.certify_groups import group_certify_cases, leave_out_copies
 from rareseg.run.scores.named_data import (
     NamedData,
     is_own,
     new_certify_cases,
+    note_asked,
+    note_shown,
     without_seen,
 )
 from rareseg.run.scores.sampled_prior import sampled_prior
@@ -56,19 +59,9 @@ from rareseg.run.scores.score_source import (
     keep_tables,
     read_tables,
 )
-from rareseg.run.setup.known_cases import (
-    image_digests,
-    require_unchanged,
-)
-from rareseg.run.setup.run_folder import (
-    DataOptions,
-    RunFolder,
-    note_certified,
-    note_evaluated,
-    open_run,
-    read_about,
-    read_split,
-)
+from rareseg.run.setup.own_data import cases_of, own_dataset, require_own_data
+from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
+from rareseg.run.setup.split_files import read_split
 
 TRAIN_SAMPLE = 24
 """How many training cases are scored beside the test cases, to see overfitting."""
@@ -105,16 +98,18 @@ class NetworkSource:
         *,
         device: str | torch.device = "cpu",
         include_seen: bool = False,
+        verify: bool = False,
     ) -> NetworkSource:
         """Return the model of the run at ``run``, and the cases that it is to certify or judge.
 
         With ``include_seen`` cases are judged whose images the model was trained, chosen or
-        certified on; without, they are left out. Groups and missing masks of
+        certified on; without, they are left out. With ``verify`` every file is read, also where its
+        size and time are the same as when its digest was computed. Groups and missing masks of
         ``data`` are read as in the run where it does not say otherwise.
         Raises :class:`RunError` for a folder that is no finished run, :class:`BundleError` where
         its model is damaged, and as :func:`~rareseg.data.dataset.open_dataset` does.
         """
-        folder = open_run(Path(run))
+        folder = open_run(Path(run), verify=verify)
         model, device = load_model(folder.bundle), torch.device(device)
         if data is None:
             return cls(folder, model, device)
@@ -180,6 +175,7 @@ class NetworkSource:
         """Return the tables of the validation cases, or those out of fold that training wrote."""
         known, role = self.kept_tables("validation"), self.chosen_on
         if known is not None:
+            require_own_data(self.folder, "train" if role == "out-of-fold" else role)
             return known
         if role == "out-of-fold":
             raise DataError(
@@ -231,7 +227,7 @@ class NetworkSource:
             return new_certify_cases(self.folder, self.named, self.model.training.data, track)
         digest = self.model.training.data
         if own := self.cases("certify"):
-            return CertifyCases(own, "certify", digest, True)
+            return self._own_certify_cases(CertifyCases(own, "certify", digest, True))
         if self.chosen_on == "out-of-fold":
             learned = self.cases("train")
             return CertifyCases(learned, "out-of-fold", digest, False, _OUT_OF_FOLD)
@@ -242,8 +238,7 @@ class NetworkSource:
         if certify_set.role != "certify":
             return self.tables(track)
         if self.named is not None:
-            images = image_digests(certify_set.cases).values()
-            note_certified(self.folder, images, certify_set.digest)
+            note_asked(self.folder, certify_set)
         scored = self.score(
             certify_set.cases, role="certify", track=track, doing="scoring certify cases"
         )
@@ -265,7 +260,7 @@ class NetworkSource:
             raise ProblemsError(problems)
         title = f"{dataset.root.name} by the model of {self.folder.root.name}"
         judged = JudgedCases(title, dataset.cases, None, fingerprint, {})
-        return without_seen(self.folder, judged, include_seen=self.include_seen)
+        return without_seen(self.folder, judged, include_seen=self.include_seen, track=track)
 
     def unlabelled(self, images: Path, track: Track) -> Unlabelled:
         """Return the image scores of a file, a folder or a data set of images.
@@ -303,9 +298,8 @@ class NetworkSource:
         The dice on a sample of training cases is added, which shows overfitting.
         """
         if not judged.own:
-            digests = image_digests(judged.cases).values()
             with sole_writer(self.folder.root, wait_s=NOTE_WAIT_S):
-                note_evaluated(self.folder, digests)
+                note_shown(self.folder, judged)
             return content
         content = replace(content, train_dice=self._train_dice(judged.fingerprint, track))
         with sole_writer(self.folder.root, wait_s=NOTE_WAIT_S):
@@ -313,6 +307,15 @@ class NetworkSource:
             write_scorecards(self.folder.test_scorecard, content, names=False)
             write_model_card(self.folder, self.model)
         return content
+
+    def _own_certify_cases(self, certify_set: CertifyCases) -> CertifyCases:
+        """Return the run's own certify cases in groups of different images, new to the model."""
+        known = Fingerprint.from_json(self.folder.fingerprint)
+        cases, roles = own_dataset(self.folder).cases, read_split(self.folder.split)
+        certify_set = leave_out_copies(certify_set, roles, cases, known)
+        certify_set = group_certify_cases(certify_set, cases, known)
+        said = certify_set.grouping.removeprefix("; ")
+        return replace(certify_set, grouping=said and f"{self.folder.root}: {said}")
 
     def _is_own(self) -> bool:
         data = self.model.training.data
@@ -363,16 +366,3 @@ class NetworkSource:
             if values:
                 means[region] = sum(values) / len(values)
         return means
-
-
-def cases_of(folder: RunFolder, role: Role, dataset: Dataset | None = None) -> tuple[Case, ...]:
-    """Return the cases of a run's own data that play ``role``.
-
-    ``dataset`` is where they lie now, None where they were. Raises :class:`DataError` where a case
-    is gone, or its image or mask is not what it was.
-    """
-    roles = read_split(folder.split)
-    dataset = dataset or DataOptions.from_dict(read_about(folder)).open()
-    cases = tuple(case for case in dataset.cases if roles.get(case.id) == role)
-    require_unchanged(folder, cases, [name for name, own in roles.items() if own == role])
-    return cases

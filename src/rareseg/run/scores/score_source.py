@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rareseg.data.checks.fingerprint import Fingerprint
+from rareseg.data.look_alikes import ComparedCase
 from rareseg.data.records import Case, Classes, Role
 from rareseg.decision.decisions import Decisions
 from rareseg.errors import UsageError, nearest
@@ -36,8 +37,9 @@ class CertifyCases:
 
     ``digest`` tells them from others. ``independent`` cases were seen by nothing before and make a
     certificate; else ``why_estimate`` says what they were used for. ``grouping`` says of new data
-    in how many groups they are, and by what; "" of cases of the source's own. ``called`` is what
-    a statement calls the role.
+    in how many groups they are, and by what; "" where there is nothing to say. ``called`` is what
+    a statement calls the role. ``alike`` leads from cases that look alike to the group that they
+    would be together, empty where none do. ``compared`` is what new images look like.
     """
 
     cases: tuple[Case, ...]
@@ -47,6 +49,8 @@ class CertifyCases:
     why_estimate: str = ""
     grouping: str = ""
     called: str = ""
+    alike: Mapping[str, str] = field(default_factory=dict)
+    compared: tuple[ComparedCase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class JudgedCases:
 
     ``roles`` are those of all cases of the data, empty where none are known; ``own`` says that the
     data are those that the model was made from. ``seen`` are the roles of cases that count though
-    the model has seen their images; ``remark`` is a sentence about which cases count, "" for none.
+    the model has seen their images, ``left_out`` the cases that do not count for that, with what
+    they are known as; ``remark`` is a sentence about which cases count, "" for none.
     """
 
     title: str
@@ -65,6 +70,7 @@ class JudgedCases:
     roles: Mapping[str, Role]
     own: bool = False
     seen: Mapping[str, Role] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
 
 

@@ -8,68 +8,92 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from rareseg.data.atomic_files import atomic_write
-from rareseg.data.identity import DIGESTS, CaseIdentity, files_of, identify
-from rareseg.data.records import Case, Role
+from rareseg.data.checks.fingerprint import Fingerprint
+from rareseg.data.identity import DIGESTS, CaseIdentity, files_of, identify, is_content
+from rareseg.data.records import Case, Dataset, Role
 from rareseg.errors import DataError, RunError
 from rareseg.report.wording.numbers import count
-from rareseg.run.setup.run_folder import RunFolder, read_split
+from rareseg.run.setup.run_folder import RunFolder
+from rareseg.run.setup.split_files import read_folds, read_split
 from rareseg.text_files import read_json
+
+_REMEDY = (
+    "put the files back. Corrected labels are another data set: copy the folder and name the copy."
+)
 
 LEARNED: tuple[Role, ...] = ("train", "validation", "certify")
 """The roles whose images were used for the model, its points or what is promised of them."""
 
 
 @dataclass(frozen=True)
-class SeenCase:
-    """A case whose image a run has seen: the run's own case that holds it, and its role."""
+class KnownCases:
+    """The cases of a run by id, and ``inherited``: images that its initial weights have learned.
 
-    id: str
-    own_id: str
-    role: Role
+    ``inherited`` leads from the digest of an image to the role that it had there.
+    """
+
+    cases: Mapping[str, CaseIdentity]
+    inherited: Mapping[str, Role]
 
 
-def write_known_cases(folder: RunFolder, cases: Sequence[Case]) -> None:
-    """Note the identity of the run's cases and of its split, and the digests of their files."""
+def write_known_cases(
+    folder: RunFolder, cases: Sequence[Case], *, inherited: Mapping[str, Role] | None = None
+) -> None:
+    """Note the identity of the run's cases, of its split and folds, and the digests of their files.
+
+    ``inherited`` is that of :class:`KnownCases`.
+    """
     found = identify(cases)
     content = {
         "split": _digest_of_split(folder),
+        "folds": _digest_of_folds(folder),
         "cases": {name: asdict(identity) for name, identity in found.items()},
+        "inherited": dict(inherited or {}),
     }
     with atomic_write(folder.data_identity) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     DIGESTS.save(folder.file_digests, (path for case in cases for path in files_of(case)))
 
 
-def read_known_cases(folder: RunFolder) -> dict[str, CaseIdentity] | None:
-    """Return the identity of the run's cases by id; None for a run of an earlier version.
+def read_known_cases(folder: RunFolder) -> KnownCases | None:
+    """Return the identity of the run's cases; None for a run of an earlier version.
 
-    Raises :class:`RunError` where the file is damaged, or the split is not the one that the run was
-    begun with.
+    Raises :class:`RunError` where the file is damaged, or the split or the folds are not those that
+    the run was begun with.
     """
     if not folder.data_identity.is_file():
         return None
     try:
         content = read_json(folder.data_identity)
-        split, cases = str(content["split"]), content["cases"]
-        found = {name: CaseIdentity(**identity) for name, identity in cases.items()}
+        split, folds, cases = str(content["split"]), content.get("folds"), content["cases"]
+        known = KnownCases(
+            {name: CaseIdentity(**identity) for name, identity in cases.items()},
+            {str(image): role for image, role in content.get("inherited", {}).items()},
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{folder.data_identity} is damaged ({error}); copy the run again."
         ) from error
-    if split != _digest_of_split(folder):
-        raise RunError(
-            f"{folder.split} changed since the run was begun, so that it no longer says which "
-            "cases the model has seen; put the file back, or train into another --out."
-        )
-    return found
+    for file, same in (
+        (folder.split, split == _digest_of_split(folder)),
+        (folder.folds, folds in (None, _digest_of_folds(folder))),
+    ):
+        if not same:
+            raise RunError(
+                f"{file} changed since the run was begun, so that it no longer says which cases "
+                "the model has seen; put the file back, or train into another --out."
+            )
+    return known
 
 
-def require_unchanged(folder: RunFolder, cases: Sequence[Case], ids: Collection[str]) -> None:
-    """Raise :class:`DataError` unless ``cases`` are those that the run knows as ``ids``.
+def require_unchanged(folder: RunFolder, dataset: Dataset, ids: Collection[str]) -> None:
+    """Raise :class:`DataError` unless the cases ``ids`` of a data set are those that the run knows.
 
-    Cases of a run of an earlier version, which noted nothing of them, are only counted.
+    Of a run of an earlier version, which noted nothing of its cases, the data as a whole must be
+    what they were.
     """
-    missing = sorted(set(ids) - {case.id for case in cases})
+    there = {case.id: case for case in dataset.cases}
+    missing = sorted(name for name in ids if name not in there)
     if missing:
         raise DataError(
             f"{count(len(missing), 'case')} of {folder.root} ({_few(missing)}) are gone from its "
@@ -77,10 +101,14 @@ def require_unchanged(folder: RunFolder, cases: Sequence[Case], ids: Collection[
         )
     known = read_known_cases(folder)
     if known is None:
+        if folder.fingerprint.is_file():
+            begun_with = Fingerprint.from_json(folder.fingerprint).content_hash
+            if not is_content(dataset, begun_with):
+                raise DataError(f"The data of {folder.root} changed since it was begun; {_REMEDY}")
         return
     changed = []
-    for name, identity in identify(cases).items():
-        was = known.get(name)
+    for name, identity in identify([there[name] for name in ids]).items():
+        was = known.cases.get(name)
         if was is None or was.image != identity.image:
             changed.append(f"the image of {name}")
         elif was.mask != identity.mask:
@@ -89,36 +117,8 @@ def require_unchanged(folder: RunFolder, cases: Sequence[Case], ids: Collection[
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise DataError(
-            f"The data of {folder.root} changed since it was begun: {changed[0]}{more}; put the "
-            "files back. Corrected labels are another data set: copy the folder and name the copy."
+            f"The data of {folder.root} changed since it was begun: {changed[0]}{more}; {_REMEDY}"
         )
-
-
-def find_seen(folder: RunFolder, cases: Sequence[Case]) -> tuple[SeenCase, ...]:
-    """Return those of ``cases`` whose image the run was trained, chosen or certified on.
-
-    By the bytes of the image files, whatever they are called. None for a run of an earlier version,
-    which noted nothing.
-    """
-    known = read_known_cases(folder)
-    if known is None:
-        return ()
-    roles = read_split(folder.split)
-    own: dict[str, str] = {}
-    for name, identity in known.items():
-        if roles.get(name) in LEARNED:
-            own[identity.image] = name
-    return tuple(
-        SeenCase(name, own[identity.image], roles[own[identity.image]])
-        for name, identity in identify(cases).items()
-        if identity.image in own
-    )
-
-
-def seen_in_words(seen: Sequence[SeenCase]) -> str:
-    """Say how many cases had which role, as "12 train, 3 validation"."""
-    counts = {role: sum(case.role == role for case in seen) for role in LEARNED}
-    return ", ".join(f"{number} {role}" for role, number in counts.items() if number)
 
 
 def image_digests(cases: Sequence[Case]) -> dict[str, str]:
@@ -131,8 +131,15 @@ def digest_of_images(digests: Mapping[str, str]) -> str:
     return hashlib.sha256("\n".join(sorted(digests.values())).encode()).hexdigest()
 
 
+def _digest_of_folds(folder: RunFolder) -> str:
+    """Return a digest of which case is in which fold; "" where there are none."""
+    if not folder.folds.is_file():
+        return ""
+    return hashlib.sha256(repr(sorted(read_folds(folder.folds).items())).encode()).hexdigest()
+
+
 def _digest_of_split(folder: RunFolder) -> str:
-    """Return a digest of which case plays which role in which group."""
+    """Return a digest of which case plays which role."""
     return hashlib.sha256(repr(sorted(read_split(folder.split).items())).encode()).hexdigest()
 
 

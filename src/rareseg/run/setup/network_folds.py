@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rareseg.prediction.model import Model
-from rareseg.run.setup.run_folder import RunFolder, read_folds
+from rareseg.run.setup.run_folder import RunFolder
+from rareseg.run.setup.split_files import read_folds
 
 
 @dataclass(frozen=True)

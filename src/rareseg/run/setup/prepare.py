@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -34,19 +34,12 @@ from rareseg.recipe import (
     to_yaml,
 )
 from rareseg.recipe.component_size import unit_of
-from rareseg.run.setup.initial_weights import require_unseen
-from rareseg.run.setup.known_cases import write_known_cases
+from rareseg.run.setup.initial_weights import note_cases
+from rareseg.run.setup.known_cases import image_digests
 from rareseg.run.setup.network_folds import Folds
-from rareseg.run.setup.run_folder import (
-    DataOptions,
-    RunFolder,
-    begin_run,
-    note_path,
-    read_folds,
-    read_split,
-    write_folds,
-    write_split,
-)
+from rareseg.run.setup.run_folder import DataOptions, RunFolder, begin_run, note_path
+from rareseg.run.setup.seen_images import remember_looks
+from rareseg.run.setup.split_files import read_folds, read_split, write_folds, write_split
 from rareseg.training.plan import Plan, check_overrides, make_preprocessing, plan_recipe
 from rareseg.training.plan.plan_split import few_groups_sentence
 
@@ -209,11 +202,8 @@ def prepare_run(
     note_path(folder, data)
     plan = _plan(fingerprint, folder, overrides)
     roles = _split(dataset, fingerprint, plan.recipe, folder, shared)
-    if not folder.data_identity.is_file():
-        write_known_cases(folder, dataset.cases)
     folds = _folds(fingerprint, roles, plan.recipe, folder)
-    if not folder.recipe.is_file():
-        require_unseen(plan.recipe, fingerprint, roles)
+    note_cases(folder, dataset.cases, plan.recipe, roles)
     store = build_store(
         dataset,
         folder.store if shared is None else shared.store,
@@ -278,7 +268,8 @@ def _inspect(dataset: Dataset, folder: RunFolder, track: Track) -> Fingerprint:
     fingerprint = inspect_dataset(dataset, track=track)
     require_answers(fingerprint)
     fingerprint.to_json(folder.fingerprint)
-    return fingerprint
+    remember_looks(folder.look_alikes, dataset.cases, fingerprint.compared)
+    return replace(fingerprint, compared=())
 
 
 def _plan(fingerprint: Fingerprint, folder: RunFolder, overrides: Overrides) -> Plan:
@@ -358,7 +349,7 @@ def _split(
         return read_split(folder.split)
     groups = {case.id: case.group for case in dataset.cases}
     if shared is not None:
-        write_split(folder.split, shared.roles, groups)
+        write_split(folder.split, shared.roles, groups, image_digests(dataset.cases))
         return dict(shared.roles)
     settings = recipe.split
     shares: dict[Role, float] = {
@@ -376,7 +367,7 @@ def _split(
             case: "train" if role == "validation" else role for case, role in declared.items()
         }
     roles = make_split(fingerprint, shares=shares, seed=settings.seed, declared=declared)
-    write_split(folder.split, roles, groups)
+    write_split(folder.split, roles, groups, image_digests(dataset.cases))
     return roles
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rareseg.data.atomic_files import atomic_write, is_leftover, remove_leftovers
 from rareseg.data.dataset import AS_IT_IS, MissingMask, open_dataset
 from rareseg.data.folder_lock import is_lock
 from rareseg.data.identity import DIGESTS
-from rareseg.data.records import ROLES, Case, Dataset, MaskRules, Role, role_named
+from rareseg.data.records import Case, Dataset, MaskRules, Role
 from rareseg.data.references import open_references
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
-from rareseg.text_files import read_json, read_table
+from rareseg.text_files import read_json
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class DataOptions:
     groups are then those that the data declare. ``layout`` None lets the folder's names decide.
     ``mask_name`` and ``folder_split`` are as in :func:`rareseg.data.dataset.open_dataset`; None is
     what the run was told. ``rules`` say how mask files are read; what they leave open is taken from
-    the run's too.
+    the run's too. ``verify`` computes every digest anew and is no part of what is written down.
     """
 
     path: str
@@ -41,6 +40,7 @@ class DataOptions:
     mask_name: str | None = None
     folder_split: bool | None = None
     rules: MaskRules = AS_IT_IS
+    verify: bool = False
 
     def open(self) -> Dataset:
         """Open the data set."""
@@ -172,6 +172,16 @@ class RunFolder:
         return self.root / "data_identity.json"
 
     @property
+    def look_alikes(self) -> Path:
+        """What the run's own images look like, by which their copies are known."""
+        return self.root / "look_alikes.npz"
+
+    @property
+    def later_look_alikes(self) -> Path:
+        """What other images look like that were evaluated or stood for a guarantee."""
+        return self.root / "later_look_alikes.npz"
+
+    @property
     def file_digests(self) -> Path:
         """Digests of the data's files by path, size and time, so that they are not read again."""
         return self.root / "file_digests.csv"
@@ -199,9 +209,10 @@ def begin_run(root: Path, data: DataOptions) -> RunFolder:
     there was begun with other data.
     """
     folder = RunFolder(root)
+    require_no_links_out(root)
     if folder.about.is_file():
         remove_leftovers(root)  # of a folder that is ours alone
-    DIGESTS.load(folder.file_digests)
+    DIGESTS.load(folder.file_digests, verify=data.verify)
     about = data.to_dict()
     if folder.about.is_file():
         known = read_about(folder)
@@ -232,8 +243,19 @@ def note_path(folder: RunFolder, data: DataOptions) -> None:
             temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
-def open_run(root: Path) -> RunFolder:
-    """Return the folder of a finished run; raises :class:`RunError` where there is none."""
+def open_run(root: Path, *, verify: bool = False) -> RunFolder:
+    """Return the folder of a finished run; raises :class:`RunError` where there is none.
+
+    With ``verify`` nothing is taken from the digests that it remembers of its files. It may be
+    written to: raises as :func:`require_no_links_out`.
+    """
+    folder = _finished(root)
+    require_no_links_out(root)
+    DIGESTS.load(folder.file_digests, verify=verify)
+    return folder
+
+
+def _finished(root: Path) -> RunFolder:
     folder = RunFolder(root)
     if not folder.about.is_file():
         raise RunError(
@@ -244,7 +266,6 @@ def open_run(root: Path) -> RunFolder:
         raise RunError(
             f"{root} holds an unfinished run; call `rareseg train` on it again to finish it."
         )
-    DIGESTS.load(folder.file_digests)
     return folder
 
 
@@ -255,7 +276,7 @@ def find_bundle(root: Path) -> Path:
     """
     if (root / "bundle.json").is_file():
         return root
-    return open_run(root).bundle
+    return _finished(root).bundle
 
 
 def read_about(folder: RunFolder) -> dict[str, Any]:
@@ -266,48 +287,6 @@ def read_about(folder: RunFolder) -> dict[str, Any]:
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.about} is damaged ({error}); choose another --out.") from error
     return about
-
-
-def note_evaluated(folder: RunFolder, digests: Iterable[str]) -> None:
-    """Note the images on which an evaluation has shown how the model does, by their digests."""
-    known = read_evaluated(folder)
-    merged = list(dict.fromkeys([*known, *digests]))
-    if len(merged) > len(known):
-        with atomic_write(folder.evaluated) as temporary:
-            temporary.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
-
-
-def read_evaluated(folder: RunFolder) -> tuple[str, ...]:
-    """Return the digests of all images that were evaluated; RunError where the file is damaged.
-
-    Those of earlier versions are of whole data sets.
-    """
-    if not folder.evaluated.is_file():
-        return ()
-    try:
-        return tuple(map(str, read_json(folder.evaluated)))
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{folder.evaluated} is damaged ({error}); copy the run again.") from error
-
-
-def note_certified(folder: RunFolder, images: Iterable[str], digest: str) -> None:
-    """Note images that were asked to stand for a guarantee, and the digest of their data."""
-    known = read_certified(folder)
-    merged = {**dict.fromkeys(images, digest), **known}
-    if len(merged) > len(known):
-        with atomic_write(folder.certified) as temporary:
-            temporary.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
-
-
-def read_certified(folder: RunFolder) -> dict[str, str]:
-    """Return what :func:`note_certified` noted; RunError where the file is damaged."""
-    if not folder.certified.is_file():
-        return {}
-    try:
-        content = read_json(folder.certified)
-        return {str(image): str(digest) for image, digest in content.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise RunError(f"{folder.certified} is damaged ({error}); copy the run again.") from error
 
 
 def require_free(root: Path) -> None:
@@ -322,17 +301,43 @@ def require_free(root: Path) -> None:
         )
 
 
+def require_no_links_out(root: Path) -> None:
+    """Raise :class:`OutputError` where a link below ``root`` leads out of it.
+
+    What is written there would land elsewhere. ``root`` itself may be a link.
+    """
+    whole = root.resolve()
+    folders = [root] if root.is_dir() else []
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_symlink():
+                    if not path.resolve().is_relative_to(whole):
+                        raise OutputError(
+                            f"{path} is a link to {path.resolve()}, and nothing is written outside "
+                            f"{root}; remove the link, or choose another --out."
+                        )
+                elif entry.is_dir():
+                    folders.append(path)
+
+
 def held_entries(root: Path) -> list[Path]:
     """Return what a folder holds but for locks and leftovers of ours."""
     return [path for path in root.iterdir() if not is_lock(path) and not is_leftover(path)]
 
 
-def claim(out: Path, name: str, content: Mapping[str, Any], what: str) -> None:
+def claim(
+    out: Path, name: str, content: Mapping[str, Any], what: str, *, later: str | None = None
+) -> None:
     """Note in ``out/name`` what the folder is for, or see that it was made for the same.
 
-    Raises :class:`OutputError` where ``out`` holds anything else, or ``what`` of another content.
+    ``later`` is a key of what is noted there in the end, which says nothing of what it is for.
+    Raises :class:`OutputError` where ``out`` holds anything else, or ``what`` of another content,
+    and as :func:`require_no_links_out`.
     """
     note = out / name
+    require_no_links_out(out)
     if note.is_file():
         remove_leftovers(out)  # of a folder that is ours alone
     text = json.dumps(content, indent=1) + "\n"
@@ -340,52 +345,16 @@ def claim(out: Path, name: str, content: Mapping[str, Any], what: str) -> None:
         require_free(out)
         with atomic_write(note) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    elif note.read_text(encoding="utf-8") != text:
+    elif _noted(note, later) != json.loads(text):
         raise OutputError(f"{out} holds {what}; remove it or choose another --out.")
 
 
-def write_split(path: Path, roles: Mapping[str, Role], groups: Mapping[str, str | None]) -> None:
-    """Write ``id, group, role`` for every case."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "group", "role"))
-        writer.writerows((case, groups[case] or "", role) for case, role in roles.items())
-
-
-def write_folds(path: Path, folds: Mapping[str, int]) -> None:
-    """Write ``id, fold`` for every case that has one, folds numbered from 0."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "fold"))
-        writer.writerows(folds.items())
-
-
-def read_folds(path: Path) -> dict[str, int]:
-    """Read what :func:`write_folds` wrote; raises :class:`RunError` where it is damaged."""
+def _noted(note: Path, later: str | None) -> Any:
+    """Return what a note says, None where it is damaged."""
     try:
-        return {row["id"]: int(row["fold"]) for row in read_table(path)}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read as folds ({error}); train into another --out."
-        ) from error
-
-
-def read_split(path: Path) -> dict[str, Role]:
-    """Read what :func:`write_split` wrote; raises :class:`RunError` where it is damaged."""
-    try:
-        rows = [(row["id"], role_named(row["role"] or "")) for row in read_table(path)]
-    except (OSError, KeyError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read as a split ({error}); it needs the columns id and role, as "
-            "UTF-8 text."
-        ) from error
-    roles = dict(rows)
-    if len(roles) < len(rows):
-        twice = next(name for name, number in Counter(n for n, _ in rows).items() if number > 1)
-        raise RunError(f"{path} names the case '{twice}' twice; keep one line of each case.")
-    if not roles:
-        raise RunError(f"{path} names no case; copy the run again, or train into another --out.")
-    strange = sorted(set(roles.values()) - set(ROLES))
-    if strange:
-        raise RunError(f"{path} holds the role {strange[0]!r}; allowed are {', '.join(ROLES)}.")
-    return cast(dict[str, Role], roles)
+        content = read_json(note)
+    except (OSError, ValueError):
+        return None
+    if isinstance(content, dict):
+        content.pop(later, None)
+    return content
