@@ -103,3 +103,16 @@ def test_files_that_show_it_by_their_names_are_refused_beforehand(tmp_path):
     with pytest.raises(UsageError, match=r"a\.png is a photograph; allowed are coco"):
         require_fitting(["seg.nrrd"], [Case("a", (tmp_path / "a.png",), None)])
     require_fitting([], [Case("a", (tmp_path / "a.nii",), None)])
+
+
+def test_segmentations_in_dicom_are_for_what_was_read_from_dicom(tmp_path, monkeypatch):
+    files = "rareseg.run.predictions.prediction_files"
+    monkeypatch.setattr(f"{files}.can_write_dicom", lambda: False)
+    with pytest.raises(UsageError, match=r"--format dicom-seg .* pip install 'rareseg\[dicom\]'"):
+        require_fitting(["dicom-seg"], [Case("a", (tmp_path / "a.dcm",), None)])
+    monkeypatch.setattr(f"{files}.can_write_dicom", lambda: True)
+    with pytest.raises(UsageError, match=r"a\.nii is no DICOM; use --format seg\.nrrd"):
+        require_fitting(["dicom-seg"], [Case("a", (tmp_path / "a.nii",), None)])
+    with pytest.raises(UsageError, match=r"a\.png is no DICOM; use --format coco, "):
+        require_fitting(["dicom-seg"], [Case("a", (tmp_path / "a.png",), None)])
+    require_fitting(["dicom-seg"], [Case("a", (tmp_path / "a.dcm",), None)])
