@@ -16,9 +16,11 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from rareseg.data.atomic_files import atomic_write
+from rareseg.data.formats import EMBEDDING, said_beside
 from rareseg.data.formats import files_of as read_from
+from rareseg.data.formats.embedded_picture import embedded_bytes
 from rareseg.data.records import Case, Dataset, MaskSource
-from rareseg.errors import DataError
+from rareseg.errors import DataError, ReadError
 
 DIGEST_BYTES = 16
 _COLUMNS = ("path", "size", "time", "digest")
@@ -52,16 +54,35 @@ class FileDigests:
     def of(self, path: Path) -> str:
         """Return the digest of a file, or of all files of a folder; "" where there is none.
 
-        Of a header it is that of the header and of its data file.
+        Of a header it is that of the header and of its data file, of a TIFF that of the file and of
+        the spacing that a JSON file beside it says.
         """
         files = read_from(path)
         if path.is_dir() or len(files) > 1:
-            own = hashlib.blake2b(digest_size=DIGEST_BYTES)
+            whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
             for file in files:
                 digest = self._of_file(file) if file.is_file() else ""
-                own.update(f"{file.name}\0{digest}\n".encode())
-            return own.hexdigest()
-        return self._of_file(path)
+                whole.update(f"{file.name}\0{digest}\n".encode())
+            return whole.hexdigest()
+        own, beside = self._of_file(path), said_beside(path)
+        return _short(own + beside) if own and beside else own
+
+    def of_image(self, path: Path) -> str:
+        """Return the digest of an image: of one in an annotation file that of the picture alone.
+
+        What is drawn in the file may change, and the image stays the same.
+        """
+        stamp = _stamp(path) if path.suffix.lower() == EMBEDDING else None
+        if stamp is None:
+            return self.of(path)
+        stamp = (f"{stamp[0]}\0", *stamp[1:])  # beside the digest of the file itself
+        if stamp not in self._known:
+            try:
+                content = embedded_bytes(path)
+            except ReadError:
+                return self.of(path)
+            self._known[stamp] = hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+        return self._known[stamp]
 
     def _of_file(self, path: Path) -> str:
         stamp = _stamp(path)
@@ -169,7 +190,7 @@ def _earlier_content_hash(dataset: Dataset) -> str:
 
 
 def _identity(case: Case) -> CaseIdentity:
-    image = "".join(DIGESTS.of(path) for path in case.images)
+    image = "".join(DIGESTS.of_image(path) for path in case.images)
     mask = "".join(DIGESTS.of(path) for path in case.mask_files)
     if isinstance(case.mask, MaskSource):
         made = repr(case.mask)

@@ -17,7 +17,14 @@ from rareseg.data.annotation_export.annotation_formats import chosen_formats
 from rareseg.data.atomic_files import file_digest
 from rareseg.data.file_names import clean_name, require_own_folders
 from rareseg.data.folder_lock import sole_writer
-from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
+from rareseg.data.formats import (
+    files_of,
+    mask_suffix,
+    read_image,
+    said_beside,
+    write_mask,
+    write_probabilities,
+)
 from rareseg.data.input_images import PREDICTIONS, open_inputs
 from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Case, Classes, Image
@@ -312,8 +319,9 @@ def _digest(case: Case) -> str:
     digest = hashlib.sha256()
     try:
         for path in case.images:
-            for file in sorted(path.iterdir()) if path.is_dir() else (path,):
+            for file in files_of(path):
                 digest.update(file_digest(file).encode("ascii"))
+            digest.update(said_beside(path).encode("utf-8"))
     except OSError:
         return ""
     return digest.hexdigest()

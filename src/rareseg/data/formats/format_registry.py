@@ -161,12 +161,19 @@ def stem_of(path: Path) -> str:
     return path.name[: -len(suffix_of(path))] if format_of(path) else path.name
 
 
+EMBEDDING = ".json"
+"""The suffix of annotation files that may hold their picture as text; they are no images else."""
+
+
 def mask_suffix(image: Path) -> str:
     """Return the suffix under which masks of an image are written: its own where that can be.
 
-    Photographs in formats that blur or cannot be written give ``.png``, headers with a separate
-    data file their single-file sibling, DICOM folders ``.nii.gz``.
+    Photographs in formats that blur or cannot be written give ``.png``, as pictures in annotation
+    files do, headers with a separate data file their single-file sibling, DICOM folders
+    ``.nii.gz``.
     """
+    if image.suffix.lower() == EMBEDDING:
+        return ".png"
     found = format_of(image)
     if found is None:
         return ".nii.gz"

@@ -28,7 +28,7 @@ from rareseg.data.annotation_export.segment_file import write_segments
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.components import label_components
 from rareseg.data.file_names import clean_name
-from rareseg.data.formats import format_of, read_image, read_mask
+from rareseg.data.formats import EMBEDDING, format_of, read_image, read_mask
 from rareseg.data.records import Case, Mask
 from rareseg.errors import DataError, UsageError
 from rareseg.report.figures.overlay_picture import (
@@ -56,7 +56,8 @@ def require_fitting(formats: Sequence[str], cases: Sequence[Case]) -> None:
         )
     for case in cases:
         found = format_of(case.images[0])
-        kind = "volume" if found is None else found.kind
+        embedded = case.images[0].suffix.lower() == EMBEDDING
+        kind = "photograph" if embedded else "volume" if found is None else found.kind
         for name in formats:
             if name in PICTURE_FORMATS and kind == "volume":
                 raise UsageError(

@@ -212,6 +212,17 @@ def png(array):
     return file.getvalue()
 
 
+def labelme_inside(root, scenes):
+    """Pictures that stand in their JSON files alone."""
+    labelme(root, scenes)
+    for scene in scenes:
+        picture, path = root / f"{scene.name}.png", root / f"{scene.name}.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["imageData"] = base64.b64encode(picture.read_bytes()).decode()
+        write(path, content)
+        picture.unlink()
+
+
 def labelme_masks(root, scenes):
     """Drawings in a folder beside, as masks in a box, one of each class."""
     for scene in scenes:
@@ -401,6 +412,7 @@ WRITTEN = {
     "yolo": Written("yolo", yolo, splits=True),
     "yolo of Roboflow": Written("yolo", yolo_roboflow, splits=True),
     "labelme": Written("labelme", labelme),
+    "labelme with pictures inside": Written("labelme", labelme_inside),
     "labelme masks": Written("labelme", labelme_masks),
     "label studio": Written("label_studio", label_studio),
     "label studio min": Written("label_studio", label_studio_min),
