@@ -13,6 +13,7 @@ from rareseg.data.layouts import FileTree, Listing, Recognised, recognise
 from rareseg.data.layouts.listed_cases import (
     channel_problems,
     identity_problems,
+    twin_warnings,
     with_clean_ids,
 )
 from rareseg.data.layouts.medical.slicer_names import with_segment_names
@@ -67,7 +68,7 @@ def open_dataset(
         dataset,
         cases=with_rules(dataset.cases, rules),
         ignore_value=dataset.ignore_value if rules.ignore_value is None else rules.ignore_value,
-        warnings=unread.warnings,
+        warnings=(*unread.warnings, *twin_warnings(dataset.cases, root)),
         rules=rules,
     )
 

@@ -148,7 +148,7 @@ def files_of(case: Case) -> tuple[Path, ...]:
 
 
 def content_hash(dataset: Dataset) -> str:
-    """Return a hash (64 hexadecimal digits) of names, bytes and what is declared.
+    """Return a hash (64 hexadecimal digits) of names, bytes and what is declared or named.
 
     Names are ids, groups and roles; where files lie, when they were written and in which order they
     are listed counts for nothing, so that a copied or moved folder keeps its hash. A file that is
@@ -161,6 +161,8 @@ def content_hash(dataset: Dataset) -> str:
         own = found[case.id]
         drawn = [(name, mask and DIGESTS.of(mask)) for name, mask in case.annotations]
         about = [case.id, case.group, case.role, own.image, own.mask, *([drawn] if drawn else [])]
+        named = () if case.nodata_value is None else (f"without {case.nodata_value}",)
+        about = [*about, *named]
         digest.update(repr(about).encode())
     return digest.hexdigest()
 

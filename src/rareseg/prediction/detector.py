@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from rareseg.data.formats import read_image
+from rareseg.data.formats.geotiff import without_value
 from rareseg.data.formats.photo import as_photograph
 from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Classes, Geometry, Image
@@ -111,7 +112,10 @@ class Detector:
         """
         if isinstance(picture, list):
             return [self(one, spacing=spacing) for one in picture]
-        image, remark = with_channels(self.as_image(picture, spacing=spacing), self.model.channels)
+        image = self.as_image(picture, spacing=spacing)
+        if self.model.nodata_value is not None:
+            image = without_value(image, self.model.nodata_value)
+        image, remark = with_channels(image, self.model.channels)
         found = decide(image, self.scorer.score(image), self.model.classes, self.points)
         return found if remark is None else replace(found, remarks=(remark,))
 

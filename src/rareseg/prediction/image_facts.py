@@ -25,16 +25,18 @@ class ImageFacts:
 
     ``dimension`` is 2 for photographs and 3 for volumes. ``low`` and ``high`` have one value per
     channel: the smallest 0.5 % percentile and the largest 99.5 % one of any image, as they stand in
-    the files. ``dtypes`` are numpy's names.
+    the files. ``dtypes`` are numpy's names. ``nodata_value`` is the number that was named to mean
+    that nothing was measured, None where none was.
     """
 
     dimension: int
     dtypes: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    nodata_value: str | None = None
 
     @classmethod
-    def of(cls, fingerprint: Fingerprint) -> ImageFacts | None:
+    def of(cls, fingerprint: Fingerprint, nodata_value: str | None = None) -> ImageFacts | None:
         """Return the facts of the images that inspection read; None where there are none."""
         cases = fingerprint.cases
         if not cases:
@@ -45,6 +47,7 @@ class ImageFacts:
             dtypes=tuple(sorted({case.dtype for case in cases})),
             low=tuple(min(case.intensities[k].low for case in cases) for k in channels),
             high=tuple(max(case.intensities[k].high for case in cases) for k in channels),
+            nodata_value=nodata_value,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,8 +58,11 @@ class ImageFacts:
     def from_dict(cls, record: Mapping[str, Any]) -> ImageFacts:
         """Return what :meth:`to_dict` wrote; TypeError or KeyError for anything else."""
         return cls(
-            int(record["dimension"]),
-            *(tuple(record[name]) for name in ("dtypes", "low", "high")),
+            dimension=int(record["dimension"]),
+            dtypes=tuple(record["dtypes"]),
+            low=tuple(record["low"]),
+            high=tuple(record["high"]),
+            nodata_value=record.get("nodata_value"),
         )
 
     def misfit(self, image: Image, preprocessing: Preprocessing) -> str | None:

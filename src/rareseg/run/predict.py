@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,7 @@ from rareseg.data.folder_lock import sole_writer
 from rareseg.data.formats import (
     files_of,
     mask_suffix,
-    read_image,
+    read_case_image,
     said_beside,
     write_mask,
     write_probabilities,
@@ -186,7 +186,7 @@ def predict_images(
     require_own_folders(model.classes.regions)
     reserved = (*RESULT_FOLDERS, *map(clean_name, model.classes.regions))
     inputs = open_inputs(images, channels=model.training.files_per_case, out=out, reserved=reserved)
-    cases = inputs.cases
+    cases = tuple(replace(case, nodata_value=model.nodata_value) for case in inputs.cases)
     _require_other_place(out, cases)
     require_fitting(asked.formats, cases)
     with sole_writer(out):
@@ -276,7 +276,7 @@ class _PredictionWork:
 
     def _predicted(self, case: Case) -> PredictedCase:
         """Write everything of one image, the label map last, and return its rows."""
-        image = read_image(case.images)
+        image = read_case_image(case)
         note = None
         if len(case.images) == 1:
             image, note = with_channels(image, self._detector.model.channels)

@@ -149,8 +149,13 @@ def score_suffixes() -> tuple[str, ...]:
 def suffix_of(path: Path) -> str:
     """Return the suffix in lower case; ``.nii.gz`` is one suffix, a folder has none."""
     name = path.name.lower()
-    known = [suffix for suffix in _BY_SUFFIX if name.endswith(suffix) and name != suffix]
-    return max(known, key=len, default=path.suffix.lower())
+    # From the left, so that the longest that is known is found first.
+    at = name.find(".", 1)
+    while at >= 0:
+        if name[at:] in _BY_SUFFIX:
+            return name[at:]
+        at = name.find(".", at + 1)
+    return path.suffix.lower()
 
 
 def stem_of(path: Path) -> str:

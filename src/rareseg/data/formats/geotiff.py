@@ -7,14 +7,14 @@ https://gdal.org/en/stable/drivers/raster/gtiff.html (GDAL_NODATA).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from rareseg.data.records import Geometry
+from rareseg.data.records import Geometry, Image
 
 _EARTH = (33550, 33922, 34264, 34735, 34736, 34737)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, its doubles and texts."""
@@ -106,14 +106,15 @@ def nodata_value(page: tifffile.TiffPage) -> float | None:
 
 
 def fill_nodata(
-    array: NDArray[Any], empty: float | None, *, on_earth: bool
+    array: NDArray[Any], empty: float | None, *, on_earth: bool, named: bool = False
 ) -> NDArray[np.bool_] | None:
     """Fill what holds nothing in (channel, z, y, x), in place; return where (z, y, x), or None.
 
     A pixel holds nothing where all channels have the value ``empty``; NaN does so too where a file
     states such a value or lies on the earth. In one channel alone NaN and negative values of
-    ``empty`` are filled as well, since no intensity means them; 0 and above may be dark pixels. The
-    fill is the channel's median of the rest, 0 where there is none.
+    ``empty`` are filled as well, since no intensity means them; 0 and above may be dark pixels,
+    unless the user has ``named`` the value. The fill is the channel's median of the rest, 0 where
+    there is none.
     """
     if empty is None and not (on_earth and array.dtype.kind == "f"):
         return None
@@ -124,7 +125,7 @@ def fill_nodata(
     if empty is not None and not np.isnan(empty):
         stated = np.equal(array, _as_type(empty, array.dtype))
         missing = np.asarray(missing | stated)
-        sure = np.asarray(missing if empty < 0 else sure)
+        sure = np.asarray(missing if empty < 0 or named else sure)
     nothing: NDArray[np.bool_] = np.all(missing, axis=0)
     holes = sure | nothing
     if not holes.any():
@@ -141,3 +142,16 @@ def _as_type(value: float, dtype: np.dtype[Any]) -> float | int:
         return int(value) if value.is_integer() else value
     with np.errstate(over="ignore"):
         return float(np.asarray(value).astype(dtype))
+
+
+def without_value(image: Image, value: str) -> Image:
+    """Return an image of which the voxels of a named value, and NaN, hold nothing.
+
+    They are filled as :func:`fill_nodata` does and added to ``nodata``, where that is so in all
+    channels.
+    """
+    array = image.array.copy()
+    nothing = fill_nodata(array, float(value), on_earth=False, named=True)
+    if nothing is not None and image.nodata is not None:
+        nothing = nothing | image.nodata
+    return replace(image, array=array, nodata=image.nodata if nothing is None else nothing)

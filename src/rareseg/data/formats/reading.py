@@ -17,6 +17,7 @@ from rareseg.data.formats.format_registry import (
     header_of,
     suffix_of,
 )
+from rareseg.data.formats.geotiff import without_value
 from rareseg.data.formats.mask_values import labels_of
 from rareseg.data.formats.reader_guard import guarded, load_extra
 from rareseg.data.formats.volumes.dicom_files import is_dicom_folder, read_dicom
@@ -130,9 +131,13 @@ def read_mask(path: Path, *, image: Image | None = None) -> Mask:
 
 
 def read_case_image(case: Case) -> Image:
-    """Read a case's image; of a case that is a mask alone, the file of the mask stands for it."""
+    """Read a case's image, without the value that is named for it to mean nothing.
+
+    Of a case that is a mask alone, the file of the mask stands for it.
+    """
     if case.images:
-        return read_image(case.images)
+        image = read_image(case.images)
+        return image if case.nodata_value is None else without_value(image, case.nodata_value)
     if not isinstance(case.mask, Path):
         return read_image(case.mask_files[:1])
     mask = read_mask(case.mask)

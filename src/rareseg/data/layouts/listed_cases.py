@@ -66,6 +66,22 @@ def identity_problems(cases: Sequence[Case], root: Path) -> list[str]:
     return problems
 
 
+def twin_warnings(cases: Sequence[Case], root: Path) -> list[str]:
+    """Return a sentence where ids differ in capitals alone: many systems take them for one file."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(unicodedata.normalize("NFC", case.id) for case in cases):
+        alike[name.casefold()].append(name)
+    twins = [names for names in alike.values() if len(names) > 1]
+    if not twins:
+        return []
+    shown = "; ".join(" and ".join(names) for names in twins[:2]) + ("; …" if twins[2:] else "")
+    return [
+        f"{root} has {len(twins)} groups of cases whose names differ in capitals alone ({shown}): "
+        "Windows and macOS take them for one file, and overwrite one by the other; rename all but "
+        "one where the data go there."
+    ]
+
+
 def channel_problems(cases: Sequence[Case]) -> list[str]:
     """Find cases whose files end in other channel numbers than those of most cases."""
     endings = {case.id: tuple(_channel_of(path) for path in case.images) for case in cases}

@@ -28,7 +28,7 @@ from rareseg.data.annotation_export.segment_file import write_segments
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.components import label_components
 from rareseg.data.file_names import clean_name
-from rareseg.data.formats import EMBEDDING, format_of, read_image, read_mask
+from rareseg.data.formats import EMBEDDING, format_of, read_case_image, read_mask
 from rareseg.data.records import Case, Mask
 from rareseg.errors import DataError, UsageError
 from rareseg.report.figures.overlay_picture import (
@@ -168,7 +168,7 @@ class PredictionFiles:
             files.add(picture)
 
     def _draw(self, case: Case, found: PredictedCase, masks: Masks) -> None:
-        image = read_image(case.images)
+        image = read_case_image(case)
         plane = slice_of_largest_mask(masks)
         depth = len(image.array[0])
         outlined = [
