@@ -91,8 +91,8 @@ def _check_declared(
     if of_void and len(labels) > 1 and dataset.ignore_value is None:
         findings.warn(
             f"{dataset.root} declares the class '{of_void[0]}' as {IGNORE}, the value by which "
-            "most programs mark what counts nowhere: it is learned as a class. If it marks voxels to "
-            f"leave out, call it ignore where it is declared, or say --ignore-value {IGNORE}."
+            "most programs mark what counts nowhere: it is learned as a class. If it marks voxels "
+            f"to leave out, call it ignore where it is declared, or say --ignore-value {IGNORE}."
         )
     if dataset.ignore_value in labels.values():
         name = next(name for name, value in labels.items() if value == dataset.ignore_value)
