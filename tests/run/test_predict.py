@@ -248,6 +248,7 @@ def test_an_id_that_leads_out_of_the_folder_does_not(finished, photos, call, tmp
     assert [path for path in tmp_path.rglob("*escaped*") if out not in path.parents] == []
 
 
+@pytest.mark.extras
 def test_a_dicom_image_gets_a_dicom_segmentation(
     finished, photos, call, dicom, write_series, tmp_path
 ):
