@@ -27,6 +27,8 @@ import PIL.Image
 
 COUNTS = (1_000, 5_000, 20_000)
 SIDE = 64
+WATCHED_EVERY = 2.0
+"""Seconds between two looks at the memory, which take some processor time themselves."""
 
 
 def write_cases(folder: Path, count: int) -> None:
@@ -76,7 +78,7 @@ def inspect(folder: Path) -> dict[str, float]:
     most = 0.0
     while process.poll() is None:
         most = max(most, sum(map(shared_mb, tree_of(process.pid))))
-        time.sleep(0.5)
+        time.sleep(WATCHED_EVERY)
     seconds = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:

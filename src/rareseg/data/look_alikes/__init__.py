@@ -8,6 +8,7 @@ from rareseg.data.look_alikes.groups import propose_groups, united_copies
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike, across_groups
 from rareseg.data.look_alikes.pairs import ComparedCase, find_look_alikes
 from rareseg.data.look_alikes.registration import Placement
+from rareseg.data.look_alikes.thumbnail_file import ThumbnailFile
 from rareseg.data.look_alikes.thumbnails import Thumbnail, make_thumbnail
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "LookAlike",
     "Placement",
     "Thumbnail",
+    "ThumbnailFile",
     "across_groups",
     "find_look_alikes",
     "make_thumbnail",
