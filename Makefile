@@ -29,8 +29,8 @@ test-slow: install
 # A second environment, which finds in the first what lies there and adds what the extras need and
 # what writes files that are read here. Whatever skips in `make test` for want of either is named.
 test-extras: .venv-extras/installed
-	OMP_NUM_THREADS=1 .venv-extras/bin/python -m pytest --numprocesses auto --dist loadfile \
-		-m extras tests/prediction/encoders tests/benchmarks tests/serving tests/run/test_predict.py
+	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders tests/benchmarks tests/serving \
+		tests/run/test_predict.py
 	OMP_NUM_THREADS=1 .venv-extras/bin/python -m pytest --numprocesses auto --dist loadfile \
 		tests/data/test_format_contract.py tests/data/formats tests/data/annotation_export \
 		tests/data/layouts/annotation_files tests/data/masks/test_mask_run_lengths.py
