@@ -111,7 +111,7 @@ def _read(tree: FileTree) -> Listing:
             "like its picture."
         )
     values = number_labels(sorted(labels))
-    declared, names_said = declare(values, labels)
+    declared, name_notes = declare(values, labels)
     given = tuple(values.items())
     masks = [
         (picture, FeaturesFile(path, picture.name, picture, given) if own != [] else None, role)
@@ -120,7 +120,7 @@ def _read(tree: FileTree) -> Listing:
     n_empty = sum(mask is None for _, mask, _ in masks)
     notes = [
         f"{n_empty} GeoJSON files hold no features: their pictures count as negatives; {RULE}.",
-        *names_said,
+        *name_notes,
     ]
     return listing_of(pictures, masks, declared, problems, notes, undescribed=pictures.others())
 
