@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import tempfile
 from pathlib import Path
 
 from rareseg.data.formats.photo import read_photo
 from rareseg.data.records import Image
 from rareseg.errors import ReadError
+from rareseg.text_files import read_json
 
 KEY = "imageData"
 
@@ -21,10 +21,10 @@ def embedded_bytes(path: Path) -> bytes:
     Raises ReadError where it is no JSON, or holds no picture.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
         text = content.get(KEY) if isinstance(content, dict) else None
         found = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
-    except (OSError, ValueError, RecursionError, binascii.Error) as error:
+    except (OSError, ValueError, binascii.Error) as error:
         raise ReadError(
             f"{path} cannot be read ({error}); export it again, or put the picture beside it."
         ) from error
