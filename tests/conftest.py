@@ -215,3 +215,73 @@ def specks(tmp_path_factory) -> Path:
         images=30, size=64, contrast=8.0, foreground_share=0.06, distractors=1, seed=1
     )
     return write_specks(tmp_path_factory.mktemp("specks") / "data", easy)
+
+
+STUDY, SERIES = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
+
+
+@pytest.fixture
+def dicom():
+    """Return pydicom, where both parts of the extra are installed."""
+    pytest.importorskip(
+        "highdicom", reason="highdicom is not installed; make test-extras installs it"
+    )
+    return pytest.importorskip("pydicom")
+
+
+@pytest.fixture
+def write_series():
+    """Return what writes slices (k, row, column) as a series into a new folder.
+
+    ``step`` (k, row, column) and ``first`` (x, y, z) are in mm; ``along`` are the directions of a
+    row and of a column, ``upwards`` is the one in which slices follow one another. ``without`` are
+    tags that are left out.
+    """
+
+    def write(
+        folder,
+        slices,
+        *,
+        step=(2.0, 0.5, 0.75),
+        first=(-10.0, 20.0, 30.0),
+        along=((1, 0, 0), (0, 1, 0)),
+        upwards=None,
+        without=(),
+    ):
+        folder.mkdir(parents=True)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        normal = np.cross(*along) if upwards is None else np.array(upwards)
+        for k, values in enumerate(slices):
+            image = sitk.GetImageFromArray(values[None])
+            image.SetSpacing(step[::-1])
+            tags = {
+                "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
+                "0008|0018": f"{SERIES}.{k + 1}",
+                "0008|0020": "20260101",
+                "0008|0030": "120000",
+                "0008|0050": "1",
+                "0008|0060": "CT",
+                "0008|0090": "",
+                "0010|0010": "Nobody^N",
+                "0010|0020": "P1",
+                "0010|0030": "19700101",
+                "0010|0040": "O",
+                "0018|0050": str(step[0]),
+                "0020|000d": STUDY,
+                "0020|000e": SERIES,
+                "0020|0010": "1",
+                "0020|0011": "1",
+                "0020|0013": str(k + 1),
+                "0020|0032": "\\".join(map(str, np.array(first) + normal * step[0] * k)),
+                "0020|0037": "\\".join(str(value) for axis in along for value in axis),
+                "0020|0052": f"{STUDY}.9",
+            }
+            for tag, value in tags.items():
+                if tag not in without:
+                    image.SetMetaData(tag, value)
+            writer.SetFileName(str(folder / f"{k:03d}.dcm"))
+            writer.Execute(image)
+        return folder
+
+    return write

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -280,3 +281,28 @@ def test_every_command_has_an_example():
         "review",
         "apply-review",
     }
+
+
+OF_EXTRAS = ("timm", "highdicom", "pydicom", "h5py", "pi_heif", "pycocotools", "supervision")
+
+
+def test_what_skips_for_want_of_an_extra_runs_in_test_extras():
+    root = Path(__file__).parents[1]
+    skips = re.compile(
+        rf'importorskip\(\s*"(?:{"|".join(OF_EXTRAS)})\b|def test_\w+\([^)]*\bdicom\b'
+    )
+    recipe = (root / "Makefile").read_text(encoding="utf-8").split("test-extras: ")[1]
+    named = re.findall(r"tests/[\w/.]+", recipe.split("\n\n")[0])
+    found = [
+        path.relative_to(root).as_posix()
+        for path in (root / "tests").rglob("*.py")
+        if skips.search(path.read_text(encoding="utf-8"))
+    ]
+    assert len(found) > 5
+    left_out = [
+        path
+        for path in found
+        if path != "tests/conftest.py"
+        and not any(path == one or path.startswith(f"{one}/") for one in named)
+    ]
+    assert left_out == [], "name them in the recipe of test-extras"

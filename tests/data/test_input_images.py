@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+
 import numpy as np
 import PIL.Image
 import pytest
 
+from rareseg.data.formats import read_image
 from rareseg.data.input_images import open_inputs
 from rareseg.errors import DataError
 
@@ -91,3 +96,13 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path):
         open_inputs(tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         open_inputs(tmp_path / "absent")
+
+
+def test_pictures_in_annotation_files_are_images(tmp_path):
+    picture = io.BytesIO()
+    PIL.Image.new("L", (9, 6), 77).save(picture, "PNG")
+    content = {"shapes": [], "imageData": base64.b64encode(picture.getvalue()).decode()}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    (case,) = open_inputs(tmp_path).cases
+    assert (case.id, case.mask) == ("a", None)
+    assert read_image(case.images).array.tolist() == [[[[77] * 9] * 6]]

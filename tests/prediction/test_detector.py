@@ -247,3 +247,17 @@ def test_a_damaged_archive_is_one_sentence_and_writes_nothing_outside(tmp_path):
         rareseg.load(_zip(tmp_path / "two.zip", {**files, "b/bundle.json": b"{}"}))
     with pytest.raises(BundleError, match="holds 0 files"):
         rareseg.load(_zip(tmp_path / "none.zip", {"a.txt": b""}))
+
+
+def test_a_number_that_was_named_to_mean_nothing_is_filled_here_too():
+    model = a_model()
+    images = ImageFacts(2, ("float32",), (0.0,), (255.0,), "-9999.0")
+    named = replace(model, training=replace(model.training, images=images))
+    shown = picture(24, 33).astype(np.float32)
+    shown[:4] = -9999
+    found = Detector(named, cut_at(0.7))(shown)
+    filled = np.where(shown == -9999, np.sort(shown[4:], axis=None)[shown[4:].size // 2], shown)
+    assert np.array_equal(found.image.array[0, 0], filled)
+    expected = Detector(model, cut_at(0.7))(filled)
+    assert np.array_equal(found.scores["all"], expected.scores["all"])
+    assert found.image.nodata.sum() == 4 * 33

@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 
 from rareseg.data.components import label_components
+from rareseg.data.formats import read_image, read_mask, segments
 from rareseg.data.masks.mask_run_lengths import decode_counts, decompress_counts
 from rareseg.data.masks.polygons import rasterise
 from rareseg.errors import ProblemsError, UsageError
@@ -245,3 +246,21 @@ def test_an_id_that_leads_out_of_the_folder_does_not(finished, photos, call, tmp
     assert [row["id"] for row in rows_of(out / "predictions.csv")] == ["12_30", "escaped"]
     assert {path.name for path in out.glob("*.png")} == {"escaped.png", "12_30.png"}
     assert [path for path in tmp_path.rglob("*escaped*") if out not in path.parents] == []
+
+
+@pytest.mark.extras
+def test_a_dicom_image_gets_a_dicom_segmentation(
+    finished, photos, call, dicom, write_series, tmp_path
+):
+    shown = np.asarray(PIL.Image.open(photos / "a.png")).astype(np.int16)
+    folder = write_series(tmp_path / "in", shown[None])
+    out = tmp_path / "out"
+    asked = ("predict", finished, folder / "000.dcm", "--out", out, "--format", "dicom-seg")
+    called = call(*asked)
+    assert called.code == 0, called.err
+    labels = read_mask(out / "000.nii.gz").array
+    assert labels.any()
+    written = out / "segmentations" / "000.dcm"
+    image = read_image([folder / "000.dcm"])
+    assert [(s.name, s.value) for s in segments(written)] == [("foreground", 1)]
+    np.testing.assert_array_equal(read_mask(written, image=image).array != 0, labels != 0)

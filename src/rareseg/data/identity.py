@@ -16,9 +16,11 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from rareseg.data.atomic_files import atomic_write
+from rareseg.data.formats import EMBEDDING, said_beside
 from rareseg.data.formats import files_of as read_from
+from rareseg.data.formats.embedded_picture import embedded_bytes
 from rareseg.data.records import Case, Dataset, MaskSource
-from rareseg.errors import DataError
+from rareseg.errors import DataError, ReadError
 
 DIGEST_BYTES = 16
 _COLUMNS = ("path", "size", "time", "digest")
@@ -53,16 +55,35 @@ class FileDigests:
     def of(self, path: Path) -> str:
         """Return the digest of a file, or of all files of a folder; "" where there is none.
 
-        Of a header it is that of the header and of its data file.
+        Of a header it is that of the header and of its data file, of a TIFF that of the file and of
+        the spacing that a JSON file beside it says.
         """
         files = read_from(path)
         if path.is_dir() or len(files) > 1:
-            own = hashlib.blake2b(digest_size=DIGEST_BYTES)
+            whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
             for file in files:
                 digest = self._of_file(file) if file.is_file() else ""
-                own.update(f"{file.name}\0{digest}\n".encode())
-            return own.hexdigest()
-        return self._of_file(path)
+                whole.update(f"{file.name}\0{digest}\n".encode())
+            return whole.hexdigest()
+        own, beside = self._of_file(path), said_beside(path)
+        return _short(own + beside) if own and beside else own
+
+    def of_image(self, path: Path) -> str:
+        """Return the digest of an image: of one in an annotation file that of the picture alone.
+
+        What is drawn in the file may change, and the image stays the same.
+        """
+        stamp = _stamp(path) if path.suffix.lower() == EMBEDDING else None
+        if stamp is None:
+            return self.of(path)
+        stamp = (f"{stamp[0]}\0", *stamp[1:])  # beside the digest of the file itself
+        if stamp not in self._known:
+            try:
+                content = embedded_bytes(path)
+            except ReadError:
+                return self.of(path)
+            self._known[stamp] = hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+        return self._known[stamp]
 
     def _of_file(self, path: Path) -> str:
         stamp = _stamp(path)
@@ -135,7 +156,7 @@ def files_of(case: Case) -> tuple[Path, ...]:
 
 
 def content_hash(dataset: Dataset) -> str:
-    """Return a hash (64 hexadecimal digits) of names, bytes and what is declared.
+    """Return a hash (64 hexadecimal digits) of names, bytes and what is declared or named.
 
     Names are ids, groups and roles; where files lie, when they were written and in which order they
     are listed counts for nothing, so that a copied or moved folder keeps its hash. A file that is
@@ -148,6 +169,8 @@ def content_hash(dataset: Dataset) -> str:
         own = found[case.id]
         drawn = [(name, mask and DIGESTS.of(mask)) for name, mask in case.annotations]
         about = [case.id, case.group, case.role, own.image, own.mask, *([drawn] if drawn else [])]
+        named = () if case.nodata_value is None else (f"without {case.nodata_value}",)
+        about = [*about, *named]
         digest.update(repr(about).encode())
     return digest.hexdigest()
 
@@ -177,7 +200,7 @@ def _earlier_content_hash(dataset: Dataset) -> str:
 
 
 def _identity(case: Case) -> CaseIdentity:
-    image = "".join(DIGESTS.of(path) for path in case.images)
+    image = "".join(DIGESTS.of_image(path) for path in case.images)
     mask = "".join(DIGESTS.of(path) for path in case.mask_files)
     if isinstance(case.mask, MaskSource):
         made = repr(case.mask)

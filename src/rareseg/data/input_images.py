@@ -94,7 +94,8 @@ def open_inputs(
     found = _walk(root, out)
     if root not in found.folders:
         described = any((root / name).exists() for name in _DESCRIBES)
-        if described or found.has_masks:
+        # Pictures may also stand in annotation files alone.
+        if described or found.has_masks or not found.folders:
             try:
                 return InputImages(_named(open_images(root, channels=channels)))
             except DataError:

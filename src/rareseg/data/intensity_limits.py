@@ -15,6 +15,12 @@ KEPT = 64.0
 FILL = 1e-3
 """The share of voxels from which one value at the end of the range is a fill value."""
 _SAMPLED = 200_000
+USUAL_FILLS = (-999.0, -9999.0, -32767.0, -32768.0, -99999.0, -999999.0, 9999.0, 99999.0)
+"""Numbers that programs write where nothing was measured."""
+HUGE = 1e19
+"""Numbers beyond this are fills too: 1e20 of climate models, 9.97e36 of netCDF, float32's ends."""
+APART = 0.25
+"""A usual fill lies at least so far from all others, in parts of their range."""
 
 
 @dataclass(frozen=True)
@@ -73,3 +79,31 @@ def find_limits(channel: NDArray[Any]) -> Limits | None:
             low, high = (max(low, inner[0]), high) if end == least else (low, min(high, inner[1]))
     outside = int(np.count_nonzero((channel < low) | (channel > high)))
     return Limits(low, high, fill, outside, least, most) if outside else None
+
+
+def usual_fill(channel: NDArray[Any]) -> float | None:
+    """Return the number of a channel, any shape, that programs write where nothing was measured.
+
+    It is the least or the greatest value, one of ``USUAL_FILLS`` or beyond ``HUGE``, and lies apart
+    from all others (of at most 200,000 evenly spaced voxels). One voxel is enough: such numbers are
+    no noise. None in bytes, in unsigned numbers, of which the largest is where a sensor is full,
+    and where no other value is there.
+    """
+    if channel.size == 0 or channel.dtype.kind not in "if" or channel.dtype.itemsize < 2:
+        return None
+    with np.errstate(invalid="ignore"):
+        ends = [float(end) for end in (np.nanmin(channel), np.nanmax(channel))]
+    fills = [end for end in ends if end in USUAL_FILLS or HUGE < abs(end) < np.inf]
+    if not fills or ends[0] == ends[1]:
+        return None
+    flat = channel.ravel()
+    sample = flat[:: -(-flat.size // _SAMPLED)].astype(np.float64)
+    rest = sample[np.isfinite(sample) & ~np.isin(sample, fills)]
+    if rest.size == 0:
+        return None
+    low, high = float(rest.min()), float(rest.max())
+    for fill in fills:
+        away = low - fill if fill < low else fill - high
+        if away > APART * (high - low):
+            return fill
+    return None

@@ -155,6 +155,8 @@ class MaskRules:
       0. The word ``index`` alone says that a palette's indices are meant, whatever its colours.
     * ``overlap``: which class counts where several are drawn, the ``later`` one or the ``earlier``.
     * ``ignore_value``: voxels of this value count nowhere.
+    * ``nodata_value`` is about images: voxels of this number (``nan`` too) hold nothing that was
+      measured, are filled and count nowhere. The word ``none`` says that there is no such value.
     * ``ignore_unread``: files beside the masks that are not read are none of the data set's.
     """
 
@@ -165,6 +167,7 @@ class MaskRules:
     colours: tuple[str, ...] = ()
     overlap: Literal["later", "earlier"] | None = None
     ignore_value: int | None = None
+    nodata_value: str | None = None
     ignore_unread: bool = False
 
     @property
@@ -198,6 +201,8 @@ class Case:
     A mask is a file of mask values, or a :class:`MaskSource` where it is drawn in another way.
     ``annotations`` are masks that several annotators drew: name and file, ``None`` for one who
     looked and drew nothing. They are compared and united; the mask is what is learnt from.
+    ``nodata_value`` is the number that stands in the image where nothing was measured, None where
+    none was named.
     """
 
     id: str
@@ -206,6 +211,7 @@ class Case:
     group: str | None = None
     role: Role | None = None
     annotations: tuple[tuple[str, Path | None], ...] = ()
+    nodata_value: str | None = None
 
     @property
     def mask_files(self) -> tuple[Path, ...]:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from rareseg.data.formats import read_image
+from rareseg.data.formats.geotiff import without_value
 from rareseg.data.formats.photo import as_photograph
 from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Classes, Geometry, Image
@@ -42,7 +43,8 @@ class Detection:
     region: ``scores`` float32 in [0, 1] and ``masks`` bool at the operating point;
     ``image_scores``, in [0, 1], which the point's gate cuts, and ``presence``, the network's own
     part of them, None where it tells none. ``label_map`` holds one mask value per pixel.
-    ``remarks`` say in words what was done to the image first, such as that colours became grey.
+    ``remarks`` say in words how the image is unlike those of the training, and what was done to it
+    first, such as that colours became grey.
     """
 
     image: Image
@@ -111,9 +113,18 @@ class Detector:
         """
         if isinstance(picture, list):
             return [self(one, spacing=spacing) for one in picture]
-        image, remark = with_channels(self.as_image(picture, spacing=spacing), self.model.channels)
+        image = self.as_image(picture, spacing=spacing)
+        if self.model.nodata_value is not None:
+            image = without_value(image, self.model.nodata_value)
+        facts = self.model.training.images
+        remarks = () if facts is None else tuple(facts.remarks(image))
+        if not isinstance(
+            picture, tuple
+        ):  # what files of their own hold is not known to be colours
+            image, converted = with_channels(image, self.model.channels)
+            remarks += () if converted is None else (converted,)
         found = decide(image, self.scorer.score(image), self.model.classes, self.points)
-        return found if remark is None else replace(found, remarks=(remark,))
+        return replace(found, remarks=remarks)
 
     def as_image(
         self, picture: Picture, *, spacing: tuple[float, float, float] | None = None

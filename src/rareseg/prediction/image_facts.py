@@ -37,6 +37,8 @@ class ImageFacts:
     of volumes in mm, the smallest and largest along each axis; None of photographs, whose pixels
     have no known size, and in bundles of earlier versions. ``grey`` says that all photographs of
     three channels were grey ones stored as colours; None where there are not three, or earlier.
+    ``nodata_value`` is the number that was named to mean that nothing was measured, None where none
+    was.
     """
 
     dimension: int
@@ -46,9 +48,10 @@ class ImageFacts:
     finest: tuple[float, ...] | None = None
     coarsest: tuple[float, ...] | None = None
     grey: bool | None = None
+    nodata_value: str | None = None
 
     @classmethod
-    def of(cls, fingerprint: Fingerprint) -> ImageFacts | None:
+    def of(cls, fingerprint: Fingerprint, nodata_value: str | None = None) -> ImageFacts | None:
         """Return the facts of the images that inspection read; None where there are none."""
         cases = fingerprint.cases
         if not cases:
@@ -66,6 +69,7 @@ class ImageFacts:
             grey=all(len(set(case.intensities)) == 1 for case in cases)
             if dimension == 2 and len(channels) == COLOURS
             else None,
+            nodata_value=nodata_value,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,6 +88,7 @@ class ImageFacts:
             finest=None if finest is None else tuple(finest),
             coarsest=None if coarsest is None else tuple(coarsest),
             grey=record.get("grey"),
+            nodata_value=record.get("nodata_value"),
         )
 
     def misfit(self, image: Image, preprocessing: Preprocessing) -> str | None:

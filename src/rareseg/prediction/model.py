@@ -51,6 +51,11 @@ class Model:
         names = self.weights if self.members == 1 else of_one
         return any(name.startswith(IMAGE_HEAD) for name in names)
 
+    @property
+    def nodata_value(self) -> str | None:
+        """The number in images that means that nothing was measured, None where none was named."""
+        return None if self.training.images is None else self.training.images.nodata_value
+
     def arithmetic(self, device: str) -> dict[str, Any]:
         """Return what the scores depend on, on a type of device: a certificate is void under other.
 

@@ -19,7 +19,7 @@ import torch
 from rareseg.data.atomic_files import atomic_folder
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.folder_lock import one_writer
-from rareseg.data.formats import mask_suffix, read_case_mask, read_image, write_mask
+from rareseg.data.formats import mask_suffix, read_case_image, read_case_mask, write_mask
 from rareseg.data.identity import is_content
 from rareseg.data.layouts.manifests.manifest_writing import EMPTY
 from rareseg.data.masks.mask_file import as_mask_file
@@ -196,7 +196,7 @@ def _correct_masks(
     voxels: dict[str, Mapping[str, int]] = {}
     ignores = False
     for case in track(todo, "correcting masks", len(todo)):
-        image = read_image(case.images)
+        image = read_case_image(case)
         labels = read_labels(case, classes, image)
         found = correct_labels(labels, predictions.of(case.id, image), by_case[case.id], classes)
         voxels[case.id] = found.changed

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_image
+from rareseg.data.formats import read_case_image
 from rareseg.data.records import Case, Image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.review.affected_voxels import AffectedVoxels
@@ -87,7 +87,7 @@ class CaseReader:
 
 def read_case(case: Case, predictions: CasePredictions) -> ViewedCase:
     """Read and predict one case."""
-    image = read_image(case.images)
+    image = read_case_image(case)
     labels = read_labels(case, predictions.classes, image)
     predicted = predictions.of(case.id, image)
     ranges, windows = zip(*map(_range_and_window, image.array), strict=True)

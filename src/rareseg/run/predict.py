@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,12 @@ from rareseg.data.annotation_export.annotation_formats import chosen_formats
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.file_names import clean_name
 from rareseg.data.folder_lock import sole_writer
-from rareseg.data.formats import mask_suffix, read_image, write_mask, write_probabilities
+from rareseg.data.formats import (
+    mask_suffix,
+    read_case_image,
+    write_mask,
+    write_probabilities,
+)
 from rareseg.data.identity import FileDigests
 from rareseg.data.input_images import PREDICTIONS, open_inputs
 from rareseg.data.photo_channels import with_channels
@@ -184,7 +189,7 @@ def predict_images(
         say(line)
     reserved = (*RESULT_FOLDERS, *map(clean_name, model.classes.regions))
     inputs = open_inputs(images, channels=model.training.files_per_case, out=out, reserved=reserved)
-    cases = inputs.cases
+    cases = tuple(replace(case, nodata_value=model.nodata_value) for case in inputs.cases)
     _require_other_place(out, cases)
     require_fitting(asked.formats, cases)
     with sole_writer(out):
@@ -281,7 +286,7 @@ class _PredictionWork:
 
     def _predicted(self, case: Case) -> PredictedCase:
         """Write everything of one image, the label map last, and return its rows."""
-        image = read_image(case.images)
+        image = read_case_image(case)
         facts = self._detector.model.training.images
         unlike = () if facts is None else facts.remarks(image)  # of the file's own channels
         note = None
@@ -328,7 +333,7 @@ def _digest(case: Case, digests: FileDigests) -> str:
     Of one file, or one folder, that by which a run knows its images.
     """
     try:
-        own = [digests.of(path) for path in case.images]
+        own = [digests.of_image(path) for path in case.images]
     except OSError:
         return ""
     return own[0] if len(own) == 1 else hashlib.sha256(" ".join(own).encode()).hexdigest()

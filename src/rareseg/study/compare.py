@@ -17,7 +17,7 @@ import numpy as np
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.folder_lock import one_writer
-from rareseg.data.formats import read_image
+from rareseg.data.formats import read_case_image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import RaresegError, RunError, UsageError, nearest
 from rareseg.evaluation.comparisons.comparison_table import (
@@ -339,7 +339,7 @@ def _pictures(
     classes = work.data.fingerprint.classes
     found = []
     for case_id in work.shown:
-        image = read_image(cases[case_id].images)
+        image = read_case_image(cases[case_id])
         labels = read_labels(cases[case_id], classes, image)
         for region, reference in region_references(labels, classes).items():
             own = masks.get((case_id, region), {})

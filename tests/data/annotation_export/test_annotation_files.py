@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -164,15 +165,29 @@ def test_labelme_names_the_picture_where_it_lies(tmp_path):
     assert (path.parent / named).resolve() == picture.file.resolve()
 
 
-def test_geojson_can_be_told_where_a_map_is(tmp_path):
-    def to_map(geometry):
-        return lambda ring: ring * (10.0, -10.0) + (500.0, 900.0)
-
+@pytest.mark.parametrize(
+    ("code", "system"),
+    [
+        (32633, "urn:ogc:def:crs:EPSG::32633"),
+        (4326, "urn:ogc:def:crs:OGC:1.3:CRS84"),
+        (32767, None),
+    ],
+)
+def test_geojson_of_a_geotiff_is_on_the_map(tmp_path, code, system):
     mask = np.ones((3, 3), np.bool_)
     mask[1, 1] = False
-    GeojsonFiles(tmp_path, NAMES, to_map).add(picture_of(tmp_path, {"crack": mask}))
+    keys = (1, 1, 0, 1, 3072 if code != 4326 else 2048, 0, 1, code)
+    tags = (
+        (33550, 12, 3, (10.0, 10.0, 0.0)),
+        (33922, 12, 6, (0.0, 0.0, 0.0, 500.0, 900.0, 0.0)),
+        (34735, 3, 8, keys),
+    )
+    picture = replace(picture_of(tmp_path, {"crack": mask}), geometry=Geometry(geotiff=tags))
+    GeojsonFiles(tmp_path, NAMES).add(picture)
     path = tmp_path / "geojson" / "line" / "a.geojson"
-    (feature,) = json.loads(path.read_text(encoding="utf-8"))["features"]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content.get("crs", {}).get("properties", {}).get("name") == system
+    (feature,) = content["features"]
     shell, hole = feature["geometry"]["coordinates"]
     assert [500.0, 900.0] in shell
     assert [530.0, 870.0] in shell

@@ -14,7 +14,7 @@ from rareseg.data.checks.case_checks import count_values, intensities, thumbnail
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.dataset import open_dataset
 from rareseg.data.identity import content_hash
-from rareseg.data.records import Case
+from rareseg.data.records import Case, MaskRules
 from rareseg.errors import DataError
 
 DATA = os.environ.get("RARESEG_DATA")
@@ -380,3 +380,20 @@ class TestRealData:
         assert {case.id: sum(case.voxels[1:]) for case in fingerprint.cases} == stated
         assert fingerprint.problems == ()
         assert sum(not case.is_positive for case in fingerprint.cases) == 574
+
+
+class TestDeclaredValues:
+    def declare(self, root, labels):
+        (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, **labels}}))
+
+    def test_a_class_of_255_among_others_is_told(self, photos):
+        self.declare(photos, {"crack": 255, "hole": 1})
+        warnings = [str(warning) for warning in inspect(photos).warnings]
+        assert sum("declares the class 'crack' as 255" in text for text in warnings) == 1
+        self.declare(photos, {"crack": 255})
+        assert not any("declares" in str(warning) for warning in inspect(photos).warnings)
+
+    def test_a_class_cannot_be_what_counts_nowhere(self, photos):
+        self.declare(photos, {"crack": 255, "hole": 1})
+        problems = inspect(photos, rules=MaskRules(ignore_value=255)).problems
+        assert any("'crack' as 255, which is the value of voxels" in str(p) for p in problems)

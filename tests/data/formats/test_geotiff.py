@@ -10,8 +10,8 @@ import tifffile
 
 from rareseg.data.dataset import open_dataset
 from rareseg.data.formats import read_image, read_mask, write_mask, write_probabilities
-from rareseg.data.formats.geotiff import fill_nodata
-from rareseg.data.records import IGNORE, Classes
+from rareseg.data.formats.geotiff import fill_nodata, map_frame
+from rareseg.data.records import IGNORE, Classes, Geometry
 from rareseg.data.store.build import build_store
 from rareseg.data.store.case_labels import read_labels
 
@@ -115,3 +115,67 @@ def test_labels_there_are_ignored_in_the_store(tmp_path):
     case = dataset.cases[0]
     classes = Classes(("background", "hole"), (0, 1), {"hole": (1,)})
     np.testing.assert_array_equal(read_labels(case, classes, read_image(case.images)), label)
+
+
+SCALE, TIE = (33550, 12, 3, (10.0, 5.0, 0.0)), (33922, 12, 6, (2.0, 1.0, 0.0, 500.0, 900.0, 0.0))
+
+
+def keys(*entries):
+    words = [1, 1, 0, len(entries)]
+    for key, value in entries:
+        words += [key, 0, 1, value]
+    return (34735, 3, len(words), tuple(words))
+
+
+def frame_of(*tags, exif=1):
+    return map_frame(Geometry(geotiff=tags, exif=exif))
+
+
+class TestMap:
+    def test_a_scale_and_a_tie_point_lead_to_the_map_and_back(self):
+        frame = frame_of(SCALE, TIE, keys((1024, 1), (3072, 32633)))
+        points = np.array([[2.0, 1.0], [0.0, 0.0], [3.5, 4.0]])
+        placed = frame.to_map(points)
+        np.testing.assert_allclose(placed, [[500.0, 900.0], [480.0, 905.0], [515.0, 885.0]])
+        np.testing.assert_allclose(frame.to_pixels(placed), points, atol=1e-9)
+        assert frame.epsg == 32633
+
+    def test_a_point_is_the_centre_of_its_pixel(self):
+        frame = frame_of(SCALE, TIE, keys((1025, 2)))
+        np.testing.assert_allclose(frame.to_map(np.array([[2.5, 1.5]])), [[500.0, 900.0]])
+        assert frame.epsg is None
+
+    def test_a_matrix_may_turn(self):
+        matrix = (0.0, 2.0, 0.0, 7.0, 3.0, 0.0, 0.0, 9.0, *(0.0,) * 7, 1.0)
+        frame = frame_of((34264, 12, 16, matrix), keys((1024, 2), (2048, 4326)))
+        np.testing.assert_allclose(frame.to_map(np.array([[1.0, 10.0]])), [[27.0, 12.0]])
+        np.testing.assert_allclose(frame.to_pixels(np.array([[27.0, 12.0]])), [[1.0, 10.0]])
+        assert frame.epsg == 4326
+
+    def test_a_system_of_its_own_has_no_code(self):
+        assert frame_of(SCALE, TIE, keys((1024, 1), (3072, 32767))).epsg is None
+        assert frame_of(SCALE, TIE, keys((1024, 1), (2048, 4326), (3072, 25832))).epsg == 25832
+
+    @pytest.mark.parametrize(
+        "tags",
+        [
+            (),
+            (SCALE,),
+            (TIE,),
+            (SCALE, (33922, 12, 12, (*TIE[3], *TIE[3]))),
+            ((33550, 12, 3, (0.0, 0.0, 0.0)), TIE),
+            ((33550, 12, 3, (np.nan, 1.0, 0.0)), TIE),
+        ],
+    )
+    def test_what_tells_no_place_has_none(self, tags):
+        assert frame_of(*tags) is None
+        assert map_frame(Geometry()) is None
+
+    def test_a_picture_that_was_turned_has_none(self):
+        assert frame_of(SCALE, TIE, exif=6) is None
+
+    def test_the_tags_of_a_file_are_read(self, tmp_path):
+        write(tmp_path / "a.tif", np.zeros((4, 5), np.uint8))
+        frame = map_frame(read_image([tmp_path / "a.tif"]).geometry)
+        np.testing.assert_allclose(frame.to_map(np.array([[1.0, 2.0]])), [[500010.0, 5199980.0]])
+        assert frame.epsg == 32633

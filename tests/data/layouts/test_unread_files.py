@@ -104,3 +104,13 @@ def test_channels_that_shift_between_cases(tmp_path):
     assert (
         "case 'b' are the channels _0001, _0002 where most cases have _0000, _0001" in problems[0]
     )
+
+
+def test_names_that_differ_in_capitals_alone_are_told(tmp_path):
+    for folder in ("images", "masks"):
+        for name in ("Part1.png", "part1.png", "part2.png"):
+            picture(tmp_path / folder / name)
+    (text,) = open_dataset(tmp_path).problems
+    assert "whose names differ only in capitals" in text
+    assert "Part1.png" in text
+    assert len(open_dataset(tmp_path).cases) == 3

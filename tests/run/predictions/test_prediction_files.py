@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -103,3 +105,30 @@ def test_files_that_show_it_by_their_names_are_refused_beforehand(tmp_path):
     with pytest.raises(UsageError, match=r"a\.png is a photograph; allowed are coco"):
         require_fitting(["seg.nrrd"], [Case("a", (tmp_path / "a.png",), None)])
     require_fitting([], [Case("a", (tmp_path / "a.nii",), None)])
+
+
+def test_segmentations_in_dicom_are_for_what_was_read_from_dicom(tmp_path, monkeypatch):
+    files = "rareseg.run.predictions.prediction_files"
+    monkeypatch.setattr(f"{files}.can_write_dicom", lambda: False)
+    with pytest.raises(UsageError, match=r"--format dicom-seg .* pip install 'rareseg\[dicom\]'"):
+        require_fitting(["dicom-seg"], [Case("a", (tmp_path / "a.dcm",), None)])
+    monkeypatch.setattr(f"{files}.can_write_dicom", lambda: True)
+    with pytest.raises(UsageError, match=r"a\.nii is no DICOM; use --format seg\.nrrd"):
+        require_fitting(["dicom-seg"], [Case("a", (tmp_path / "a.nii",), None)])
+    with pytest.raises(UsageError, match=r"a\.png is no DICOM; use --format coco, "):
+        require_fitting(["dicom-seg"], [Case("a", (tmp_path / "a.png",), None)])
+    require_fitting(["dicom-seg"], [Case("a", (tmp_path / "a.dcm",), None)])
+
+
+def test_objects_on_a_geotiff_are_written_on_its_map(tmp_path):
+    labels = np.zeros((1, 20, 20), np.uint8)
+    labels[0, 3:5, 2:6] = 3
+    place = ((33550, 12, 3, (10.0, 10.0, 0.0)), (33922, 12, 6, (0.0, 0.0, 0.0, 5e5, 9e5, 0.0)))
+    case, row = predicted(tmp_path, "p.tif", labels, Geometry(geotiff=place))
+    files = files_of(tmp_path, "geojson")
+    files.add(case, row)
+    (path,) = files.close()
+    (feature,) = json.loads((path / "p.geojson").read_text(encoding="utf-8"))["features"]
+    corners = np.array(feature["geometry"]["coordinates"][0])
+    assert corners.min(0).tolist() == [500020.0, 899950.0]
+    assert corners.max(0).tolist() == [500060.0, 899970.0]

@@ -49,7 +49,8 @@ def predict(
         list[str] | None,
         typer.Option(
             "--format",
-            help="Also write coco, yolo, geojson or labelme; of volumes seg.nrrd. Repeatable.",
+            help="Also write coco, yolo, geojson or labelme; of volumes seg.nrrd; of DICOM "
+            "dicom-seg. Repeatable.",
         ),
     ] = None,
     device: Device = "cpu",

@@ -122,6 +122,15 @@ IgnoreValue = Annotated[
         rich_help_panel=MASKS,
     ),
 ]
+NodataValue = Annotated[
+    str | None,
+    typer.Option(
+        "--nodata-value",
+        metavar="VALUE",
+        help="Voxels of this number in images, such as -9999 or nan, hold nothing that was "
+        "measured: they are filled and count nowhere. 'none': every number is an intensity.",
+    ),
+]
 IgnoreUnread = Annotated[
     bool,
     typer.Option(
@@ -148,6 +157,7 @@ class ReadingOptions:
     colours: Colours = None
     overlap: Overlap = None
     ignore_value: IgnoreValue = None
+    nodata_value: NodataValue = None
     ignore_unread: IgnoreUnread = False
 
     @property
@@ -157,7 +167,7 @@ class ReadingOptions:
         return any(value is not None for value in own) or bool(self.rules().to_dict())
 
     def rules(self) -> MaskRules:
-        """Return how mask files are read; raises UsageError for an unknown word or colour."""
+        """Return how files are read; raises UsageError for an unknown word, colour or number."""
         from rareseg.data.records import MaskRules
 
         orders: tuple[Literal["later", "earlier"], ...] = ("later", "earlier")
@@ -172,6 +182,7 @@ class ReadingOptions:
             colours=_colours(self.colours),
             overlap=overlap,
             ignore_value=self.ignore_value,
+            nodata_value=_number(self.nodata_value),
             ignore_unread=self.ignore_unread,
         )
         if rules.binarize is not None and rules.colours:
@@ -210,6 +221,19 @@ def one_of(option: str, word: str | None, allowed: tuple[Word, ...]) -> Word | N
     if word is None:
         return None
     raise UsageError(f"{option} is {word!r}; allowed are {' and '.join(allowed)}.")
+
+
+def _number(text: str | None) -> str | None:
+    """Return the number of --nodata-value as Python writes it, or the word none."""
+    if text is None or text.strip().lower() == "none":
+        return None if text is None else "none"
+    try:
+        value = float(text)
+    except ValueError:
+        raise UsageError(
+            f"--nodata-value is {text!r}; allowed are a number, such as -9999, nan and none."
+        ) from None
+    return repr(value)
 
 
 def _colours(text: str | None) -> tuple[str, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.masks.polygons import Polygon, Ring, trace_polygons
+from rareseg.data.masks.polygons import Polygon, trace_polygons
 from rareseg.data.records import Geometry
 
 
@@ -65,12 +65,3 @@ class AnnotatedPicture:
     width: int
     objects: Sequence[AnnotatedObject]
     geometry: Geometry = field(default_factory=Geometry)
-
-
-PixelToMap = Callable[[Geometry], Callable[[Ring], Ring] | None]
-"""Returns what leads from pixels (x, y) to the coordinates of a map, None where there is no map."""
-
-
-def no_map(geometry: Geometry) -> Callable[[Ring], Ring] | None:
-    """Return None: geometries carry no coordinates of a map."""
-    return None

@@ -53,13 +53,16 @@ PICTURE_FORMATS: Mapping[str, AnnotationFormat] = {
 SEGMENTS = "seg.nrrd"
 """The format of volumes."""
 
+DICOM_SEGMENTS = "dicom-seg"
+"""The format of what was read from DICOM."""
+
 
 def chosen_formats(words: Sequence[str]) -> tuple[str, ...]:
     """Return the names in ``words``, which may hold several with commas between, each once.
 
     Raises :class:`UsageError` for a name that no format has.
     """
-    allowed = (*PICTURE_FORMATS, SEGMENTS)
+    allowed = (*PICTURE_FORMATS, SEGMENTS, DICOM_SEGMENTS)
     names = [name.strip() for word in words for name in word.split(",") if name.strip()]
     for name in names:
         if name not in allowed:

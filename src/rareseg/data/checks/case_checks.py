@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rareseg.data.checks.mask_facts import MaskFacts, look_at, thickness
 from rareseg.data.formats import read_case_image, read_case_mask, read_mask
 from rareseg.data.geometry import disagreement
-from rareseg.data.intensity_limits import Limits, find_limits
+from rareseg.data.intensity_limits import Limits, find_limits, usual_fill
 from rareseg.data.look_alikes import Thumbnail, make_thumbnail
 from rareseg.data.masks.ruled_mask import RuledMask, read_file
 from rareseg.data.records import Case, Geometry, Image, Mask
@@ -49,7 +49,8 @@ class ExaminedCase:
     ``turned`` says that the photograph was turned by its EXIF note, the mask was not, and the
     shapes cannot tell whether that is right. ``mask`` is what is found in the mask beside its
     values, None where there is none. ``limits`` are, by channel, between which intensities values
-    are kept, None where none lies far away; () where no channel has such values.
+    are kept, None where none lies far away; () where no channel has such values. ``fill`` is a
+    number that programs write where nothing was measured, as it is written, None where none occurs.
     """
 
     shape: tuple[int, int, int]
@@ -64,6 +65,7 @@ class ExaminedCase:
     turned: bool = False
     mask: MaskFacts | None = None
     limits: tuple[Limits | None, ...] = ()
+    fill: str | None = None
 
 
 def examine(case: Case) -> tuple[ExaminedCase | None, tuple[str, ...]]:
@@ -110,8 +112,17 @@ def examine(case: Case) -> tuple[ExaminedCase | None, tuple[str, ...]]:
         turned=mask is not None and _turned(image.geometry, mask.geometry, (y, x)),
         mask=None if mask is None else look_at(mask, values),
         limits=limits if any(limits) else (),
+        fill=_fill(image.array),
     )
     return examined, tuple(problems)
+
+
+def _fill(array: NDArray[Any]) -> str | None:
+    """Return the first channel's usual fill, as its number type writes it."""
+    found = next((fill for fill in map(usual_fill, array) if fill is not None), None)
+    if found is None:
+        return None
+    return str(array.dtype.type(found)) if array.dtype.kind == "f" else str(int(found))
 
 
 def _far(channel: NDArray[Any]) -> Limits | None:
@@ -208,8 +219,8 @@ def _not_finite(case: Case, array: NDArray[np.generic]) -> list[str]:
             file = case.images[number] if separate else case.images[0]
             problems.append(
                 f"{file} holds {wrong} values that are NaN or infinite"
-                f"{'' if separate else f' in channel {number}'}; replace them, for example by the "
-                "background's value."
+                f"{'' if separate else f' in channel {number}'}; where nothing was measured there, "
+                "say --nodata-value nan, or replace them by the background's value."
             )
     return problems
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from joblib import Parallel, delayed
 
 from rareseg.data.checks.case_checks import image_digest
-from rareseg.data.formats import read_image
+from rareseg.data.formats import read_case_image
 from rareseg.data.look_alikes import ComparedCase, find_look_alikes, make_thumbnail
 from rareseg.data.records import Case
 from rareseg.progress import Track, silent
@@ -54,5 +54,5 @@ def compare_cases(
 
 
 def _compared(case: Case) -> ComparedCase:
-    image = read_image(case.images)
+    image = read_case_image(case)
     return ComparedCase(case.id, case.group, image_digest(image.array), make_thumbnail(image))

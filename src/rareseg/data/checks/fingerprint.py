@@ -16,7 +16,13 @@ from rareseg.data.checks.problems import Findings, Problem
 from rareseg.data.checks.read_classes import resolve_classes
 from rareseg.data.checks.value_checks import MaskRead, check_values
 from rareseg.data.identity import content_hash
-from rareseg.data.look_alikes import ComparedCase, LookAlike, across_groups, find_look_alikes
+from rareseg.data.look_alikes import (
+    ComparedCase,
+    LookAlike,
+    ThumbnailFile,
+    across_groups,
+    find_look_alikes,
+)
 from rareseg.data.photo_channels import COLOURS
 from rareseg.data.records import Case, Classes, Dataset, Role
 from rareseg.errors import DataError
@@ -137,8 +143,8 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     """Read every file once, in parallel, and report what is there and all that is wrong.
 
     Never raises for the data's sake: an empty or broken data set gives problems. What is kept per
-    case is a few numbers and a picture of at most 96² bytes (volumes: 40³), so that 50,000
-    photographs fit into memory. Of an id that occurs twice, which is a problem, the first case is
+    case is a few numbers and a spectrum of 1.4 kB; a picture of at most 96² bytes (volumes: 40³)
+    goes into a temporary file. Of an id that occurs twice, which is a problem, the first case is
     compared with others.
     """
     cases = dataset.cases
@@ -151,11 +157,13 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator")
     results = parallel(delayed(within)(stated_limit(), examine, case) for case in cases)
     read: list[tuple[Case, ExaminedCase]] = []
+    shelf, numbers = ThumbnailFile(), []
     steps = track(results, "Inspecting", len(cases))
     for case, (examined, problems) in zip(cases, steps, strict=True):
         findings.problems += [Problem("data", text, case.id) for text in problems]
         if examined is not None:
-            read.append((case, examined))
+            numbers.append(shelf.put(examined.thumbnail))
+            read.append((case, replace(examined, thumbnail=None)))
     drawn = [
         MaskRead(mask_name(case), found.values, found.mask) for case, found in read if found.mask
     ]
@@ -166,9 +174,12 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     facts = tuple(_facts(case, examined, classes, repeat) for case, examined in read)
     check_together(dataset, read, [fact.is_positive for fact in facts], findings)
     check_groups([case for case, _ in read], findings)
+    thumbnails = shelf.thumbnails()
     seen = {
-        case.id: ComparedCase(case.id, case.group, examined.digest, examined.thumbnail)
-        for case, examined in reversed(read)
+        case.id: ComparedCase(
+            case.id, case.group, examined.digest, None if number is None else thumbnails[number]
+        )
+        for (case, examined), number in reversed(list(zip(read, numbers, strict=True)))
     }
     pairs = find_look_alikes(list(seen.values()), jobs=jobs, track=track)
     fingerprint = Fingerprint(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rareseg.data.checks.case_checks import ExaminedCase, first_file
 from rareseg.data.checks.problems import Findings
 from rareseg.data.photo_channels import COLOURS
-from rareseg.data.records import Case, Dataset
+from rareseg.data.records import Case, Dataset, MaskRules
 
 Read = Sequence[tuple[Case, ExaminedCase]]
 
@@ -34,7 +34,7 @@ def check_together(
         )
     _check_channels(read, findings)
     _check_contradictions(read, positive, findings)
-    _warn_of_far_values(read, findings)
+    _warn_of_far_values(read, dataset.rules, findings)
     turned = [case for case, found in read if found.turned]
     if turned:
         findings.warn(
@@ -119,11 +119,27 @@ def _check_contradictions(read: Read, positive: Sequence[bool], findings: Findin
             )
 
 
-def _warn_of_far_values(read: Read, findings: Findings) -> None:
-    """Warn of intensities that would have left the others a few levels."""
+def _warn_of_far_values(read: Read, rules: MaskRules, findings: Findings) -> None:
+    """Ask about numbers that usually mean nothing, and warn of intensities far from all others."""
+    asked: defaultdict[str, list[Case]] = defaultdict(list)
+    for case, found in read:
+        if found.fill is not None and rules.nodata_value is None:
+            asked[found.fill].append(case)
+    for number, cases in asked.items():
+        noun = "image holds" if len(cases) == 1 else "images hold"
+        findings.warn(
+            f"{len(cases)} {noun} the number {number}, such as {first_file(cases[0])}, which "
+            "programs write where nothing was measured: if it means that, say "
+            f"--nodata-value {number}, so that such voxels count nowhere; if it is an intensity, "
+            "--nodata-value none.",
+            kind="intensities",
+            option="--nodata-value",
+        )
     fills: defaultdict[float, list[Case]] = defaultdict(list)
     hot = []
     for case, found in read:
+        if found.fill in asked:
+            continue
         limits = [limit for limit in found.limits if limit is not None]
         for value in {limit.fill for limit in limits if limit.fill is not None}:
             fills[value].append(case)
@@ -134,7 +150,8 @@ def _warn_of_far_values(read: Read, findings: Findings) -> None:
         noun = "image holds" if len(cases) == 1 else "images hold"
         findings.warn(
             f"{len(cases)} {noun} the value {value:g} far outside of the range of all others, such "
-            f"as {first_file(cases[0])}: it is taken as a fill value, at the end of that range.",
+            f"as {first_file(cases[0])}: it is taken as a fill value, at the end of that range; "
+            f"where nothing was measured there, --nodata-value {value:.9g} leaves such voxels out.",
             kind="intensities",
         )
     if hot:

@@ -94,6 +94,20 @@ def _check_declared(
     values: Mapping[str, Sequence[int]],
     findings: Findings,
 ) -> None:
+    of_void = [name for name, value in labels.items() if value == IGNORE]
+    if of_void and len(labels) > 1 and dataset.ignore_value is None:
+        findings.warn(
+            f"{dataset.root} declares the class '{of_void[0]}' as {IGNORE}, the value by which "
+            "most programs mark what counts nowhere: it is learned as a class. If it marks voxels "
+            f"to leave out, call it ignore where it is declared, or say --ignore-value {IGNORE}."
+        )
+    if dataset.ignore_value in labels.values():
+        name = next(name for name, value in labels.items() if value == dataset.ignore_value)
+        findings.problem(
+            f"{dataset.root} declares the class '{name}' as {dataset.ignore_value}, which is the "
+            "value of voxels that count nowhere too; remove the class, or give another "
+            "--ignore-value."
+        )
     allowed = {0, *labels.values()} | (
         {dataset.ignore_value} if dataset.ignore_value is not None else set()
     )

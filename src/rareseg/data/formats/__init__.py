@@ -8,6 +8,7 @@ and infinities pass through the readers; inspection reports them.
 
 from rareseg.data.formats import array_archives, netpbm, npy, photo, tiff
 from rareseg.data.formats.format_registry import (
+    EMBEDDING,
     IMAGE_SUFFIXES,
     Format,
     files_of,
@@ -27,6 +28,7 @@ from rareseg.data.formats.reading import (
     read_case_mask,
     read_image,
     read_mask,
+    said_beside,
     segments,
 )
 from rareseg.data.formats.volumes import (
@@ -48,6 +50,7 @@ for _module in (
         register(_format)
 
 __all__ = [
+    "EMBEDDING",
     "IMAGE_SUFFIXES",
     "Format",
     "Segment",
@@ -63,6 +66,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "register",
+    "said_beside",
     "score_suffixes",
     "segments",
     "stem_of",

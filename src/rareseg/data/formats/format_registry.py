@@ -149,8 +149,13 @@ def score_suffixes() -> tuple[str, ...]:
 def suffix_of(path: Path) -> str:
     """Return the suffix in lower case; ``.nii.gz`` is one suffix, a folder has none."""
     name = path.name.lower()
-    known = [suffix for suffix in _BY_SUFFIX if name.endswith(suffix) and name != suffix]
-    return max(known, key=len, default=path.suffix.lower())
+    # From the left, so that the longest that is known is found first.
+    at = name.find(".", 1)
+    while at >= 0:
+        if name[at:] in _BY_SUFFIX:
+            return name[at:]
+        at = name.find(".", at + 1)
+    return path.suffix.lower()
 
 
 def stem_of(path: Path) -> str:
@@ -161,12 +166,19 @@ def stem_of(path: Path) -> str:
     return path.name[: -len(suffix_of(path))] if format_of(path) else path.name
 
 
+EMBEDDING = ".json"
+"""The suffix of annotation files that may hold their picture as text; they are no images else."""
+
+
 def mask_suffix(image: Path) -> str:
     """Return the suffix under which masks of an image are written: its own where that can be.
 
-    Photographs in formats that blur or cannot be written give ``.png``, headers with a separate
-    data file their single-file sibling, DICOM folders ``.nii.gz``.
+    Photographs in formats that blur or cannot be written give ``.png``, as pictures in annotation
+    files do, headers with a separate data file their single-file sibling, DICOM folders
+    ``.nii.gz``.
     """
+    if image.suffix.lower() == EMBEDDING:
+        return ".png"
     found = format_of(image)
     if found is None:
         return ".nii.gz"

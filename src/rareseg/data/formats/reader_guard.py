@@ -90,7 +90,5 @@ def load_extra(module: str, extra: str, path: Path, what: str) -> Any:
     Raises ReadError, which names ``path`` and the line to type, where it is not installed.
     """
     if not has_module(module.split(".")[0]):
-        raise ReadError(
-            f"{path} is {what}, which is read by an extra: pip install 'rareseg[{extra}]'."
-        )
+        raise ReadError(f"{path} is {what}, which needs an extra: pip install 'rareseg[{extra}]'.")
     return importlib.import_module(module)

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rareseg.data.formats.embedded_picture import read_embedded
 from rareseg.data.formats.format_registry import (
+    EMBEDDING,
     IMAGE_SUFFIXES,
     Format,
     format_of,
     header_of,
     suffix_of,
 )
+from rareseg.data.formats.geotiff import without_value
 from rareseg.data.formats.mask_values import labels_of
 from rareseg.data.formats.reader_guard import guarded, load_extra
 from rareseg.data.formats.volumes.dicom_files import is_dicom_folder, read_dicom
@@ -28,7 +31,10 @@ from rareseg.data.formats.volumes.slicer_segmentation import (
     is_segmentation,
     nrrd_segments,
 )
-from rareseg.data.formats.volumes.spacing_beside import with_spacing_beside
+from rareseg.data.formats.volumes.spacing_beside import (
+    spacing_beside,
+    with_spacing_beside,
+)
 from rareseg.data.formats.volumes.volume_slices import read_slices
 from rareseg.data.geometry import disagreement, on_grid
 from rareseg.data.records import Case, Image, Mask
@@ -57,7 +63,8 @@ def carries_both(path: Path) -> bool:
 def read_image(paths: Sequence[Path]) -> Image:
     """Read one case: (channel, z, y, x), several files stacked as channels in the given order.
 
-    The number type is the files' own, or one that holds them all. An alpha channel is dropped from
+    The number type is the files' own, or one that holds them all. Of an annotation file (JSON) it
+    is the picture that stands in it as text. An alpha channel is dropped from
     photographs. The geometry is that of the first file; where a file says that a voxel holds
     nothing (``nodata``), it does so for all.
 
@@ -80,6 +87,21 @@ def read_image(paths: Sequence[Path]) -> Image:
     holes = [image.nodata for image in images if image.nodata is not None]
     nodata: NDArray[np.bool_] | None = np.any(holes, axis=0) if holes else None
     return Image(np.concatenate([image.array for image in images]), first.geometry, nodata)
+
+
+def said_beside(path: Path) -> str:
+    """Return what a file beside an image or mask says of it (the spacing of a TIFF); "" without.
+
+    It changes where what is said does, and not with where the files lie or how they are called.
+    """
+    found = format_of(path)
+    if found is None or found.kind != "TIFF" or not path.is_file():
+        return ""
+    try:
+        spacing = spacing_beside(path)
+    except ReadError:
+        return "damaged"
+    return "" if spacing is None else repr(spacing)
 
 
 def read_mask(path: Path, *, image: Image | None = None) -> Mask:
@@ -109,9 +131,13 @@ def read_mask(path: Path, *, image: Image | None = None) -> Mask:
 
 
 def read_case_image(case: Case) -> Image:
-    """Read a case's image; of a case that is a mask alone, the file of the mask stands for it."""
+    """Read a case's image, without the value that is named for it to mean nothing.
+
+    Of a case that is a mask alone, the file of the mask stands for it.
+    """
     if case.images:
-        return read_image(case.images)
+        image = read_image(case.images)
+        return image if case.nodata_value is None else without_value(image, case.nodata_value)
     if not isinstance(case.mask, Path):
         return read_image(case.mask_files[:1])
     mask = read_mask(case.mask)
@@ -179,6 +205,8 @@ def _read(path: Path, *, as_mask: bool) -> Image:
             return read_dicom(path)
     if not path.is_file():
         raise ReadError(f"{path} does not exist; correct the path or add the file.")
+    if path.suffix.lower() == EMBEDDING and not as_mask:
+        return read_embedded(path)
     found = _of(path)
     if found.masks_only and not as_mask:
         raise ReadError(f"{path} is {found.name}, which holds labels and no image; name the image.")

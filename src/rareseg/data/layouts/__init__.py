@@ -12,6 +12,7 @@ import rareseg.data.layouts.annotation_files.coco_layout  # isort: skip
 import rareseg.data.layouts.annotation_files.cvat_layout  # isort: skip
 import rareseg.data.layouts.annotation_files.label_studio_layout  # isort: skip
 import rareseg.data.layouts.annotation_files.labelme_layout  # isort: skip
+import rareseg.data.layouts.annotation_files.geojson_layout  # isort: skip
 import rareseg.data.layouts.annotation_files.voc_layout  # isort: skip
 import rareseg.data.layouts.annotation_files.roboflow_masks  # isort: skip
 import rareseg.data.layouts.annotation_files.yolo_layout  # isort: skip

@@ -13,6 +13,7 @@ from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike, across_groups
 from rareseg.data.look_alikes.pairs import ComparedCase, find_look_alikes
 from rareseg.data.look_alikes.registration import Placement
 from rareseg.data.look_alikes.remembered import read_compared, write_compared
+from rareseg.data.look_alikes.thumbnail_file import ThumbnailFile
 from rareseg.data.look_alikes.thumbnails import Thumbnail, make_thumbnail
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "LookAlike",
     "Placement",
     "Thumbnail",
+    "ThumbnailFile",
     "across_groups",
     "find_look_alikes",
     "make_thumbnail",

@@ -68,17 +68,18 @@ class Spectra:
         share = UNRELATED / (n * len(self.variants))
         least = float(stats.norm.isf(share)) / np.sqrt(COMPONENTS)
         found: set[tuple[int, int, int]] = set()
+        room = np.empty((len(self.variants), _BLOCK, n), np.float32)  # one for all blocks
         for start in range(0, n, _BLOCK):
             rows = np.arange(start, min(n, start + _BLOCK))
-            close = np.concatenate([self.variants[0][rows] @ v.T for v in self.variants], 1)
-            for variant in range(len(self.variants)):
-                close[np.arange(len(rows)), variant * n + rows] = -1.0
-            row, column = np.nonzero(close >= least)
-            order = np.lexsort((column, -close[row, column], row))
-            row, column = row[order], column[order]
-            rank = np.arange(len(row)) - np.searchsorted(row, row)
-            row, column = row[rank < NEIGHBOURS], column[rank < NEIGHBOURS]
-            which, other = np.divmod(column, n)
+            close = room[:, : len(rows)]
+            for own, variant in zip(close, self.variants, strict=True):
+                np.matmul(self.variants[0][rows], variant.T, out=own)
+            close[:, np.arange(len(rows)), rows] = -1.0
+            which, row, other = np.nonzero(close >= least)
+            order = np.lexsort((other, which, -close[which, row, other], row))
+            which, row, other = which[order], row[order], other[order]
+            kept = np.arange(len(row)) - np.searchsorted(row, row) < NEIGHBOURS
+            which, row, other = which[kept], row[kept], other[kept]
             for i, j, s in zip((row + start).tolist(), other.tolist(), which.tolist(), strict=True):
                 # Each symmetry undoes itself, but for a turn round all axes, which is not told.
                 found.add((min(i, j), max(i, j), s))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,24 +154,20 @@ def _shifts(first: F32, others: Sequence[F32]) -> list[tuple[float, bool, tuple[
         row[tuple(slice(0, n) for n in picture.shape)] = picture
     waves = fft.rfftn(stack, axes=axes)
     base = np.conj(fft.rfftn(first, grid))
-    shifts = np.arange(-far, far + 1)
     straight = fft.irfftn(base * waves, grid, axes=axes)
     turned = fft.irfftn(base * np.conj(waves), grid, axes=axes)
     found = []
     for k, picture in enumerate(others):
-        overlap = _overlap(first.shape, picture.shape, shifts)
-        usable = overlap >= LEAST_OVERLAP * min(first.size, picture.size)
+        overlap, usable, indices = _tried(first.shape, picture.shape)
         if not usable.any():
             found.append((0.0, False, (0,) * dimension))
             continue
         options = []
         # A transform's conjugate belongs to the picture turned round about its first pixel.
         for reversed_, product in ((False, straight[k]), (True, turned[k])):
-            ends = [n - 1 if reversed_ else 0 for n in picture.shape]
-            index = np.ix_(*[(shifts - end) % side for end in ends])
-            mean = np.where(usable, product[index] / np.maximum(overlap, 1), -np.inf)
+            mean = np.where(usable, product[indices[reversed_]] / overlap, -np.inf)
             place = np.unravel_index(int(mean.argmax()), mean.shape)
-            options.append((float(mean[place]), reversed_, tuple(int(shifts[p]) for p in place)))
+            options.append((float(mean[place]), reversed_, tuple(int(p) - far for p in place)))
         _, reversed_, shift = max(options)
         laid = np.flip(picture) if reversed_ else picture
         found.append((_correlation(first, laid, shift), reversed_, shift))
@@ -191,6 +188,27 @@ def _between_pixels(first: F32, other: F32, shift: tuple[int, ...]) -> float:
         part.append(float(np.clip(0.5 * (below - above) / bend, -0.5, 0.5)) if bend < 0 else 0.0)
     moved = ndimage.shift(other, [-p for p in part], order=3, mode="nearest")
     return max(middle, _correlation(first, moved, shift))
+
+
+@lru_cache(maxsize=64)
+def _tried(
+    first: tuple[int, ...], other: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], dict[bool, tuple[NDArray[np.int_], ...]]]:
+    """Return of every shift the overlap (1 at least), whether it is enough, and where it stands.
+
+    Where in the product of two transforms, for the other as it is (False) and turned round (True).
+    Pictures of a data set have few shapes.
+    """
+    side, far = GRID[len(first)], FARTHEST[len(first)]
+    shifts = np.arange(-far, far + 1)
+    overlap = _overlap(first, other, shifts)
+    usable = overlap >= LEAST_OVERLAP * min(np.prod(first), np.prod(other))
+    ends = {False: [0] * len(other), True: [n - 1 for n in other]}
+    indices = {
+        reversed_: np.ix_(*[(shifts - end) % side for end in own])
+        for reversed_, own in ends.items()
+    }
+    return np.maximum(overlap, 1), usable, indices
 
 
 def _overlap(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rareseg.data.formats import mask_suffix, read_image, write_mask
+from rareseg.data.formats import mask_suffix, read_case_image, write_mask
 from rareseg.data.records import Case, MaskSource
 
 
@@ -16,7 +16,7 @@ def as_mask_file(case: Case, folder: Path) -> Path | None:
     """
     if not isinstance(case.mask, MaskSource):
         return case.mask
-    image = read_image(case.images)
+    image = read_case_image(case)
     mask = case.mask.read(image)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{case.id}{mask_suffix(case.images[0])}"

@@ -73,12 +73,16 @@ def read_file(path: Path, rules: MaskRules, image: Image | None = None) -> Mask:
 
 
 def with_rules(cases: Sequence[Case], rules: MaskRules) -> tuple[Case, ...]:
-    """Return the cases with masks that are read by the rules.
+    """Return the cases with masks, and images, that are read by the rules.
 
     Label values in files that the rules do not touch stay files. Raises UsageError where the
     order of drawing cannot be turned round.
     """
-    return tuple(replace(case, mask=_ruled(case.mask, rules)) for case in cases)
+    cases = tuple(replace(case, mask=_ruled(case.mask, rules)) for case in cases)
+    if rules.nodata_value is None:
+        return cases
+    named = None if rules.nodata_value == "none" else rules.nodata_value
+    return tuple(replace(case, nodata_value=named) for case in cases)
 
 
 def _ruled(mask: Path | MaskSource | None, rules: MaskRules) -> Path | MaskSource | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.folder_lock import one_writer
-from rareseg.data.formats import read_image
+from rareseg.data.formats import read_case_image
 from rareseg.data.identity import content_hash
 from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Case, Classes, Dataset, Image
@@ -89,5 +89,5 @@ def build_store(
 
 def _read_case(case: Case, classes: Classes, channels: int) -> tuple[Image, Labels]:
     """Read one case's files; a grey photograph among coloured ones is repeated."""
-    image, _ = with_channels(read_image(case.images), channels)
+    image, _ = with_channels(read_case_image(case), channels)
     return image, read_labels(case, classes, image)

@@ -15,7 +15,7 @@ from rareseg.data.checks.case_checks import count_values, find_misfit
 from rareseg.data.checks.problems import Findings
 from rareseg.data.checks.read_classes import resolve_classes
 from rareseg.data.components import bounding_box
-from rareseg.data.formats import read_image, read_mask
+from rareseg.data.formats import read_case_image, read_mask
 from rareseg.data.records import IGNORE, Case, Classes, Dataset, Geometry
 from rareseg.data.store.preprocess import class_indices
 from rareseg.errors import DataError, ProblemsError, ReadError
@@ -68,7 +68,7 @@ def read_reviews(case: Case, classes: Classes, *, margin_mm: float) -> Reviews:
         DataError: the image or a mask cannot be read, a mask does not lie on its image, or it
             holds a value that is no class.
     """
-    image = read_image(case.images)
+    image = read_case_image(case)
     z, y, x = image.array.shape[1:]
     labels = np.zeros((len(case.annotations), z, y, x), np.uint8)
     for row, (_, path) in enumerate(case.annotations):

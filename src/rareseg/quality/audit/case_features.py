@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_image
+from rareseg.data.formats import read_case_image
 from rareseg.data.records import Case, Classes
 from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import DataError
@@ -40,7 +40,7 @@ class CaseFeatures:
 
 def read_case(case: Case, classes: Classes) -> tuple[NDArray[Any], NDArray[np.uint8], Any]:
     """Return image (C, z, y, x), class indices (z, y, x) and geometry; raises DataError."""
-    image = read_image(case.images)
+    image = read_case_image(case)
     labels = read_labels(case, classes, image)
     if labels.shape != image.array.shape[1:]:
         raise DataError(f"{case.mask} has another shape than its image.")

@@ -262,7 +262,7 @@ class TrainingJob:
                 delivered=self.sampler.delivered(),
                 encoder_weights=read_origin(self.inputs.folder / ENCODER_NOTE),
                 initial_weights=read_origin(self.inputs.folder / INITIAL_NOTE),
-                images=ImageFacts.of(self.run.fingerprint),
+                images=ImageFacts.of(self.run.fingerprint, self.run.dataset.cases[0].nodata_value),
             ),
         )
 

@@ -14,12 +14,21 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from rareseg.data.annotation_export.annotated import AnnotatedObject, AnnotatedPicture
-from rareseg.data.annotation_export.annotation_formats import PICTURE_FORMATS, SEGMENTS
+from rareseg.data.annotation_export.annotation_formats import (
+    DICOM_SEGMENTS,
+    PICTURE_FORMATS,
+    SEGMENTS,
+)
+from rareseg.data.annotation_export.dicom_segmentation import (
+    can_write_dicom,
+    is_dicom_image,
+    write_dicom_segmentation,
+)
 from rareseg.data.annotation_export.segment_file import write_segments
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.components import label_components
 from rareseg.data.file_names import clean_name
-from rareseg.data.formats import format_of, read_image, read_mask
+from rareseg.data.formats import EMBEDDING, format_of, read_case_image, read_mask
 from rareseg.data.records import Case, Mask
 from rareseg.errors import DataError, UsageError
 from rareseg.report.figures.overlay_picture import (
@@ -38,16 +47,28 @@ Masks = Mapping[str, NDArray[np.bool_]]
 def require_fitting(formats: Sequence[str], cases: Sequence[Case]) -> None:
     """Raise :class:`UsageError` where files show beforehand that a format cannot hold the images.
 
-    What only the pixels show (a TIFF of several slices) is told image by image.
+    So it is where the extra is not installed. What only the pixels show (a TIFF of several slices)
+    is told image by image.
     """
+    if DICOM_SEGMENTS in formats and not can_write_dicom():
+        raise UsageError(
+            f"--format {DICOM_SEGMENTS} is written by an extra: pip install 'rareseg[dicom]'."
+        )
     for case in cases:
         found = format_of(case.images[0])
-        kind = "volume" if found is None else found.kind
+        embedded = case.images[0].suffix.lower() == EMBEDDING
+        kind = "photograph" if embedded else "volume" if found is None else found.kind
         for name in formats:
             if name in PICTURE_FORMATS and kind == "volume":
                 raise UsageError(
                     f"--format {name} holds outlines on photographs, and {case.images[0]} is a "
                     f"volume; use --format {SEGMENTS}."
+                )
+            if name == DICOM_SEGMENTS and not is_dicom_image(case.images[0]):
+                other = SEGMENTS if kind == "volume" else ", ".join(PICTURE_FORMATS)
+                raise UsageError(
+                    f"--format {name} refers to the DICOM slices that were segmented, and "
+                    f"{case.images[0]} is no DICOM; use --format {other}, or predict the series."
                 )
             if name == SEGMENTS and kind == "photograph":
                 raise UsageError(
@@ -81,11 +102,12 @@ class PredictionFiles:
             if name in PICTURE_FORMATS
         }
         self._segments = SEGMENTS in formats
+        self._dicom = DICOM_SEGMENTS in formats
 
     @property
     def any(self) -> bool:
         """Whether anything is asked for."""
-        return self._overlay or self._segments or bool(self._files)
+        return self._overlay or self._segments or self._dicom or bool(self._files)
 
     def add(self, case: Case, found: PredictedCase) -> None:
         """Write what is asked for of an image, from the masks that lie in the folder.
@@ -107,11 +129,16 @@ class PredictionFiles:
                 raise DataError(f"{case.images[0]} is a photograph, which {SEGMENTS} does not hold")
             path = self._out / SEGMENT_FOLDER / f"{case.id}.seg.nrrd"
             write_segments(path, labels.array, labels.geometry, self._values)
+        if self._dicom:
+            path = self._out / SEGMENT_FOLDER / f"{case.id}.dcm"
+            write_dicom_segmentation(
+                path, labels.array, labels.geometry, self._values, case.images[0]
+            )
 
     def close(self) -> tuple[Path, ...]:
         """Finish the files, and return what there is to look at."""
         places = [files.close() for files in self._files.values()]
-        if self._segments:
+        if self._segments or self._dicom:
             places.append(self._out / SEGMENT_FOLDER)
         if self._overlay:
             places.append(self._out / OVERLAYS)
@@ -141,7 +168,7 @@ class PredictionFiles:
             files.add(picture)
 
     def _draw(self, case: Case, found: PredictedCase, masks: Masks) -> None:
-        image = read_image(case.images)
+        image = read_case_image(case)
         plane = slice_of_largest_mask(masks)
         depth = len(image.array[0])
         outlined = [

@@ -12,7 +12,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_image
+from rareseg.data.formats import read_case_image
 from rareseg.data.records import Case, Classes, Image, Role
 from rareseg.data.store.case_labels import read_labels
 from rareseg.decision.operating_point import OperatingPoint, apply_point
@@ -102,7 +102,7 @@ def score_each(
     case, where the model cannot take it.
     """
     for case in track(cases, doing, len(cases)):
-        image = read_image(case.images)
+        image = read_case_image(case)
         try:
             found = scorer.score(image)
             labels = read_labels(case, scorer.model.classes, image)

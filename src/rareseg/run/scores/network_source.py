@@ -13,7 +13,7 @@ import torch
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
 from rareseg.data.folder_lock import sole_writer
-from rareseg.data.formats import read_image
+from rareseg.data.formats import read_case_image
 from rareseg.data.input_images import open_images
 from rareseg.data.masks.renumbered import by_names_of
 from rareseg.data.records import Case, Classes, Role
@@ -267,11 +267,13 @@ class NetworkSource:
 
         Raises :class:`DataError`, naming the image, where the model cannot take it.
         """
-        cases = open_images(images, channels=self.model.training.files_per_case)
+        named = self.model.nodata_value
+        listed = open_images(images, channels=self.model.training.files_per_case)
+        cases = tuple(replace(case, nodata_value=named) for case in listed)
         found: dict[str, list[float]] = {region: [] for region in self.classes.regions}
         for case in track(cases, "scoring unlabelled images", len(cases)):
             try:
-                said = self.scorer.score(read_image(case.images))
+                said = self.scorer.score(read_case_image(case))
             except ReadError:
                 raise
             except DataError as error:

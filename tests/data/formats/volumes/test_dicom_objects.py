@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from rareseg.data.formats import read_case_mask, read_image, read_mask, segments
 from rareseg.data.formats.volumes.dicom_objects import object_kind
@@ -15,55 +14,13 @@ SHAPE = (6, 40, 48)
 STEP = (2.0, 0.5, 0.75)
 """Spacing (z, y, x) in mm."""
 FIRST = (-10.0, 20.0, 30.0)
-STUDY, SERIES = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
 
 
 @pytest.fixture
-def dicom():
-    pytest.importorskip(
-        "highdicom", reason="highdicom is not installed; make test-extras installs it"
-    )
-    return pytest.importorskip("pydicom")
-
-
-@pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, write_series):
     """Return a folder with one series of CT; the first slice lies lowest."""
-    path = tmp_path / "series"
-    path.mkdir()
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    rng = np.random.default_rng(0)
-    for k in range(SHAPE[0]):
-        image = sitk.GetImageFromArray(rng.integers(0, 900, (1, *SHAPE[1:])).astype(np.int16))
-        image.SetSpacing(STEP[::-1])
-        place = (FIRST[0], FIRST[1], FIRST[2] + STEP[0] * k)
-        for tag, value in {
-            "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
-            "0008|0018": f"{SERIES}.{k + 1}",
-            "0008|0020": "20260101",
-            "0008|0030": "120000",
-            "0008|0060": "CT",
-            "0010|0010": "Nobody^N",
-            "0010|0020": "P1",
-            "0010|0030": "19700101",
-            "0010|0040": "O",
-            "0008|0050": "1",
-            "0008|0090": "",
-            "0020|000d": STUDY,
-            "0020|000e": SERIES,
-            "0020|0010": "1",
-            "0020|0011": "1",
-            "0020|0013": str(k + 1),
-            "0020|0032": "\\".join(map(str, place)),
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-            "0020|0052": f"{STUDY}.9",
-            "0018|0050": str(STEP[0]),
-        }.items():
-            image.SetMetaData(tag, value)
-        writer.SetFileName(str(path / f"{k:03d}.dcm"))
-        writer.Execute(image)
-    return path
+    values = np.random.default_rng(0).integers(0, 900, SHAPE).astype(np.int16)
+    return write_series(tmp_path / "series", values, step=STEP, first=FIRST)
 
 
 def two_blocks() -> np.ndarray:

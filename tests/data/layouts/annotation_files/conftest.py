@@ -212,6 +212,38 @@ def png(array):
     return file.getvalue()
 
 
+def geojson(root, scenes):
+    """Features with their holes, in pixels, named as QuPath does and in a plain property."""
+    for scene in scenes:
+        scene.save(root / "images")
+        features = []
+        for number, (name, mask) in enumerate(scene.objects):
+            parts = [
+                [[*ring.tolist(), ring[0].tolist()] for ring in polygon.rings]
+                for polygon in trace_polygons(mask)
+            ]
+            said = {"classification": {"name": name}} if number % 2 else {"label": name}
+            single = len(parts) == 1
+            drawn = {
+                "type": "Polygon" if single else "MultiPolygon",
+                "coordinates": parts[0] if single else parts,
+            }
+            features.append({"type": "Feature", "properties": said, "geometry": drawn})
+        content = {"type": "FeatureCollection", "features": features}
+        write(root / "drawn" / f"{scene.name}.geojson", content)
+
+
+def labelme_inside(root, scenes):
+    """Pictures that stand in their JSON files alone."""
+    labelme(root, scenes)
+    for scene in scenes:
+        picture, path = root / f"{scene.name}.png", root / f"{scene.name}.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["imageData"] = base64.b64encode(picture.read_bytes()).decode()
+        write(path, content)
+        picture.unlink()
+
+
 def labelme_masks(root, scenes):
     """Drawings in a folder beside, as masks in a box, one of each class."""
     for scene in scenes:
@@ -400,7 +432,9 @@ WRITTEN = {
     "coco of Roboflow": Written("coco", roboflow_coco, splits=True),
     "yolo": Written("yolo", yolo, splits=True),
     "yolo of Roboflow": Written("yolo", yolo_roboflow, splits=True),
+    "geojson": Written("geojson", geojson),
     "labelme": Written("labelme", labelme),
+    "labelme with pictures inside": Written("labelme", labelme_inside),
     "labelme masks": Written("labelme", labelme_masks),
     "label studio": Written("label_studio", label_studio),
     "label studio min": Written("label_studio", label_studio_min),

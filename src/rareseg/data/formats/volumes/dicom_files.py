@@ -31,13 +31,7 @@ def read_dicom(folder: Path) -> Image:
     for file in sorted(folder.iterdir()):
         if file.is_file():
             check_elements(file)
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if len(series) != 1:
-        raise ReadError(
-            f"{folder} holds {len(series)} DICOM series where exactly one is allowed; "
-            "give each series a folder of its own."
-        )
-    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
+    names = series_files(folder)
     try:
         _check_gaps(names, folder)
         reader = sitk.ImageSeriesReader()
@@ -48,6 +42,22 @@ def read_dicom(folder: Path) -> Image:
             f"{folder} cannot be read as a DICOM series ({reason(error)}); "
             "copy or export the series again."
         ) from error
+
+
+def series_files(path: Path) -> tuple[str, ...]:
+    """Return the files of the one series in a folder, slice after slice; of a file itself.
+
+    Raises ReadError where a folder holds no series, or several.
+    """
+    if path.is_file():
+        return (str(path),)
+    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
+    if len(series) != 1:
+        raise ReadError(
+            f"{path} holds {len(series)} DICOM series where exactly one is allowed; "
+            "give each series a folder of its own."
+        )
+    return tuple(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
 
 
 def read_dicom_file(path: Path) -> Image:

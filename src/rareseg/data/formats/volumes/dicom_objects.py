@@ -114,6 +114,10 @@ def _read_seg(path: Path, image: Image | None) -> Mask:
     labels = np.zeros(array.shape[:3], np.int32)
     for layer, number in enumerate(numbers):
         labels[layers[..., layer]] = number
+    flat = image is not None and image.geometry.dimension == 2
+    if image is not None and flat and labels.shape == image.array.shape[1:]:
+        # A single slice keeps the rows and columns of its file, whichever way they lie in the body.
+        return Mask(labels, image.geometry)
     # The volume's axes are (k, j, i); the matrix leads from them to mm.
     matrix = affine[:3, :3][:, ::-1]
     lengths = np.linalg.norm(matrix, axis=0)

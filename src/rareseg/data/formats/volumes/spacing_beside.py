@@ -23,6 +23,17 @@ def with_spacing_beside(image: Image, path: Path) -> Image:
     """
     if image.geometry.dimension != 3:
         return image
+    spacing = spacing_beside(path)
+    if spacing is None:
+        return image
+    return replace(image, geometry=replace(image.geometry, spacing=spacing))
+
+
+def spacing_beside(path: Path) -> tuple[float, float, float] | None:
+    """Return the spacing (z, y, x) in mm that stands beside a file, None where none does.
+
+    Raises ReadError as :func:`with_spacing_beside` does.
+    """
     for stem in dict.fromkeys((stem_of(path), re.sub(r"_\d{4}$", "", stem_of(path)))):
         beside = path.with_name(f"{stem}.json")
         if not beside.is_file():
@@ -44,5 +55,5 @@ def with_spacing_beside(image: Image, path: Path) -> Image:
                 "for z, y and x."
             )
         z, y, x = map(float, spacing)
-        return replace(image, geometry=replace(image.geometry, spacing=(z, y, x)))
-    return image
+        return z, y, x
+    return None

@@ -1,7 +1,8 @@
 """The layout of LabelMe: a JSON file of shapes for each picture.
 
 Read are polygons, rectangles, circles and masks; points and lines hold no area and are refused. The
-label ``__ignore__`` marks what counts nowhere, ``_background_`` nothing.
+label ``__ignore__`` marks what counts nowhere, ``_background_`` nothing. Where the picture is no
+file of its own, it is read from the JSON file (``imageData``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from rareseg.data.formats.embedded_picture import KEY
 from rareseg.data.layouts.annotation_files.entries import RULE, declare, listing_of, number_labels
 from rareseg.data.layouts.annotation_files.json_text import json_files, read_json
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
@@ -78,12 +80,9 @@ def _read(tree: FileTree) -> Listing:
                 continue
             picture = _picture(pictures, path, folder, content)
             if picture is None:
-                inside = (
-                    " (it holds one as text: save it as a file)" if content.get("imageData") else ""
-                )
                 problems.add(
-                    f"{tree.root} holds drawings whose picture is not there{inside}: {{}}; put the "
-                    "picture beside its drawing.",
+                    f"{tree.root} holds drawings whose picture is not there: {{}}; put the picture "
+                    "beside its drawing.",
                     path.relative_to(tree.root).as_posix(),
                 )
                 continue
@@ -103,6 +102,7 @@ def _read(tree: FileTree) -> Listing:
         (picture, ShapesFile(path, picture.name, given) if own != [] else None, role)
         for path, picture, own, role in found
     ]
+    n_inside = sum(path == picture for path, picture, _, _ in found)
     n_empty = sum(mask is None for _, mask, _ in masks)
     return listing_of(
         pictures,
@@ -111,6 +111,7 @@ def _read(tree: FileTree) -> Listing:
         problems,
         [
             f"{n_empty} JSON files hold no shapes: their pictures count as negatives; {RULE}.",
+            *([f"{n_inside} pictures are read from their JSON files."] if n_inside else []),
             *name_notes,
         ],
         undescribed=pictures.others(),
@@ -120,11 +121,15 @@ def _read(tree: FileTree) -> Listing:
 def _picture(
     pictures: Pictures, path: Path, folder: str, content: Mapping[str, Any]
 ) -> Path | None:
-    """Return the picture that a file draws on: the one it names, else the one of its own name."""
+    """Return the picture that a file draws on: the one it names, else the one of its own name.
+
+    Where neither is there, it is the file itself, if that holds the picture; else None.
+    """
     named = content.get("imagePath")
     if isinstance(named, str) and (found := pictures.find(f"{folder}/{named}", folder)):
         return found
-    return pictures.find(path.stem, folder)
+    beside = pictures.find(path.stem, folder)
+    return path if beside is None and content.get(KEY) else beside
 
 
 def _labels(path: Path, content: Mapping[str, Any], problems: Remarks) -> list[str] | None:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from rareseg.data.formats import format_of, stem_of
+from rareseg.data.formats import EMBEDDING, format_of, stem_of
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.listing import ROLE_WORDS
 from rareseg.data.records import Role
@@ -124,13 +124,18 @@ def role_in(*texts: str) -> Role | None:
 
 def unique_ids(root: Path, paths: Sequence[Path]) -> list[str]:
     """Return an id for each picture: its stem, with its folders before it where stems repeat."""
-    stems = Counter(stem_of(path) for path in paths)
+    stems = Counter(_stem(path) for path in paths)
     return [
         stem
-        if stems[stem := stem_of(path)] == 1
+        if stems[stem := _stem(path)] == 1
         else "_".join([*path.relative_to(root).parts[:-1], stem])
         for path in paths
     ]
+
+
+def _stem(path: Path) -> str:
+    """Return a picture's name without its suffix, or that of the annotation file that holds it."""
+    return path.stem if path.suffix.lower() == EMBEDDING else stem_of(path)
 
 
 class Remarks:
