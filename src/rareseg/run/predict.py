@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from rareseg.data.annotation_export.annotation_formats import chosen_formats
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.file_names import clean_name
 from rareseg.data.folder_lock import sole_writer
 from rareseg.data.formats import (
@@ -25,7 +23,7 @@ from rareseg.data.formats import (
     write_probabilities,
 )
 from rareseg.data.identity import FileDigests
-from rareseg.data.input_images import PREDICTIONS, open_inputs
+from rareseg.data.input_images import open_inputs
 from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Case, Classes, Image
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
@@ -37,12 +35,12 @@ from rareseg.decision.operating_point import Infeasible
 from rareseg.errors import DataError, OutputError, ProblemsError, ScoreError, UsageError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.detector import Detector
-from rareseg.prediction.model import Model
 from rareseg.progress import Track, silent
 from rareseg.run.outputs.guarantee_text import statement_lines
 from rareseg.run.predictions.predicted_case import PredictedCase, measure
 from rareseg.run.predictions.prediction_files import PredictionFiles, require_fitting
 from rareseg.run.predictions.prediction_journal import Journal
+from rareseg.run.predictions.prediction_record import claim_predictions, note_images
 from rareseg.run.predictions.prediction_summary import (
     Failure,
     PredictionSummary,
@@ -51,16 +49,13 @@ from rareseg.run.predictions.prediction_summary import (
 )
 from rareseg.run.predictions.prediction_tables import write_tables
 from rareseg.run.setup.prepare import Say, say_nothing
-from rareseg.run.setup.run_folder import claim, find_bundle
+from rareseg.run.setup.run_folder import find_bundle
 from rareseg.run.tune import describe
 
 MaskValues = int | Literal["index"] | None
 """What masks hold: see :class:`PredictOptions`."""
 
 LARGEST_VALUE = 65535
-
-_IMAGES = "images"
-"""The key of predictions.json that leads from ids to the digests of images."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +188,7 @@ def predict_images(
     _require_other_place(out, cases)
     require_fitting(asked.formats, cases)
     with sole_writer(out):
-        _begin(out, model, decisions, calibration, asked)
+        claim_predictions(out, model, decisions, calibration, asked.values)
         detector = Detector(model, decisions, device=device)
         work = _PredictionWork(out, Path(images), detector, asked, calibration)
         work.begin(cases)
@@ -253,7 +248,7 @@ class _PredictionWork:
         """Write the tables of all that the folder holds, and return what this call was about."""
         model = self._detector.model
         known = self._journal.close()
-        _note_images(self._out, known)
+        note_images(self._out, known)
         names = {
             region: [model.classes.names[k] for k in members]
             for region, members in model.classes.regions.items()
@@ -348,40 +343,6 @@ def _calibration(decisions: Decisions, run: Path) -> Mapping[str, Calibration]:
             f"{run} was never calibrated for {', '.join(missing)}; call `rareseg calibrate {run}`."
         )
     return calibration
-
-
-def _begin(
-    out: Path,
-    model: Model,
-    decisions: Decisions,
-    calibration: Mapping[str, Calibration],
-    asked: PredictOptions,
-) -> None:
-    """Note in ``out/predictions.json`` of which model, points and values its masks are."""
-    about: dict[str, object] = {
-        "weights": model.digest,
-        "points": {region: point.to_dict() for region, point in decisions.points.items()},
-    }
-    if calibration:
-        about["calibration"] = {region: own.to_dict() for region, own in calibration.items()}
-    if asked.values is not None:
-        about["values"] = asked.values
-    claim(
-        out,
-        PREDICTIONS,
-        about,
-        "predictions of another model, at other operating points, calibrated otherwise or with "
-        "other --values",
-        later=_IMAGES,
-    )
-
-
-def _note_images(out: Path, known: Mapping[str, PredictedCase]) -> None:
-    """Note in ``out/predictions.json`` of which images, by their digests, the masks are."""
-    about = json.loads((out / PREDICTIONS).read_text(encoding="utf-8"))
-    about[_IMAGES] = {name: case.digest for name, case in known.items()}
-    with atomic_write(out / PREDICTIONS) as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def _write(path: Path, mask: NDArray[np.integer], image: Image) -> None:
