@@ -69,6 +69,15 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     assert [p for p in tmp_path.rglob("*") if p.name != "a"] == []
 
 
+def test_a_writer_removes_what_a_killed_one_left_beside_it(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(tmp_path)], check=False)
+    (tmp_path / ".writing-of-another-program").touch()
+    with atomic_write(tmp_path / "a" / "file.txt"), atomic_folder(tmp_path / "b"):
+        pass
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert found == [".writing-of-another-program", "a", "a/file.txt", "b"]
+
+
 def test_what_is_being_written_now_is_left_alone(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "mine.txt") as temporary:
         temporary.write_text("whole")

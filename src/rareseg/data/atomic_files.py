@@ -9,9 +9,10 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 
 from rareseg.errors import WorkError
 
@@ -48,6 +49,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         suffixes = "".join(path.suffixes[-2:])
         handle, name = tempfile.mkstemp(prefix=_prefix(), suffix=suffixes, dir=path.parent)
         os.close(handle)
@@ -73,6 +75,7 @@ def atomic_folder(path: Path, *, is_synced: bool = False) -> Iterator[Path]:
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         temporary = Path(tempfile.mkdtemp(prefix=_prefix(), dir=path.parent))
         try:
             yield temporary
@@ -123,10 +126,32 @@ def remove_leftovers(root: Path) -> list[Path]:
     Only temporary files and folders of processes of this machine that no longer run, and replaced
     folders whose successor is in place. A folder that does not exist has none.
     """
-    gone = [path for path in root.rglob(_WRITING + "*") if is_leftover(path)]
-    for retired in root.rglob(_RETIRED + "*"):
-        if _is_replaced(retired) and not _runs(retired):
-            gone.append(retired)
+    return _removed([*root.rglob(_WRITING + "*"), *root.rglob(_RETIRED + "*")])
+
+
+_SWEPT: set[Path] = set()
+"""Folders that this process has written into, and cleared before."""
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left in a folder itself, once a process."""
+    place = folder.resolve()
+    if place in _SWEPT:
+        return
+    _SWEPT.add(place)
+    with suppress(OSError):  # a folder that may be written to and not be listed
+        _removed([path for path in folder.iterdir() if path.name.startswith((_WRITING, _RETIRED))])
+
+
+def _removed(found: Iterable[Path]) -> list[Path]:
+    """Remove those of our temporary names that no writer needs any more; return them."""
+    gone = []
+    for path in found:
+        if path.name.startswith(_RETIRED):
+            if _is_replaced(path) and not _runs(path):
+                gone.append(path)
+        elif is_leftover(path):
+            gone.append(path)
     for path in gone:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -171,6 +196,11 @@ def _runs(temporary: Path) -> bool:
 
 
 def file_digest(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits.
+
+    Raises OSError where it cannot be read, and for a pipe or a device, which may have no end.
+    """
+    if not S_ISREG(file.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file", str(file))
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

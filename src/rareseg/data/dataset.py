@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from rareseg.data.formats import IMAGE_SUFFIXES
+from rareseg.data.formats.reader_guard import guarded
 from rareseg.data.layouts import FileTree, Listing, Recognised, recognise
 from rareseg.data.layouts.listed_cases import (
     channel_problems,
@@ -102,11 +103,12 @@ def _listed(
     if not isinstance(data, (str, Path)):
         return None, Listing(tuple(data)), None
     path = Path(data)
-    if not path.exists():
-        raise DataError(f"{path} does not exist; correct the path.")
-    tree = FileTree(path, mask_name=mask_name)
-    taken = recognise(tree, layout)
-    return tree, with_segment_names(taken.layout.read(tree)), taken
+    with guarded(path, "a data set"):
+        if not path.exists():
+            raise DataError(f"{path} does not exist; correct the path.")
+        tree = FileTree(path, mask_name=mask_name)
+        taken = recognise(tree, layout)
+        return tree, with_segment_names(taken.layout.read(tree)), taken
 
 
 def _with_split(listing: Listing, *, wanted: bool) -> Listing:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from rareseg.errors import DataError
 
-_NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
-"""What some system does not allow in a name, or reads as something else."""
+_NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]')
+"""What some system does not allow in a name, or reads as something else, and what is no text."""
 
 
 _TURNS_TEXT = re.compile("[\u202a-\u202e\u2066-\u2069]")

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from joblib import Parallel, delayed
 
@@ -217,8 +218,10 @@ def _short(text: str) -> str:
 def _stamp(path: Path) -> _Stamp | None:
     try:
         stat = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a character that no path has
         return None
+    if not S_ISREG(stat.st_mode):
+        return None  # a pipe or a device would be read for ever
     return str(path.absolute()), stat.st_size, stat.st_mtime_ns
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from rareseg.data.dataset import open_dataset
 from rareseg.data.file_names import clean_path
 from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of, suffix_of
+from rareseg.data.formats.reader_guard import guarded
 from rareseg.data.layouts import FileTree, group_channels
 from rareseg.data.layouts.folders.folder_words import is_mask_folder
 from rareseg.data.layouts.names import name_key
 from rareseg.data.records import Case
-from rareseg.errors import DataError
+from rareseg.errors import DataError, ProblemsError
 
 PREDICTIONS = "predictions.json"
 """What marks a folder that an earlier call wrote to."""
@@ -51,6 +52,11 @@ def open_images(path: Path | str, *, channels: int | None = None) -> tuple[Case,
         DataError: the path does not exist, holds no image, or a case lacks channel files.
     """
     path = Path(path)
+    with guarded(path, "images"):
+        return _opened(path, channels)
+
+
+def _opened(path: Path, channels: int | None) -> tuple[Case, ...]:
     if not path.exists():
         raise DataError(f"{path} does not exist; correct the path.")
     if is_image(path):
@@ -59,7 +65,10 @@ def open_images(path: Path | str, *, channels: int | None = None) -> tuple[Case,
         raise DataError(f"{path} is no image; allowed are {', '.join(IMAGE_SUFFIXES)}.")
     found = FileTree(path).images("") if path.is_dir() else []
     if not found:
-        return tuple(replace(case, mask=None) for case in open_dataset(path).cases)
+        dataset = open_dataset(path)
+        if not all(case.images for case in dataset.cases):
+            raise ProblemsError(dataset.problems or [f"{path} lists a case without an image."])
+        return tuple(replace(case, mask=None) for case in dataset.cases)
     grouped = _gathered(found, channels)
     repeated = [name for name, count in Counter(stem_of(p) for p in found).items() if count > 1]
     if repeated:

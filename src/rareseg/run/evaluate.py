@@ -29,6 +29,7 @@ from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import JudgedCases, ScoreSource
 from rareseg.run.setup.evaluation_options import EvaluationOptions
 from rareseg.run.setup.run_folder import DataOptions, require_free
+from rareseg.run.setup.unfinished_output import unfinished
 
 CHOSEN = "at the chosen point"
 HALF = "at 0.5"
@@ -86,8 +87,8 @@ def evaluate_source(
     :class:`OutputError` where ``out`` holds anything, :class:`ScoreError` where it is to be
     compared with an evaluation of other cases, and as the source does.
     """
-    require_free(Path(out))
-    return _evaluate(source, Path(out), asked or EvaluationOptions(), track)
+    with unfinished(Path(out)):
+        return _evaluate(source, Path(out), asked or EvaluationOptions(), track)
 
 
 @one_writer("out")

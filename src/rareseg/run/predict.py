@@ -276,8 +276,10 @@ class _PredictionWork:
         """Return the path of an image within the folder that is predicted."""
         file = case.images[0]
         if self._images.is_dir() and file.is_relative_to(self._images):
-            return file.relative_to(self._images).as_posix()
-        return Path(os.path.relpath(file, self._images.parent)).as_posix()
+            name = file.relative_to(self._images).as_posix()
+        else:
+            name = Path(os.path.relpath(file, self._images.parent)).as_posix()
+        return name.encode("utf-8", "replace").decode("utf-8")  # names of files may be no text
 
     def _predicted(self, case: Case) -> PredictedCase:
         """Write everything of one image, the label map last, and return its rows."""

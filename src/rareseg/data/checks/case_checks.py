@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.checks.mask_facts import MaskFacts, look_at, thickness
 from rareseg.data.formats import read_case_image, read_case_mask, read_mask
+from rareseg.data.formats.reader_guard import guarded
 from rareseg.data.geometry import disagreement
 from rareseg.data.intensity_limits import Limits, find_limits, usual_fill
 from rareseg.data.look_alikes import Thumbnail, make_thumbnail
@@ -76,18 +77,21 @@ def examine(case: Case) -> tuple[ExaminedCase | None, tuple[str, ...]]:
     problems: list[str] = []
     image: Image | None = None
     mask: Mask | None = None
+    file = case.images[0] if case.images else Path(case.id)
     try:
-        image = read_case_image(case)
+        with guarded(file, "an image"):
+            image = read_case_image(case)
         problems += _not_finite(case, image.array)
     except ReadError as error:
         problems.append(str(error))
     try:
-        if image is not None:
-            mask = read_case_mask(case, image)
-        elif isinstance(case.mask, Path):
-            read_mask(case.mask)  # its faults are told beside the image's
-        elif isinstance(case.mask, RuledMask) and isinstance(case.mask.source, Path):
-            read_file(case.mask.source, case.mask.rules)
+        with guarded(case.mask_files[0] if case.mask_files else file, "a mask"):
+            if image is not None:
+                mask = read_case_mask(case, image)
+            elif isinstance(case.mask, Path):
+                read_mask(case.mask)  # its faults are told beside the image's
+            elif isinstance(case.mask, RuledMask) and isinstance(case.mask.source, Path):
+                read_file(case.mask.source, case.mask.rules)
     except ReadError as error:
         problems.append(str(error))
     if image is None or (case.mask is not None and mask is None):

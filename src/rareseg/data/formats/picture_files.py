@@ -22,6 +22,16 @@ DECODERS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "JPEG2000", "AVIF")
 """What Pillow may open, also JPEG with a preview (MPO)."""
 GREY = 0
 """PNG's colour type of one channel."""
+_MOST_PIXELS = {"PNG": 1032 * 8, "GIF": 4096}
+"""Pixels that one byte can stand for: deflate packs 1032 bytes, LZW one string of 4096 values."""
+_ADAM7 = (
+    *((8, 8, 0, 0), (8, 8, 4, 0), (4, 8, 0, 4), (4, 4, 2, 0)),
+    *((2, 4, 0, 2), (2, 2, 1, 0), (1, 2, 0, 1)),
+)
+"""Steps and starts (x, y) of the seven passes of an interlaced PNG, as (x, y, x0, y0)."""
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples a pixel of PNG's colour types."""
+_STEP = 1 << 18
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 PIL.Image.init()
 
@@ -49,11 +59,22 @@ def open_picture(
             width, height = picture.size
             wide = 4 if picture.mode in ("I", "F") else 2 if "16" in picture.mode else 1
             check_size(path, (len(picture.getbands()), height, width), wide)
+            _check_packing(path, name, width * height)
             return picture
     raise ReadError(
         f"{path} cannot be read ({said}): it is empty, damaged or another format; "
         "copy or export it again."
     )
+
+
+def _check_packing(path: Path, name: str, pixels: int) -> None:
+    """Raise ReadError for more pixels than the compression could have packed into the file."""
+    stored = path.stat().st_size
+    if pixels > stored * _MOST_PIXELS.get(name, pixels):
+        raise ReadError(
+            f"{path} states {pixels} pixels, for which its {stored} bytes are too few: it is "
+            "truncated or damaged; copy or export it again."
+        )
 
 
 def is_heif(path: Path) -> bool:
@@ -66,9 +87,11 @@ def is_heif(path: Path) -> bool:
 def check_png(path: Path) -> None:
     """Raise ValueError where a part of a PNG file is missing or its checksum is another.
 
-    Pillow looks at the checksums of the header alone; a flipped bit would give another mask. Parts
+    Pillow looks at the checksums of the header alone; a flipped bit would give another mask. It
+    fills rows that are missing with zeros, so they are counted. Parts
     are a length, a name, content and a checksum of name and content (https://www.w3.org/TR/png-3/).
     """
+    unpacking, found, needed = zlib.decompressobj(), 0, 0
     with path.open("rb") as stream:
         stream.seek(8)
         while True:
@@ -78,8 +101,24 @@ def check_png(path: Path) -> None:
             content = stream.read(int.from_bytes(head[:4]))
             if zlib.crc32(content, zlib.crc32(head[4:])) != int.from_bytes(stream.read(4)):
                 raise ValueError("a checksum is wrong")
+            if head[4:] == b"IHDR":
+                needed = _png_bytes(content)
+            while head[4:] == b"IDAT" and content and not unpacking.eof and found < needed:
+                found += len(unpacking.decompress(content, _STEP))
+                content = unpacking.unconsumed_tail
             if head[4:] == b"IEND":
-                return
+                break
+    if found < needed:
+        raise ValueError(f"its header states {needed} bytes of rows and {found} are there")
+
+
+def _png_bytes(header: bytes) -> int:
+    """Return how many bytes the rows of a PNG have, each with its filter byte."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    bits = depth * _SAMPLES[colour]
+    passes = _ADAM7 if interlaced else ((1, 1, 0, 0),)
+    sides = [(-(-(width - x) // dx), -(-(height - y) // dy)) for dx, dy, x, y in passes]
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sides if columns > 0)
 
 
 def png_header(path: Path) -> tuple[int, int]:

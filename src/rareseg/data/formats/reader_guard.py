@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rareseg.errors import ReadError
+from rareseg.errors import RaresegError, ReadError
 from rareseg.memory_limit import refusal
 from rareseg.text_files import in_words
 
@@ -25,12 +25,12 @@ def guarded(path: Path, name: str) -> Iterator[None]:
     """Turn whatever a reader of the format ``name`` raises into one sentence about ``path``.
 
     Libraries raise dozens of types on damaged files (struct.error, zlib.error, MemoryError and
-    their own); a list of them would never be complete. A :class:`ReadError` passes as it is, and so
-    does a NameError, which is a fault of the program and of no file.
+    their own); a list of them would never be complete. Errors of ours pass as they are, and so does
+    a NameError, which is a fault of the program and of no file.
     """
     try:
         yield
-    except (ReadError, NameError):
+    except (RaresegError, NameError):
         raise
     except Exception as error:
         raise ReadError(

@@ -197,14 +197,16 @@ def _of(path: Path) -> Format:
 
 
 def _read(path: Path, *, as_mask: bool) -> Image:
-    path = header_of(path) or path
-    if path.is_dir():
+    with guarded(path, "an image"):  # what the system does not allow as a path
+        path = header_of(path) or path
+        is_folder, is_file = path.is_dir(), path.is_file()
+    if is_folder:
         if not is_dicom_folder(path):
             return read_slices(path, lambda one: _read(one, as_mask=as_mask))
         with guarded(path, "a DICOM series"):
             return read_dicom(path)
-    if not path.is_file():
-        raise ReadError(f"{path} does not exist; correct the path or add the file.")
+    if not is_file:
+        raise ReadError(f"{path} {_what_it_is(path)}; correct the path or add the file.")
     if path.suffix.lower() == EMBEDDING and not as_mask:
         return read_embedded(path)
     found = _of(path)
@@ -215,7 +217,24 @@ def _read(path: Path, *, as_mask: bool) -> Image:
     reads = found.reads_mask if as_mask and found.reads_mask else found.reads
     with guarded(path, found.name):
         image = reads(path)
+        _require_numbers(image, path)
         return with_spacing_beside(image, path) if found.kind == "TIFF" else image
+
+
+def _what_it_is(path: Path) -> str:
+    """Say why a path is no file: whoever opens a pipe or a device may wait for ever."""
+    if path.exists():
+        return "is a pipe, a socket or a device, and no file"
+    return "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+
+
+def _require_numbers(image: Image, path: Path) -> None:
+    """Raise ReadError for what has values that are no plain numbers, or none at all."""
+    kind, shape = image.array.dtype, image.array.shape
+    if kind.kind not in "buif":
+        raise ReadError(f"{path} holds values of the type {kind}; save integers or floats.")
+    if image.array.size == 0:
+        raise ReadError(f"{path} has the shape {shape}, which holds nothing; export it again.")
 
 
 def _placed(mask: Mask, image: Image, path: Path) -> NDArray[np.integer]:

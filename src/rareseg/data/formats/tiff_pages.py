@@ -67,6 +67,7 @@ def require_whole(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
     size, page = file.filehandle.size, series.keyframe
     check_size(path, series.shape, page.dtype.itemsize if page.dtype else 1)
     _require_all_pages(file, size)
+    _require_stated_slices(file, series)
     needed = math.prod(page.chunked)
     for part in series.pages:
         if part is None:
@@ -146,6 +147,21 @@ def _segment_bytes(page: tifffile.TiffPage, index: int) -> tuple[int, int]:
     samples = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.CONTIG else 1
     line = -(-width * samples * page.bitspersample // 8)
     return min(rows, left) * line, rows * line
+
+
+def _require_stated_slices(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Raise ValueError where the file's notes state other slices than are found.
+
+    ImageJ and tifffile describe a stack by its first page alone; where the notes do not fit the
+    rest of the file, tifffile would give that page as the whole.
+    """
+    page = file.pages.first
+    if page.is_imagej:
+        stated = int((file.imagej_metadata or {}).get("images", 1))
+        if stated > len(series.pages):
+            raise ValueError(f"ImageJ's notes state {stated} slices, not {len(series.pages)}")
+    if page.is_shaped and series.kind != "shaped" and "shape" in page.description:
+        raise ValueError(f"its notes state another shape than {series.shape}")
 
 
 def _require_all_pages(file: tifffile.TiffFile, size: int) -> None:

@@ -20,6 +20,9 @@ from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
 from rareseg.text_files import read_json
 
+UNFINISHED = ".rareseg-unfinished"
+"""A file that stands in a folder of results while not all of them are there."""
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -290,8 +293,8 @@ def read_about(folder: RunFolder) -> dict[str, Any]:
 
 
 def require_free(root: Path) -> None:
-    """Raise :class:`OutputError` unless ``root`` is absent or an empty folder."""
-    if root.is_dir() and not held_entries(root):
+    """Raise :class:`OutputError` unless ``root`` is absent, empty, or holds unfinished results."""
+    if root.is_dir() and (not held_entries(root) or (root / UNFINISHED).is_file()):
         return
     if root.exists():
         held = "a file" if root.is_file() else f"{len(held_entries(root))} entries"

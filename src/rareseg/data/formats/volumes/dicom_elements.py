@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +11,12 @@ from rareseg.errors import ReadError
 
 _PREAMBLE = 132
 _SYNTAX, _PIXELS = (0x0002, 0x0010), (0x7FE0, 0x0010)
+_FRAMES, _ROWS, _COLUMNS = (0x0028, 0x0008), (0x0028, 0x0010), (0x0028, 0x0011)
+_SAMPLES, _BITS = (0x0028, 0x0002), (0x0028, 0x0100)
+_SIDES = (_FRAMES, _ROWS, _COLUMNS, _SAMPLES, _BITS)
+"""What the bytes of uncompressed pixels follow from; ``_BITS`` are those of a stored sample."""
+_OPTIONAL = (_FRAMES, _SAMPLES)
+_LONGEST = 64
 _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """Value representations with a length of four bytes; the others have one of two."""
@@ -31,6 +38,7 @@ def check_elements(path: Path) -> None:
             return
         explicit, order = True, "<"
         syntax = ""
+        sides: dict[tuple[int, int], int] = {}
         for _ in range(MOST_ELEMENTS):
             place = stream.tell()
             if syntax and stream.read(2) != b"\x02\x00":
@@ -50,11 +58,36 @@ def check_elements(path: Path) -> None:
                     "export it again."
                 )
             if tag == _PIXELS:
+                _check_pixels(path, sides, length)
                 return
-            if tag == _SYNTAX:
+            if tag in _SIDES and length <= _LONGEST:
+                sides[tag] = _number(stream.read(length), tag, order)
+            elif tag == _SYNTAX:
                 syntax = stream.read(length).decode("ascii", "replace").strip(" \0")
             else:
                 stream.seek(length, 1)
+
+
+def _number(content: bytes, tag: tuple[int, int], order: str) -> int:
+    """Return a whole number: the count of frames stands there as text; 0 for what is none."""
+    if tag == _FRAMES:
+        text = content.strip(b" \0")
+        return int(text) if text.isdigit() else 0
+    return int(struct.unpack(f"{order}H", content)[0]) if len(content) == 2 else 0
+
+
+def _check_pixels(path: Path, sides: dict[tuple[int, int], int], length: int) -> None:
+    """Raise ReadError where the pixels have fewer bytes than the image's sides need.
+
+    Readers fill what is missing with zeros.
+    """
+    stated = {tag: sides.get(tag, 1 if tag in _OPTIONAL else 0) for tag in _SIDES}
+    needed = -(-math.prod(stated.values()) // 8)
+    if needed > length:
+        raise ReadError(
+            f"{path} is truncated or damaged: it states {stated[_ROWS]} × {stated[_COLUMNS]} "
+            f"pixels in {needed} bytes and {length} are there; copy or export it again."
+        )
 
 
 def _header(

@@ -96,8 +96,19 @@ def _stored(path: Path, data: str | None, start: int) -> tuple[Path, int] | None
     """Return in which file the values begin at which byte; None where several files are named."""
     if data is None:
         return path, start
+    if _leads_out(data):
+        raise ReadError(
+            f"{path} names the data file '{data[:80]}' outside of its folder; put the data beside "
+            "the header and name them without folders."
+        )
     named = path.parent / data
     return (named, 0) if named.is_file() else None
+
+
+def _leads_out(data: str) -> bool:
+    """Whether the name of a data file, or of a pattern of such, leaves the header's folder."""
+    parts = re.split(r"[/\\\\]", data)
+    return ".." in parts or parts[0] == "" or ":" in parts[0]
 
 
 def _check(

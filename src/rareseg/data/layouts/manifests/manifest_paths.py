@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +13,7 @@ from rareseg.data.formats import stem_of
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_words import kind_of
 from rareseg.data.layouts.names import name_key
+from rareseg.errors import DataError
 
 EMPTY_CELLS = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
 """What programs write, in lower case, where a cell holds nothing."""
@@ -36,8 +39,20 @@ class ManifestPaths:
     found: list[str] = field(default_factory=list)
 
     def resolve(self, cell: str, kind: str) -> Path:
-        """Return the path of a cell; ``kind`` is ``image`` or ``mask``. It need not exist."""
+        """Return the path of a cell; ``kind`` is ``image`` or ``mask``. It need not exist.
+
+        Raises DataError for what is too long for a path, or holds a character that none has.
+        """
         plain = self.folder / cell
+        try:
+            os.lstat(plain)
+        except (OSError, ValueError) as error:
+            # Any other fault than that nothing lies there: no file can have such a path.
+            if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+                raise DataError(
+                    f"{self.tree.file or self.folder / 'manifest.csv'} names the {kind} "
+                    f"{cell[:60]!r}, which no file can be called; correct the cell."
+                ) from error
         if plain.exists():
             return plain
         written = PurePosixPath(cell.replace("\\", "/"))

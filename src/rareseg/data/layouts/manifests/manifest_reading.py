@@ -61,7 +61,8 @@ def _read(tree: FileTree) -> Listing:
     path = tree.file or tree.root / "manifest.csv"
     rows, notes = _rows(path)
     if not rows:
-        return Listing((), declared=declared_in(tree))
+        empty = f"{path} lists no case; write a line with its image and mask for each."
+        return Listing((), declared=declared_in(tree), problems=(empty,))
     columns = read_columns(list(rows[0]), path)
     declared = declared_in(tree)
     if columns.classes:
