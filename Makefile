@@ -4,7 +4,7 @@ BIN := .venv/bin
 SITE := 'import sysconfig; print(sysconfig.get_path("platlib"))'
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-extras rivals check docs install clean
+.PHONY: demo test test-slow test-extras fuzz kills rivals check docs install clean
 
 install: .venv/installed
 
@@ -25,6 +25,16 @@ test: install
 
 test-slow: install
 	$(PYTEST) -m slow
+
+# Inputs that nobody has tried yet, and kills at other moments; both print their seed and counts.
+INPUTS ?= 2000
+KILLS ?= 60
+
+fuzz: install
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m fuzz --inputs $(INPUTS)
+
+kills: install
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m kills --kills $(KILLS)
 
 # A second environment, which finds in the first what lies there and adds what the extras need and
 # what writes files that are read here. Whatever skips in `make test` for want of either is named.
