@@ -52,12 +52,12 @@ SMALL = [
     *("--set=training.threads=1", "--set=training.precision=32"),
 ]
 STEPS = "--set=training.steps=2"
-HIDES = (STEPS, *SMALL)
+HIDES = ("--steps=2", STEPS, *SMALL)
 ALSO = {
     "review": ["--no-browser"],
     "serve": ["--port", "0"],
-    "compare": ["--strategies", "random,balanced", "--steps", "2", *SMALL],
-    "search": ["--trials", "1", "--steps", "2", *SMALL],
+    "compare": ["--strategies", "random,balanced", "--steps=2", *SMALL],
+    "search": ["--trials", "1", "--steps=2", *SMALL],
     "train": [STEPS, *SMALL],
     "preview": SMALL,
 }
