@@ -103,7 +103,10 @@ def read_yaml(path: Path, most_bytes: int = SETTINGS_BYTES) -> Any:
 
 def parse_yaml(text: str) -> Any:
     """Return the content of a YAML text; raises ValueError as :func:`read_yaml`."""
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError as error:  # of a character that YAML does not allow
+        raise ValueError(" ".join(str(error).split())) from error
     try:
         node = loader.get_single_node()
         if node is None:

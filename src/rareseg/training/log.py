@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from torch.utils.tensorboard import SummaryWriter
 
 from rareseg.data.atomic_files import atomic_write, naming
+from rareseg.errors import RunError
 
 STEP_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "seconds", "waiting_share")
 VALIDATION_COLUMNS = ("step", "score", "best")
@@ -75,12 +78,26 @@ def describe_waiting(share: float, *, workers: int) -> str | None:
 
 
 def read_table(path: Path) -> dict[str, list[float]]:
-    """Read one of the journal's CSV files into columns; a missing file gives no columns."""
+    """Read one of the journal's CSV files into columns; a missing file gives no columns.
+
+    Raises RunError for a damaged one.
+    """
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with _whole(path), path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Turn what a damaged table raises into a RunError that names it."""
+    try:
+        yield
+    except (ValueError, TypeError, csv.Error) as error:
+        raise RunError(
+            f"{path} is damaged ({error}); remove it, or train into another folder."
+        ) from error
 
 
 class _Table:
@@ -90,10 +107,10 @@ class _Table:
         self._path = path
         kept: list[list[str]] = []
         if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
+            with _whole(path), path.open(newline="", encoding="utf-8") as file:
                 # A row cut short by a kill has too few fields.
                 whole = [row for row in list(csv.reader(file))[1:] if len(row) == len(columns)]
-            kept = [row for row in whole if int(row[0]) <= first_step]
+                kept = [row for row in whole if int(row[0]) <= first_step]
         with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([columns, *kept])
 

@@ -325,7 +325,8 @@ def read_reasons(path: Path) -> dict[str, str]:
     """Read the comment above each value of a recipe file."""
     reasons: dict[str, str] = {}
     section, note = "", ""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # What is no text is told by who reads the values; here only comments are wanted.
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         text = line.strip()
         if text.startswith("#"):
             note = text.lstrip("# ")
