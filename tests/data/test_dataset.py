@@ -187,7 +187,7 @@ class TestManifest:
 
     def test_a_manifest_of_a_header_alone_is_a_problem(self, tmp_path):
         self.write(tmp_path, "id,image,mask\n")
-        assert "holds no images" in open_dataset(tmp_path).problems[0]
+        assert "manifest.csv lists no case" in open_dataset(tmp_path).problems[0]
 
     def test_an_empty_id_is_a_problem(self, tmp_path):
         self.write(tmp_path, "id,image,mask\n,a.png,empty\n")
