@@ -39,6 +39,8 @@ OF_DATA = [taking for taking in takings() if TAKES.get(taking.parameter) == "dat
 OF_RUN = [taking for taking in takings() if TAKES.get(taking.parameter) == "run"]
 LOOKS_AT_LESS = ("consensus", "references")
 """What stops before the faulty file: at data without annotators, at scores of other cases."""
+HAVE_CLASSES = ("tune", "evaluate")
+"""Commands that take the classes of a run, whatever numbers the data declare."""
 SETTING = r"\b(recipe|network|training|loss)[.:]"
 """A sentence may name the setting in place of the file."""
 
@@ -197,6 +199,8 @@ def test_commands_refuse_data(taking, call, good, tmp_path, monkeypatch):
         given = make(entry, place)
         called = run_over(call, taking, given, good, place, good["run"])
         said = plain(called.out + called.err)
+        if entry.name.startswith("label_") and taking.command in HAVE_CLASSES:
+            continue
         assert called.code, f"{entry.name}: {said}"
         if taking.parameter not in LOOKS_AT_LESS and taking.command not in LOOKS_AT_LESS:
             assert entry.named in said, f"{entry.name}: {said}"
