@@ -29,7 +29,7 @@ from rareseg.cli import main
 from rareseg.data.formats import read_image, read_mask
 from rareseg.errors import RaresegError
 from rareseg.recipe import check_values, read_overrides
-from rareseg.run.setup.run_folder import read_split
+from rareseg.run.setup.split_files import read_split
 
 assert rareseg.run, "imported once, so that the first input is not the slow one"
 SECONDS = 20.0

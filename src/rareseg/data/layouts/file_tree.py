@@ -50,7 +50,7 @@ class FileTree:
                 for entry in entries:
                     if not _visible(entry.name):
                         continue
-                    if not entry.is_dir():
+                    if not _is_folder(entry):
                         files.append(entry.name)
                     elif not _leads_back(place, entry):
                         folders.append(entry.name)
@@ -105,6 +105,14 @@ class FileTree:
 
 def _visible(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in _OF_SYSTEMS
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _leads_back(folder: Path, entry: os.DirEntry[str]) -> bool:
