@@ -15,8 +15,7 @@ def unfinished(out: Path) -> Iterator[None]:
     """Note in the folder ``out``, while the block runs, that what it holds is not whole.
 
     Where the process is killed, or the disk is full, the note stays, and the next call may write
-    there again. Raises
-    :class:`OutputError` where the folder holds anything else.
+    there again. Raises :class:`OutputError` where the folder holds anything else.
     """
     require_free(out)
     with atomic_write(out / UNFINISHED) as temporary:
