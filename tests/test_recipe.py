@@ -177,6 +177,11 @@ class TestYaml:
         read = read_reasons(tmp_path / "r.yaml")
         assert {key: read[key] for key in reasons} == reasons
 
+    @pytest.mark.parametrize("text", ["\x85", "a\u2028b", "ä\u2029 ", "ü"])
+    def test_line_breaks_of_unicode_come_back(self, text):
+        recipe = make_recipe({"sampling": {"strategy": text}})
+        assert make_recipe(yaml.safe_load(to_yaml(recipe))) == recipe
+
     @settings(deadline=None)
     @given(
         st.builds(

@@ -266,6 +266,7 @@ def files_of_run(run: Path) -> list[str]:
     return sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taking", OF_RUN, ids=lambda t: t.command)
 def test_commands_refuse_a_damaged_run(taking, call, good, tmp_path, monkeypatch):
     """One file after the other is spoilt, in turns of SPOILS; a file may not be needed."""

@@ -251,7 +251,7 @@ def test_a_damaged_archive_is_one_sentence_and_writes_nothing_outside(tmp_path):
 
 def test_a_number_that_was_named_to_mean_nothing_is_filled_here_too():
     model = a_model()
-    images = ImageFacts(2, ("float32",), (0.0,), (255.0,), "-9999.0")
+    images = ImageFacts(2, ("float32",), (0.0,), (255.0,), nodata_value="-9999.0")
     named = replace(model, training=replace(model.training, images=images))
     shown = picture(24, 33).astype(np.float32)
     shown[:4] = -9999

@@ -132,7 +132,7 @@ def test_a_damaged_line_is_named(answers):
     answers.record(ITEMS[0], reviewer="Ada", verdict="unsure")
     answers._base.execute("UPDATE decisions SET about = '{'")
     with pytest.raises(RunError, match="decision 1 is damaged"):
-        answers.standing()
+        answers.latest()
 
 
 def test_a_database_that_another_process_holds_is_said_to_be(tmp_path, monkeypatch):

@@ -248,12 +248,6 @@ def test_a_recipe_with_a_misspelt_key(content, photographs, call, tmp_path):
     assert not run.exists()
 
 
-def test_more_groups_are_asked_for_than_there_are(photographs, call, tmp_path):
-    called = call("train", photographs, "--out", tmp_path / "run", "--group-from", "(p)")
-    assert called.code == 1
-    assert "1 groups" in called.err or "1 group" in called.err
-
-
 class TestImagesSmallerThanThePatch:
     """They are reflected or surrounded by background, to the patch's size; nothing is refused."""
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import pytest
 
 
-def test_two_cases_are_trained_on_as_inspect_says(call, settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cases", "told"), [(1, "There is 1 group"), (2, "There are 2 groups")])
+def test_so_few_are_trained_on_as_inspect_says(cases, told, call, settings, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for number in range(2):
+    for number in range(cases):
         mask = np.zeros((48, 48), np.uint8)
         mask[10:18, 20:28] = 255 * (number == 0)
         image = (rng.normal(100, 15, mask.shape) + (mask > 0) * 60).clip(0, 255).astype(np.uint8)
@@ -30,11 +33,10 @@ def test_two_cases_are_trained_on_as_inspect_says(call, settings, tmp_path: Path
     )
     assert called.code == 0, called.err
     said = called.out + called.err
-    assert "There are 2 groups, where 3 are needed" in said
+    assert f"{told}, where 3 are needed" in said
     assert "no validation case, so that the last weights are kept" in said
     assert "No case of" in said
     assert "rareseg evaluate" in said
     assert not (run / "report.html").exists()
-    assert {line.split(",")[-1] for line in (run / "split.csv").read_text().split()[1:]} == {
-        "train"
-    }
+    with (run / "split.csv").open(newline="", encoding="utf-8") as split:
+        assert {row["role"] for row in csv.DictReader(split)} == {"train"}

@@ -241,7 +241,7 @@ def test_runs_that_cannot_be_looked_at_are_refused(planted, finished, call, tmp_
     with (run / "split.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     with (run / "split.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["id", "group", "role"])
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows({**row, "role": "train"} for row in rows)
     with pytest.raises(RunError, match="nothing was learnt from; train with --folds"):

@@ -260,14 +260,19 @@ def to_yaml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
             note = reasons.get(f"{section_name}.{key}") or info.description
             if note:
                 lines.append(f"  # {note}")
-            value = yaml.safe_dump(
-                section.model_dump(mode="json")[key],
-                default_flow_style=True,
-                width=10**6,
-                allow_unicode=True,
-            )
-            lines.append(f"  {key}: {value.removesuffix('...' + chr(10)).strip()}")
+            lines.append(f"  {key}: {_yaml_value(section.model_dump(mode='json')[key])}")
     return "\n".join(lines) + "\n"
+
+
+_UNICODE_LINE_BREAKS = "\x85\u2028\u2029"
+"""YAML folds them within a text into a space, unless they are written as escapes."""
+
+
+def _yaml_value(value: Any) -> str:
+    """Return a value as YAML on one line."""
+    plain = not any(letter in str(value) for letter in _UNICODE_LINE_BREAKS)
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=plain)
+    return str(text).removesuffix("...\n").strip()
 
 
 def differences(first: Recipe, second: Recipe) -> list[str]:
