@@ -188,6 +188,7 @@ def test_inspect_says_what_is_wrong(entry, call, good, tmp_path, monkeypatch):
 REFUSED = [entry for entry in DATA if entry.says is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taking", OF_DATA, ids=lambda t: f"{t.command}-{t.parameter}")
 def test_commands_refuse_data(taking, call, good, tmp_path, monkeypatch):
     if (taking.command, taking.parameter) == ("inspect", "data"):

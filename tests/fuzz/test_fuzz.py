@@ -39,6 +39,7 @@ def test_no_input_breaks_a_reader(tmp_path):
     assert campaign.faults == 0, "\n".join(campaign.lines())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker_path")
 def test_planted_faults_are_seen_and_the_worker_goes_on(tmp_path):
     worker = Worker(tmp_path, tmp_path, trying=try_planted, seconds=4)
