@@ -99,17 +99,16 @@ def test_metrics_count_requests_flags_and_scores(service):
     assert grown('rareseg_requests_total{path="/predict",status="422"}') == 1
 
 
-def bomb() -> bytes:
-    """A PNG whose header states 30,000 x 30,000 pixels."""
+def bomb(side: int, held: int) -> bytes:
+    """A PNG whose header states side x side black pixels, of which ``held`` bytes are there."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = zlib.crc32(kind + data).to_bytes(4, "big")
         return len(data).to_bytes(4, "big") + kind + data + check
 
-    side = (30_000).to_bytes(4, "big")
-    body = zlib.compress(bytes(10_000))
-    header = chunk(b"IHDR", side + side + bytes([8, 0, 0, 0, 0]))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    header = chunk(b"IHDR", side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0]))
+    body = chunk(b"IDAT", zlib.compress(bytes(held)))
+    return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +116,13 @@ def bomb() -> bytes:
     [
         (b"", "a.png", 422, "a.png cannot be read"),
         (png(picture(20, 20))[:60], "a.png", 422, "a.png cannot be read"),
-        (bomb(), "a.png", 422, "a.png has 900,000,000 pixels, where this service takes 250,000"),
+        (bomb(30_000, 10_000), "a.png", 422, "a.png states 900000000 pixels, for which its"),
+        (
+            bomb(5_000, 5_000 * 5_001),
+            "a.png",
+            422,
+            "a.png has 25,000,000 pixels, where this service takes 250,000",
+        ),
         (png(picture(600, 600)), "a.png", 422, "a.png has 360,000 pixels"),
         (png(picture(20, 20)), "a.exe", 422, "a.exe has a suffix that is not read"),
         (png(picture(20, 20)), "", 422, "file"),
@@ -126,6 +131,7 @@ def bomb() -> bytes:
         (png(picture(20, 20)), "../../etc/b.png", 200, ""),
         (png(picture(20, 20)), "C:\\pictures\\b.png", 200, ""),
     ],
+    ids=range(11),
 )
 def test_a_bad_image_is_one_sentence(service, content, name, status, sentence):
     answer = send(service, content, name)
