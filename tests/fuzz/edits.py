@@ -331,7 +331,11 @@ def documents(*, as_yaml: bool) -> st.SearchStrategy[Edit]:
 
 def _cell(row: int, column: int, word: str) -> Edit:
     def edit(content: bytes) -> bytes:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8", "replace").replace("\0", ""))))
+        text = content.decode("utf-8", "replace").replace("\0", "")
+        try:
+            rows = list(csv.reader(io.StringIO(text)))
+        except csv.Error:  # an edit before made one field of all: it stays as it is
+            return content
         if not rows or not rows[row % len(rows)]:
             return content
         cells = rows[row % len(rows)]
