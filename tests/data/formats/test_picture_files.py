@@ -94,3 +94,19 @@ def test_a_photograph_beyond_pillows_limit_is_read_and_the_limit_stays(tmp_path,
         PIL.Image.open(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image([tmp_path / "a.png"]).array[0, 0], LABELS)
     assert PIL.Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.jp2", {}), ("a.j2k", {"no_jp2": True})])
+def test_jpeg_2000_that_was_cut_anywhere_is_refused(name, options, tmp_path):
+    drawn = (np.arange(12 * 16).reshape(12, 16) % 2 * 255).astype(np.uint8)
+    path = tmp_path / name
+    PIL.Image.fromarray(drawn).save(path, format="JPEG2000", **options)
+    whole = path.read_bytes()
+    assert np.array_equal(read_image([path]).array[0, 0], drawn)
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ReadError):
+            read_image([path])
+    if name == "a.jp2":  # boxes may follow the codestream
+        path.write_bytes(whole + (12).to_bytes(4, "big") + b"uuidabcd")
+        assert np.array_equal(read_image([path]).array[0, 0], drawn)

@@ -1,9 +1,11 @@
 """How a run remembers in what way its data were opened."""
 
+import json
+
 import pytest
 
 from rareseg.errors import RunError
-from rareseg.run.setup.run_folder import DataOptions, begin_run, read_about
+from rareseg.run.setup.run_folder import DataOptions, RunFolder, begin_run, read_about
 
 
 def test_options_come_back_from_their_record(tmp_path):
@@ -30,3 +32,11 @@ def test_a_run_is_of_data_opened_in_one_way(tmp_path, change):
     with pytest.raises(RunError, match=next(iter(change))):
         begin_run(tmp_path / "run", DataOptions(str(tmp_path), **change))
     assert "layout" in read_about(folder)
+
+
+@pytest.mark.parametrize("path", [None, 3, ["data"]])
+def test_a_run_whose_path_is_no_text_is_damaged(path, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.about.write_text(json.dumps({"path": path}), encoding="utf-8")
+    with pytest.raises(RunError, match=r"run\.json is damaged"):
+        read_about(folder)

@@ -20,6 +20,7 @@ from rareseg.data.atomic_files import atomic_write
 from rareseg.data.formats.format_registry import Format
 from rareseg.data.formats.mask_values import palette_of
 from rareseg.data.formats.picture_files import (
+    check_jpeg2000,
     check_png,
     is_deep_colour,
     is_heif,
@@ -65,6 +66,8 @@ def read_photo(path: Path, *, as_mask: bool = False) -> Image:
         shift = _jpeg2000_shift(path) if file.format == "JPEG2000" else 0
         if file.format == "PNG":
             check_png(path)
+        if file.format == "JPEG2000":
+            check_jpeg2000(path)
         deep = file.format == "PNG" and is_deep_colour(path)
         file.load()
         exif = int(file.getexif().get(_EXIF_ORIENTATION, 1))

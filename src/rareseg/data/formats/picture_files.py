@@ -164,6 +164,26 @@ def is_lossy_webp(path: Path) -> bool:
     return False
 
 
+def check_jpeg2000(path: Path) -> None:
+    """Raise ReadError where the codestream does not reach its end, which its decoder lets pass.
+
+    A codestream ends with the mark EOC; in a JP2 file it fills a box that states its length
+    (ISO 15444-1, annexes A and I).
+    """
+    content = path.read_bytes()
+    start, end = content.find(b"\xff\x4f\xff\x51"), len(content)
+    if content[start - 4 : start] == b"jp2c" and start >= 8:
+        stated = struct.unpack_from(">I", content, start - 8)[0]
+        end = start - 8 + stated if stated else end
+    elif content[start - 12 : start - 8] == b"jp2c" and start >= 16:
+        end = start - 16 + struct.unpack_from(">Q", content, start - 8)[0]
+    if end > len(content) or content[max(end - 2, 0) : end] != b"\xff\xd9":
+        raise ReadError(
+            f"{path} is truncated: its JPEG 2000 codestream does not end where it should; copy or "
+            "export it again."
+        )
+
+
 def jpeg2000_header(path: Path) -> tuple[int, int, bool]:
     """Return the bits a sample, the number of components and whether the transform is lossless.
 

@@ -66,7 +66,9 @@ class DataOptions:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> DataOptions:
-        """Make the record from what :meth:`to_dict` wrote; TypeError for unknown names."""
+        """Make the record from what :meth:`to_dict` wrote; TypeError for anything else."""
+        if not isinstance(content.get("path"), str):
+            raise TypeError(f"the path of its data is {content.get('path')!r}")
         return cls(**{**content, "rules": MaskRules.from_dict(content.get("rules", {}))})
 
     def to_dict(self) -> dict[str, Any]:
