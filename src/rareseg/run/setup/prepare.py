@@ -267,8 +267,9 @@ def _inspect(dataset: Dataset, folder: RunFolder, track: Track) -> Fingerprint:
             )
     fingerprint = inspect_dataset(dataset, track=track)
     require_answers(fingerprint)
-    fingerprint.to_json(folder.fingerprint)
+    # The fingerprint last: where it stands, a run that was killed inspects nothing again.
     remember_looks(folder.look_alikes, dataset.cases, fingerprint.compared)
+    fingerprint.to_json(folder.fingerprint)
     return replace(fingerprint, compared=())
 
 
