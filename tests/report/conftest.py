@@ -184,10 +184,10 @@ def table_of(cases: list[Scored], classes: Classes) -> ScoreTable:
     return ScoreTable(tuple(rows))
 
 
-def closely(
+def measure_in_detail(
     cases: list[Scored], classes: Classes, points: dict[str, OperatingPoint]
 ) -> dict[str, object]:
-    """What is measured closely: components, surfaces and the confusion of classes."""
+    """What is measured in detail: components, surfaces and the confusion of classes."""
     components, details, confusions = [], [], []
     grid = grid_with(point.threshold for point in points.values())
     for case in cases:
@@ -271,7 +271,7 @@ def build_content(
     )
     roles = {case.id: case.role for case in cases}
     by_id = {case.id: case for case in test}
-    close = closely(test, classes, usable)
+    close = measure_in_detail(test, classes, usable)
     cuts = {region: offered_cuts(close["components"], region, points[region]) for region in points}
     pictures = []
     for shot in choose_shots(results, close["details"]):

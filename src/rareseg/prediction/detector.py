@@ -43,8 +43,8 @@ class Detection:
     region: ``scores`` float32 in [0, 1] and ``masks`` bool at the operating point;
     ``image_scores``, in [0, 1], which the point's gate cuts, and ``presence``, the network's own
     part of them, None where it tells none. ``label_map`` holds one mask value per pixel.
-    ``remarks`` say in words how the image is unlike those of the training, and what was done to it
-    first, such as that colours became grey.
+    ``unlike`` says in words how the image differs from those of the training, ``converted`` what
+    was done to it first, such as that colours became grey.
     """
 
     image: Image
@@ -53,7 +53,13 @@ class Detection:
     label_map: NDArray[np.uint8] | NDArray[np.uint16]
     image_scores: Mapping[str, float]
     presence: Mapping[str, float] | None
-    remarks: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    converted: str | None = None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be known of the image beside what was found in it."""
+        return self.unlike if self.converted is None else (*self.unlike, self.converted)
 
     @property
     def flagged(self) -> dict[str, bool]:
@@ -117,14 +123,12 @@ class Detector:
         if self.model.nodata_value is not None:
             image = without_value(image, self.model.nodata_value)
         facts = self.model.training.images
-        remarks = () if facts is None else tuple(facts.remarks(image))
-        if not isinstance(
-            picture, tuple
-        ):  # what files of their own hold is not known to be colours
+        unlike = () if facts is None else facts.remarks(image)  # of the file's own channels
+        converted = None
+        if not isinstance(picture, tuple):  # three files need not be red, green and blue
             image, converted = with_channels(image, self.model.channels)
-            remarks += () if converted is None else (converted,)
         found = decide(image, self.scorer.score(image), self.model.classes, self.points)
-        return replace(found, remarks=remarks)
+        return replace(found, unlike=unlike, converted=converted)
 
     def as_image(
         self, picture: Picture, *, spacing: tuple[float, float, float] | None = None

@@ -40,7 +40,7 @@ def evaluate(
     data: DataOptions | Path | str,
     out: Path | str,
     *,
-    asked: EvaluationOptions | None = None,
+    options: EvaluationOptions | None = None,
     include_seen: bool = False,
     verify: bool = False,
     device: str | torch.device = "cpu",
@@ -56,7 +56,7 @@ def evaluate(
     """
     require_free(Path(out))
     source = NetworkSource.open(run, data, device=device, include_seen=include_seen, verify=verify)
-    return evaluate_source(source, out, asked=asked, track=track)
+    return evaluate_source(source, out, options=options, track=track)
 
 
 def evaluate_run(
@@ -76,25 +76,27 @@ def evaluate_source(
     source: ScoreSource,
     out: Path | str,
     *,
-    asked: EvaluationOptions | None = None,
+    options: EvaluationOptions | None = None,
     track: Track = silent,
 ) -> Evaluation:
     """Evaluate scores at the operating points that were decided for them, and at 0.5.
 
     A region without a point is cut at 0.5, and the reason is told. The verdict answers for what is
-    ``asked``. Writes ``cases.csv``, ``details.csv``, ``scorecard.json`` and ``report.html``, and in
+    ``options``. Writes ``cases.csv``, ``details.csv``, ``scorecard.json`` and ``report.html``, and in
     ``left_out.csv`` which cases are not scored, since the model has seen them. Raises
     :class:`OutputError` where ``out`` holds anything, :class:`ScoreError` where it is to be
     compared with an evaluation of other cases, and as the source does.
     """
     with unfinished(Path(out)):
-        return _evaluate(source, Path(out), asked or EvaluationOptions(), track)
+        return _evaluate(source, Path(out), options or EvaluationOptions(), track)
 
 
 @one_writer("out")
-def _evaluate(source: ScoreSource, out: Path, asked: EvaluationOptions, track: Track) -> Evaluation:
+def _evaluate(
+    source: ScoreSource, out: Path, options: EvaluationOptions, track: Track
+) -> Evaluation:
     judged = source.judged_cases(track)
-    asked.require_same_cases(judged.cases)
+    options.require_same_cases(judged.cases)
     decisions = source.decisions()
     used = decisions.points_in_use
     scored = source.score(
@@ -105,7 +107,7 @@ def _evaluate(source: ScoreSource, out: Path, asked: EvaluationOptions, track: T
         doing="scoring test cases",
     )
     content = source.describe(_content(source, judged, decisions, scored), judged)
-    content = asked.answer(source.keep_evaluation(content, judged, scored, track))
+    content = options.answer(source.keep_evaluation(content, judged, scored, track))
     shots = choose_shots(content.results, content.details)
     cuts = all_cuts(content)
     pictures = draw_pictures(source, judged.cases, shots, used, cuts=cuts, track=track)

@@ -18,13 +18,11 @@ from rareseg.data.file_names import clean_name
 from rareseg.data.folder_lock import sole_writer
 from rareseg.data.formats import (
     mask_suffix,
-    read_case_image,
     write_mask,
     write_probabilities,
 )
 from rareseg.data.identity import FileDigests
 from rareseg.data.input_images import open_inputs
-from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Case, Classes, Image
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
 from rareseg.data.score_files.image_score_files import PresenceFile
@@ -126,8 +124,8 @@ def predict(
     Raises as it does, and :class:`ProblemsError` at the end, when all others are written, where
     single images could not be predicted.
     """
-    asked = PredictOptions(probabilities, calibrated, overlay, values, tuple(formats))
-    done = predict_images(run, images, out, asked, device=device, track=track, say=say)
+    options = PredictOptions(probabilities, calibrated, overlay, values, tuple(formats))
+    done = predict_images(run, images, out, options, device=device, track=track, say=say)
     if done.failures:
         raise ProblemsError(
             [
@@ -143,7 +141,7 @@ def predict_images(
     run: Path | str,
     images: Path | str,
     out: Path | str,
-    asked: PredictOptions | None = None,
+    options: PredictOptions | None = None,
     *,
     device: str | torch.device = "cpu",
     track: Track = silent,
@@ -168,7 +166,7 @@ def predict_images(
     and :class:`OutputError` where ``out`` is a file, the folder that the images come from, or holds
     anything else.
     """
-    asked = asked or PredictOptions()
+    options = options or PredictOptions()
     out = Path(out)
     place = find_bundle(Path(run))
     model, decisions = load_model(place), load_decisions(place)
@@ -176,7 +174,7 @@ def predict_images(
         raise DataError(
             f"{run} has no operating point; choose one with `rareseg tune {run} --maximize dice`."
         )
-    calibration = _calibration(decisions, Path(run)) if asked.calibrated else {}
+    calibration = _calibration(decisions, Path(run)) if options.calibrated else {}
     for found in decisions.found.values():
         say(describe(found) + (" It is cut at 0.5." if isinstance(found, Infeasible) else ""))
     guarantees = statement_lines(decisions, model.arithmetic(torch.device(device).type))
@@ -186,11 +184,11 @@ def predict_images(
     inputs = open_inputs(images, channels=model.training.files_per_case, out=out, reserved=reserved)
     cases = tuple(replace(case, nodata_value=model.nodata_value) for case in inputs.cases)
     _require_other_place(out, cases)
-    require_fitting(asked.formats, cases)
+    require_fitting(options.formats, cases)
     with sole_writer(out):
-        claim_predictions(out, model, decisions, calibration, asked.values)
+        claim_predictions(out, model, decisions, calibration, options.values)
         detector = Detector(model, decisions, device=device)
-        work = _PredictionWork(out, Path(images), detector, asked, calibration)
+        work = _PredictionWork(out, Path(images), detector, options, calibration)
         work.begin(cases)
         for case in track(cases, "predicting", len(cases)):
             work.take(case)
@@ -205,19 +203,19 @@ class _PredictionWork:
         out: Path,
         images: Path,
         detector: Detector,
-        asked: PredictOptions,
+        options: PredictOptions,
         calibration: Mapping[str, Calibration],
     ) -> None:
         self._out, self._images, self._detector = out, images, detector
-        self._asked, self._calibration = asked, calibration
+        self._options, self._calibration = options, calibration
         classes = detector.model.classes
-        written = asked.label_values(classes)
+        written = options.label_values(classes)
         self._files = PredictionFiles(
             out,
             list(classes.regions),
             {n: written[v] for n, v in zip(classes.names[1:], classes.values[1:], strict=True)},
-            overlay=asked.overlay,
-            formats=asked.formats,
+            overlay=options.overlay,
+            formats=options.formats,
         )
         self._lookup = written
         self._journal = Journal(out)
@@ -230,7 +228,7 @@ class _PredictionWork:
         """Find which images are done, and go on with the file of their presences."""
         digests = FileDigests()
         self._digests = {case.id: _digest(case, digests) for case in cases}
-        if self._asked.probabilities and self._detector.model.tells_presence:
+        if self._options.probabilities and self._detector.model.tells_presence:
             kept = [case.id for case in cases if self._is_done(case)]
             self._presences = PresenceFile(self._out / "probabilities" / PRESENCES, kept=kept)
 
@@ -283,19 +281,14 @@ class _PredictionWork:
 
     def _predicted(self, case: Case) -> PredictedCase:
         """Write everything of one image, the label map last, and return its rows."""
-        image = read_case_image(case)
-        facts = self._detector.model.training.images
-        unlike = () if facts is None else facts.remarks(image)  # of the file's own channels
-        note = None
-        if len(case.images) == 1:
-            image, note = with_channels(image, self._detector.model.channels)
-        found = self._detector(image)
-        self._unlike += unlike
+        found = self._detector(case.images if len(case.images) > 1 else case.images[0])
+        image = found.image
+        self._unlike += found.unlike
         target = f"{case.id}{mask_suffix(case.images[0])}"
         for region, score in found.scores.items():
-            mask = found.masks[region].astype(np.uint16) * np.uint16(self._asked.on)
+            mask = found.masks[region].astype(np.uint16) * np.uint16(self._options.on)
             _write(self._out / clean_name(region) / target, mask, image)
-            if self._asked.probabilities:
+            if self._options.probabilities:
                 place = self._out / "probabilities" / clean_name(region) / target
                 place.parent.mkdir(parents=True, exist_ok=True)
                 own = self._calibration.get(region)
@@ -304,8 +297,8 @@ class _PredictionWork:
         if self._presences is not None and found.presence is not None:
             self._presences.add(case.id, found.presence)
         _write(self._out / target, self._as_written(found.label_map), image)
-        if note is not None:
-            self._notes.append(note)
+        if found.converted is not None:
+            self._notes.append(found.converted)
         return measure(
             found,
             case_id=case.id,

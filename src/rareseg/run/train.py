@@ -176,7 +176,7 @@ def _score_unseen(run: PreparedRun, model: Model, device: torch.device, track: T
             ImageScorer(model.mean_of(run.folds.blind_to(fold)), device=device),
             [case for case in run.dataset.cases if run.folds.fold_of.get(case.id) == fold],
             role="out-of-fold",
-            closely=True,
+            detailed=True,
             track=track,
             doing=f"scoring fold {fold + 1}",
         )

@@ -73,7 +73,7 @@ class ComparisonOptions:
     than ``margin`` in any column, and better in one; "" asks nothing of the kind.
     """
 
-    options: StudyOptions
+    study: StudyOptions
     rows: tuple[ComparisonRow, ...]
     seeds: int = 1
     folds: int = 1
@@ -109,7 +109,7 @@ class Comparison:
 
 
 def compare(
-    asked: ComparisonOptions, out: Path | str, *, track: Track = silent, say: Say = say_nothing
+    options: ComparisonOptions, out: Path | str, *, track: Track = silent, say: Say = say_nothing
 ) -> Comparison:
     """Train and judge every cell, and write ``table.csv``, ``table.json`` and ``compare.html``.
 
@@ -121,15 +121,15 @@ def compare(
     :func:`rareseg.run.train.train`.
     """
     out = Path(out)
-    with reached(asked.options.place(out)[0]):
-        work = _prepare(asked, out, track, retry_failed=True)
+    with reached(options.study.place(out)[0]):
+        work = _prepare(options, out, track, retry_failed=True)
         say(
             f"{count(len(work.cells), 'cell')}: {count(len(work.design.rows), 'row')}, "
-            f"{count(asked.seeds, 'seed')}, {count(asked.folds, 'fold')}"
+            f"{count(options.seeds, 'seed')}, {count(options.folds, 'fold')}"
         )
-        with helpers(asked.options, _help, asked, out):
+        with helpers(options.study, _help, options, out):
             _work(work, track, say)
-        return _conclude(work, asked)
+        return _conclude(work, options)
 
 
 @dataclass(frozen=True)
@@ -149,19 +149,19 @@ class _ComparisonWork:
 
 
 def _prepare(
-    asked: ComparisonOptions, out: Path, track: Track, *, retry_failed: bool
+    options: ComparisonOptions, out: Path, track: Track, *, retry_failed: bool
 ) -> _ComparisonWork:
     """Find what all cells stand on, and queue those that are not queued yet."""
-    data = find_data(asked.options, out, PURPOSE, track)
+    data = find_data(options.study, out, PURPOSE, track)
     make = partial(
         make_design,
         data.fingerprint,
-        asked.rows,
-        seeds=asked.seeds,
-        folds=asked.folds,
+        options.rows,
+        seeds=options.seeds,
+        folds=options.folds,
         declared=data.declared(),
     )
-    begun = begin_study(asked.options, data, PURPOSE, make, _identity)
+    begun = begin_study(options.study, data, PURPOSE, make, _identity)
     data.build(begun.design.base, track)
     cells = {cell.key: cell for cell in begun.design.cells()}
     queue = JobQueue(begun.database)
@@ -184,10 +184,10 @@ def _shown(fingerprint: Fingerprint, design: Design) -> tuple[str, ...]:
     return tuple(case.id for case in shown)
 
 
-def _help(asked: ComparisonOptions, out: Path) -> None:
+def _help(options: ComparisonOptions, out: Path) -> None:
     """Work on a comparison in a process of its own, without a word."""
-    with reached(asked.options.place(out)[0]):
-        _work(_prepare(asked, out, silent, retry_failed=False), silent, say_nothing)
+    with reached(options.study.place(out)[0]):
+        _work(_prepare(options, out, silent, retry_failed=False), silent, say_nothing)
 
 
 def _work(work: _ComparisonWork, track: Track, say: Say) -> None:
@@ -234,7 +234,7 @@ def _do(work: _ComparisonWork, job: ClaimedJob, track: Track, say: Say) -> None:
 
 
 @one_writer("work.data.out", wait_s=DEAD_AFTER)
-def _conclude(work: _ComparisonWork, asked: ComparisonOptions) -> Comparison:
+def _conclude(work: _ComparisonWork, options: ComparisonOptions) -> Comparison:
     """Write the table and the page of what is recorded."""
     out = work.data.out
     records = [record for record in work.queue.records() if record.key in work.cells]
@@ -251,9 +251,9 @@ def _conclude(work: _ComparisonWork, asked: ComparisonOptions) -> Comparison:
     }
     columns = tabulate_runs(runs)
     claims: tuple[NonInferiority, ...] = ()
-    if asked.candidate and not errors:
+    if options.candidate and not errors:
         claims = tuple(
-            check_non_inferiority(runs, asked.candidate, cut=cut, margin=asked.margin)
+            check_non_inferiority(runs, options.candidate, cut=cut, margin=options.margin)
             for cut in (HALF, CHOSEN)
         )
     comparison = Comparison(

@@ -63,14 +63,14 @@ def predict(
     """
     from rareseg.run.predict import PredictOptions, predict_images
 
-    asked = PredictOptions(
+    options = PredictOptions(
         probabilities=probabilities,
         calibrated=calibrated,
         overlay=overlay,
         values=_mask_values(values),
         formats=tuple(formats or ()),
     )
-    done = predict_images(run, images, out, asked, device=device, track=bar, say=say_to(as_json))
+    done = predict_images(run, images, out, options, device=device, track=bar, say=say_to(as_json))
     if as_json:
         print_json(done.record())
     else:
@@ -145,7 +145,7 @@ def evaluate(
     from rareseg.run.setup.evaluation_options import EvaluationOptions
     from rareseg.run.setup.run_folder import require_free
 
-    asked = EvaluationOptions.of(priority, against)
+    options = EvaluationOptions.of(priority, against)
     if masks is not None and (scores.probabilities is not None or points is not None):
         raise UsageError(
             "--masks are finished: no point cuts them; leave --probabilities and --points out."
@@ -163,8 +163,8 @@ def evaluate(
             "--points DIR, or --masks DIR --references DATA."
         )
     else:
-        options = scores.data(data)
+        data_options = scores.data(data)
         source = NetworkSource.open(
-            run, options, device=device, include_seen=include_seen, verify=scores.verify
+            run, data_options, device=device, include_seen=include_seen, verify=scores.verify
         )
-    show(evaluate_source(source, out, asked=asked, track=bar), as_json)
+    show(evaluate_source(source, out, options=options, track=bar), as_json)

@@ -255,7 +255,7 @@ DETAIL_MEASURES: tuple[Measure[CaseDetails], ...] = (
         volumes_only=True,
     ),
 )
-"""What is measured closely, on the masks at the chosen point alone."""
+"""What is measured in detail, on the masks at the chosen point alone."""
 
 MEASURES: tuple[Measure[Any], ...] = (*CASE_MEASURES, *DETAIL_MEASURES)
 """Every measure, in the order in which they are printed."""

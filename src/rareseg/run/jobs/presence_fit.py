@@ -35,7 +35,7 @@ def scale_on_validation(
         ImageScorer(model, device=device),
         cases,
         role="validation",
-        closely=True,
+        detailed=True,
         track=track,
         doing="scoring validation cases",
     )

@@ -205,9 +205,9 @@ class TrainingJob:
         halves = {region: default_point(region) for region in self.classes.regions}
         cases = self.inputs.unseen or self.run.cases("validation") or self.run.cases("train")
         some = cases[:: max(1, len(cases) // 5)]
-        score_all(scorer, some[:1], role="validation", points=(halves, halves), closely=True)
+        score_all(scorer, some[:1], role="validation", points=(halves, halves), detailed=True)
         started = time.perf_counter()
-        score_all(scorer, some, role="validation", points=(halves, halves), closely=True)
+        score_all(scorer, some, role="validation", points=(halves, halves), detailed=True)
         return (time.perf_counter() - started) / len(some)
 
     def seconds_per_mining(self) -> float:

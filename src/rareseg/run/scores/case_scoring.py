@@ -67,7 +67,7 @@ class ScoredCase:
 class Scored:
     """The tables of some cases, and their results at each of the points asked for.
 
-    Looked at closely there are also ``components``, and of the masks at the first of the points
+    With ``detailed`` there are also ``components``, and of the masks at the first of the points
     ``details`` and ``confusion``; else they are empty and None.
     """
 
@@ -119,7 +119,7 @@ def score_all(
     *,
     role: Role | None,
     points: Sequence[Points] = (),
-    closely: bool = False,
+    detailed: bool = False,
     grid: tuple[int, ...] = GRID,
     track: Track = silent,
     doing: str = "scoring",
@@ -133,7 +133,7 @@ def score_all(
     classes = scorer.model.classes
     work = Parallel(COUNTERS, prefer="threads", return_as="generator", pre_dispatch=COUNTERS)
     parts = work(
-        delayed(count_case)(scored, classes, role=role, points=points, closely=closely, grid=grid)
+        delayed(count_case)(scored, classes, role=role, points=points, detailed=detailed, grid=grid)
         for scored in score_each(scorer, cases, track=track, doing=doing)
     )
     return merge_scored(list(parts), n_points=len(points))
@@ -164,7 +164,7 @@ def count_case(
     *,
     role: Role | None,
     points: Sequence[Points] = (),
-    closely: bool = False,
+    detailed: bool = False,
     grid: tuple[int, ...] = GRID,
 ) -> Scored:
     """Return everything that is counted in one case."""
@@ -199,7 +199,7 @@ def count_case(
         )
         for cut, wanted in zip(masks, points, strict=True)
     )
-    if not closely:
+    if not detailed:
         return Scored(table, results)
     components = components_of_regions(*arrays, **about, **more, grid=grid)
     if not masks:

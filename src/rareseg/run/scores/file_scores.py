@@ -203,7 +203,7 @@ def read_scores(
     def count(case: Case) -> Scored | str:
         try:
             parts = [
-                count_case(scored, classes, role=role, points=points, closely=True, grid=grid)
+                count_case(scored, classes, role=role, points=points, detailed=True, grid=grid)
                 for scored, classes in read_case(opened, case)
             ]
         except (DataError, ScoreError) as error:

@@ -163,7 +163,7 @@ def note_shown(folder: RunFolder, judged: JudgedCases) -> None:
     remember_looks(folder.later_look_alikes, judged.cases, judged.fingerprint.compared)
 
 
-def note_asked(folder: RunFolder, certify_set: CertifyCases) -> None:
+def note_certify_images(folder: RunFolder, certify_set: CertifyCases) -> None:
     """Note that these images were asked to stand for a guarantee."""
     note_certified(folder, image_digests(certify_set.cases).values(), certify_set.digest)
     remember_looks(folder.later_look_alikes, certify_set.cases, certify_set.compared)

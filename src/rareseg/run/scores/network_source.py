@@ -46,7 +46,7 @@ from rareseg.run.scores.named_data import (
     NamedData,
     is_own,
     new_certify_cases,
-    note_asked,
+    note_certify_images,
     note_shown,
     without_seen,
 )
@@ -205,7 +205,7 @@ class NetworkSource:
             cases,
             role=role,
             points=points,
-            closely=True,
+            detailed=True,
             grid=grid_of(points[0]) if points else GRID,
             track=track,
             doing=doing,
@@ -238,7 +238,7 @@ class NetworkSource:
         if certify_set.role != "certify":
             return self.tables(track)
         if self.named is not None:
-            note_asked(self.folder, certify_set)
+            note_certify_images(self.folder, certify_set)
         scored = self.score(
             certify_set.cases, role="certify", track=track, doing="scoring certify cases"
         )
