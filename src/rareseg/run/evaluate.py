@@ -81,9 +81,9 @@ def evaluate_source(
 ) -> Evaluation:
     """Evaluate scores at the operating points that were decided for them, and at 0.5.
 
-    A region without a point is cut at 0.5, and the reason is told. The verdict answers for what is
-    ``options``. Writes ``cases.csv``, ``details.csv``, ``scorecard.json`` and ``report.html``, and in
-    ``left_out.csv`` which cases are not scored, since the model has seen them. Raises
+    A region without a point is cut at 0.5, and the reason is told. The verdict answers for what
+    ``options`` name. Writes ``cases.csv``, ``details.csv``, ``scorecard.json`` and ``report.html``,
+    and in ``left_out.csv`` which cases are not scored, since the model has seen them. Raises
     :class:`OutputError` where ``out`` holds anything, :class:`ScoreError` where it is to be
     compared with an evaluation of other cases, and as the source does.
     """
