@@ -143,13 +143,27 @@ def tiff_of_pages(*pages: np.ndarray, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def tiff_loop() -> bytes:
-    """Return a TIFF whose first page names itself as the next."""
-    content = bytearray(as_tiff(GREY))
+def tiff_loop(pages: int = 1, back_to: int = 0) -> bytes:
+    """Return a TIFF whose last page names an earlier one, or itself, as the next."""
+    content = bytearray(tiff_of_pages(*[np.roll(GREY, shift) for shift in range(pages)]))
+    at, places = 4, []
+    for _ in range(pages):
+        places.append(struct.unpack_from("<I", content, at)[0])
+        (tags,) = struct.unpack_from("<H", content, places[-1])
+        at = places[-1] + 2 + 12 * tags
+    struct.pack_into("<I", content, at, places[back_to])
+    return bytes(content)
+
+
+def tiff_empty_loop() -> bytes:
+    """Return a TIFF whose second page has no tags, and names itself as the next: tifffile hung."""
+    content = bytearray(tiff_of_pages(GREY))
+    content += bytes(len(content) % 2)
+    end = len(content)
     (page,) = struct.unpack_from("<I", content, 4)
     (tags,) = struct.unpack_from("<H", content, page)
-    struct.pack_into("<I", content, page + 2 + 12 * tags, page)
-    return bytes(content)
+    struct.pack_into("<I", content, page + 2 + 12 * tags, end)
+    return bytes(content) + struct.pack("<HI", 0, end)
 
 
 def animation(suffix: str) -> bytes:
@@ -301,6 +315,8 @@ TIFFS = (
     FaultyFile("start_beyond.tif", lambda: tiff_stating(273, 2**31), CUT + "|beyond"),
     FaultyFile("long_strip.tif", lambda: tiff_stating(279, 2**31), CUT + "|beyond"),
     FaultyFile("loop.tif", tiff_loop, "breaks off|" + CUT),
+    FaultyFile("loop_empty.tif", tiff_empty_loop, "breaks off|" + CUT),
+    FaultyFile("loop_back.tif", lambda: tiff_loop(3, back_to=1), "breaks off|" + CUT),
     FaultyFile(
         "packed_damaged.tif", lambda: flipped(as_tiff(GREY, compression="zlib"), -5, -20), ANY_WORDS
     ),

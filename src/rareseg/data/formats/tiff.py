@@ -18,7 +18,12 @@ from rareseg.data.formats.mask_values import palette_of
 from rareseg.data.formats.photo import stretch_of
 from rareseg.data.formats.picture_files import open_picture
 from rareseg.data.formats.reader_guard import guarded
-from rareseg.data.formats.tiff_pages import choose_picture, require_sizes, require_whole
+from rareseg.data.formats.tiff_pages import (
+    choose_picture,
+    require_all_pages,
+    require_sizes,
+    require_whole,
+)
 from rareseg.data.formats.volumes.medical import read_plain
 from rareseg.data.geometry import upright, with_exif
 from rareseg.data.records import Geometry, Image, Palette
@@ -59,6 +64,7 @@ def read_tiff(path: Path, *, as_mask: bool = False) -> Image:
             unknown compression, or a mask that was compressed as JPEG.
     """
     with guarded(path, "TIFF"), tifffile.TiffFile(path) as file:
+        require_all_pages(file)
         series = choose_picture(file, path)
         page = series.keyframe
         require_whole(file, series, path)

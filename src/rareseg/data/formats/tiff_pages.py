@@ -59,14 +59,12 @@ def _subfile(series: tifffile.TiffPageSeries) -> int:
 def require_whole(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
     """Raise where a file is cut or states more than it has, before anything is allocated.
 
-    tifffile fills missing strips and tiles with zeros, and takes a list of pages that breaks off
-    for its end.
+    tifffile fills missing strips and tiles with zeros.
 
     Raises ReadError for what is too large, ValueError for what is missing.
     """
     size, page = file.filehandle.size, series.keyframe
     check_size(path, series.shape, page.dtype.itemsize if page.dtype else 1)
-    _require_all_pages(file, size)
     _require_stated_slices(file, series)
     needed = math.prod(page.chunked)
     for part in series.pages:
@@ -164,9 +162,12 @@ def _require_stated_slices(file: tifffile.TiffFile, series: tifffile.TiffPageSer
         raise ValueError(f"its notes state another shape than {series.shape}")
 
 
-def _require_all_pages(file: tifffile.TiffFile, size: int) -> None:
-    """Follow the list of pages to its end; ValueError where it leads out of the file."""
-    handle, form = file.filehandle, file.tiff
+def require_all_pages(file: tifffile.TiffFile) -> None:
+    """Follow the list of pages to its end, before tifffile does, which goes round a loop for hours.
+
+    Raises ValueError where it leads out of the file, or back to a page that was met before.
+    """
+    handle, form, size = file.filehandle, file.tiff, file.filehandle.size
     seen: set[int] = set()
     at = 8 if form.version == _BIG else 4
     while True:
