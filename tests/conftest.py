@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import locale
 import shutil
-import sys
 from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +15,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 from sklearn import metrics
 
-from rareseg.cli import main
+from command_line import call_main
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
-
-
-@dataclass(frozen=True)
-class Called:
-    """What a call of the command line left behind."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(autouse=True)
@@ -43,20 +30,7 @@ def locale_kept():
 @pytest.fixture(scope="session")
 def call():
     """Call `rareseg ARGUMENTS` in this process; an error that is no sentence is raised."""
-
-    def run_main(*arguments: object) -> Called:
-        out, err, before, code = io.StringIO(), io.StringIO(), sys.argv, 0
-        sys.argv = ["rareseg", *map(str, arguments)]
-        try:
-            with redirect_stdout(out), redirect_stderr(err):
-                main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        finally:
-            sys.argv = before
-        return Called(code, out.getvalue(), err.getvalue())
-
-    return run_main
+    return call_main
 
 
 @pytest.fixture(scope="session")

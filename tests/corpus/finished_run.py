@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
 from pathlib import Path
 
+from command_line import call_main
 from corpus.faulty_data import whole
-from rareseg.cli import main
 
 SMALLEST_RUN = {
     "loss.presence": 0.0,
@@ -29,14 +26,6 @@ SETTINGS = [f"--set={key}={value}" for key, value in SMALLEST_RUN.items()]
 def make_run(place: Path) -> tuple[Path, Path]:
     """Write ``data`` and ``run`` below a folder, and return both."""
     data, run = whole(place / "data", count=12), place / "run"
-    before, sys.argv = sys.argv, ["rareseg", "train", str(data), "--out", str(run), *SETTINGS]
-    said, code = io.StringIO(), 0
-    try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    finally:
-        sys.argv = before
-    assert code == 0, said.getvalue()
+    called = call_main("train", data, "--out", run, *SETTINGS)
+    assert called.code == 0, called.err
     return data, run

@@ -6,12 +6,10 @@ An input may take 20 s and 1 GB; it counts as a hang or as memory where it takes
 from __future__ import annotations
 
 import contextlib
-import io
 import multiprocessing
 import os
 import resource
 import shutil
-import sys
 import tempfile
 import traceback
 import warnings
@@ -24,8 +22,8 @@ import numpy as np
 
 import rareseg.run.evaluate
 import rareseg.run.predict
+from command_line import call_main
 from fuzz.targets import CHECKED, NAMES, TEXTS, Tried, whole
-from rareseg.cli import main
 from rareseg.data.formats import read_image, read_mask
 from rareseg.errors import RaresegError
 from rareseg.recipe import check_values, read_overrides
@@ -273,18 +271,11 @@ def _try_run(tried: Tried, places: Places) -> Outcome:
 
 
 def _command(words: list[str]) -> Outcome:
-    before, sys.argv = sys.argv, ["rareseg", *words]
-    said, code = io.StringIO(), 0
-    try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    finally:
-        sys.argv = before
-    if code not in (0, 1, 2):
-        return Outcome("traceback", f"exit code {code}", said.getvalue()[-2000:])
-    return Outcome("refused" if code else "read")
+    called = call_main(*words)
+    if called.code not in (0, 1, 2):
+        said = (called.out + called.err)[-2000:]
+        return Outcome("traceback", f"exit code {called.code}", said)
+    return Outcome("refused" if called.code else "read")
 
 
 def _forget_peak() -> None:
