@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 
 import rareseg
 from rareseg.data.masks.mask_run_lengths import decode_counts, decompress_counts
@@ -237,6 +238,17 @@ def test_the_client_of_the_examples(service, bright, tmp_path):
     refused = run("broken.png")
     assert refused.returncode == 1
     assert refused.stderr.startswith("422: broken.png cannot be read")
+
+
+def test_an_image_of_any_format_is_refused_before_its_values_are_read(start, bright, tmp_path):
+    stream = io.BytesIO()
+    deep = np.zeros((4, 1000, 1000))  # 32 MB, which deflate makes 32 KB of
+    tifffile.imwrite(stream, deep, compression="zlib", photometric="minisblack")
+    with start(bright, tmp_path, "--memory", "20MB") as service:
+        answer = send(service, stream.getvalue(), "a.tif")
+    assert answer.status_code == 422
+    assert "a.tif" in answer.json()["error"]
+    assert "where --memory allows 19.1 MiB" in answer.json()["error"]
 
 
 def test_a_token_is_asked_for_where_one_is_set(start, bright, tmp_path):

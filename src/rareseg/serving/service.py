@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 import rareseg
 from rareseg.errors import RaresegError
+from rareseg.memory_limit import limited_to
 from rareseg.prediction.detector import Detector, load
 from rareseg.serving.model_reply import model_reply
 from rareseg.serving.replies import MaskForm, found_reply
@@ -49,7 +50,6 @@ class Service:
         self.detector, self.options, self.metrics = detector, options, Metrics()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="rareseg-predict")
         self._given_up: set[Future[Any]] = set()
-        self._stopping = False
 
     @property
     def given_up(self) -> int:
@@ -81,11 +81,9 @@ class Service:
         """Say that the process lives."""
         return {"status": "ok"}
 
-    async def ready(self) -> Response:
-        """Say whether images are taken: 503 while the service ends."""
-        if self._stopping:
-            return _sentence(HTTPStatus.SERVICE_UNAVAILABLE, "The service ends.")
-        return JSONResponse({"status": "ready"})
+    async def ready(self) -> dict[str, str]:
+        """Say that images are taken: nothing is answered before the model is loaded."""
+        return {"status": "ready"}
 
     async def model(self) -> dict[str, Any]:
         """Describe the model: classes, points, certificates."""
@@ -117,7 +115,8 @@ class Service:
         return {"images": [await self._computed(partial(each, one)) for one in uploads]}
 
     def _found(self, uploads: Sequence[Upload], masks: MaskForm) -> dict[str, Any]:
-        image = read_uploads(uploads, largest_pixels=self.options.largest_pixels)
+        with limited_to(self.options.memory):
+            image = read_uploads(uploads, largest_pixels=self.options.largest_pixels)
         found = self.detector(image)
         self.metrics.found(found)
         return found_reply(found, masks)
@@ -149,7 +148,6 @@ class Service:
     @asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         yield
-        self._stopping = True
         self._worker.shutdown(wait=True, cancel_futures=True)
 
 

@@ -15,7 +15,8 @@ class ServiceOptions:
 
     ``model`` is what :func:`rareseg.load` takes. ``token``, where it is not "", must come with
     every request but ``/health``. ``largest_bytes`` limits the body of a request, before anything
-    of it is decoded, and ``largest_pixels`` the width times height times slices of an image.
+    of it is decoded, ``largest_pixels`` the width times height times slices of an image, and
+    ``memory`` the bytes of its values, as its header states them, before they are read.
     ``queue`` requests at most are worked on or wait at a time; each has ``seconds`` to be answered.
     ``threads`` is how many the network uses; 0 leaves that to torch.
     """
@@ -25,12 +26,13 @@ class ServiceOptions:
     token: str = ""
     largest_bytes: int = 64_000_000
     largest_pixels: int = 100_000_000
+    memory: int = 2_000_000_000
     queue: int = 16
     seconds: float = 60.0
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("largest_bytes", "largest_pixels", "queue", "seconds"):
+        for name in ("largest_bytes", "largest_pixels", "memory", "queue", "seconds"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0.")
         if self.threads < 0:

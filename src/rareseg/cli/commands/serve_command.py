@@ -51,6 +51,9 @@ def serve(
     megapixels: Annotated[
         float, typer.Option("--megapixels", min=0.000001, help="The largest image.")
     ] = 100.0,
+    memory: Annotated[
+        str, typer.Option("--memory", metavar="SIZE", help="The largest image, in its values.")
+    ] = "2GB",
     device: Device = "cpu",
 ) -> None:
     """Answer over HTTP: an image in, flags, objects and masks out.
@@ -64,6 +67,7 @@ def serve(
             f"serve needs what is not installed ({', '.join(missing)}): pip install "
             "'rareseg[serve]'."
         )
+    from rareseg.memory_limit import parse_size
     from rareseg.serving.service_options import ServiceOptions
     from rareseg.serving.service_process import open_socket
     from rareseg.serving.service_process import serve as serve_model
@@ -74,6 +78,7 @@ def serve(
         token=os.environ.get(TOKEN, ""),
         largest_bytes=int(megabytes * 1e6),
         largest_pixels=int(megapixels * 1e6),
+        memory=parse_size(memory),
         queue=queue,
         seconds=seconds,
         threads=threads,
