@@ -9,10 +9,10 @@ from rareseg.data.look_alikes.groups import (
     united_copies,
     united_look_alikes,
 )
+from rareseg.data.look_alikes.look_alike_file import read_compared, write_compared
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike, across_groups
 from rareseg.data.look_alikes.pairs import ComparedCase, find_look_alikes
 from rareseg.data.look_alikes.registration import Placement
-from rareseg.data.look_alikes.remembered import read_compared, write_compared
 from rareseg.data.look_alikes.thumbnail_file import ThumbnailFile
 from rareseg.data.look_alikes.thumbnails import Thumbnail, make_thumbnail
 

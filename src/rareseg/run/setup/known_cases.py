@@ -22,7 +22,7 @@ _REMEDY = (
 )
 
 LEARNED: tuple[Role, ...] = ("train", "validation", "certify")
-"""The roles whose images were used for the model, its points or what is promised of them."""
+"""The roles whose images were used for the model, its points or what is guaranteed of them."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Leave nothing apart where the data are too few groups to be divided."""
+"""Plan the split: all cases for training where there are too few groups to be divided."""
 
 from __future__ import annotations
 

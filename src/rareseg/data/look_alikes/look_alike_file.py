@@ -1,4 +1,4 @@
-"""Remember what cases look like, so that copies are found without their images."""
+"""Read and write what cases look like, so that copies are found without their images."""
 
 from __future__ import annotations
 
