@@ -42,9 +42,9 @@ test-extras: .venv-extras/installed
 	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders tests/benchmarks tests/serving \
 		tests/run/test_predict.py
 	OMP_NUM_THREADS=1 .venv-extras/bin/python -m pytest --numprocesses auto --dist loadfile \
-		tests/data/test_format_contract.py tests/data/formats tests/data/annotation_export \
+		tests/runner/formats tests/data/annotation_export \
 		tests/data/layouts/annotation_files tests/data/masks/test_mask_run_lengths.py \
-		tests/test_memory_limit.py
+		tests/runner/test_memory_limit.py
 
 .venv-extras/installed: .venv/installed pyproject.toml constraints.txt
 	$(BIN)/python -m venv .venv-extras

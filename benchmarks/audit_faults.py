@@ -30,8 +30,8 @@ from scipy import ndimage
 from rareseg.data.builtin.lumps import LumpsSettings, write_lumps
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_image, read_mask
 from rareseg.quality.audit import Move, audit_dataset
+from rareseg_runner.formats import read_image, read_mask
 
 Key = str | frozenset[str]
 

@@ -24,11 +24,11 @@ import torch
 import torch.nn.functional as F
 
 import rareseg as rs
-from rareseg.data.records import IGNORE
 from rareseg.recipe import MiningSection
 from rareseg.sampling.patches.composition import Composition
 from rareseg.sampling.pools.mined_pools import MinedPools
 from rareseg.sampling.strategies.strategy import strategies
+from rareseg_runner.image_records import IGNORE
 
 DATA = ("magnetic-tile", "brats2013")
 PATCH, BATCH, BATCHES, STEPS = (64, 64), 120, 50, 60

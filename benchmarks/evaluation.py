@@ -32,7 +32,6 @@ from monai.metrics import (
 from scipy import ndimage
 from sklearn import metrics as sklearn_metrics
 
-from rareseg.data.components import label_components
 from rareseg.evaluation.metrics.confusion_matrix import confuse
 from rareseg.evaluation.metrics.objects import match_objects
 from rareseg.evaluation.metrics.overlap import (
@@ -55,6 +54,7 @@ from rareseg.evaluation.metrics.surface_distance import measure_surfaces
 from rareseg.evaluation.tables.component_table import GRID, ComponentTable, components_of_case
 from rareseg.evaluation.tables.score_table import score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges
+from rareseg_runner.components import label_components
 
 SHAPE = (155, 240, 240)
 NAMES = ("background", "one", "two", "three", "four")

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.dataset import open_dataset
 from rareseg.data.layouts.manifests.manifest_writing import write_manifest
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.splits import make_folds
+from rareseg_runner.atomic_files import atomic_write
 
 FOLD_SEED = 2026
 """Of the outer folds; the inner ones take the number of their outer fold."""

@@ -46,7 +46,7 @@ from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
 from rareseg.evaluation.tables.score_table_io import load_table, save_table
 from rareseg.evaluation.tables.threshold_bins import bin_edges
 from rareseg.prediction.bundle import load_decisions, load_model
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.run.scores.case_scoring import score_all
 from rareseg.run.scores.network_source import cases_of
 from rareseg.run.setup.prepare import Machine, TrainingOptions
@@ -269,7 +269,7 @@ def _work(data: str, out: str, budget: str, role: str, *settings: str) -> None:
     tune(folder.root, maximize=model.recipe.decision.maximize, device=fabric.device, say=print)
     chosen = time.monotonic()
     if role == "test":
-        scorer = ImageScorer(load_model(folder.bundle), device=fabric.device)
+        scorer = ModelScorer(load_model(folder.bundle), device=fabric.device)
         scored = score_all(scorer, cases_of(folder, "test"), role="test")
         save_table(scored.table, folder.scores("test"))
     print(learnt - started, chosen - learnt)

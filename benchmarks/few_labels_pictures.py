@@ -22,9 +22,10 @@ from few_labels_table import load_runs
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.formats import read_image
-from rareseg.data.records import IGNORE, Case, Classes
+from rareseg.data.records import Case
 from rareseg.report.figures.case_pictures import PictureChoice, take_picture
+from rareseg_runner.formats import read_image
+from rareseg_runner.image_records import IGNORE, Classes
 
 SIDE = 190
 """Pixels of the longer side of one picture."""

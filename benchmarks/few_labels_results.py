@@ -21,13 +21,14 @@ from few_labels_rows import Outcome
 from numpy.typing import NDArray
 
 import rareseg
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.formats import read_mask
-from rareseg.data.records import IGNORE, Case, Classes
-from rareseg.data.store.preprocess import class_indices
+from rareseg.data.records import Case
 from rareseg.evaluation.metrics.overlap import Counts, counts_at
 from rareseg.evaluation.tables.score_table import CaseScores
-from rareseg.recipe.component_size import as_size
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.decision.component_size import as_size
+from rareseg_runner.formats import read_mask
+from rareseg_runner.image_records import IGNORE, Classes
+from rareseg_runner.preprocessing.preprocess import class_indices
 
 FOREGROUND = "foreground"
 """The union of all classes as a region of its own, with a point of its own."""

@@ -26,24 +26,21 @@ from rivals.task import Report, RivalTask
 
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import mask_suffix, read_image, write_mask
 from rareseg.data.layouts.manifests.manifest_writing import write_manifest
-from rareseg.data.records import Case, Classes, Dataset, Image, Role
+from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.score_files.probability_files import read_probabilities
 from rareseg.data.splits import make_split
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.operating_point import apply_point
 from rareseg.errors import UsageError, WorkError
-from rareseg.evaluation.tables.score_table import (
-    CaseScores,
-    ScoreTable,
-    region_scores,
-    score_regions,
-)
+from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable, score_regions
 from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.setup.split_files import write_split
 from rareseg.training.budget import parse_duration
 from rareseg.training.plan import plan_recipe
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.formats import mask_suffix, read_image, write_mask
+from rareseg_runner.image_records import Classes, Image
 
 BENCHMARKS = Path(__file__).resolve().parent
 SPLIT = "split.csv"

@@ -20,13 +20,13 @@ from typing import Any
 
 from few_labels_data import DataSet
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.errors import RecipeError, WorkError
 from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.recipe import check_values, parse_settings
 from rareseg.run.setup.run_folder import RunFolder
+from rareseg_runner.atomic_files import atomic_write
 
 
 @dataclass(frozen=True)

@@ -47,20 +47,20 @@ from rareseg.data.builtin.label_faults import (
 )
 from rareseg.data.builtin.lumps import LumpsSettings, write_lumps
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
-from rareseg.data.components import label_components
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_mask
-from rareseg.data.records import Classes
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.quality.suspects import collect_evidence, judge
 from rareseg.run.scores.case_scoring import score_each
 from rareseg.run.setup.prepare import Machine, TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions, open_run, read_about
 from rareseg.run.suspects import plan_scorers
 from rareseg.run.train import train
+from rareseg_runner.components import label_components
+from rareseg_runner.formats import read_mask
+from rareseg_runner.image_records import Classes
 
 IMAGES, SIDE = 120, 256
 SIDES = {"specks": (1024, 4096), "look-alikes": (), "lumps": (1024,)}
@@ -166,7 +166,7 @@ def views_of(run: Path, faults: Sequence[Fault]) -> tuple[list[View], Model]:
             tuple(fault for fault in faults if fault.case_id == scored.case.id),
         )
         for scorer, (model, cases) in plan_scorers(folder, dataset, whole).items()
-        for scored in score_each(ImageScorer(model), cases)
+        for scored in score_each(ModelScorer(model), cases)
     ]
     return views, whole
 

@@ -31,9 +31,9 @@ import numpy as np
 import torch
 
 import rareseg as rs
-from rareseg.data.records import Classes, Geometry, Image
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.data.store.store_writing import Source, is_current, write_store
+from rareseg_runner.image_records import Classes, Geometry, Image
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 from sampling import Task, copy_turn, measure, our_turn, resident_mb, sampler_of, spread, table
 
 COUNTS = (10, 100, 1_000, 10_000)

@@ -22,19 +22,19 @@ import torch
 from member_points import HEAD, RULES, Draw, Rule, Values, apply, line_of
 from member_worlds import NETWORKS, Pool
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_image
-from rareseg.data.store.preprocess import network_input
 from rareseg.evaluation.tables.threshold_bins import bin_edges
 from rareseg.prediction.bundle import load_model
-from rareseg.prediction.scorer import ImageScorer, score_array
+from rareseg.prediction.scorer import ModelScorer, score_array
 from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.setup.prepare import Machine, TrainingOptions
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.setup.split_files import read_folds
 from rareseg.run.train import learn
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.formats import read_image
+from rareseg_runner.preprocessing.preprocess import network_input
 
 SETTINGS = (
     f"split.folds={NETWORKS}",
@@ -81,7 +81,7 @@ def speak(folder: Path, seed: int, held_out: int) -> Path:
     data = DataOptions(str(folder / "learnt"))
     run = learn(data, folder / f"run_{held_out}", fabric, training_options=options, machine=machine)
     model = load_model(run.bundle)
-    scorer = ImageScorer(replace(model, presence={}))
+    scorer = ModelScorer(replace(model, presence={}))
     fold_of = read_folds(run.folds)
     scores, said, inside, folds = [], [], [], []
     for name in ("learnt", "judged"):

@@ -43,7 +43,7 @@ from rareseg.decision.default_point.point_evidence import judge_without, reached
 from rareseg.decision.default_point.smoothed_objective import GridCell, find_default
 from rareseg.decision.default_point.smoothing import log_odds, smoothing_width
 from rareseg.decision.point_search.criteria import Grid
-from rareseg.recipe.component_size import ANY_SIZE
+from rareseg_runner.decision.component_size import ANY_SIZE
 
 
 @dataclass(frozen=True)

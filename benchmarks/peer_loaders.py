@@ -29,8 +29,8 @@ from monai.transforms import (
 )
 from monai.transforms.utils import map_binary_to_indices, map_classes_to_indices
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
+from rareseg_runner.image_records import IGNORE
 
 Turn = Callable[[], int]
 """Make some patches and return how many."""

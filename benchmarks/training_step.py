@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.prediction.networks import build_network, networks
 from rareseg.prediction.scorer import (
     autocast,
@@ -38,6 +37,7 @@ from rareseg.recipe import Recipe, make_recipe
 from rareseg.training.arithmetic import random_windows
 from rareseg.training.losses import Loss, make_loss
 from rareseg.training.optimiser import parameter_groups
+from rareseg_runner.image_records import IGNORE, Classes
 
 TARGET = 1.9
 CLASSES = Classes(("background", "object"), (0, 1), {"object": (1,)}, ignore_value=IGNORE)

@@ -29,7 +29,7 @@ from rareseg.evaluation.statistics.undefined import is_defined
 from rareseg.prediction.bundle import load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
-from rareseg.prediction.scorer import ImageScorer, prepare_network
+from rareseg.prediction.scorer import ModelScorer, prepare_network
 from rareseg.run.scores.case_scoring import score_all
 from rareseg.run.scores.network_source import cases_of
 from rareseg.run.setup.run_folder import open_run
@@ -122,7 +122,7 @@ def main() -> None:
     usual = train_as_usual(arguments.run, load_model(folder.bundle), arguments.threads)
     cases = cases_of(folder, "test")
     points = {arguments.region: default_point(arguments.region)}
-    scored = score_all(ImageScorer(usual), cases, role="test", points=(points,))
+    scored = score_all(ModelScorer(usual), cases, role="test", points=(points,))
     card = make_scorecard(scored.results[0]).region(arguments.region)
     print(json.dumps({"run": str(arguments.run), "usual at 0.5": describe(card)}))
 

@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 
 import rareseg
+import rareseg_runner
 
 PACKAGE = Path(rareseg.__file__).parent
+RUNNER = Path(rareseg_runner.__file__).parent
+MODULES = sorted([*PACKAGE.rglob("*.py"), *RUNNER.rglob("*.py")])
 HEAVY = ("torch", "monai", "numba")
+FOR_TRAINING = (*HEAVY, "rareseg", "pydantic", "yaml", "joblib")
+"""What the runner does without."""
 REGISTERS = ("rareseg.prediction.networks", "rareseg.training.losses")
 """The packages of which every module may register a section of the recipe."""
 
@@ -89,6 +94,14 @@ def test_help_loads_nothing_heavy(arguments):
     assert heavy_after(HELP.format(arguments=arguments)) == []
 
 
+def test_the_runner_loads_nothing_of_what_trains():
+    code = "import rareseg_runner.image_detector, rareseg_runner.formats"
+    ask = (
+        f"\nimport json, sys; print(json.dumps([m for m in {FOR_TRAINING!r} if m in sys.modules]))"
+    )
+    assert printed_by(code + ask) == []
+
+
 def test_the_heavy_names_are_seen_when_they_are_loaded():
     assert "torch" in heavy_after("import rareseg; rareseg.load_bundle")
 
@@ -151,44 +164,44 @@ def test_type_checkers_see_the_same_names():
     assert seen == set(rareseg._HOMES.items())
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_a_module_fits_into_one_sitting(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LARGEST_MODULE
 
 
-def drawn_modules() -> list[str]:
-    """Read the drawing of docs/architecture.md: the paths of its modules below the package."""
+def drawn_modules(package: str) -> list[str]:
+    """Read a drawing of docs/architecture.md: the paths of a package's modules below src."""
     page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    drawing = page.split("src/rareseg/\n")[1].split("```")[0]
+    drawing = page.split(f"src/{package}/\n")[1].split("```")[0]
     found, folder = [], []
     for line in drawing.splitlines():
         head, listed = line[:26], line[26:]
         name = head.strip().rstrip("/")
         depth = (len(head) - len(head.lstrip())) // 2
-        if head.strip() in ("memory_limit", "text_files", "progress", "errors"):
-            found.append(f"{name}.py")
+        if listed.startswith("#") and not head.strip().endswith("/"):
+            found.append(f"{package}/{name}.py")
             continue
         if name:
             folder = [*folder[: depth - 1], *(() if name == "." else (name,))]
         if not listed.startswith("#"):
             names = [part.strip() for part in listed.split("·") if part.strip()]
-            found += ["/".join([*folder, f"{module}.py"]) for module in names]
+            found += ["/".join([package, *folder, f"{module}.py"]) for module in names]
     return found
 
 
 def test_the_drawing_of_the_house_names_every_module_once():
     there = [
-        path.relative_to(PACKAGE).as_posix()
-        for path in PACKAGE.rglob("*.py")
+        path.relative_to(PACKAGE.parent).as_posix()
+        for path in MODULES
         if path.stem not in ("__init__", "__main__")
     ]
-    assert sorted(drawn_modules()) == sorted(there)
+    assert sorted([*drawn_modules("rareseg"), *drawn_modules("rareseg_runner")]) == sorted(there)
 
 
 def test_a_room_holds_about_a_dozen_modules():
-    rooms = {path.parent for path in PACKAGE.rglob("*.py")}
+    rooms = {path.parent for path in MODULES}
     crowded = {
-        room.relative_to(PACKAGE).as_posix(): len(list(room.glob("*.py")))
+        room.relative_to(PACKAGE.parent).as_posix(): len(list(room.glob("*.py")))
         for room in rooms
         if len(list(room.glob("*.py"))) > LARGEST_ROOM
     }
@@ -196,35 +209,36 @@ def test_a_room_holds_about_a_dozen_modules():
 
 
 def test_no_two_modules_have_one_name():
-    names = [path.stem for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")]
-    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+    names = [path.stem for path in MODULES if not path.stem.startswith("__")]
+    doubled = sorted(name for name in set(names) if names.count(name) > 1)
+    assert doubled == ["errors"]  # one tree: what the runner can raise, and the rest
 
 
 def test_no_two_records_have_one_name():
     places: dict[str, list[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
+    for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
-                places.setdefault(node.name, []).append(path.relative_to(PACKAGE).as_posix())
+                places.setdefault(node.name, []).append(path.relative_to(PACKAGE.parent).as_posix())
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_imports_inside_functions_stand_in_the_command_line_alone():
     inside = {
-        path.relative_to(PACKAGE).as_posix()
-        for path in PACKAGE.rglob("*.py")
+        path.relative_to(PACKAGE.parent).as_posix()
+        for path in MODULES
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
-    assert {Path(name).parts[0] for name in inside} <= {"cli"}
+    assert {Path(name).parts[1] for name in inside} <= {"cli"}
 
 
 def compiled() -> dict[str, dict[str, object]]:
     """Every function that numba compiles, and the options that it is compiled with."""
     found = {}
-    for path in PACKAGE.rglob("*.py"):
+    for path in MODULES:
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(function, ast.FunctionDef):
                 continue
@@ -246,7 +260,7 @@ def test_kernels_let_other_threads_run_and_start_none_of_their_own():
     whole = {name: options for name, options in kernels.items() if options.get("inline") is None}
     assert [name for name, options in whole.items() if options.get("nogil") is not True] == []
     assert [name for name, options in kernels.items() if options.get("parallel")] == []
-    texts = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    texts = (path.read_text(encoding="utf-8") for path in MODULES)
     assert not any("prange" in text for text in texts)
 
 

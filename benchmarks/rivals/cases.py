@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_image
-from rareseg.data.geometry import CANONICAL, from_canonical
-from rareseg.data.records import IGNORE, Case, Classes, Image
+from rareseg.data.records import Case
 from rareseg.errors import DataError
 from rareseg.run.scores.case_scoring import read_labels
+from rareseg_runner.formats import read_image
+from rareseg_runner.geometry import CANONICAL, from_canonical
+from rareseg_runner.image_records import IGNORE, Classes, Image
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rareseg.data.formats import suffix_of, write_mask
 from rareseg.errors import DataError
+from rareseg_runner.formats import suffix_of, write_mask
 from rivals.cases import Loaded, load
 from rivals.learning import Progress, polynomial, progress_of, set_rate
 from rivals.task import Report, RivalTask, asked

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.records import Classes
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.image_records import Classes
 
 
 @dataclass(frozen=True)

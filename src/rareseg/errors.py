@@ -17,45 +17,26 @@
 
 Every message is one sentence that names the file or setting, what was met, what is allowed and
 the remedy. The command line prints it and exits with ``exit_code``; a traceback appears only with
-``--debug``.
+``--debug``. Those that a model in use can raise are defined in :mod:`rareseg_runner.errors`.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
-
-class RaresegError(Exception):
-    """The root of all errors that are meant for the user's eyes."""
-
-    exit_code = 1
-
-
-class UsageError(RaresegError):
-    """The call is wrong: an argument, an option or a setting."""
-
-    exit_code = 2
+from rareseg_runner.errors import BundleError as BundleError
+from rareseg_runner.errors import DataError as DataError
+from rareseg_runner.errors import OutputError as OutputError
+from rareseg_runner.errors import RaresegError as RaresegError
+from rareseg_runner.errors import ReadError as ReadError
+from rareseg_runner.errors import ScoreError as ScoreError
+from rareseg_runner.errors import UsageError as UsageError
+from rareseg_runner.errors import WorkError as WorkError
+from rareseg_runner.errors import nearest as nearest
 
 
 class RecipeError(UsageError):
     """A recipe holds an unknown key or an impossible value."""
-
-
-class OutputError(UsageError):
-    """The output place exists and holds something that must not be overwritten."""
-
-
-class WorkError(RaresegError):
-    """The call is right, but the work could not be done."""
-
-
-class DataError(WorkError):
-    """The data cannot be used as they are."""
-
-
-class ReadError(DataError):
-    """One file cannot be read or holds what no image or mask may hold."""
 
 
 class ProblemsError(DataError):
@@ -77,17 +58,3 @@ class StoreError(WorkError):
 
 class RunError(WorkError):
     """A run folder is incomplete or was begun with other settings."""
-
-
-class BundleError(WorkError):
-    """A model bundle is missing, incomplete or damaged."""
-
-
-class ScoreError(WorkError):
-    """Scores or references cannot be evaluated."""
-
-
-def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the allowed word nearest to ``word``, or nothing."""
-    matches = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
-    return f" (did you mean '{matches[0]}'?)" if matches else ""

@@ -15,8 +15,9 @@ from few_labels_data import CaseNote
 from few_labels_results import CHOSEN, HALF, UNGATED, UNION, count_cases
 from few_labels_rows import Outcome
 
-from rareseg.data.records import Case, Classes
+from rareseg.data.records import Case
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
+from rareseg_runner.image_records import Classes
 
 CLASSES = Classes(("background", "foreground"), (0, 1), {"foreground": (1,)})
 SCORES = {"p": (0.9, 0.8, 0.1, 0.1), "n": (0.7, 0.1, 0.1, 0.1)}

@@ -14,11 +14,11 @@ from rivals import cases, learning, lite_weights, torchvision_operators
 from rivals.learning import Progress, cosine, polynomial, progress_of
 from rivals.task import Report, RivalTask
 
-from rareseg.data.formats import read_image
-from rareseg.data.records import Classes
 from rareseg.data.score_files.probability_files import read_probabilities
 from rareseg.errors import UsageError
 from rareseg.prediction.encoders.efficientnet_lite import EfficientNetLite
+from rareseg_runner.formats import read_image
+from rareseg_runner.image_records import Classes
 
 TASK = RivalTask(
     learns=Path("learns.csv"),

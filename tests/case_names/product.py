@@ -6,8 +6,6 @@ or moves one of them.
 """
 
 import rareseg
-from rareseg.data.formats import read_mask  # noqa: F401
-from rareseg.data.records import Classes  # noqa: F401
 from rareseg.decision.operating_point import point as points
 from rareseg.decision.operating_point.point import default_point  # noqa: F401
 from rareseg.decision.point_search.objectives import make_goal  # noqa: F401
@@ -25,6 +23,7 @@ from rareseg.evaluation.tables import component_table
 from rareseg.recipe import LOSS_SECTIONS
 from rareseg.training.losses import losses, make_loss  # noqa: F401
 from rareseg.training.plan import make_preprocessing, plan_recipe  # noqa: F401
+from rareseg_runner.formats import read_mask  # noqa: F401
 
 LOSSES = tuple(losses())
 

@@ -40,7 +40,7 @@ from corpus.smallest import (
     smallest,
     stack,
 )
-from rareseg.data.formats import formats
+from rareseg_runner.formats import formats
 
 Right = str | np.ndarray | None
 """The words of the refusal, as a regular expression; or the values; None: either, but no crash."""

@@ -133,7 +133,7 @@ def as_hdf5(name: str, array: np.ndarray) -> Files:
 
 def as_heic() -> bytes:
     """Return a ramp that was encoded once: free encoders of HEIC are under the GPL."""
-    return (Path(__file__).parents[1] / "data" / "formats" / "ramp.heic").read_bytes()
+    return (Path(__file__).parents[1] / "runner" / "formats" / "ramp.heic").read_bytes()
 
 
 _PICTURES: dict[str, Callable[[str, np.ndarray], bytes]] = {

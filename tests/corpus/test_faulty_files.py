@@ -10,8 +10,8 @@ import pytest
 
 from corpus.faulty_files import FILES, FaultyFile
 from corpus.smallest import smallest
-from rareseg.data.formats import formats, read_image, read_mask
 from rareseg.errors import ReadError
+from rareseg_runner.formats import formats, read_image, read_mask
 
 
 def read(entry: FaultyFile, path: Path) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.data.formats import read_image
 from rareseg.data.input_images import open_inputs
 from rareseg.errors import DataError
+from rareseg_runner.formats import read_image
 
 
 def picture(path):

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from rareseg.data.pieces import Pieces, find_pieces
-from rareseg.data.records import IGNORE
+from rareseg_runner.image_records import IGNORE
 
 REGIONS = ((1, 2, 3), (2, 3), (3,))
 

@@ -7,9 +7,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from rareseg.data.case_files import read_case_image, read_case_mask
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_image, read_case_mask
 from rareseg.data.records import MaskRules
 from rareseg.data.references import LABELS_ALONE, open_references
 from rareseg.errors import DataError

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from rareseg.data.formats import read_image
 from rareseg.data.score_files.probability_files import read_probabilities
+from rareseg_runner.formats import read_image
 
 
 @pytest.fixture

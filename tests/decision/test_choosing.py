@@ -11,13 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rareseg.data.components import label_components
 from rareseg.decision.operating_point import (
     Goal,
     Infeasible,
     Limit,
     OperatingPoint,
-    apply_point,
     choose_operating_point,
     choose_with_frontier,
     make_goal,
@@ -29,7 +27,9 @@ from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.tables.component_table import ComponentTable, components_of_case
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
-from rareseg.recipe.component_size import ANY_SIZE, Size
+from rareseg_runner.components import label_components
+from rareseg_runner.decision.component_size import ANY_SIZE, Size
+from rareseg_runner.decision.cut import apply_point
 
 GRID = tuple(bin_of(x) for x in (0.125, 0.25, 0.5, 0.75))
 THRESHOLDS = tuple(float(bin_edges()[at]) for at in GRID)

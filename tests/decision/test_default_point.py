@@ -26,7 +26,6 @@ from rareseg.decision.operating_point import (
     Infeasible,
     OperatingPoint,
     PointEvidence,
-    apply_point,
     choose_operating_point,
     make_goal,
 )
@@ -36,7 +35,8 @@ from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.evaluation.tables.component_table import components_of_cases
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case, score_cases
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
-from rareseg.recipe.component_size import ANY_SIZE, Size
+from rareseg_runner.decision.component_size import ANY_SIZE, Size
+from rareseg_runner.decision.cut import apply_point
 
 NONE = np.zeros(1, np.int64)
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from rareseg.decision.operating_point import OperatingPoint, apply_point, fixed_point
+from rareseg.decision.operating_point import OperatingPoint, fixed_point
 from rareseg.errors import UsageError
 from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.evaluation.tables.component_table import components_of_cases
 from rareseg.evaluation.tables.score_table import score_cases
+from rareseg_runner.decision.cut import apply_point
 
 RNG = np.random.default_rng(5)
 SCORES = {f"c{i}": RNG.random((1, 24, 24)).astype(np.float32) ** 2 for i in range(9)}

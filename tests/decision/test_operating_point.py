@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rareseg.data.records import IGNORE
 from rareseg.decision.operating_point import (
     Infeasible,
     OperatingPoint,
-    apply_point,
     choose_operating_point,
     default_point,
 )
@@ -21,6 +19,8 @@ from rareseg.evaluation.metrics.overlap import count_masks, counts_at, dice
 from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.image_records import IGNORE
 
 SIXTEENTHS = st.integers(0, 16).map(lambda n: n / 16)
 

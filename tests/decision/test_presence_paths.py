@@ -13,12 +13,13 @@ from rareseg.decision.guarantees.group_losses import losses_along
 from rareseg.decision.guarantees.guarantee import make_guarantee
 from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_guarantee
 from rareseg.decision.guarantees.point_path import path_to
-from rareseg.decision.operating_point import OperatingPoint, apply_point
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import ScoreError
 from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.tables.component_table import ComponentTable, components_of_case
-from rareseg.evaluation.tables.image_score import image_score
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.image_score import image_score
 
 LOW_GATE = OperatingPoint("r", threshold=0.5, gate=0.25)
 """Without a presence its gate silences nothing that its threshold does not."""

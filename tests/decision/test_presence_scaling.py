@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from rareseg.decision.calibration.presence_scaling import (
-    FEWEST_GROUPS,
-    PresenceScaling,
-    fit_presence_scaling,
-)
+from rareseg.decision.calibration.fit_presence import FEWEST_GROUPS, fit_presence_scaling
 from rareseg.errors import ScoreError
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
+from rareseg_runner.scoring.presence_scaling import PresenceScaling
 
 
 def table_of(said, positive, groups=None):

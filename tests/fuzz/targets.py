@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from corpus.smallest import Files, smallest
 from fuzz import edits
-from rareseg.data.formats import formats
+from rareseg_runner.formats import formats
 
 CHECKED = (".png", ".nii.gz", ".npz")
 """Formats with checksums over all of their values."""

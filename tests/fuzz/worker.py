@@ -24,10 +24,10 @@ import rareseg.run.evaluate
 import rareseg.run.predict
 from command_line import call_main
 from fuzz.targets import CHECKED, NAMES, TEXTS, Tried, whole
-from rareseg.data.formats import read_image, read_mask
 from rareseg.errors import RaresegError
 from rareseg.recipe import check_values, read_overrides
 from rareseg.run.setup.split_files import read_split
+from rareseg_runner.formats import read_image, read_mask
 
 assert rareseg.run, "imported once, so that the first input is not the slow one"
 SECONDS = 20.0

@@ -10,19 +10,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rareseg.data.records import Classes
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import NEVER_TUNED
 from rareseg.decision.operating_point import Frontier, Infeasible, OperatingPoint, PointChoice
 from rareseg.errors import BundleError, RaresegError
 from rareseg.prediction.bundle import load_decisions, load_model, save_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.weights_origin import Attribution, WeightsOrigin
 from rareseg.recipe import make_recipe
 from rareseg.sampling.patches.composition import Composition
+from rareseg_runner.image_records import Classes
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 RECIPE = make_recipe(
     {
@@ -212,7 +212,7 @@ def test_another_format_says_which_one_is_read(folder):
 def test_counts_that_are_not_those_of_the_weights_are_refused(changes, folder):
     edited(folder, **changes)
     with pytest.raises(BundleError, match="again"):
-        ImageScorer(load_model(folder))
+        ModelScorer(load_model(folder))
 
 
 def test_a_network_that_no_memory_holds_is_refused_before_it_is_built(folder):
@@ -221,7 +221,7 @@ def test_a_network_that_no_memory_holds_is_refused_before_it_is_built(folder):
     recipe["network"]["width"] = [10**6, 10**6]
     edited(folder, recipe=recipe)
     with pytest.raises(BundleError, match="not those of the network that it describes"):
-        ImageScorer(load_model(folder))
+        ModelScorer(load_model(folder))
 
 
 def test_a_key_that_stands_twice_in_a_bundle_is_refused(folder):

@@ -15,20 +15,20 @@ import torch
 from scipy import ndimage
 
 import rareseg
-from rareseg.data.records import Classes, Geometry, Image
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import Frontier, OperatingPoint, PointChoice
 from rareseg.errors import BundleError, DataError
 from rareseg.prediction.bundle import save_model
 from rareseg.prediction.bundle_archive import write_archive
 from rareseg.prediction.detector import Detector
-from rareseg.prediction.image_facts import ImageFacts
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network, deepest
 from rareseg.prediction.presence_head import WithImageHead, kept_weights
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import make_recipe
+from rareseg_runner.image_records import Classes, Geometry, Image
+from rareseg_runner.preprocessing.image_facts import ImageFacts
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 CLASSES = Classes(("background", "a", "b"), (0, 3, 7), {"all": (1, 2), "b": (2,)})
 

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from rareseg.data.checks.case_checks import ChannelFacts
 from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
-from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import (
     NetworkParts,
@@ -39,6 +38,7 @@ from rareseg.prediction.networks import network_spec as records
 from rareseg.prediction.weights.weight_transfer import Transfer, begin_with
 from rareseg.recipe import NETWORK_SECTIONS, NetworkSection, make_recipe
 from rareseg.training.plan import plan_recipe
+from rareseg_runner.image_records import Classes
 
 CHANNELS, CLASSES = 2, 5
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from rareseg.data.records import Classes, Geometry, Image
-from rareseg.data.store.preprocess import Preprocessing, network_input
-from rareseg.decision.calibration.presence_scaling import PresenceScaling
 from rareseg.prediction.bundle import load_model, save_model
-from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.model import IMAGE_HEAD, Model, join_members, split_members
 from rareseg.prediction.networks import build_network, deepest
 from rareseg.prediction.presence_head import ImageHead, WithImageHead, kept_weights, load_network
-from rareseg.prediction.scorer import ImageScorer, autocast, score_array, score_images
+from rareseg.prediction.scorer import ModelScorer, autocast, score_array, score_images
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import Recipe, make_recipe
+from rareseg_runner.image_records import Classes, Geometry, Image
+from rareseg_runner.preprocessing.preprocess import Preprocessing, network_input
+from rareseg_runner.scoring.cascade_model import Cascade
+from rareseg_runner.scoring.presence_scaling import PresenceScaling
 
 CPU = torch.device("cpu")
 CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"all": (1, 2), "b": (2,)})
@@ -184,7 +184,7 @@ def test_a_bundle_says_what_its_network_says(tmp_path):
     save_model(tmp_path, bundle)
     read = load_model(tmp_path)
     assert read.tells_presence
-    found = ImageScorer(read).score(an_image())
+    found = ModelScorer(read).score(an_image())
     network = load_network(weights, bundle.recipe, channels=1, classes=3).eval()
     assert isinstance(network, WithImageHead)
     with torch.inference_mode():
@@ -192,7 +192,7 @@ def test_a_bundle_says_what_its_network_says(tmp_path):
         odds = network(torch.from_numpy(array[:, 0][None]))[1]
     assert list(found.presence) == ["all", "b"]
     assert list(found.presence.values()) == pytest.approx(odds.sigmoid()[0].tolist(), rel=1e-5)
-    again = ImageScorer(bundle).score(an_image())
+    again = ModelScorer(bundle).score(an_image())
     assert again.presence == found.presence
     assert np.array_equal(again.probabilities, found.probabilities)
 
@@ -200,13 +200,13 @@ def test_a_bundle_says_what_its_network_says(tmp_path):
 def test_a_bundle_without_a_head_says_nothing():
     bundle = model_of([weights_of(recipe_for(), 1, head=False)])
     assert not bundle.tells_presence
-    assert ImageScorer(bundle).score(an_image()).presence is None
+    assert ModelScorer(bundle).score(an_image()).presence is None
 
 
 def test_outlines_do_not_depend_on_the_head():
     weights = weights_of(recipe_for(), 1)
     alone = {name: t for name, t in weights.items() if not name.startswith(IMAGE_HEAD)}
-    one, other = (ImageScorer(model_of([w])).probabilities(an_image()) for w in (weights, alone))
+    one, other = (ModelScorer(model_of([w])).probabilities(an_image()) for w in (weights, alone))
     assert np.array_equal(one, other)
 
 
@@ -215,10 +215,10 @@ def test_over_members_the_mean_counts():
     bundle = model_of(members)
     assert bundle.tells_presence
     singles = [
-        ImageScorer(replace(bundle, weights=w, members=1)).score(an_image()).presence
+        ModelScorer(replace(bundle, weights=w, members=1)).score(an_image()).presence
         for w in split_members(bundle)
     ]
-    found = ImageScorer(bundle).score(an_image()).presence
+    found = ModelScorer(bundle).score(an_image()).presence
     for region in CLASSES.regions:
         mean = np.mean([single[region] for single in singles])
         assert found[region] == pytest.approx(mean, rel=1e-6)
@@ -228,7 +228,7 @@ def test_what_is_told_is_scaled():
     scaling = PresenceScaling(0.5, -1.0, 8, 9, "")
     plain = model_of([weights_of(recipe_for(), 1)])
     scaled = replace(plain, presence={"b": scaling})
-    before, after = (ImageScorer(b).score(an_image()).presence for b in (plain, scaled))
+    before, after = (ModelScorer(b).score(an_image()).presence for b in (plain, scaled))
     assert after["all"] == before["all"]
     assert after["b"] == scaling.apply(before["b"]) != before["b"]
 
@@ -241,13 +241,13 @@ def test_of_two_stages_the_first_says_what_an_image_holds():
     bundle = model_of([*first, second], cascade=cascade)
     assert bundle.tells_presence
     alone = [
-        ImageScorer(
+        ModelScorer(
             model_of([w], classes=Classes(("background", "foreground"), (0, 1), {"f": (1,)}))
         )
         .score(an_image())
         .presence["f"]
         for w in first
     ]
-    found = ImageScorer(bundle).score(an_image()).presence
+    found = ModelScorer(bundle).score(an_image()).presence
     expected = pytest.approx(np.mean(alone), rel=1e-6)
     assert found == {"all": expected, "b": expected}, "no region is where no foreground is"

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from rareseg.data.records import Classes, Geometry, Image
-from rareseg.data.store.preprocess import Preprocessing, network_input
 from rareseg.errors import DataError
-from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
-from rareseg.prediction.scorer import ImageScorer, label_map, score_array
+from rareseg.prediction.scorer import ModelScorer, score_array
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import Recipe, make_recipe
+from rareseg_runner.decision.label_map import label_map
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import Classes, Geometry, Image
+from rareseg_runner.preprocessing.preprocess import Preprocessing, network_input
 
 CPU = torch.device("cpu")
 
@@ -160,7 +161,7 @@ class TestImageScorer:
     def test_it_scores_what_the_network_was_trained_on(self):
         bundle = self.bundle(Preprocessing())
         image = self.image()
-        found = ImageScorer(bundle).probabilities(image)
+        found = ModelScorer(bundle).probabilities(image)
         network = network_for(bundle.recipe, channels=2)
         network.load_state_dict(dict(bundle.weights))
         expected = score(network, network_input(image, bundle.preprocessing), bundle.recipe)
@@ -172,12 +173,12 @@ class TestImageScorer:
         bundle = self.bundle(
             Preprocessing(dimension=dimension, target_spacing=target), dimension=dimension
         )
-        found = ImageScorer(bundle).probabilities(self.image((6, 30, 21), spacing, 3))
+        found = ModelScorer(bundle).probabilities(self.image((6, 30, 21), spacing, 3))
         assert found.shape == (3, 6, 30, 21)
         assert np.allclose(found.sum(axis=0), 1, atol=1e-5)
 
     def test_regions_add_up_their_classes(self):
-        scorer = ImageScorer(self.bundle(Preprocessing()))
+        scorer = ModelScorer(self.bundle(Preprocessing()))
         classes = scorer.probabilities(self.image())
         scores = region_scores(classes, scorer.model.classes)
         assert list(scores) == ["foreground", "b"]
@@ -187,7 +188,7 @@ class TestImageScorer:
     def test_other_channels_are_refused(self):
         image = self.image()
         with pytest.raises(DataError, match="has 1 channels, but the model was trained on 2"):
-            ImageScorer(self.bundle(Preprocessing())).probabilities(
+            ModelScorer(self.bundle(Preprocessing())).probabilities(
                 replace(image, array=image.array[:1])
             )
 

@@ -13,13 +13,8 @@ from scipy import ndimage
 
 from rareseg.data.checks.case_checks import ChannelFacts
 from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
-from rareseg.data.records import Classes, Geometry, Role
-from rareseg.decision.operating_point import (
-    OperatingPoint,
-    apply_point,
-    choose_operating_point,
-    default_point,
-)
+from rareseg.data.records import Role
+from rareseg.decision.operating_point import OperatingPoint, choose_operating_point, default_point
 from rareseg.evaluation.measures.case_result import CaseResult, measure_case
 from rareseg.evaluation.measures.mask_measures import detail_case
 from rareseg.evaluation.measures.scorecard import make_scorecard
@@ -30,13 +25,7 @@ from rareseg.evaluation.tables.component_table import (
     components_of_regions,
     grid_with,
 )
-from rareseg.evaluation.tables.score_table import (
-    ScoreTable,
-    region_references,
-    region_scores,
-    score_regions,
-)
-from rareseg.prediction.scorer import class_map
+from rareseg.evaluation.tables.score_table import ScoreTable, region_references, score_regions
 from rareseg.recipe import Recipe
 from rareseg.report.figures.case_pictures import choose_shots, take_picture
 from rareseg.report.pages.threshold_explorer import offered_cuts
@@ -49,6 +38,10 @@ from rareseg.report.report_content import (
 )
 from rareseg.report.wording.verdict import judge
 from rareseg.sampling.patches.composition import Composition
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.label_map import class_map
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import Classes, Geometry
 
 SPACING = (1.0, 1.0, 1.0)
 TWO_CLASSES = Classes(

@@ -10,17 +10,17 @@ import torch
 from rareseg.data.checks.case_checks import ChannelFacts
 from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.look_alikes import LookAlike
-from rareseg.data.records import Classes
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import Frontier, OperatingPoint, PointChoice
-from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.model import Model
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.recipe import make_recipe
 from rareseg.report.model_card import CardContent, CardFigures, model_card
 from rareseg.report.report_content import Sentence
+from rareseg_runner.image_records import Classes
+from rareseg_runner.preprocessing.preprocess import Preprocessing
+from rareseg_runner.scoring.cascade_model import Cascade
 
 CLASSES = Classes(("background", "edge|rim", "core"), (0, 1, 4), {"whole": (1, 2), "core": (2,)})
 RECIPE = make_recipe(

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rareseg.data.records import Geometry
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.evaluation.comparisons.comparison_table import comparison_record, tabulate_runs
 from rareseg.evaluation.comparisons.paired_test import (
@@ -44,6 +43,7 @@ from rareseg.report.pages.comparison_page import (
 from rareseg.report.pages.report_page import write_report
 from rareseg.report.report_content import ReportContent
 from rareseg.report.wording.terminal_summary import short_scorecard
+from rareseg_runner.image_records import Geometry
 
 DRAWN = {
     # case:    (group, reference, prediction)

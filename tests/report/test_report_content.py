@@ -5,7 +5,6 @@ import pytest
 from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.checks.problems import Problem
 from rareseg.data.look_alikes import LookAlike
-from rareseg.data.records import Classes
 from rareseg.errors import UsageError
 from rareseg.report.report_content import (
     ClassFacts,
@@ -15,6 +14,7 @@ from rareseg.report.report_content import (
     find_leakage,
     role_counts,
 )
+from rareseg_runner.image_records import Classes
 
 CLASSES = Classes(("background", "pit"), (0, 7), {"pit": (1,)})
 

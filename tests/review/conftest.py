@@ -15,10 +15,10 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE
 from rareseg.quality.suspects import Suspect, save_suspects
 from rareseg.review.open_review import open_page_api
 from rareseg.review.server import TOKEN_HEADER, ReviewServer
+from rareseg_runner.image_records import IGNORE
 
 
 def erase_and_invent(masks: Path) -> list[Suspect]:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RunError
 from rareseg.quality.suspects import Suspect
 from rareseg.review.affected_voxels import AffectedVoxels
+from rareseg_runner.image_records import IGNORE, Classes
 
 CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"whole": (1, 2), "b": (2,)})
 

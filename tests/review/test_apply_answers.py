@@ -12,15 +12,15 @@ import SimpleITK as sitk
 
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_image
 from rareseg.errors import OutputError, RunError
-from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.review.answers import Answers
 from rareseg.review.apply_answers import apply_review, open_reviewed
 from rareseg.review.case_predictions import CasePredictions
 from rareseg.run.setup.run_folder import open_run
 from rareseg.run.setup.split_files import read_split
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.formats import read_image
 
 
 def digest(*roots: Path) -> dict[str, str]:
@@ -199,8 +199,8 @@ def test_what_was_decided_on_another_prediction_is_listed_and_not_done(run, say,
 
 
 def test_a_prediction_is_the_one_of_the_network_that_had_not_seen_the_case(run):
-    from rareseg.decision.operating_point import apply_point
     from rareseg.evaluation.tables.score_table_io import load_table
+    from rareseg_runner.decision.cut import apply_point
 
     folder = open_run(run)
     predictions = CasePredictions(folder, run / "review" / "predictions")

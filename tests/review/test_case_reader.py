@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import rareseg.review.case_reader as cases_module
-from rareseg.data.formats import read_mask
 from rareseg.review.open_review import open_page_api
+from rareseg_runner.formats import read_mask
 
 
 @pytest.fixture

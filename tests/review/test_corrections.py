@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RunError
 from rareseg.quality.suspects import Suspect
 from rareseg.review.corrections import choose_ignore_value, correct_labels, to_mask_values
 from rareseg.review.final_answer import FinalAnswer
+from rareseg_runner.image_records import IGNORE, Classes
 
 CLASSES = Classes(("background", "a", "b"), (0, 7, 300), {"whole": (1, 2), "b": (2,)})
 

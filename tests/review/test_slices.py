@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rareseg.data.records import IGNORE, Case, Classes, Geometry, Image
+from rareseg.data.records import Case
 from rareseg.quality.suspects import Suspect
 from rareseg.review.affected_voxels import AffectedVoxels
 from rareseg.review.case_reader import ViewedCase, _range_and_window
@@ -21,6 +21,7 @@ from rareseg.review.slices import (
     pixels_of,
     plane_of,
 )
+from rareseg_runner.image_records import IGNORE, Classes, Geometry, Image
 
 RNG = np.random.default_rng(2)
 CLASSES = Classes(("background", "a", "b"), (0, 1, 2), {"whole": (1, 2), "b": (2,)})

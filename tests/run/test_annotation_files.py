@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask
 from rareseg.data.masks.polygons import trace
 
 

@@ -15,13 +15,13 @@ from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import DataError, UsageError
 from rareseg.prediction.bundle import load_decisions, load_model
-from rareseg.recipe.component_size import Size
 from rareseg.run.certify import certify, declared
 from rareseg.run.evaluate import evaluate
 from rareseg.run.outputs.guarantee_text import describe_guarantee, statement_lines
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule, tune_source
+from rareseg_runner.decision.component_size import Size
 
 EASY = SpecksSettings(size=64, contrast=8.0, foreground_share=0.06, distractors=1)
 ALARM = make_guarantee("false alarm rate", 0.2, confidence=0.9)

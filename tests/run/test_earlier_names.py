@@ -23,9 +23,9 @@ from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.score_table_io import load_table, save_table
 from rareseg.quality.suspects.suspect import Suspect, load_suspects, save_suspects
 from rareseg.recipe import make_recipe, parse_settings, read_overrides
-from rareseg.recipe.component_size import ANY_SIZE
 from rareseg.run.setup.run_folder import RunFolder
 from rareseg.run.setup.split_files import read_split
+from rareseg_runner.decision.component_size import ANY_SIZE
 
 
 def test_the_earlier_key_of_the_recipe_is_read_and_the_new_one_named(

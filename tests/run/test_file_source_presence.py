@@ -9,7 +9,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.data.formats import read_image
 from rareseg.data.score_files.image_score_files import NAME, write_presences
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.guarantees.guarantee import make_guarantee
@@ -18,7 +17,7 @@ from rareseg.errors import DataError, ScoreError
 from rareseg.evaluation.tables.score_table import score_cases, score_regions
 from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.prediction.bundle import load_model
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.progress import silent
 from rareseg.run.certify import certify_source
 from rareseg.run.evaluate import evaluate_source
@@ -28,6 +27,7 @@ from rareseg.run.scores.file_source import AboutScores, FileSource
 from rareseg.run.setup.prepare import say_nothing
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import tune_source
+from rareseg_runner.formats import read_image
 
 SIDE = 24
 REGION = "foreground"
@@ -177,7 +177,7 @@ def trip(telling, plates, tmp_path_factory):
 
 def test_image_scores_survive_a_round_trip_through_files(trip):
     folder, run = trip
-    scorer = ImageScorer(load_model(run / "bundle"))
+    scorer = ModelScorer(load_model(run / "bundle"))
     classes = scorer.model.classes
     files = ScoreFiles(folder / "out" / "probabilities", DataOptions(str(folder / "data")))
     evaluation = evaluate_files(files, folder / "evaluation")

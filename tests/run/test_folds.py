@@ -8,7 +8,6 @@ import json
 import numpy as np
 import pytest
 
-from rareseg.data.formats import read_image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.decision.guarantees.guarantee import EstimatedGuarantee, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
@@ -16,11 +15,12 @@ from rareseg.evaluation.tables.score_table import score_regions
 from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import split_members
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.run.certify import certify
 from rareseg.run.setup.own_data import cases_of
 from rareseg.run.setup.run_folder import open_run
 from rareseg.run.setup.split_files import read_folds, read_split
+from rareseg_runner.formats import read_image
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_out_of_fold_scores_are_those_of_the_network_that_had_not_seen_the_case(
     assert bundle.members == len(split_members(bundle)) == 3
     table = load_table(folder.scores("out-of-fold"))
     assert {row.case_id for row in table} == set(folds)
-    scorer = ImageScorer(bundle)
+    scorer = ModelScorer(bundle)
     networks = scorer.networks
     for case in cases_of(folder, "train")[::4]:
         image = read_image(case.images)

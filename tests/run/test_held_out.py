@@ -12,7 +12,6 @@ import torch
 from scipy.special import expit, logit
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
-from rareseg.data.formats import read_image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.decision.guarantees.guarantee import EstimatedGuarantee, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
@@ -24,7 +23,7 @@ from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
 from rareseg.prediction.bundle import load_model
 from rareseg.prediction.model import split_members
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.recipe import make_recipe
 from rareseg.review.case_predictions import CasePredictions
 from rareseg.run.certify import certify
@@ -35,6 +34,7 @@ from rareseg.run.setup.run_folder import DataOptions, open_run
 from rareseg.run.setup.split_files import read_folds
 from rareseg.run.suspects import find_suspects, plan_scorers
 from rareseg.run.train import scorings
+from rareseg_runner.formats import read_image
 
 REGION = "foreground"
 K, M = 4, 2
@@ -98,7 +98,7 @@ def alone(run):
     """What each network says by itself of every third case: (case, probabilities, presences)."""
     folder = open_run(run)
     model = replace(load_model(folder.bundle), presence={})
-    scorers = [ImageScorer(model.member(number)) for number in range(K)]
+    scorers = [ModelScorer(model.member(number)) for number in range(K)]
     found = []
     for case in cases_of(folder, "train")[::3]:
         image = read_image(case.images)
@@ -146,7 +146,7 @@ def test_the_table_is_the_mean_of_the_networks_that_had_not_seen_the_case(run, b
             assert on.tp + on.fp == pytest.approx((by_hand >= edge).sum(), abs=1)
         presence = mean_in_log_odds([said[k] for k in networks])
         assert row.presence == pytest.approx(scaling.apply(presence), rel=1e-4)
-        networks_together = ImageScorer(model.mean_of(networks)).score(image)
+        networks_together = ModelScorer(model.mean_of(networks)).score(image)
         stored = score_regions(
             networks_together.probabilities,
             read_labels(case, model.classes, image),
@@ -166,7 +166,7 @@ def test_the_table_is_the_mean_of_the_networks_that_had_not_seen_the_case(run, b
 def test_the_model_averages_all_networks_as_the_table_averages_two(run, alone):
     model = load_model(run / "bundle")
     assert model.members == len(split_members(model)) == K
-    scaling, scorer = model.presence[REGION], ImageScorer(model)
+    scaling, scorer = model.presence[REGION], ModelScorer(model)
     apart = 0.0
     for _, image, probabilities, said in alone[:4]:
         told = scorer.score(image)

@@ -10,12 +10,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.data.components import label_components
-from rareseg.data.formats import read_image, read_mask, segments
 from rareseg.data.masks.mask_run_lengths import decode_counts, decompress_counts
 from rareseg.data.masks.polygons import rasterise
 from rareseg.errors import ProblemsError, UsageError
 from rareseg.run.predict import PredictOptions, predict, predict_images
+from rareseg_runner.components import label_components
+from rareseg_runner.formats import read_image, read_mask, segments
 
 
 def rows_of(path):

@@ -12,16 +12,16 @@ import pytest
 
 from rareseg.data.builtin.label_faults import FaultSettings, plant_faults
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
-from rareseg.data.formats import read_image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import ReadError, RunError
 from rareseg.prediction.bundle import load_decisions, load_model
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.quality.suspects import collect_evidence, load_suspects
 from rareseg.run.setup.own_data import cases_of
 from rareseg.run.setup.run_folder import open_run
 from rareseg.run.setup.split_files import read_folds, read_split
 from rareseg.run.suspects import ENSEMBLE, find_suspects
+from rareseg_runner.formats import read_image
 
 FAULTS = FaultSettings(missed=0.12, spurious=0.2, shifted=0.12, shift=(0.5, 0.6), seed=3)
 
@@ -111,7 +111,7 @@ def test_each_case_is_seen_by_the_network_that_had_not_learned_from_it(planted, 
     lines = kept.read_text(encoding="utf-8").splitlines()[1:]
     told = {line["case"]: line["evidence"] for line in map(json.loads, lines)}
     assert set(told) == set(roles)
-    images = ImageScorer(model)
+    images = ModelScorer(model)
     networks = images.networks
     for case in [*cases_of(folder, "train")[::5], *cases_of(folder, "test")[::3]]:
         scorer = f"fold {folds[case.id] + 1}" if case.id in folds else ENSEMBLE
@@ -142,9 +142,9 @@ def test_a_killed_search_goes_on_where_it_stopped(planted, found, monkeypatch):
     lines = whole.splitlines(keepends=True)
     kept.write_bytes(b"".join(lines[:9]) + lines[9][:40])
     asked = []
-    score = ImageScorer.score
+    score = ModelScorer.score
     monkeypatch.setattr(
-        ImageScorer, "score", lambda self, image: asked.append(1) or score(self, image)
+        ModelScorer, "score", lambda self, image: asked.append(1) or score(self, image)
     )
     again = find_suspects(run)
     assert again.suspects == found.suspects

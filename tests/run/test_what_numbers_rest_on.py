@@ -21,7 +21,7 @@ from PIL import Image as Picture
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.look_alikes import LookAlike
-from rareseg.data.records import Case, Classes
+from rareseg.data.records import Case
 from rareseg.decision.guarantees.guarantee import Certificate, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
 from rareseg.errors import DataError, RunError
@@ -38,6 +38,7 @@ from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.setup.split_files import read_split
 from rareseg.run.train import train
 from rareseg.run.tune import tune
+from rareseg_runner.image_records import Classes
 
 FEW = [
     "training.steps=2",

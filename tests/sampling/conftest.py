@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.data.store.array_store import store_from_arrays
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.data.store.store import Store
+from rareseg_runner.image_records import IGNORE, Classes
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 CLASSES = Classes(
     names=("background", "spot", "line"),

@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.recipe import MiningSection
 from rareseg.sampling.patches.places import Places, locate
 from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.sampling.strategies import strategy_registry
 from rareseg.sampling.strategies.strategy import strategies
+from rareseg_runner.image_records import IGNORE
 
 EPOCH, STEPS, PATCH = 4, 12, (5, 7)
 NEEDS: dict[str, dict[str, object]] = {

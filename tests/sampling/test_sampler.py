@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.errors import RunError, UsageError
 from rareseg.recipe import SamplingSection
 from rareseg.sampling.patches.places import Places
 from rareseg.sampling.sampler import Batch, PatchSampler
+from rareseg_runner.image_records import IGNORE
 
 
 def make(store: Store, **changes: object) -> PatchSampler:

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from rareseg.data.records import Classes
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import Frontier, OperatingPoint, PointChoice
 from rareseg.prediction.bundle import save_model
-from rareseg.prediction.image_facts import ImageFacts
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import make_recipe
+from rareseg_runner.image_records import Classes
+from rareseg_runner.preprocessing.image_facts import ImageFacts
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 
 def write_model(folder: Path, *, channels: int = 1, dimension: int = 2) -> Path:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 import optuna
 import pytest
 
-from rareseg.data import atomic_files
 from rareseg.errors import WorkError
 from rareseg.run.setup.split_files import read_split
 from rareseg.study import compare
+from rareseg_runner import atomic_files
 
 ROWS = ("--strategies", "random,balanced", "--row", "focal:loss.name=focal")
 

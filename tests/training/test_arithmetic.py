@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.prediction import scorer
 from rareseg.prediction.scorer import computes_in_bf16
 from rareseg.recipe import Recipe, make_recipe
@@ -22,6 +21,7 @@ from rareseg.training.arithmetic import (
     random_windows,
     try_both,
 )
+from rareseg_runner.image_records import IGNORE, Classes
 
 CPU = torch.device("cpu")
 CLASSES = Classes(

@@ -14,7 +14,6 @@ from lightning_fabric import Fabric
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.data.store.array_store import store_from_arrays
 from rareseg.data.store.store import Store
 from rareseg.prediction.networks import build_network
@@ -27,6 +26,7 @@ from rareseg.training.losses import ComponentLoss, make_loss, training_loss
 from rareseg.training.losses.component_cells import find_cells
 from rareseg.training.losses.component_loss import by_component
 from rareseg.training.validation import ValidationResult
+from rareseg_runner.image_records import IGNORE, Classes
 
 ONE = ((1,),)
 SEVERAL = ((1, 2), (1,), (2,))

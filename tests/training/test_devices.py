@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.recipe import AugmentationSection, make_recipe
 from rareseg.sampling.augmentation.augment import apply_plan, augment
 from rareseg.sampling.augmentation.augmentation_plan import draw_plan
 from rareseg.sampling.patches.composition import PhaseCounts
 from rareseg.training.losses import losses, make_loss, training_loss
 from rareseg.training.presence_losses import WithPresence
+from rareseg_runner.image_records import IGNORE, Classes
 
 ELSEWHERE = torch.device("meta")
 CLASSES = Classes(

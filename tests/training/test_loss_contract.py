@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RecipeError
 from rareseg.recipe import LOSS_SECTIONS, LossSection, WeightedLossSection, make_recipe
 from rareseg.recipe.loss_sections import FocalSection
@@ -31,6 +30,7 @@ from rareseg.training.losses import (
     training_loss,
 )
 from rareseg.training.presence_losses import PresenceOdds
+from rareseg_runner.image_records import IGNORE, Classes
 
 SpecOf = LossSpec[Any]
 Check = Callable[[SpecOf], None]

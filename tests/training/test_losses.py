@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from monai.losses import FocalLoss
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RecipeError
 from rareseg.recipe import LossSection, make_recipe
 from rareseg.recipe.loss_sections import RecordedLossSection
 from rareseg.training.losses import frequency_weights, make_loss
+from rareseg_runner.image_records import IGNORE, Classes
 
 CLASSES = 4
 

@@ -6,11 +6,11 @@ import pytest
 
 from rareseg.data.checks.case_checks import ChannelFacts
 from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
-from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.prediction.networks import require_fitting_windows, stride
 from rareseg.recipe import FAMILIES, make_recipe
 from rareseg.training.plan import make_preprocessing, plan_recipe
+from rareseg_runner.image_records import Classes
 
 CLASSES = Classes(("background", "spot"), (0, 1), {"foreground": (1,)})
 

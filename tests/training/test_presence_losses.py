@@ -6,13 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rareseg.data.records import IGNORE
 from rareseg.prediction.model import IMAGE_HEAD
 from rareseg.prediction.networks import build_network, deepest, networks, stride
 from rareseg.prediction.presence_head import kept_weights
 from rareseg.recipe import make_recipe
 from rareseg.training.losses import training_loss
 from rareseg.training.presence_losses import PresenceOdds, WithPresence, cell_loss, image_loss
+from rareseg_runner.image_records import IGNORE
 
 REGIONS = ((1, 2), (2,))
 """Everything that is no background, and the second class."""

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from rareseg.data.formats import IMAGE_SUFFIXES
-from rareseg.data.formats.reader_guard import guarded
 from rareseg.data.layouts import FileTree, Listing, Recognised, recognise
 from rareseg.data.layouts.listed_cases import (
     channel_problems,
@@ -21,6 +19,8 @@ from rareseg.data.layouts.unread_files import Unread, find_unread
 from rareseg.data.masks.ruled_mask import with_rules
 from rareseg.data.records import Case, Dataset, MaskRules
 from rareseg.errors import DataError, UsageError
+from rareseg_runner.formats import IMAGE_SUFFIXES
+from rareseg_runner.formats.reader_guard import guarded
 
 MissingMask = Literal["error", "negative"]
 AS_IT_IS = MaskRules()

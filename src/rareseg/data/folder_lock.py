@@ -17,8 +17,8 @@ from typing import ParamSpec, TypeVar
 
 import filelock
 
-from rareseg.data.atomic_files import naming
 from rareseg.errors import OutputError
+from rareseg_runner.atomic_files import naming
 
 LOCK = ".rareseg.lock"
 """The file that is locked: it stands in the folder while a process works there."""

@@ -16,12 +16,12 @@ from stat import S_ISREG
 
 from joblib import Parallel, delayed
 
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.formats import EMBEDDING, said_beside
-from rareseg.data.formats import files_of as read_from
-from rareseg.data.formats.embedded_picture import embedded_bytes
 from rareseg.data.records import Case, Dataset, MaskSource
 from rareseg.errors import DataError, ReadError
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.formats import EMBEDDING, said_beside
+from rareseg_runner.formats import files_of as read_from
+from rareseg_runner.formats.embedded_picture import embedded_bytes
 
 DIGEST_BYTES = 16
 _COLUMNS = ("path", "size", "time", "digest")

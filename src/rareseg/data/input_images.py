@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rareseg.data.dataset import open_dataset
-from rareseg.data.file_names import clean_path
-from rareseg.data.formats import IMAGE_SUFFIXES, is_image, stem_of, suffix_of
-from rareseg.data.formats.reader_guard import guarded
 from rareseg.data.layouts import FileTree, group_channels
 from rareseg.data.layouts.folders.folder_words import is_mask_folder
 from rareseg.data.layouts.names import name_key
 from rareseg.data.records import Case
 from rareseg.errors import DataError, ProblemsError
+from rareseg_runner.file_names import clean_path
+from rareseg_runner.formats import IMAGE_SUFFIXES, is_image, stem_of, suffix_of
+from rareseg_runner.formats.reader_guard import guarded
 
 PREDICTIONS = "predictions.json"
 """What marks a folder that an earlier call wrote to."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.components import bounding_box, connected
-from rareseg.data.records import IGNORE
+from rareseg_runner.components import bounding_box, connected
+from rareseg_runner.image_records import IGNORE
 
 
 @dataclass(frozen=True, eq=False)

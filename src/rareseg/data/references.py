@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import stem_of
 from rareseg.data.layouts import FileTree
 from rareseg.data.layouts.dataset_json import NOTHING_DECLARED, Declared, read_dataset_json
 from rareseg.data.layouts.folders.folder_words import is_mask_folder
 from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError
+from rareseg_runner.formats import stem_of
 
 Opener = Callable[[Path | Sequence[Case]], Dataset]
 """Opens a folder, a file or cases as :func:`~rareseg.data.dataset.open_dataset` does."""

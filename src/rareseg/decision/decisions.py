@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.decision.calibration.calibration import Calibration
 from rareseg.decision.guarantees.guarantee import Certificate, Statement, statement_from_dict
 from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
@@ -25,7 +24,8 @@ from rareseg.decision.operating_point import (
     default_point,
 )
 from rareseg.errors import BundleError, ScoreError
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.text_files import read_json
 
 NAME = "decisions.json"
 

@@ -10,7 +10,7 @@ from rareseg.decision.calibration.calibration import Calibration
 from rareseg.decision.decisions import NEVER_TUNED, Decisions, RegionDecision
 from rareseg.decision.guarantees.guarantee import statement_from_dict
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
-from rareseg.text_files import read_json
+from rareseg_runner.text_files import read_json
 
 
 def decisions_of_format_1(

@@ -21,21 +21,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
-from rareseg.data.atomic_files import atomic_write, file_digest
-from rareseg.data.file_names import require_names
-from rareseg.data.records import Classes
-from rareseg.data.store.preprocess import Preprocessing
-from rareseg.decision.calibration.presence_scaling import PresenceScaling
 from rareseg.decision.decisions import NAME as DECISIONS
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.decisions_format_1 import decisions_of_format_1
 from rareseg.errors import BundleError, DataError, ScoreError
-from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.model import IMAGE_HEAD, Model
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.notices import write_notices
 from rareseg.recipe import recorded_recipe
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write, file_digest
+from rareseg_runner.file_names import require_names
+from rareseg_runner.image_records import Classes
+from rareseg_runner.preprocessing.preprocess import Preprocessing
+from rareseg_runner.scoring.cascade_model import Cascade
+from rareseg_runner.scoring.presence_scaling import PresenceScaling
+from rareseg_runner.text_files import read_json
 
 FORMAT = 2
 """Raised whenever a bundle of the old kind could be misread."""

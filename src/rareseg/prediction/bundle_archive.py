@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.errors import BundleError
 from rareseg.prediction.bundle import DESCRIPTION, WEIGHTS
+from rareseg_runner.atomic_files import atomic_write
 
 SUFFIX = ".rareseg"
 

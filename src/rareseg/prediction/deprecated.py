@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rareseg.data.records import Classes, Image
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import OperatingPoint
-from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.recipe import Recipe
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import Classes, Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Predictor:
     def __init__(self, bundle: Bundle, *, device: str | torch.device = "cpu") -> None:
         _warn("Predictor", "rareseg.load(RUN) and call what it returns on an image")
         self.bundle = bundle
-        self._scorer = ImageScorer(bundle.model, device=device)
+        self._scorer = ModelScorer(bundle.model, device=device)
 
     def probabilities(self, image: Image) -> NDArray[np.float32]:
         """Return the probabilities of the classes (class, z, y, x) on the image's own grid."""

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from rareseg.data.records import Classes
-from rareseg.data.store.preprocess import Preprocessing
-from rareseg.decision.calibration.presence_scaling import PresenceScaling
-from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import Recipe
+from rareseg_runner.image_records import Classes
+from rareseg_runner.preprocessing.preprocess import Preprocessing
+from rareseg_runner.scoring.cascade_model import Cascade
+from rareseg_runner.scoring.presence_scaling import PresenceScaling
 
 IMAGE_HEAD = "image_head."
 """What the names of a network's image head begin with among its weights."""

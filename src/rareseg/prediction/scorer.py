@@ -1,18 +1,16 @@
-"""Score an image: probabilities of its classes on the image's own grid.
+"""Score images with torch: a network, its windows and mirrors.
 
-:func:`score_array` is the one place where a network meets a whole image: validation, selection,
-evaluation and prediction all go through it, so that an operating point is applied to the very
-scores that it was chosen on.
+:func:`score_array` is the one place where a torch network meets a whole image: the looks during
+training and every :class:`ModelScorer` go through it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import torch
@@ -20,47 +18,13 @@ from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rareseg.data.photo_channels import with_channels
-from rareseg.data.records import IGNORE, Classes, Image
-from rareseg.data.store.preprocess import network_input
-from rareseg.data.store.resampling import resample
-from rareseg.decision.calibration.presence_scaling import PresenceScaling
-from rareseg.errors import DataError
 from rareseg.prediction.model import Model, split_members
-from rareseg.prediction.network_mean import as_terms, from_terms, mean_presence
 from rareseg.prediction.networks import stride
 from rareseg.prediction.presence_head import Windows, load_network
 from rareseg.recipe import Recipe
-
-
-@dataclass(frozen=True, eq=False)
-class ImageScores:
-    """What a model says of an image, on the image's own grid.
-
-    ``probabilities`` (class, z, y, x) float32. ``presence`` leads from each region to the
-    probability in [0, 1], of float32, that the case holds it; None where the model tells none.
-    """
-
-    probabilities: NDArray[np.float32]
-    presence: Mapping[str, float] | None
-
-    def presence_of(self, region: str) -> float | None:
-        """Return the presence of one region."""
-        return None if self.presence is None else self.presence[region]
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayScores:
-    """What a network says of an array: (class, z, y, x) float32, and (regions,) float32 or None."""
-
-    probabilities: NDArray[np.float32]
-    presence: NDArray[np.float32] | None
-
-    def presence_of(self, regions: Sequence[str]) -> dict[str, float] | None:
-        """Return the presence by region, in the order that the network learned them."""
-        if self.presence is None:
-            return None
-        return dict(zip(regions, self.presence.tolist(), strict=True))
+from rareseg_runner.scoring.image_scorer import ArrayScorer, ImageScorer
+from rareseg_runner.scoring.image_scores import ArrayScores
+from rareseg_runner.scoring.model_description import ModelDescription, ScoringSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,20 +39,25 @@ class BatchScores:
     presence: Tensor | None
 
 
-class ImageScorer:
-    """Scores whole images with the network of a model, the mean of several, or two stages.
+class ModelScorer(ImageScorer):
+    """Scores whole images with the networks of a model.
 
-    What is averaged is said by the recipe's ``prediction.mean_of``. Threads may share a scorer:
-    its networks take one image at a time, since their deepest features are read by a hook, which
-    would also meet another thread's image.
+    Threads may share one: its networks take one image at a time, since their deepest features are
+    read by a hook, which would also meet another thread's image.
     """
 
     def __init__(self, model: Model, *, device: str | torch.device = "cpu") -> None:
         self.model = model
         self.device = torch.device(device)
-        self.networks: list[torch.nn.Module] = []
-        self._busy = Lock()
+        super().__init__(
+            model.description, [self._scores(network) for network in self._networks_of()]
+        )
+
+    def _networks_of(self) -> list[torch.nn.Module]:
+        """Return the model's networks on their device."""
+        model = self.model
         first_stage = 0 if model.cascade is None else model.cascade.first_stage
+        networks = []
         for number, weights in enumerate(split_members(model)):
             network = load_network(
                 weights,
@@ -96,80 +65,40 @@ class ImageScorer:
                 channels=model.channels,
                 classes=2 if number < first_stage else model.classes.count,
             )
-            self.networks.append(prepare_network(network, model.recipe, self.device).eval())
+            networks.append(prepare_network(network, model.recipe, self.device).eval())
+        return networks
 
-    def score(self, image: Image) -> ImageScores:
-        """Return the softmax probabilities and the presence of each region in an image.
-
-        The presence is the largest over windows and, where a volume is predicted in 2D, over
-        slices, and the mean over mirrors and networks, scaled as the model's presence says; of two
-        stages it is the first one's. The channel of a grey photograph is repeated where the model
-        was trained on three. Raises :class:`DataError` where the number of channels is not
-        the one trained on, or the image is unlike those of the training.
-        """
-        if len(image.array) == 1:
-            image, _ = with_channels(image, self.model.channels)
-        if image.array.shape[0] != self.model.channels:
-            raise DataError(
-                f"the image has {image.array.shape[0]} channels, but the model was trained on "
-                f"{self.model.channels}; give the same channels in the same order."
-            )
-        facts = self.model.training.images
-        misfit = None if facts is None else facts.misfit(image, self.model.preprocessing)
-        if misfit is not None:
-            raise DataError(f"{misfit}.")
-        array = network_input(image, self.model.preprocessing)
-        cascade = self.model.cascade
-        with self._busy:
-            if cascade is None:
-                found = self._mean(self.networks, array)
-                scores = found.probabilities
-            else:
-                found = self._mean(self.networks[: cascade.first_stage], array)
-                second = self._mean(self.networks[-1:], array)
-                scores = cascade.join(found.probabilities, second.probabilities)
-        return ImageScores(resample(scores, image.array.shape[1:]), self._presence(found.presence))
-
-    def probabilities(self, image: Image) -> NDArray[np.float32]:
-        """Return the probabilities of :meth:`score` alone; a gate needs the presence too."""
-        return self.score(image).probabilities
-
-    def _mean(self, networks: Sequence[torch.nn.Module], array: NDArray[np.float32]) -> ArrayScores:
-        """Return the mean of what the networks say, on their own grid."""
-        of_log_odds = self.model.recipe.prediction.mean_of == "log_odds" and len(networks) > 1
-        total: NDArray[np.float32] | None = None
-        said: list[NDArray[np.float32]] = []
-        for network in networks:
-            found = score_array(
-                network,
-                array,
-                self.model.recipe,
-                device=self.device,
-                precision=self.model.precision,
-            )
-            terms = as_terms(found.probabilities, of_log_odds=of_log_odds)
-            total = terms if total is None else total + terms
-            if found.presence is not None:
-                said.append(found.presence)
-        assert total is not None
-        return ArrayScores(
-            from_terms(total, len(networks), of_log_odds=of_log_odds),
-            mean_presence(said, of_log_odds=of_log_odds) if said else None,
+    def _scores(self, network: torch.nn.Module) -> ArrayScorer:
+        """Return the network with its windows."""
+        return partial(
+            score_array,
+            network,
+            recipe=self.model.recipe,
+            device=self.device,
+            precision=self.model.precision,
         )
 
-    def _presence(self, said: NDArray[np.float32] | None) -> dict[str, float] | None:
-        """Return the presence of every region, scaled; None where the networks say none."""
-        if said is None:
-            return None
-        regions = self.model.classes.regions
-        if self.model.cascade is not None and self.model.classes.count > 2:
-            # The first stage knows one region, all foreground: no other can be where it is not.
-            said = np.repeat(said, len(regions))
-        unscaled = PresenceScaling()
-        return {
-            region: self.model.presence.get(region, unscaled).apply(float(value))
-            for region, value in zip(regions, said, strict=True)
-        }
+
+def describe_model(model: Model) -> ModelDescription:
+    """Return everything but the weights that the scores of a model depend on."""
+    prediction = model.recipe.prediction
+    return ModelDescription(
+        classes=model.classes,
+        channels=model.channels,
+        preprocessing=model.preprocessing,
+        settings=ScoringSettings(
+            dimension=model.recipe.data.dimension,
+            stride=stride(model.recipe.network),
+            tile=prediction.tile,
+            overlap=prediction.overlap,
+            mirror=prediction.mirror,
+            mean_of=prediction.mean_of,
+        ),
+        members=model.members,
+        cascade=model.cascade,
+        presence=model.presence,
+        images=model.training.images,
+    )
 
 
 def prepare_network(
@@ -264,37 +193,6 @@ def score_images(
         mean[(slice(None), slice(None), *(slice(0, side) for side in space))],
         torch.stack(said).cpu() if said else None,
     )
-
-
-def class_map(
-    probabilities: NDArray[np.float32],
-    masks: Mapping[str, NDArray[np.bool_]],
-    classes: Classes,
-) -> NDArray[np.uint8]:
-    """Return one class index per voxel (z, y, x) from class probabilities and region masks.
-
-    Background where no region is on; elsewhere the most probable class among those of the
-    innermost region that is on (the region with the fewest classes; of equals, the later one).
-    """
-    chosen = np.zeros(probabilities.shape[1:], np.uint8)
-    outermost_first = sorted(classes.regions, key=lambda name: -len(classes.regions[name]))
-    for region in outermost_first:
-        members = np.asarray(classes.regions[region])
-        best = members[probabilities[members].argmax(axis=0)].astype(np.uint8)
-        chosen = np.where(masks[region], best, chosen)
-    return chosen
-
-
-def label_map(
-    probabilities: NDArray[np.float32],
-    masks: Mapping[str, NDArray[np.bool_]],
-    classes: Classes,
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Return one mask value per voxel (z, y, x): those of :func:`class_map`'s classes."""
-    chosen, values = class_map(probabilities, masks, classes), np.asarray(classes.values)
-    if values.max() <= IGNORE:
-        return values.astype(np.uint8)[chosen]
-    return values.astype(np.uint16)[chosen]
 
 
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16", "sve_bf16", "svebf16"})

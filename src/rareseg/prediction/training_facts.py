@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rareseg.data.records import role_named
-from rareseg.prediction.image_facts import ImageFacts
 from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.sampling.patches.composition import Composition
+from rareseg_runner.preprocessing.image_facts import ImageFacts
 
 _EARLIER_NAMES = {"select_score": "validation_score"}
 """Names that a bundle of format 1 has for fields."""

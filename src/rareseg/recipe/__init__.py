@@ -42,7 +42,7 @@ from rareseg.recipe.sections import (
     SplitSection,
     TrainingSection,
 )
-from rareseg.text_files import parse_yaml, read_yaml
+from rareseg.yaml_files import parse_yaml, read_yaml
 
 __all__ = [
     "FAMILIES",

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from rareseg.errors import UsageError
-from rareseg.recipe.component_size import ANY_SIZE, Size, as_size
 from rareseg.recipe.section import (
     NonNegativeFloat,
     NonNegativeInt,
@@ -16,6 +15,7 @@ from rareseg.recipe.section import (
     Probability,
     Section,
 )
+from rareseg_runner.decision.component_size import ANY_SIZE, Size, as_size
 
 Precision = Annotated[
     Literal["auto", "32", "bf16"],

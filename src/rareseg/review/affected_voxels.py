@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.components import component_sizes, label_components
-from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import RunError
 from rareseg.quality.suspects import Suspect
+from rareseg_runner.components import component_sizes, label_components
+from rareseg_runner.image_records import IGNORE, Classes
 
 Labels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]

@@ -16,14 +16,13 @@ from typing import Any
 
 import torch
 
-from rareseg.data.atomic_files import atomic_folder
+from rareseg.data.case_files import read_case_image, read_case_mask
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.folder_lock import one_writer
-from rareseg.data.formats import mask_suffix, read_case_image, read_case_mask, write_mask
 from rareseg.data.identity import is_content
 from rareseg.data.layouts.manifests.manifest_writing import EMPTY
 from rareseg.data.masks.mask_file import as_mask_file
-from rareseg.data.records import IGNORE, Case, Classes, Dataset, Role
+from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.undefined import value_to_json
@@ -34,6 +33,9 @@ from rareseg.review.corrections import choose_ignore_value, correct_labels, to_m
 from rareseg.review.final_answer import RULE, FinalAnswer, final_answers
 from rareseg.review.reviewer_agreement import measure_agreement
 from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
+from rareseg_runner.atomic_files import atomic_folder
+from rareseg_runner.formats import mask_suffix, write_mask
+from rareseg_runner.image_records import IGNORE, Classes
 
 DECISIONS = "decisions.sqlite"
 ACTS = ("accept prediction", "ignore region")

@@ -14,16 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.records import Classes, Image, Role
-from rareseg.decision.operating_point import apply_point
+from rareseg.data.records import Role
 from rareseg.errors import DataError, ReadError
-from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import load_decisions, load_model
-from rareseg.prediction.scorer import ImageScorer, class_map
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.run.setup.network_folds import Folds, folds_of_run
 from rareseg.run.setup.run_folder import RunFolder
 from rareseg.run.setup.split_files import read_split
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.label_map import class_map
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import Classes, Image
 
 _KNOWN_AS: Mapping[Role, str] = {
     "train": "the model, which learnt from this very case and so agrees with its label more than "
@@ -63,7 +65,7 @@ class CasePredictions:
         text = json.dumps(about, sort_keys=True)
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder = folder / self.digest
-        self._scorers: dict[int | None, ImageScorer] = {}
+        self._scorers: dict[int | None, ModelScorer] = {}
         self._lock = Lock()
 
     @property
@@ -119,13 +121,13 @@ class CasePredictions:
         }
         return class_map(found.probabilities, masks, classes)
 
-    def _scorer(self, fold: int | None) -> ImageScorer:
+    def _scorer(self, fold: int | None) -> ModelScorer:
         """Return the networks blind to a fold, or the whole model; each is built once."""
         if fold not in self._scorers:
             model = self.model
             if fold is not None:
                 model = model.mean_of(self.folds.blind_to(fold))
-            self._scorers[fold] = ImageScorer(model, device=self.device)
+            self._scorers[fold] = ModelScorer(model, device=self.device)
         return self._scorers[fold]
 
 

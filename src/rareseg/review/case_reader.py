@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_case_image
-from rareseg.data.records import Case, Image
+from rareseg.data.case_files import read_case_image
+from rareseg.data.records import Case
 from rareseg.data.store.case_labels import read_labels
 from rareseg.review.affected_voxels import AffectedVoxels
 from rareseg.review.case_predictions import CasePredictions
+from rareseg_runner.image_records import Image
 
 MOST_BYTES = 512 * 2**20
 """What is kept in memory of cases that were looked at; the last one is, whatever its size."""

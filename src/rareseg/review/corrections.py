@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.review.affected_voxels import AffectedVoxels
 from rareseg.review.final_answer import FinalAnswer
+from rareseg_runner.image_records import IGNORE, Classes
 
 Labels = NDArray[np.uint8]
 

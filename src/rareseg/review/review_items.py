@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rareseg.data.checks.fingerprint import Fingerprint
-from rareseg.data.records import Classes
 from rareseg.errors import RunError, nearest
 from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.run.setup.run_folder import RunFolder
-from rareseg.text_files import read_table
+from rareseg_runner.image_records import Classes
+from rareseg_runner.text_files import read_table
 
 WORST = 20
 """Worst positive cases, and worst false alarms, of each region."""

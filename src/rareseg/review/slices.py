@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.quality.suspects import Box, Suspect
 from rareseg.review.affected_voxels import Bools
 from rareseg.review.case_reader import ViewedCase
+from rareseg_runner.image_records import IGNORE, Classes
 
 LARGEST = 4096
 """Pixels of a side that are sent at most; more are cut around the item, or reduced."""

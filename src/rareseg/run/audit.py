@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rareseg.data.atomic_files import remove_leftovers
 from rareseg.data.folder_lock import one_writer
 from rareseg.data.layouts.manifests.manifest_writing import check_manifest_place, write_manifest
-from rareseg.data.records import IGNORE, Case, Classes
+from rareseg.data.records import Case
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
 from rareseg.quality.audit import Audit, Example, audit_dataset, check_allowed, read_case
@@ -19,6 +18,8 @@ from rareseg.report.figures.audit_pictures import Scene, Snapshot, scenes_wanted
 from rareseg.report.pages.audit_page import write_audit
 from rareseg.run.outputs.receipt import receipt_for, require_ours
 from rareseg.run.setup.run_folder import DataOptions
+from rareseg_runner.atomic_files import remove_leftovers
+from rareseg_runner.image_records import IGNORE, Classes
 
 FILES = ("audit.html", "audit.json")
 RECEIPT = "audit_receipt.json"

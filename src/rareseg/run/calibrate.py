@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.folder_lock import one_writer
 from rareseg.decision.calibration.calibration import Calibration
 from rareseg.decision.calibration.calibration import calibrate as calibrate_scores
@@ -37,7 +36,8 @@ from rareseg.progress import Track, silent
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import ScoreSource, Unlabelled, asked_regions
 from rareseg.run.setup.prepare import Say, say_nothing
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.text_files import read_json
 
 JOINT = 0.975
 """Confidence of each of two intervals that hold together with 95 % (Bonferroni)."""

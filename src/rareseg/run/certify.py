@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.folder_lock import one_writer
-from rareseg.data.formats import read_case_mask
-from rareseg.data.records import IGNORE, Case, Classes
-from rareseg.data.store.preprocess import class_indices
+from rareseg.data.records import Case
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.guarantees.group_losses import needs_components
 from rareseg.decision.guarantees.guarantee import Guarantee
@@ -32,6 +31,8 @@ from rareseg.run.scores.score_source import CertifyCases, ScoreSource, asked_reg
 from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.run.setup.run_folder import DataOptions
 from rareseg.run.tune import Rule
+from rareseg_runner.image_records import IGNORE, Classes
+from rareseg_runner.preprocessing.preprocess import class_indices
 
 Guaranteed = Mapping[str, GuaranteedPoint | Infeasible]
 """What came of a guarantee in each region."""

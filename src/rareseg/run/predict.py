@@ -14,16 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from rareseg.data.annotation_export.annotation_formats import chosen_formats
-from rareseg.data.file_names import clean_name
 from rareseg.data.folder_lock import sole_writer
-from rareseg.data.formats import (
-    mask_suffix,
-    write_mask,
-    write_probabilities,
-)
 from rareseg.data.identity import FileDigests
 from rareseg.data.input_images import open_inputs
-from rareseg.data.records import Case, Classes, Image
+from rareseg.data.records import Case
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
 from rareseg.data.score_files.image_score_files import PresenceFile
 from rareseg.data.score_files.mask_files import RESULT_FOLDERS
@@ -49,6 +43,13 @@ from rareseg.run.predictions.prediction_tables import write_tables
 from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.run.setup.run_folder import find_bundle
 from rareseg.run.tune import describe
+from rareseg_runner.file_names import clean_name
+from rareseg_runner.formats import (
+    mask_suffix,
+    write_mask,
+    write_probabilities,
+)
+from rareseg_runner.image_records import Classes, Image
 
 MaskValues = int | Literal["index"] | None
 """What masks hold: see :class:`PredictOptions`."""

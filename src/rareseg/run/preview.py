@@ -15,11 +15,10 @@ import PIL.PngImagePlugin
 import torch
 from torch import Tensor
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.folder_lock import one_writer
 from rareseg.data.identity import content_hash
-from rareseg.data.records import IGNORE, Dataset
+from rareseg.data.records import Dataset
 from rareseg.data.store.build import build_store
 from rareseg.data.store.store import Store
 from rareseg.errors import OutputError, ProblemsError, UsageError
@@ -35,6 +34,8 @@ from rareseg.sampling.pasting.paster import Paster
 from rareseg.sampling.sampler import Batch, PatchSampler
 from rareseg.training.loop import seed_of
 from rareseg.training.plan import check_overrides, make_preprocessing, plan_recipe
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.image_records import IGNORE
 
 VERSIONS = 4
 """Augmented versions beside each original."""

@@ -7,16 +7,18 @@ from types import MappingProxyType
 
 import numpy as np
 
-from rareseg.data.records import IGNORE, Case, Classes
-from rareseg.decision.operating_point import apply_point
+from rareseg.data.records import Case
 from rareseg.evaluation.tables.area_openings import levels_of, open_levels
-from rareseg.evaluation.tables.score_table import region_references, region_scores
+from rareseg.evaluation.tables.score_table import region_references
 from rareseg.progress import Track, silent
 from rareseg.report.figures.case_pictures import PictureChoice, slices_each, take_picture
 from rareseg.report.pages.threshold_explorer import Cuts
 from rareseg.report.report_content import CasePicture
 from rareseg.run.scores.case_scoring import Points, ScoredCase
 from rareseg.run.scores.score_source import ScoreSource
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import IGNORE, Classes
 
 NO_CUTS: Mapping[str, Cuts | None] = MappingProxyType({})
 

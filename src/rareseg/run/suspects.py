@@ -18,18 +18,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_write, naming
 from rareseg.data.folder_lock import sole_writer
-from rareseg.data.formats import read_mask
 from rareseg.data.identity import content_hash
-from rareseg.data.records import Case, Classes, Dataset, Role
-from rareseg.data.store.preprocess import class_indices
+from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.store.store import open_store
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import DataError, ReadError, RunError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.progress import Track, silent
 from rareseg.quality.suspects import (
     ComponentEvidence,
@@ -45,6 +42,10 @@ from rareseg.run.setup.prepare import Say, say_nothing
 from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
 from rareseg.run.setup.split_files import read_split
 from rareseg.training.mining_round import RECORD, read_record
+from rareseg_runner.atomic_files import atomic_write, naming
+from rareseg_runner.formats import read_mask
+from rareseg_runner.image_records import Classes
+from rareseg_runner.preprocessing.preprocess import class_indices
 
 VERSION = 1
 """Raised whenever evidence of the old kind could be misread."""
@@ -100,7 +101,7 @@ def _find_suspects(
         if not left:
             continue
         aside = _set_aside(folder, {case.id for case in left})
-        images = ImageScorer(own_model, device=device)
+        images = ModelScorer(own_model, device=device)
         for scored in score_each(images, left, track=track, doing=f"looking with {scorer}"):
             kept.add(
                 scored.case.id, _collect_evidence(scored, model.classes, points, scorer, aside)

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from rareseg.data.folder_lock import sole_writer
 from rareseg.prediction.bundle import DESCRIPTION, save_model
 from rareseg.prediction.model import Model, join_members
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.progress import Track, silent
 from rareseg.recipe import make_recipe, merge
 from rareseg.run.evaluate import Evaluation, evaluate_run
@@ -173,7 +173,7 @@ def _score_unseen(run: PreparedRun, model: Model, device: torch.device, track: T
     """
     parts = [
         score_all(
-            ImageScorer(model.mean_of(run.folds.blind_to(fold)), device=device),
+            ModelScorer(model.mean_of(run.folds.blind_to(fold)), device=device),
             [case for case in run.dataset.cases if run.folds.fold_of.get(case.id) == fold],
             role="out-of-fold",
             detailed=True,

@@ -28,11 +28,11 @@ from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.progress import Track, silent
 from rareseg.recipe import DecisionSection
-from rareseg.recipe.component_size import ANY_SIZE, Size, SizeLike, as_sizes
 from rareseg.report.wording.default_point_text import evidence_lines
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import ScoreSource, asked_regions
 from rareseg.run.setup.prepare import Say, say_nothing
+from rareseg_runner.decision.component_size import ANY_SIZE, Size, SizeLike, as_sizes
 
 Chosen = Mapping[str, OperatingPoint | Infeasible]
 """What was found for each region: a point, or why there is none."""

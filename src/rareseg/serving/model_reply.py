@@ -16,9 +16,7 @@ def model_reply(detector: Detector) -> dict[str, Any]:
     arithmetic than that of this service voids, the sentence says so.
     """
     model = detector.model
-    certificates = statement_lines(
-        detector.decisions, model.arithmetic(detector.scorer.device.type)
-    )
+    certificates = statement_lines(detector.decisions, model.arithmetic(detector.device.type))
     facts = model.training.images
     return {
         "classes": dict(zip(model.classes.names, model.classes.values, strict=True)),
@@ -37,7 +35,7 @@ def model_reply(detector: Detector) -> dict[str, Any]:
         "files_per_image": model.training.files_per_case,
         "dimension": model.recipe.data.dimension if facts is None else facts.dimension,
         "precision": model.precision,
-        "device": str(detector.scorer.device),
+        "device": str(detector.device),
         "weights_sha256": model.digest,
         "version": rareseg.__version__,
     }

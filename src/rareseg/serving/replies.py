@@ -11,7 +11,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from rareseg.data.masks.mask_run_lengths import compress_counts, encode_counts
-from rareseg.prediction.detector import Detection
+from rareseg_runner.decision.detection import Detection
 
 MaskForm = Literal["png", "rle", "none"]
 

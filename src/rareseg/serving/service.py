@@ -19,7 +19,6 @@ from starlette.exceptions import HTTPException
 
 import rareseg
 from rareseg.errors import RaresegError
-from rareseg.memory_limit import limited_to
 from rareseg.prediction.detector import Detector, load
 from rareseg.serving.model_reply import model_reply
 from rareseg.serving.replies import MaskForm, found_reply
@@ -27,6 +26,7 @@ from rareseg.serving.request_limits import RequestLimits
 from rareseg.serving.service_metrics import CONTENT_TYPE, Metrics
 from rareseg.serving.service_options import ServiceOptions
 from rareseg.serving.uploads import Upload, read_uploads
+from rareseg_runner.memory_limit import limited_to
 
 OPTIONS = "RARESEG_SERVICE"
 """The variable by which worker processes are told the options, as JSON."""

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import PIL.Image
 
-from rareseg.data.formats import IMAGE_SUFFIXES, format_of, read_image, suffix_of
-from rareseg.data.formats.picture_files import open_picture
-from rareseg.data.records import Image
 from rareseg.errors import ReadError
+from rareseg_runner.formats import IMAGE_SUFFIXES, format_of, read_image, suffix_of
+from rareseg_runner.formats.picture_files import open_picture
+from rareseg_runner.image_records import Image
 
 _LONGEST_NAME = 80
 

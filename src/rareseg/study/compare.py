@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from rareseg.data.atomic_files import atomic_write
+from rareseg.data.case_files import read_case_image
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.folder_lock import one_writer
-from rareseg.data.formats import read_case_image
 from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import RaresegError, RunError, UsageError, nearest
 from rareseg.evaluation.comparisons.comparison_table import (
@@ -56,6 +55,7 @@ from rareseg.study.shared_data import (
 )
 from rareseg.study.study_database import reached
 from rareseg.study.study_run import CHOSEN, HALF, CellResult, SliceMask, run_cell
+from rareseg_runner.atomic_files import atomic_write
 
 PURPOSE = Purpose("compare.json", "a comparison")
 POLL = 5.0

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.folder_lock import one_writer, sole_writer
 from rareseg.decision.operating_point import Goal, OperatingPoint
 from rareseg.errors import RaresegError, RunError, UsageError
@@ -36,6 +35,7 @@ from rareseg.study.shared_data import (
 )
 from rareseg.study.study_database import reached
 from rareseg.training.plan import plan_recipe
+from rareseg_runner.atomic_files import atomic_write
 
 PURPOSE = Purpose("search.json", "a search")
 POLL = 5.0

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from rareseg.data.folder_lock import one_writer
 from rareseg.data.records import Case, object_named
 from rareseg.decision.decisions import Decisions
-from rareseg.decision.operating_point import apply_point
 from rareseg.evaluation.comparisons.paired_test import Headline, headline
 from rareseg.evaluation.measures.case_result import CaseResult
 from rareseg.evaluation.statistics.undefined import is_defined
-from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import load_decisions, load_model
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.progress import Track, silent
 from rareseg.run.scores.case_scoring import Points, score_all, score_each
 from rareseg.run.scores.network_source import NetworkSource
@@ -33,6 +31,8 @@ from rareseg.run.tune import tune_source
 from rareseg.study.design import Roles, StudyCell
 from rareseg.study.job_queue import DEAD_AFTER
 from rareseg.study.shared_data import SharedData
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.region_scores import region_scores
 
 HALF, CHOSEN = "0.5", "chosen point"
 """Where a row's scores are cut: at 0.5, and at the point chosen on its own validation cases."""
@@ -134,7 +134,7 @@ def run_cell(
     trained = time.monotonic()
     tune_source(NetworkSource.open(run.root, device=fabric.device), track=track)
     decisions = load_decisions(run.bundle)
-    scorer = ImageScorer(load_model(run.bundle), device=fabric.device)
+    scorer = ModelScorer(load_model(run.bundle), device=fabric.device)
     # A region without a point of its own is cut at 0.5 in both.
     halves = Decisions.none(decisions.regions).points_in_use
     chosen = decisions.points_in_use
@@ -167,7 +167,7 @@ def _plain(result: CaseResult) -> Headline:
     return Headline(line.case_id, line.region, line.group, values)
 
 
-def _masks(scorer: ImageScorer, cases: Sequence[Case], points: Points) -> list[SliceMask]:
+def _masks(scorer: ModelScorer, cases: Sequence[Case], points: Points) -> list[SliceMask]:
     """Return the masks of every region in the slice of each case that holds most foreground."""
     classes = scorer.model.classes
     found = []

@@ -16,7 +16,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rareseg.data.records import Classes
 from rareseg.prediction.networks import build_network
 from rareseg.prediction.scorer import (
     autocast,
@@ -26,6 +25,7 @@ from rareseg.prediction.scorer import (
 )
 from rareseg.recipe import Recipe
 from rareseg.training.losses import Loss, make_loss
+from rareseg_runner.image_records import Classes
 
 Precision = Literal["32", "bf16"]
 Clock = Callable[[], float]

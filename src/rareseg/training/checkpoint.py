@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.errors import RunError
+from rareseg_runner.atomic_files import atomic_write
 
 State = dict[str, Any]
 

@@ -10,8 +10,8 @@ from types import TracebackType
 
 from torch.utils.tensorboard import SummaryWriter
 
-from rareseg.data.atomic_files import atomic_write, naming
 from rareseg.errors import RunError
+from rareseg_runner.atomic_files import atomic_write, naming
 
 STEP_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "seconds", "waiting_share")
 VALIDATION_COLUMNS = ("step", "score", "best")

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.store.store import Store
 from rareseg.errors import RunError
 from rareseg.sampling.mining.hard_examples import Predict
 from rareseg.sampling.mining.label_suspects import MinedSuspect, list_suspects
 from rareseg.sampling.pools.mined_pools import MinedPools, low_confidence, restore_mined
 from rareseg.sampling.sampler import PatchSampler
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.text_files import read_json
 
 MakePredict = Callable[[torch.nn.Module], Predict]
 """Makes, from a network, what tells the probabilities of images."""

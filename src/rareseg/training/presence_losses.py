@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rareseg.data.records import IGNORE
 from rareseg.prediction.presence_head import WithImageHead
+from rareseg_runner.image_records import IGNORE
 
 Regions = Sequence[Sequence[int]]
 """The class indices of each region."""

@@ -21,12 +21,12 @@ from rareseg.data.annotation_export.annotation_formats import (
 )
 from rareseg.data.annotation_export.geojson_files import GeojsonFiles
 from rareseg.data.annotation_export.segment_file import write_segments
-from rareseg.data.components import label_components
-from rareseg.data.formats import read_mask
 from rareseg.data.masks.mask_run_lengths import decode_counts, decompress_counts
 from rareseg.data.masks.polygons import rasterise, ring_area
-from rareseg.data.records import Geometry
 from rareseg.errors import UsageError
+from rareseg_runner.components import label_components
+from rareseg_runner.formats import read_mask
+from rareseg_runner.image_records import Geometry
 
 NAMES = ("crack", "hole")
 

@@ -9,8 +9,8 @@ from rareseg.data.annotation_export.dicom_segmentation import (
     is_dicom_image,
     write_dicom_segmentation,
 )
-from rareseg.data.formats import read_image, read_mask, segments, write_mask
 from rareseg.errors import ReadError
+from rareseg_runner.formats import read_image, read_mask, segments, write_mask
 
 SHAPE = (6, 20, 24)
 ORIENTATIONS = {

@@ -12,10 +12,11 @@ from rareseg.data.annotation_export.annotated import AnnotatedObject, AnnotatedP
 from rareseg.data.annotation_export.annotation_formats import PICTURE_FORMATS
 from rareseg.data.annotation_export.dicom_segmentation import write_dicom_segmentation
 from rareseg.data.annotation_export.segment_file import write_segments
-from rareseg.data.components import label_components
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask, read_image, write_mask
-from rareseg.data.records import Geometry
+from rareseg_runner.components import label_components
+from rareseg_runner.formats import read_image, write_mask
+from rareseg_runner.image_records import Geometry
 
 NAMES = ("crack", "hole")
 SHAPE = (37, 50)

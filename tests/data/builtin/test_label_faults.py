@@ -11,8 +11,8 @@ from rareseg.data.builtin.label_faults import FaultSettings, load_faults, plant_
 from rareseg.data.builtin.lumps import LumpsSettings, write_lumps
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_mask
 from rareseg.errors import DataError, OutputError, UsageError
+from rareseg_runner.formats import read_mask
 
 RATES = FaultSettings(missed=0.15, spurious=0.2, shifted=0.1, seed=4)
 

@@ -10,15 +10,17 @@ import pytest
 import tifffile
 
 from rareseg.cli.options.reading_options import ReadingOptions
+from rareseg.data.case_files import read_case_image
 from rareseg.data.checks.fingerprint import inspect_dataset
+from rareseg.data.checks.trained_images import facts_of_images
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_image
 from rareseg.data.identity import content_hash
-from rareseg.data.intensity_limits import usual_fill
-from rareseg.data.records import IGNORE, MaskRules
+from rareseg.data.records import MaskRules
 from rareseg.data.store.build import build_store
 from rareseg.errors import UsageError
-from rareseg.prediction.image_facts import ImageFacts
+from rareseg_runner.image_records import IGNORE
+from rareseg_runner.preprocessing.image_facts import ImageFacts
+from rareseg_runner.preprocessing.intensity_limits import usual_fill
 
 RNG = np.random.default_rng(3)
 
@@ -123,7 +125,7 @@ def test_the_option_is_a_number_or_the_word_none():
 
 def test_a_model_keeps_what_was_named(folder):
     found = questions(folder, "-9999.0")[1]
-    facts = ImageFacts.of(found, "-9999.0")
+    facts = facts_of_images(found, "-9999.0")
     assert ImageFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
     earlier = {k: v for k, v in facts.to_dict().items() if k != "nodata_value"}
     assert ImageFacts.from_dict(earlier).nodata_value is None

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask, read_image
 from rareseg.data.layouts import layouts
+from rareseg_runner.formats import read_image
 
 MAKERS = {}
 for file in sorted(Path(__file__).parent.rglob("layout_makers.py")):

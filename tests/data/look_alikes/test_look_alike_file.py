@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rareseg.data.look_alikes import ComparedCase, make_thumbnail, read_compared, write_compared
-from rareseg.data.records import Geometry, Image
 from rareseg.errors import DataError
+from rareseg_runner.image_records import Geometry, Image
 
 
 def compared(name, shape, seed, group=None):

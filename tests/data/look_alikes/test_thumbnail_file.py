@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 
 from rareseg.data.look_alikes import ThumbnailFile, make_thumbnail
-from rareseg.data.records import Geometry, Image
+from rareseg_runner.image_records import Geometry, Image
 
 RNG = np.random.default_rng(7)
 

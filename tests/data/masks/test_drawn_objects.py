@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rareseg.data.geometry import upright
 from rareseg.data.masks.drawn_objects import DrawnObjects, draw
 from rareseg.data.masks.drawn_shapes import (
     Bitmap,
@@ -20,8 +19,9 @@ from rareseg.data.masks.drawn_shapes import (
     rectangle,
     whole_numbers,
 )
-from rareseg.data.records import Geometry, Image
 from rareseg.errors import DataError, ReadError
+from rareseg_runner.geometry import upright
+from rareseg_runner.image_records import Geometry, Image
 
 
 def shown(shape, size):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask
 from rareseg.data.masks.renumbered import by_names_of
-from rareseg.data.records import Classes
 from rareseg.errors import DataError
+from rareseg_runner.image_records import Classes
 
 KNOWN = Classes(("background", "crack", "hole"), (0, 1, 2), {"crack": (1,), "hole": (2,)})
 

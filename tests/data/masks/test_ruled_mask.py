@@ -4,12 +4,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask
 from rareseg.data.masks.class_files import ClassFiles
 from rareseg.data.masks.ruled_mask import RuledMask
-from rareseg.data.records import Geometry, Image, MaskRules
+from rareseg.data.records import MaskRules
 from rareseg.errors import ReadError, UsageError
+from rareseg_runner.image_records import Geometry, Image
 
 SPECK = np.zeros((8, 8), np.uint8)
 SPECK[2:4, 3:6] = 1

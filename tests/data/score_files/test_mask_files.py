@@ -7,13 +7,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.data.records import Classes
 from rareseg.data.score_files.mask_files import (
     hold_label_values,
     list_masks,
     what_files_hold,
 )
 from rareseg.errors import DataError
+from rareseg_runner.image_records import Classes
 
 CLASSES = Classes(("background", "crack", "hole"), (0, 1, 3), {"crack": (1,), "hole": (2,)})
 REGIONS = tuple(CLASSES.regions)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from rareseg.data.formats import read_image
-from rareseg.data.records import Classes
 from rareseg.data.score_files.mask_files import list_masks, read_label_scores
+from rareseg_runner.formats import read_image
+from rareseg_runner.image_records import Classes
 
 CLASSES = Classes(("background", "a"), (0, 1), {"a": (1,)})
 

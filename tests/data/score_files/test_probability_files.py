@@ -12,10 +12,10 @@ import PIL.Image
 import pytest
 import SimpleITK as sitk
 
-from rareseg.data.formats import read_image, write_probabilities
-from rareseg.data.geometry import from_canonical
 from rareseg.data.score_files.probability_files import list_probabilities, read_probabilities
 from rareseg.errors import DataError, ReadError
+from rareseg_runner.formats import read_image, write_probabilities
+from rareseg_runner.geometry import from_canonical
 
 IDS = ("a", "b.1")
 

@@ -3,10 +3,10 @@ import pickle
 import numpy as np
 import pytest
 
-from rareseg.data.records import Classes
 from rareseg.data.store.array_store import store_from_arrays
 from rareseg.data.store.relabelled_store import relabel
 from rareseg.errors import OutputError
+from rareseg_runner.image_records import Classes
 
 ONE = Classes(("background", "any"), (0, 1), {"any": (1,)})
 

@@ -13,14 +13,14 @@ from PIL import Image as Picture
 
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_image
-from rareseg.data.records import IGNORE, Classes, Geometry, Image
 from rareseg.data.store import store_writing
 from rareseg.data.store.array_store import store_from_arrays
 from rareseg.data.store.build import build_store
-from rareseg.data.store.preprocess import Preprocessing, network_input, prepare
 from rareseg.data.store.store import Store, open_store
 from rareseg.errors import DataError, OutputError, ProblemsError, StoreError, UsageError, WorkError
+from rareseg_runner.formats import read_image
+from rareseg_runner.image_records import IGNORE, Classes, Geometry, Image
+from rareseg_runner.preprocessing.preprocess import Preprocessing, network_input, prepare
 
 
 def arrays(kind: type = np.uint8) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

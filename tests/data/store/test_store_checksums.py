@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rareseg.data.records import Classes
 from rareseg.data.store.array_store import store_from_arrays
 from rareseg.data.store.relabelled_store import relabel
 from rareseg.data.store.store import Store, open_store
 from rareseg.errors import StoreError
+from rareseg_runner.image_records import Classes
 
 RNG = np.random.default_rng(0)
 IMAGES = {f"c{k}": RNG.integers(0, 255, (2, 1, 20, 24 + k), dtype=np.uint8) for k in range(4)}

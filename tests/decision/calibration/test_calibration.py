@@ -11,15 +11,16 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from rareseg.data.records import IGNORE
 from rareseg.decision.calibration.calibration import Calibration, calibrate, prior_shift
-from rareseg.decision.calibration.platt_scaling import FLATTEST, fit_log_odds, log_loss, log_odds
+from rareseg.decision.calibration.platt_scaling import FLATTEST, fit_log_odds, log_loss
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.metrics.calibration_curve import (
     calibration_curve,
     expected_calibration_error,
 )
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
+from rareseg_runner.image_records import IGNORE
+from rareseg_runner.scoring.log_odds import log_odds
 
 
 def draw(n, seed, *, share=0.1, slope=1.0, bias=0.0, voxels=4000, region="r"):

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 from rareseg.decision.calibration.image_sample import ImageSample, mixture_p_value
-from rareseg.decision.calibration.platt_scaling import log_odds
+from rareseg_runner.scoring.log_odds import log_odds
 
 
 def sample(odds, groups=None):

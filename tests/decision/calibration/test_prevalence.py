@@ -16,7 +16,7 @@ from rareseg.decision.calibration.prevalence import (
     estimate_prevalence,
     predictive_values,
 )
-from rareseg.decision.operating_point import OperatingPoint, apply_point
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.measures.case_result import measure_case
 from rareseg.evaluation.statistics.intervals import clopper_pearson
@@ -24,6 +24,7 @@ from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 from rareseg.evaluation.tables.component_table import GRID, ComponentTable, components_of_case
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges
+from rareseg_runner.decision.cut import apply_point
 
 
 def images(n, share, seed):

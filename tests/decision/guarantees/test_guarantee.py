@@ -11,7 +11,7 @@ from rareseg.decision.guarantees.guarantee import (
     statement_from_dict,
 )
 from rareseg.errors import ScoreError, UsageError
-from rareseg.recipe.component_size import ANY_SIZE, Size
+from rareseg_runner.decision.component_size import ANY_SIZE, Size
 
 VALUES = {
     "region": "defect",

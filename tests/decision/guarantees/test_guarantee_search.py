@@ -6,24 +6,20 @@ from functools import cache
 import numpy as np
 import pytest
 
-from rareseg.data.records import IGNORE
 from rareseg.decision.guarantees.group_losses import losses_along
 from rareseg.decision.guarantees.guarantee import Certificate, EstimatedGuarantee, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import CertifySet, keep_guarantee, refuse_count
 from rareseg.decision.guarantees.point_path import path_to
-from rareseg.decision.operating_point import (
-    Infeasible,
-    OperatingPoint,
-    apply_point,
-    choose_operating_point,
-)
+from rareseg.decision.operating_point import Infeasible, OperatingPoint, choose_operating_point
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.metrics.objects import match_objects
 from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.tables.component_table import ComponentTable, components_of_case
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
-from rareseg.recipe.component_size import as_size
+from rareseg_runner.decision.component_size import as_size
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.image_records import IGNORE
 
 GUARANTEES = [
     make_guarantee("false negative rate", 0.3, confidence=None),

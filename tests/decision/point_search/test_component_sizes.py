@@ -16,7 +16,6 @@ from rareseg.decision.guarantees.point_path import path_to
 from rareseg.decision.operating_point import (
     Goal,
     OperatingPoint,
-    apply_point,
     choose_operating_point,
     choose_with_frontier,
     fixed_point,
@@ -30,7 +29,8 @@ from rareseg.evaluation.metrics.point_grid import point_grid
 from rareseg.evaluation.tables.component_table import ComponentTable, components_of_cases
 from rareseg.evaluation.tables.component_table_io import load_components, save_components
 from rareseg.evaluation.tables.score_table import score_cases
-from rareseg.recipe.component_size import ANY_SIZE, Size
+from rareseg_runner.decision.component_size import ANY_SIZE, Size
+from rareseg_runner.decision.cut import apply_point
 
 SPACINGS = ((1.0, 1.0, 1.0), (0.4, 0.4, 0.4), (3.0, 0.7, 0.7))
 

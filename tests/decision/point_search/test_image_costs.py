@@ -8,7 +8,6 @@ import pytest
 from rareseg.decision.operating_point import (
     Infeasible,
     OperatingPoint,
-    apply_point,
     choose_with_frontier,
     make_goal,
 )
@@ -16,6 +15,7 @@ from rareseg.decision.point_search.image_costs import ImageCosts
 from rareseg.evaluation.statistics.intervals import clopper_pearson
 from rareseg.evaluation.tables.component_table import components_of_cases
 from rareseg.evaluation.tables.score_table import score_cases
+from rareseg_runner.decision.cut import apply_point
 
 SHAPE = (8, 8)
 

@@ -9,7 +9,7 @@ from rareseg.evaluation.comparisons.paired_test import compare_paired, compare_r
 from rareseg.evaluation.measures.case_result import measure_case
 from rareseg.evaluation.measures.measure_table import shown_in
 from rareseg.evaluation.statistics.undefined import Undefined, is_defined
-from rareseg.recipe.component_size import ANY_SIZE
+from rareseg_runner.decision.component_size import ANY_SIZE
 
 
 class Point:

@@ -5,7 +5,6 @@ import csv
 import numpy as np
 import pytest
 
-from rareseg.data.records import Geometry
 from rareseg.evaluation.measures.mask_measures import (
     detail_case,
     summarize_details,
@@ -13,6 +12,7 @@ from rareseg.evaluation.measures.mask_measures import (
 )
 from rareseg.evaluation.measures.measure_table import DETAIL_MEASURES
 from rareseg.evaluation.statistics.undefined import Undefined
+from rareseg_runner.image_records import Geometry
 
 
 def block(*corner):

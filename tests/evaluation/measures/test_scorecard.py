@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from rareseg.data.records import IGNORE, Geometry
 from rareseg.errors import ScoreError
 from rareseg.evaluation.measures.scorecard import (
     make_scorecard,
@@ -19,7 +18,8 @@ from rareseg.evaluation.measures.scorecard import (
 from rareseg.evaluation.measures.scorecard_reading import scorecard_from_json
 from rareseg.evaluation.metrics.overlap import Counts
 from rareseg.evaluation.statistics.undefined import Undefined
-from rareseg.recipe.component_size import Size
+from rareseg_runner.decision.component_size import Size
+from rareseg_runner.image_records import IGNORE, Geometry
 
 FOUR = Size(4, "mm³")
 

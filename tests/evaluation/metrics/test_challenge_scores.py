@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from rareseg.data.components import label_components
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.metrics.challenge_scores import (
     BRATS_TASKS,
@@ -17,6 +15,8 @@ from rareseg.evaluation.metrics.challenge_scores import (
     brats_lesions,
 )
 from rareseg.evaluation.statistics.undefined import Undefined
+from rareseg_runner.components import label_components
+from rareseg_runner.image_records import IGNORE
 
 EVERY = np.ones((3, 3, 3))
 EIGHTEEN = ndimage.generate_binary_structure(3, 2)

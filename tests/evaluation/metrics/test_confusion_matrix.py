@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import confusion_matrix
 
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.metrics.confusion_matrix import Confusion, confuse
 from rareseg.evaluation.metrics.overlap import Counts, count_masks
 from rareseg.evaluation.statistics.undefined import Undefined
+from rareseg_runner.image_records import IGNORE
 
 NAMES = ("background", "a", "b", "c")
 

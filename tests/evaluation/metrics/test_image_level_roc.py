@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from rareseg.data.records import IGNORE
 from rareseg.evaluation.metrics.image_auc import image_auc
 from rareseg.evaluation.metrics.image_level_roc import image_level
 from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
+from rareseg_runner.image_records import IGNORE
 
 
 def table_of(tops, positive, groups=None):

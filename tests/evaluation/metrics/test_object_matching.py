@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rareseg.data.components import label_components
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.metrics.object_matching import MATCH_IOU, match_objects
 from rareseg.evaluation.tables.component_table import (
@@ -20,6 +18,8 @@ from rareseg.evaluation.tables.component_table import (
 from rareseg.evaluation.tables.component_table_io import load_components, save_components
 from rareseg.evaluation.tables.score_table_io import write_archive
 from rareseg.evaluation.tables.threshold_bins import bin_edges
+from rareseg_runner.components import label_components
+from rareseg_runner.image_records import IGNORE
 
 GRID = tuple(int(k) for k in np.searchsorted(bin_edges(), np.float32([0.25, 0.5, 0.75])))
 SIZES = np.array([0, 2, 4])

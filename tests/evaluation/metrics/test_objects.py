@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.metrics.objects import ObjectMatch, match_objects
+from rareseg_runner.image_records import IGNORE
 
 
 def drawn(*lines):

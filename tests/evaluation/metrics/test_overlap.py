@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sklearn_metrics
 
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.metrics import overlap
 from rareseg.evaluation.metrics.overlap import Counts
@@ -17,6 +16,7 @@ from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.evaluation.tables.highest_scores import UNKNOWN
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bins_of
+from rareseg_runner.image_records import IGNORE
 
 bits = st.integers(1, 40).flatmap(
     lambda n: st.tuples(hnp.arrays(np.bool_, n), hnp.arrays(np.bool_, n))

@@ -15,10 +15,10 @@ from monai.metrics import (
 )
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.metrics.surface_distance import edge_voxels, measure_surfaces
 from rareseg.evaluation.statistics.undefined import Undefined
+from rareseg_runner.image_records import IGNORE
 
 pairs = hnp.array_shapes(min_dims=2, max_dims=3, min_side=2, max_side=7).flatmap(
     lambda shape: st.tuples(hnp.arrays(np.bool_, shape), hnp.arrays(np.bool_, shape))

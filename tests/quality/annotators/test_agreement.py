@@ -14,11 +14,12 @@ from monai.metrics import compute_surface_dice
 from scipy import ndimage
 from sklearn.metrics import f1_score
 
-from rareseg.data.records import Case, Classes, Geometry
+from rareseg.data.records import Case
 from rareseg.errors import UsageError
 from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 from rareseg.quality.annotators.agreement import AgreementSettings, measure_case
 from rareseg.quality.annotators.annotations import Reviews, surroundings
+from rareseg_runner.image_records import Classes, Geometry
 
 ONE = Classes(("background", "spot"), (0, 1), {"spot": (1,)})
 NESTED = Classes(("background", "rim", "core"), (0, 1, 2), {"whole": (1, 2), "core": (2,)})

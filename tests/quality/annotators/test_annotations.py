@@ -7,11 +7,12 @@ import PIL.Image
 import pytest
 import SimpleITK as sitk
 
-from rareseg.data.records import IGNORE, Case, Classes, Dataset
+from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError, ProblemsError
 from rareseg.quality.annotators.agreement import AgreementSettings, measure_case
 from rareseg.quality.annotators.annotations import annotated_classes, read_reviews
 from rareseg.quality.annotators.consensus import ConsensusSettings, unite
+from rareseg_runner.image_records import IGNORE, Classes
 
 CLASSES = Classes(("background", "rim", "core"), (0, 3, 7), {"whole": (1, 2), "core": (2,)}, 9)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rareseg.data.records import Case, Classes, Geometry
+from rareseg.data.records import Case
 from rareseg.quality.annotators.agreement import AgreementSettings, measure_case
 from rareseg.quality.annotators.annotations import Reviews
 from rareseg.quality.annotators.fleiss import kappa_sums
+from rareseg_runner.image_records import Classes, Geometry
 
 PAGE = (Path(__file__).parents[3] / "docs" / "annotators.md").read_text(encoding="utf-8")
 MAKES_DATA, USES_THEM = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

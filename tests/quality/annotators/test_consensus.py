@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE, Case, Classes, Geometry
+from rareseg.data.records import Case
 from rareseg.errors import UsageError
 from rareseg.quality.annotators.agreement import AgreementSettings
 from rareseg.quality.annotators.annotations import Reviews
 from rareseg.quality.annotators.consensus import ConsensusSettings, staple, unite
+from rareseg_runner.image_records import IGNORE, Classes, Geometry
 
 ONE = Classes(("background", "spot"), (0, 1), {"spot": (1,)})
 NESTED = Classes(

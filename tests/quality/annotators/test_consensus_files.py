@@ -13,14 +13,15 @@ from sklearn.metrics import f1_score
 
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_annotations, open_dataset
-from rareseg.data.formats import read_mask
-from rareseg.data.records import IGNORE, Case
+from rareseg.data.records import Case
 from rareseg.data.store.store import open_store
 from rareseg.errors import DataError
 from rareseg.quality.annotators.all_annotators import measure_agreement
 from rareseg.quality.annotators.consensus import ConsensusSettings
 from rareseg.quality.annotators.consensus_files import write_consensus
 from rareseg.sampling.pools.pool import pool_classes, pool_everything
+from rareseg_runner.formats import read_mask
+from rareseg_runner.image_records import IGNORE
 
 
 def contents(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 
 from rareseg.data.checks.fingerprint import CaseFacts
-from rareseg.data.records import Case, Classes, Dataset
+from rareseg.data.records import Case, Dataset
 from rareseg.quality.audit.backgrounds import Tiles
 from rareseg.quality.audit.case_features import CaseFeatures
 from rareseg.quality.audit.finding import Move
@@ -19,6 +19,7 @@ from rareseg.quality.audit.label_findings import (
 )
 from rareseg.quality.audit.placement import MaskFit, MisplacedMasks
 from rareseg.quality.audit.shapes import NestedRegions, Shapes
+from rareseg_runner.image_records import Classes
 
 PLACE = ((0, 1), (3, 4), (5, 6))
 TWO = Classes(("background", "a", "b"), (0, 1, 2), {"a": (1,), "b": (2,)})

@@ -5,9 +5,9 @@ import pytest
 from scipy import ndimage
 
 from rareseg.data.look_alikes import ComparedCase, Placement, find_look_alikes, make_thumbnail
-from rareseg.data.records import Geometry, Image
 from rareseg.quality.audit.finding import Move
 from rareseg.quality.audit.mask_agreement import compare_masks, shrink_mask
+from rareseg_runner.image_records import Geometry, Image
 
 NAMES = ("background", "spot")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.quality.audit.shapes import describe_shapes
+from rareseg_runner.image_records import IGNORE, Classes
 
 ONE = Classes(("background", "spot"), (0, 1), {"spot": (1,)})
 NESTED = Classes(("background", "rim", "core"), (0, 1, 2), {"whole": (1, 2), "core": (2,)})

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.decision.operating_point import OperatingPoint, default_point
 from rareseg.errors import ScoreError
 from rareseg.quality.suspects.component_evidence import collect_evidence
 from rareseg.quality.suspects.find_suspects import judge
 from rareseg.quality.suspects.place import ComponentEvidence, SetAside
+from rareseg_runner.image_records import IGNORE, Classes
 
 ONE = Classes(("background", "object"), (0, 1), {"object": (1,)})
 TWO = Classes(("background", "a", "b"), (0, 1, 2), {"a": (1,), "b": (2,)})

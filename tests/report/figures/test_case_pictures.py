@@ -6,7 +6,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.data.records import Geometry
 from rareseg.evaluation.measures.case_result import CaseResult
 from rareseg.evaluation.measures.mask_measures import detail_case
 from rareseg.evaluation.metrics.objects import ObjectMatch
@@ -22,6 +21,7 @@ from rareseg.report.figures.case_pictures import (
     take_picture,
 )
 from rareseg.report.report_content import CasePicture
+from rareseg_runner.image_records import Geometry
 
 GREEN, VERMILLION, BLUE, YELLOW = (0, 158, 115), (213, 94, 0), (86, 180, 233), (240, 228, 66)
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from rareseg.data.records import IGNORE
 from rareseg.recipe import AugmentationSection
 from rareseg.report.figures.patch_sheet import (
     CASING,
@@ -19,6 +18,7 @@ from rareseg.report.figures.patch_sheet import (
 )
 from rareseg.report.wording.augmentation_text import describe_changes
 from rareseg.sampling.augmentation.augmentation_plan import AugmentationPlan, draw_plan
+from rareseg_runner.image_records import IGNORE
 
 
 def a_panel(height: int = 40, width: int = 30) -> Panel:

@@ -11,7 +11,6 @@ import pytest
 from rareseg.data.checks.case_checks import ChannelFacts
 from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
 from rareseg.data.checks.problems import Problem
-from rareseg.data.records import Classes
 from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.quality.audit import (
     KINDS,
@@ -27,6 +26,7 @@ from rareseg.quality.audit.leakage import LookAlikePair
 from rareseg.quality.audit.placement import MisplacedMasks
 from rareseg.report.figures.audit_pictures import Scene, scenes_wanted, take_snapshot
 from rareseg.report.pages.audit_page import audit_lines, render_audit, verdict, write_audit
+from rareseg_runner.image_records import Classes
 
 EVIL = "<script>alert('x')</script>"
 VOID = {"meta", "link", "img"}

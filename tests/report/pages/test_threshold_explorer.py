@@ -11,20 +11,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rareseg.data.records import Classes
-from rareseg.decision.operating_point import (
-    OperatingPoint,
-    apply_point,
-    choose_with_frontier,
-    make_goal,
-)
+from rareseg.decision.operating_point import OperatingPoint, choose_with_frontier, make_goal
 from rareseg.evaluation.measures.case_result import measure_case
 from rareseg.evaluation.measures.measure_table import shown_in
 from rareseg.evaluation.measures.scorecard import make_scorecard
 from rareseg.evaluation.statistics.undefined import is_defined
 from rareseg.evaluation.tables.area_openings import levels_of, open_levels
-from rareseg.evaluation.tables.score_table import region_references, region_scores
-from rareseg.recipe.component_size import as_size
+from rareseg.evaluation.tables.score_table import region_references
 from rareseg.report.figures.case_pictures import PictureChoice, take_picture
 from rareseg.report.pages.report_page import write_report
 from rareseg.report.pages.threshold_explorer import (
@@ -33,6 +26,10 @@ from rareseg.report.pages.threshold_explorer import (
     picture_record,
     to_screen,
 )
+from rareseg_runner.decision.component_size import as_size
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import Classes
 
 TWO_CLASSES = Classes(
     ("background", "pit", "crack"), (0, 1, 2), {"foreground": (1, 2), "pit": (1,), "crack": (2,)}

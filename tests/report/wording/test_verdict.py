@@ -19,11 +19,11 @@ from rareseg.evaluation.metrics.overlap import Counts
 from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.recipe import make_recipe
-from rareseg.recipe.component_size import ANY_SIZE
 from rareseg.report.report_content import History, Leakage, ReportContent, RoleCount
 from rareseg.report.wording.default_point_text import evidence_rows
 from rareseg.report.wording.terminal_summary import short_scorecard
 from rareseg.report.wording.verdict import judge
+from rareseg_runner.decision.component_size import ANY_SIZE
 
 NO_OBJECT = ObjectMatch((), (), (), ())
 

@@ -10,12 +10,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rareseg.data.formats import read_image
-from rareseg.data.records import IGNORE
-from rareseg.data.store.preprocess import network_input
 from rareseg.data.store.store import open_store
 from rareseg.prediction.bundle import load_model
-from rareseg.prediction.scorer import ImageScorer, score_array
+from rareseg.prediction.scorer import ModelScorer, score_array
 from rareseg.recipe import LOSS_SECTIONS, LossSection, make_recipe
 from rareseg.recipe.loss_sections import FocalSection
 from rareseg.run.jobs.cascade_training import first_recipe
@@ -23,6 +20,9 @@ from rareseg.run.setup.own_data import cases_of
 from rareseg.run.setup.run_folder import open_run
 from rareseg.run.setup.split_files import read_split
 from rareseg.training.log import read_table
+from rareseg_runner.formats import read_image
+from rareseg_runner.image_records import IGNORE
+from rareseg_runner.preprocessing.preprocess import network_input
 
 TWO = {"training__steps": 120, "training__cascade": "{folds: 2, margin: 2, recall: 0.95}"}
 
@@ -54,7 +54,7 @@ def test_the_second_stage_learns_what_the_first_one_finds_in_cases_it_has_not_se
     run, _ = staged
     bundle, folder = load_model(run / "bundle"), open_run(run)
     cascade = bundle.cascade
-    networks = ImageScorer(bundle).networks
+    networks = ModelScorer(bundle).networks
     assert len(networks) == 3
     whole, within = open_store(folder.store), open_store(folder.stage(2) / "store")
     roles = read_split(folder.split)
@@ -66,7 +66,7 @@ def test_the_second_stage_learns_what_the_first_one_finds_in_cases_it_has_not_se
             assert (second == IGNORE).all()
             continue
         scores = [
-            score_array(n, whole.values(row), bundle.recipe, device=ImageScorer(bundle).device,
+            score_array(n, whole.values(row), bundle.recipe, device=ModelScorer(bundle).device,
                         precision=bundle.precision).probabilities[1]
             for n in networks[:2]
         ]  # fmt: skip
@@ -102,7 +102,7 @@ def test_what_the_first_stage_left_out_scores_zero_and_masks_are_of_both(
 ):
     run, _ = staged
     bundle, folder = load_model(run / "bundle"), open_run(run)
-    scorer = ImageScorer(bundle)
+    scorer = ModelScorer(bundle)
     for case in cases_of(folder, "test")[:4]:
         image = read_image(case.images)
         array = network_input(image, bundle.preprocessing)
@@ -197,7 +197,7 @@ class TestSeveralClasses:
         assert open_store(folder.stage(1) / "store").classes.count == 2
         second = open_store(folder.stage(2) / "store")
         assert set(np.unique(second.labels)) == {1, 2, IGNORE}
-        scorer = ImageScorer(bundle)
+        scorer = ModelScorer(bundle)
         for case in cases_of(folder, "test"):
             scores = scorer.probabilities(read_image(case.images))
             assert scores.shape[0] == 3

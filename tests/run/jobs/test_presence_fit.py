@@ -11,17 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from rareseg.data.formats import read_image
-from rareseg.decision.calibration.presence_scaling import fit_presence_scaling
+from rareseg.decision.calibration.fit_presence import fit_presence_scaling
 from rareseg.decision.guarantees.guarantee import make_guarantee
 from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
-from rareseg.decision.operating_point import apply_point
 from rareseg.evaluation.tables.component_table_io import load_components
-from rareseg.evaluation.tables.score_table import ScoreTable, region_scores
+from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.evaluation.tables.score_table_io import load_table
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import split_members
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.review.case_predictions import CasePredictions
 from rareseg.run.calibrate import calibrate
 from rareseg.run.certify import certify
@@ -31,6 +29,9 @@ from rareseg.run.setup.run_folder import open_run
 from rareseg.run.setup.split_files import read_folds
 from rareseg.run.suspects import find_suspects
 from rareseg.run.tune import Rule, tune_source
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.formats import read_image
 
 REGION = "foreground"
 
@@ -49,7 +50,7 @@ def run(telling, tmp_path):
 def told(telling):
     """What the bundle says of every validation and test case, by case."""
     folder = open_run(telling)
-    scorer = ImageScorer(load_model(folder.bundle))
+    scorer = ModelScorer(load_model(folder.bundle))
     cases = [*cases_of(folder, "validation"), *cases_of(folder, "test")]
     return {case.id: scorer.score(read_image(case.images)) for case in cases}
 
@@ -77,7 +78,7 @@ def test_the_presence_is_scaled_by_the_validation_cases(telling):
     scaling = bundle.presence[REGION]
     assert scaling.reason == ""
     assert min(scaling.n_positive, scaling.n_negative) >= 5
-    unscaled = ImageScorer(replace(bundle, presence={}))
+    unscaled = ModelScorer(replace(bundle, presence={}))
     said = {c.id: unscaled.score(read_image(c.images)) for c in cases_of(folder, "validation")}
     rows = load_table(folder.scores("validation")).rows
     raw = ScoreTable(tuple(replace(r, presence=said[r.case_id].presence[REGION]) for r in rows))
@@ -206,13 +207,13 @@ def test_out_of_fold_each_network_tells_of_the_cases_that_it_has_not_seen(
     for case in cases_of(folder, "train")[::6]:
         image = read_image(case.images)
         alone = replace(bundle, weights=members[folds[case.id]], members=1)
-        assert rows[case.id].presence == ImageScorer(alone).score(image).presence[REGION]
+        assert rows[case.id].presence == ModelScorer(alone).score(image).presence[REGION]
         raw = [
-            ImageScorer(replace(bundle.member(k), presence={})).score(image).presence
+            ModelScorer(replace(bundle.member(k), presence={})).score(image).presence
             for k in range(len(members))
         ]
         mean = float(np.mean([said[REGION] for said in raw], dtype=np.float32))
-        told = ImageScorer(bundle).score(image).presence[REGION]
+        told = ModelScorer(bundle).score(image).presence[REGION]
         assert told == pytest.approx(bundle.presence[REGION].apply(mean), rel=1e-5)
 
 
@@ -228,12 +229,12 @@ def test_of_two_stages_the_first_tells(plates, call, tell, tmp_path):
     case = cases_of(folder, "test")[0]
     image = read_image(case.images)
     alone = [
-        ImageScorer(replace(bundle, weights=weights, members=1, cascade=None, presence={}))
+        ModelScorer(replace(bundle, weights=weights, members=1, cascade=None, presence={}))
         .score(image)
         .presence[REGION]
         for weights in first
     ]
-    told = ImageScorer(replace(bundle, presence={})).score(image).presence[REGION]
+    told = ModelScorer(replace(bundle, presence={})).score(image).presence[REGION]
     assert told == pytest.approx(np.mean(alone), rel=1e-6)
 
 

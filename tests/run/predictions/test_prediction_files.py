@@ -9,13 +9,14 @@ import PIL.Image
 import pytest
 import SimpleITK as sitk
 
-from rareseg.data.formats import read_image, read_mask, write_mask
-from rareseg.data.records import Case, Geometry, Image
+from rareseg.data.records import Case
 from rareseg.errors import DataError, UsageError
-from rareseg.prediction.detector import Detection
 from rareseg.report.figures.overlay_picture import COLOURS
 from rareseg.run.predictions.predicted_case import measure
 from rareseg.run.predictions.prediction_files import PredictionFiles, require_fitting
+from rareseg_runner.decision.detection import Detection
+from rareseg_runner.formats import read_image, read_mask, write_mask
+from rareseg_runner.image_records import Geometry, Image
 
 FRAME = Geometry((2.0, 1.0, 0.5), 3, (1.0, 2.0, 3.0), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0), "RAS")
 

@@ -8,9 +8,6 @@ import json
 import numpy as np
 import pytest
 
-from rareseg.data.geometry import from_canonical
-from rareseg.data.records import Geometry, Image
-from rareseg.prediction.detector import Detection
 from rareseg.run.predictions.predicted_case import PredictedCase, measure
 from rareseg.run.predictions.prediction_journal import NAME, Journal
 from rareseg.run.predictions.prediction_tables import (
@@ -18,6 +15,9 @@ from rareseg.run.predictions.prediction_tables import (
     PREDICTION_COLUMNS,
     write_tables,
 )
+from rareseg_runner.decision.detection import Detection
+from rareseg_runner.geometry import from_canonical
+from rareseg_runner.image_records import Geometry, Image
 
 
 def found_in(mask: np.ndarray, scores: np.ndarray, geometry: Geometry) -> Detection:

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.errors import RecipeError, UsageError
 from rareseg.recipe import AugmentationSection, make_recipe
@@ -22,6 +21,7 @@ from rareseg.sampling.augmentation.augment import (
 )
 from rareseg.sampling.augmentation.warp import make_pull
 from rareseg.sampling.sampler import PatchSampler
+from rareseg_runner.image_records import IGNORE
 
 NAMES = (
     "mirror",

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE
 from rareseg.recipe import AugmentationSection
 from rareseg.sampling.augmentation.augment import AugmentationPlan, apply_plan, draw_plan
 from rareseg.sampling.augmentation.intensity import blurred, coarsening
+from rareseg_runner.image_records import IGNORE
 
 OFF = AugmentationSection(
     mirror=0, rotate=0, scale=0, brightness=0, contrast=0, gamma=0, noise=0, blur=0

@@ -7,7 +7,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE
 from rareseg.recipe import AugmentationSection
 from rareseg.sampling.augmentation.augmentation_plan import AugmentationPlan, draw_plan
 from rareseg.sampling.augmentation.splines import control_points, spline_field
@@ -18,6 +17,7 @@ from rareseg.sampling.augmentation.warp import (
     warp,
     warp_by_torch,
 )
+from rareseg_runner.image_records import IGNORE
 
 NAMES = ("mirror", "rotate", "scale", "crop", "elastic")
 ALWAYS = AugmentationSection(

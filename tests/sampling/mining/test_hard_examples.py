@@ -12,9 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.array_store import store_from_arrays
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.data.store.store import Store
 from rareseg.errors import UsageError
 from rareseg.recipe import MiningSection, SamplingSection
@@ -24,6 +22,8 @@ from rareseg.sampling.pools.mined_pools import MinedPools, nothing_mined, restor
 from rareseg.sampling.pools.pool import Pool, pool_classes
 from rareseg.sampling.sampler import PatchSampler
 from rareseg.sampling.strategies.strategy import Cases, Share, resolve, strategies, strategy
+from rareseg_runner.image_records import IGNORE
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 SAMPLING = SamplingSection(patch_size=(5, 7), weighting="voxel")
 EVERYTHING = MiningSection(voxels=0, suspect_rounds=0)

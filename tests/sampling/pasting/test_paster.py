@@ -11,9 +11,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.data.store.array_store import store_from_arrays
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.data.store.store import Store
 from rareseg.errors import UsageError
 from rareseg.recipe import AugmentationSection
@@ -22,6 +20,8 @@ from rareseg.sampling.pasting.paster import TRIES, PastePlan, Paster
 from rareseg.sampling.patches.composition import Composition, PasteCount
 from rareseg.sampling.patches.places import locate
 from rareseg.sampling.sampler import PatchSampler
+from rareseg_runner.image_records import IGNORE, Classes
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 PATCH, WINDOW = (24, 26), (32, 34)
 OBJECT = 5000

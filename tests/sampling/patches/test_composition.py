@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rareseg.data.records import IGNORE
 from rareseg.sampling.patches.composition import PhaseCounts, count_later
 from rareseg.sampling.pools.class_counts import count_classes
+from rareseg_runner.image_records import IGNORE
 
 
 def some_labels() -> torch.Tensor:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.sampling.patches.cutting import cut
 from rareseg.sampling.patches.places import Places, draw_places
 from rareseg.sampling.pools.pool import pool_everything
 from rareseg.sampling.pools.windows import BORDERS, Border, as_zyx
 from rareseg.sampling.strategies.strategy import Mixture, Share
+from rareseg_runner.image_records import IGNORE
 
 
 def everything(store: Store) -> Mixture:

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.data.store.array_store import store_from_arrays
 from rareseg.data.store.store import Store
 from rareseg.recipe import AugmentationSection
@@ -29,6 +28,7 @@ from rareseg.sampling.patches.window_components import (
 )
 from rareseg.sampling.pools.windows import as_zyx
 from rareseg.sampling.sampler import PatchSampler
+from rareseg_runner.image_records import IGNORE, Classes
 
 IN_SPACE = ("mirror", "rotate", "scale", "crop", "elastic")
 IN_INTENSITY = ("gamma", "contrast", "brightness", "blur", "low_resolution", "noise", "occlusion")

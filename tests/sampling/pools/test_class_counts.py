@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rareseg.data.records import IGNORE
 from rareseg.sampling.pools.class_counts import count_classes
+from rareseg_runner.image_records import IGNORE
 
 
 @settings(max_examples=60, deadline=None)

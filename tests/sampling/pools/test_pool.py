@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_cdt
 from scipy.stats import chisquare
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.array_store import store_from_arrays
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.data.store.store import Store
 from rareseg.errors import UsageError
 from rareseg.sampling.pools.pool import (
@@ -32,6 +30,8 @@ from rareseg.sampling.pools.pool import (
     union,
 )
 from rareseg.sampling.pools.windows import BORDERS, Border, as_zyx, corners
+from rareseg_runner.image_records import IGNORE
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 
 def voxels(pool: Pool) -> np.ndarray:

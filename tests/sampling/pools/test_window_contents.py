@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rareseg.data.records import IGNORE
 from rareseg.sampling.pools.window_contents import FOREGROUND, ClassSelection, window_runs
 from rareseg.sampling.pools.windows import BORDERS, Border, corners
+from rareseg_runner.image_records import IGNORE
 
 
 @settings(max_examples=300, deadline=None)

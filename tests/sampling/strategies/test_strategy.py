@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.errors import DataError, RecipeError, UsageError
 from rareseg.recipe import SamplingSection
@@ -28,6 +27,7 @@ from rareseg.sampling.strategies.strategy import (
     strategies,
     strategy,
 )
+from rareseg_runner.image_records import IGNORE
 
 
 def empty(name: str = "empty") -> Pool:

@@ -67,10 +67,10 @@ def serve(
             f"serve needs what is not installed ({', '.join(missing)}): pip install "
             "'rareseg[serve]'."
         )
-    from rareseg.memory_limit import parse_size
     from rareseg.serving.service_options import ServiceOptions
     from rareseg.serving.service_process import open_socket
     from rareseg.serving.service_process import serve as serve_model
+    from rareseg_runner.memory_limit import parse_size
 
     options = ServiceOptions(
         model=model,

@@ -65,7 +65,6 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Write a recipe for the data, every choice with its reason."""
-    from rareseg.data.atomic_files import atomic_write
     from rareseg.data.checks.fingerprint import inspect_dataset
     from rareseg.data.checks.problems import summarise
     from rareseg.data.folder_lock import sole_writer
@@ -74,6 +73,7 @@ def plan(
     from rareseg.recipe import parse_settings, to_yaml
     from rareseg.training.plan import check_overrides, plan_recipe
     from rareseg.training.plan.small_objects import small_objects_sentence
+    from rareseg_runner.atomic_files import atomic_write
 
     overrides = parse_settings(settings or [])
     check_overrides(overrides, source="--set")

@@ -62,7 +62,7 @@ def within_memory(command: Command) -> Command:
 
     @functools.wraps(command)
     def called(*, memory: str | None = None, **values: Any) -> None:
-        from rareseg.memory_limit import limited_to, parse_size
+        from rareseg_runner.memory_limit import limited_to, parse_size
 
         with limited_to(None if memory is None else parse_size(memory)):
             command(**values)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.masks.polygons import Polygon, trace_polygons
-from rareseg.data.records import Geometry
+from rareseg_runner.image_records import Geometry
 
 
 @dataclass(frozen=True, eq=False)

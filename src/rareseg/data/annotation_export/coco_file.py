@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rareseg.data.annotation_export.annotated import AnnotatedObject, AnnotatedPicture
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.masks.mask_run_lengths import compress_counts, encode_counts
+from rareseg_runner.atomic_files import atomic_write
 
 NAME = "coco.json"
 

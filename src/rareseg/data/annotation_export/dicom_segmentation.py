@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.formats import suffix_of
-from rareseg.data.formats.reader_guard import has_module, load_extra, reason
-from rareseg.data.formats.volumes.dicom_files import FORMATS as DICOM
-from rareseg.data.formats.volumes.dicom_files import is_dicom_folder, series_files
-from rareseg.data.geometry import from_canonical
-from rareseg.data.records import Geometry
 from rareseg.errors import ReadError
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.formats import suffix_of
+from rareseg_runner.formats.reader_guard import has_module, load_extra, reason
+from rareseg_runner.formats.volumes.dicom_files import FORMATS as DICOM
+from rareseg_runner.formats.volumes.dicom_files import is_dicom_folder, series_files
+from rareseg_runner.geometry import from_canonical
+from rareseg_runner.image_records import Geometry
 
 _PROGRAM = "rareseg"
 _LONGEST = 64

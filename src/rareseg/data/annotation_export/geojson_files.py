@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rareseg.data.annotation_export.annotated import AnnotatedPicture
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.formats.geotiff import MapFrame, map_frame
 from rareseg.data.masks.polygons import Polygon, ring_area
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.formats.geotiff import MapFrame, map_frame
 
 _LONGITUDE_LATITUDE = "urn:ogc:def:crs:OGC:1.3:CRS84"
 """WGS 84 with the longitude first, as all coordinates stand in GeoJSON."""

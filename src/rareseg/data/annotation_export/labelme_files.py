@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from rareseg.data.annotation_export.annotated import AnnotatedPicture
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.masks.polygons import one_ring
+from rareseg_runner.atomic_files import atomic_write
 
 VERSION = "5.4.1"
 """Of LabelMe's files whose fields these are."""

@@ -13,11 +13,11 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 (the field's own name for it)
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.components import bounding_box
-from rareseg.data.formats.volumes.medical import as_medical
-from rareseg.data.records import Geometry
 from rareseg.errors import WorkError
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.components import bounding_box
+from rareseg_runner.formats.volumes.medical import as_medical
+from rareseg_runner.image_records import Geometry
 
 COLOURS = (
     (0.0, 0.447, 0.698),

@@ -16,8 +16,8 @@ import numpy as np
 import yaml
 
 from rareseg.data.annotation_export.annotated import AnnotatedPicture
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.masks.polygons import one_ring
+from rareseg_runner.atomic_files import atomic_write
 
 
 class YoloFiles:

@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.atomic_files import atomic_folder, atomic_write
-from rareseg.data.components import label_components
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask, read_mask, write_mask
 from rareseg.data.records import Case, Dataset, MaskSource, object_named
 from rareseg.errors import DataError, OutputError, UsageError
 from rareseg.progress import Track, silent
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_folder, atomic_write
+from rareseg_runner.components import label_components
+from rareseg_runner.formats import read_mask, write_mask
+from rareseg_runner.text_files import read_json
 
 FaultKind = Literal["missed object", "spurious label", "wrong boundary", "wrong class"]
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from scipy import ndimage
 
-from rareseg.data.atomic_files import atomic_folder
 from rareseg.errors import UsageError
 from rareseg.progress import Track, silent
+from rareseg_runner.atomic_files import atomic_folder
 
 Bools = NDArray[np.bool_]
 

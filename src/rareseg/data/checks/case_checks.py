@@ -12,15 +12,17 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from rareseg.data.case_files import read_case_image, read_case_mask
 from rareseg.data.checks.mask_facts import MaskFacts, look_at, thickness
-from rareseg.data.formats import read_case_image, read_case_mask, read_mask
-from rareseg.data.formats.reader_guard import guarded
-from rareseg.data.geometry import disagreement
-from rareseg.data.intensity_limits import Limits, find_limits, usual_fill
 from rareseg.data.look_alikes import Thumbnail, make_thumbnail
 from rareseg.data.masks.ruled_mask import RuledMask, read_file
-from rareseg.data.records import Case, Geometry, Image, Mask
+from rareseg.data.records import Case
 from rareseg.errors import ReadError
+from rareseg_runner.formats import read_mask
+from rareseg_runner.formats.reader_guard import guarded
+from rareseg_runner.geometry import disagreement
+from rareseg_runner.image_records import Geometry, Image, Mask
+from rareseg_runner.preprocessing.intensity_limits import Limits, find_limits, usual_fill
 
 PERCENTILES = (0.5, 50.0, 99.5)
 MOST_SAMPLES = 1_000_000

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from joblib import Parallel, delayed
 
+from rareseg.data.case_files import read_case_image
 from rareseg.data.checks.case_checks import image_digest
-from rareseg.data.formats import read_case_image
 from rareseg.data.look_alikes import ComparedCase, find_look_alikes, make_thumbnail
 from rareseg.data.records import Case
 from rareseg.progress import Track, silent

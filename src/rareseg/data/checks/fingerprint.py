@@ -9,7 +9,6 @@ from typing import Any
 
 from joblib import Parallel, delayed
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.case_checks import ChannelFacts, ExaminedCase, examine, mask_name
 from rareseg.data.checks.joint_checks import check_groups, check_together, grey_among_colour
 from rareseg.data.checks.problems import Findings, Problem
@@ -23,12 +22,14 @@ from rareseg.data.look_alikes import (
     across_groups,
     find_look_alikes,
 )
-from rareseg.data.photo_channels import COLOURS
-from rareseg.data.records import Case, Classes, Dataset, Role
+from rareseg.data.records import Case, Dataset, Role
 from rareseg.errors import DataError
-from rareseg.memory_limit import stated_limit, within
 from rareseg.progress import Track, silent
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.image_records import Classes
+from rareseg_runner.memory_limit import stated_limit, within
+from rareseg_runner.preprocessing.photo_channels import COLOURS
+from rareseg_runner.text_files import read_json
 
 PROCESSES_FROM = 2000
 """From this many cases on, processes read in parallel; below it, threads."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from rareseg.data.checks.case_checks import ExaminedCase, first_file
 from rareseg.data.checks.problems import Findings
-from rareseg.data.photo_channels import COLOURS
 from rareseg.data.records import Case, Dataset, MaskRules
+from rareseg_runner.preprocessing.photo_channels import COLOURS
 
 Read = Sequence[tuple[Case, ExaminedCase]]
 

@@ -9,8 +9,8 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.components import bounding_box, component_sizes, label_components
-from rareseg.data.records import Mask, Palette
+from rareseg_runner.components import bounding_box, component_sizes, label_components
+from rareseg_runner.image_records import Mask, Palette
 
 SMALL = 64
 """Objects of at most so many voxels are counted one by one."""
@@ -78,7 +78,7 @@ def look_at(mask: Mask, values: Mapping[int, int]) -> MaskFacts:
 def _each_connected(part: NDArray[np.integer], n_values: int) -> bool:
     if int(part.min()) < 0 or n_values > 100_000:
         return False
-    padded = np.pad(part.astype(np.uint32), 1)  # see rareseg.data.components
+    padded = np.pad(part.astype(np.uint32), 1)  # see rareseg_runner.components
     count = cc3d.connected_components(padded, connectivity=26, return_N=True)[1]
     return bool(count == n_values)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rareseg.data.checks.problems import Findings, ProblemKind
-from rareseg.data.file_names import require_names
-from rareseg.data.records import IGNORE, Classes, Dataset
+from rareseg.data.records import Dataset
 from rareseg.errors import DataError
+from rareseg_runner.file_names import require_names
+from rareseg_runner.image_records import IGNORE, Classes
 
 FOREGROUND = "foreground"
 MOST_CLASSES = 32

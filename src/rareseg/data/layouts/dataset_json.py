@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rareseg.errors import DataError
-from rareseg.text_files import read_json
+from rareseg_runner.text_files import read_json
 
 IGNORE_NAME = "ignore"
 """The label name, as in nnU-Net, of voxels that count nowhere."""

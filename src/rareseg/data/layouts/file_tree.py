@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from rareseg.data.formats import format_of, is_image
+from rareseg_runner.formats import format_of, is_image
 
 MOST_LEVELS = 8
 """Folders deeper than this below the root are not looked into."""

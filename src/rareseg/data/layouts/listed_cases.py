@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rareseg.data.file_names import alike_names, clean_name, clean_path, name_fault
-from rareseg.data.formats import stem_of
 from rareseg.data.records import Case
+from rareseg_runner.file_names import alike_names, clean_name, clean_path, name_fault
+from rareseg_runner.formats import stem_of
 
 
 def with_clean_ids(cases: Sequence[Case]) -> tuple[tuple[Case, ...], tuple[str, ...]]:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rareseg.data.formats import stem_of
 from rareseg.data.layouts.dataset_json import NOTHING_DECLARED, Declared, read_dataset_json
 from rareseg.data.layouts.file_tree import FileTree
-from rareseg.data.records import IGNORE, ROLES, Case, Role
+from rareseg.data.records import ROLES, Case, Role
+from rareseg_runner.formats import stem_of
+from rareseg_runner.image_records import IGNORE
 
 _CHANNEL = re.compile(r"(?P<id>.+)_(?P<channel>\d{4})")
 ROLE_WORDS: Mapping[str, Role] = {

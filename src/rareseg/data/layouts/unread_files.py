@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from rareseg.data.formats import format_of
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_words import is_mask_folder
 from rareseg.data.layouts.listing import Listing
 from rareseg.data.layouts.names import name_key
+from rareseg_runner.formats import format_of
 
 
 def _words(text: str) -> frozenset[str]:

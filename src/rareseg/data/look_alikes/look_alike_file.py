@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.look_alikes.pairs import ComparedCase
 from rareseg.data.look_alikes.thumbnails import Thumbnail
 from rareseg.errors import DataError
+from rareseg_runner.atomic_files import atomic_write
 
 _AXES = 3
 

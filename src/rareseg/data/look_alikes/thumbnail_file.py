@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rareseg.data.atomic_files import naming
 from rareseg.data.look_alikes.thumbnails import Thumbnail
+from rareseg_runner.atomic_files import naming
 
 
 class ThumbnailFile:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from rareseg.data.records import Image
+from rareseg_runner.image_records import Image
 
 F32 = NDArray[np.float32]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rareseg.data.formats import read_mask
-from rareseg.data.records import Image, Mask, MaskSource
+from rareseg.data.records import MaskSource
 from rareseg.errors import ReadError
+from rareseg_runner.formats import read_mask
+from rareseg_runner.image_records import Image, Mask
 
 
 @dataclass(frozen=True)

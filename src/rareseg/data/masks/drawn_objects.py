@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.geometry import upright
 from rareseg.data.masks.drawn_shapes import Shape
-from rareseg.data.records import Image, Mask, MaskSource
+from rareseg.data.records import MaskSource
 from rareseg.errors import DataError, ReadError
+from rareseg_runner.geometry import upright
+from rareseg_runner.image_records import Image, Mask
 
 
 class AnnotationSource(MaskSource):

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from rareseg.data.components import bounding_box
 from rareseg.errors import DataError
+from rareseg_runner.components import bounding_box
 
 Ring = NDArray[np.float64]
 """Corners (x, y) of a closed line, shape (N, 2), in pixels; the first is not repeated at the end.

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rareseg.data.formats import read_mask
-from rareseg.data.records import Classes, Dataset, Image, Mask, MaskSource
+from rareseg.data.records import Dataset, MaskSource
 from rareseg.errors import DataError
+from rareseg_runner.formats import read_mask
+from rareseg_runner.image_records import Classes, Image, Mask
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats import format_of, read_image, read_mask
-from rareseg.data.records import Case, Image, Mask, MaskRules, MaskSource, Palette
+from rareseg.data.records import Case, MaskRules, MaskSource
 from rareseg.errors import ReadError
+from rareseg_runner.formats import format_of, read_image, read_mask
+from rareseg_runner.image_records import Image, Mask, Palette
 
 CUT = 128
 """Where a mask that was compressed with loss is cut, of values 0 to 255."""

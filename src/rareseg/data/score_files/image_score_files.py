@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rareseg.data.atomic_files import atomic_write, naming
 from rareseg.errors import DataError, nearest
-from rareseg.text_files import read_columns_and_rows
+from rareseg_runner.atomic_files import atomic_write, naming
+from rareseg_runner.text_files import read_columns_and_rows
 
 NAME = "image_scores.csv"
 COLUMNS = ("id", "region", "presence")

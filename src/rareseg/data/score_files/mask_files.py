@@ -15,8 +15,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.file_names import clean_name
-from rareseg.data.formats import (
+from rareseg.data.score_files.probability_files import ProbabilityFiles
+from rareseg.errors import DataError, ReadError
+from rareseg_runner.file_names import clean_name
+from rareseg_runner.formats import (
     IMAGE_SUFFIXES,
     format_of,
     read_image,
@@ -24,10 +26,8 @@ from rareseg.data.formats import (
     stem_of,
     suffix_of,
 )
-from rareseg.data.records import Classes, Image
-from rareseg.data.score_files.probability_files import ProbabilityFiles
-from rareseg.data.store.preprocess import class_indices
-from rareseg.errors import DataError, ReadError
+from rareseg_runner.image_records import Classes, Image
+from rareseg_runner.preprocessing.preprocess import class_indices
 
 RESULT_FOLDERS = ("probabilities", "overlays", "segmentations", "yolo", "geojson", "labelme")
 """What `rareseg predict` writes beside masks: no mask is looked for there."""

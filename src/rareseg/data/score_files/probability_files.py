@@ -24,11 +24,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats import format_of, read_image, score_suffixes, suffix_of
-from rareseg.data.formats.npy import parse_npy
-from rareseg.data.geometry import CANONICAL, disagreement, from_canonical, to_canonical, upright
-from rareseg.data.records import Image
 from rareseg.errors import DataError, ReadError, nearest
+from rareseg_runner.formats import format_of, read_image, score_suffixes, suffix_of
+from rareseg_runner.formats.npy import parse_npy
+from rareseg_runner.geometry import CANONICAL, disagreement, from_canonical, to_canonical, upright
+from rareseg_runner.image_records import Image
 
 KEYS = ("probabilities", "softmax")
 """The arrays that nnU-Net 2 and nnU-Net 1 write into their NPZ files."""

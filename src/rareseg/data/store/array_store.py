@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.folder_lock import one_writer
-from rareseg.data.records import IGNORE, Classes, Geometry, Image
-from rareseg.data.store.preprocess import Preprocessing, class_indices
 from rareseg.data.store.store import Store
 from rareseg.data.store.store_writing import (
     BUILD_WAIT_S,
@@ -25,6 +23,8 @@ from rareseg.data.store.store_writing import (
 )
 from rareseg.errors import DataError, nearest
 from rareseg.progress import Track, silent
+from rareseg_runner.image_records import IGNORE, Classes, Geometry, Image
+from rareseg_runner.preprocessing.preprocess import Preprocessing, class_indices
 
 
 @one_writer("folder", beside=True, wait_s=BUILD_WAIT_S)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from rareseg.data.case_files import read_case_image
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.folder_lock import one_writer
-from rareseg.data.formats import read_case_image
 from rareseg.data.identity import content_hash
-from rareseg.data.photo_channels import with_channels
-from rareseg.data.records import Case, Classes, Dataset, Image
+from rareseg.data.records import Case, Dataset
 from rareseg.data.store.case_labels import read_labels
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.data.store.store import Store
 from rareseg.data.store.store_writing import (
     BUILD_WAIT_S,
@@ -24,6 +22,9 @@ from rareseg.data.store.store_writing import (
 )
 from rareseg.errors import ProblemsError, StoreError
 from rareseg.progress import Track, silent
+from rareseg_runner.image_records import Classes, Image
+from rareseg_runner.preprocessing.photo_channels import with_channels
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 
 @one_writer("folder", beside=True, wait_s=BUILD_WAIT_S)

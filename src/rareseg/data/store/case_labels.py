@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_case_mask
-from rareseg.data.records import IGNORE, Case, Classes, Image
-from rareseg.data.store.preprocess import class_indices
+from rareseg.data.case_files import read_case_mask
+from rareseg.data.records import Case
+from rareseg_runner.image_records import IGNORE, Classes, Image
+from rareseg_runner.preprocessing.preprocess import class_indices
 
 
 def read_labels(case: Case, classes: Classes, image: Image) -> NDArray[np.uint8]:

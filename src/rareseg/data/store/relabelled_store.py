@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_folder
 from rareseg.data.folder_lock import one_writer
-from rareseg.data.records import Classes
 from rareseg.data.store.store import TABLE, CaseIndex, Store, about_store, open_store, read_about
 from rareseg.data.store.store_checksums import KEY, checksum, with_checksums
 from rareseg.data.store.store_writing import BUILD_WAIT_S, open_current
 from rareseg.progress import Track, silent
+from rareseg_runner.atomic_files import atomic_folder
+from rareseg_runner.image_records import Classes
 
 Relabelled = Callable[[int], NDArray[np.uint8]]
 """Takes a row of the store and returns its new class indices (Z, Y, X)."""

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import Classes
-from rareseg.data.store.preprocess import Preprocessing, decode
 from rareseg.data.store.store_checksums import require_cases, require_record
 from rareseg.errors import StoreError, UsageError, nearest
-from rareseg.text_files import read_json
+from rareseg_runner.image_records import Classes
+from rareseg_runner.preprocessing.preprocess import Preprocessing, decode
+from rareseg_runner.text_files import read_json
 
 FORMAT = "rareseg-store"
 TABLE = "cases.npz"
@@ -35,8 +35,8 @@ class CaseIndex:
 
     ``image_offset`` and ``label_offset`` (n,) int64 count voxels and ascend; ``shape`` (n, 3) int32
     and ``spacing`` (n, 3) float64 (mm) are z, y, x; ``scale``, ``offset`` and ``background`` (n, C)
-    float32 are as in :class:`rareseg.data.store.preprocess.Prepared`. ``groups`` holds ``None``
-    where none is known.
+    float32 are as in :class:`rareseg_runner.preprocessing.preprocess.Prepared`. ``groups`` holds
+    ``None`` where none is known.
     """
 
     ids: tuple[str, ...]

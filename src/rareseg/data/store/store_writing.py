@@ -14,10 +14,6 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_folder
-from rareseg.data.records import Classes, Image
-from rareseg.data.store.preprocess import Preprocessing, prepare, prepared_shape, stored_dtype
-from rareseg.data.store.resampling import resample_labels
 from rareseg.data.store.store import (
     TABLE,
     VERSION,
@@ -30,6 +26,15 @@ from rareseg.data.store.store import (
 from rareseg.data.store.store_checksums import checksum, with_checksums
 from rareseg.errors import DataError, OutputError, StoreError, WorkError
 from rareseg.progress import Track, silent
+from rareseg_runner.atomic_files import atomic_folder
+from rareseg_runner.image_records import Classes, Image
+from rareseg_runner.preprocessing.preprocess import (
+    Preprocessing,
+    prepare,
+    prepared_shape,
+    stored_dtype,
+)
+from rareseg_runner.preprocessing.resampling import resample_labels
 
 Labels = NDArray[np.uint8]
 

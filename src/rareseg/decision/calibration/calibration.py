@@ -23,17 +23,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
 from rareseg.decision.calibration.group_folds import N_FOLDS, group_folds
-from rareseg.decision.calibration.platt_scaling import (
-    HIGHEST,
-    LOWEST,
-    fit_log_odds,
-    log_loss,
-    log_odds,
-)
+from rareseg.decision.calibration.platt_scaling import fit_log_odds, log_loss
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.metrics.calibration_curve import score_sums
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
+from rareseg_runner.scoring.log_odds import HIGHEST, LOWEST, log_odds
 
 Floats = NDArray[np.float64]
 

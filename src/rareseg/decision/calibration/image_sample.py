@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
-from rareseg.decision.calibration.platt_scaling import log_odds
 from rareseg.evaluation.statistics.intervals import group_numbers
 from rareseg.evaluation.statistics.jackknife import effective_groups
+from rareseg_runner.scoring.log_odds import log_odds
 
 Floats = NDArray[np.float64]
 

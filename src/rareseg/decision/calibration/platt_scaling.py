@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, log_expit, logit
+from scipy.special import expit, log_expit
 
 Floats = NDArray[np.float64]
 
-LOWEST, HIGHEST = 2.0**-40, 1.0 - 2.0**-30
-"""Scores beyond are taken for these, so that a score of exactly 0 or 1 has log-odds."""
 
 FLATTEST = 2.0**-10
 """The least slope, so that the order of scores stays."""
 
 _FURTHEST = 64.0
 """No bias is beyond: the log-odds of one in 10²⁷."""
-
-
-def log_odds(scores: ArrayLike) -> Floats:
-    """Return the log-odds of scores in [0, 1], float64 of the same shape, finite."""
-    return np.asarray(logit(np.clip(np.asarray(scores, np.float64), LOWEST, HIGHEST)), np.float64)
 
 
 def log_loss(odds: Floats, inside: Floats, outside: Floats) -> float:

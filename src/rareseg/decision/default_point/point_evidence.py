@@ -21,7 +21,7 @@ from rareseg.evaluation.statistics.undefined import (
     value_to_json,
 )
 from rareseg.evaluation.tables.threshold_bins import bin_edges
-from rareseg.recipe.component_size import Size, as_size
+from rareseg_runner.decision.component_size import Size, as_size
 
 FEW_ALARMS = 0.1
 """The share of alarms of the point with few alarms, at most."""

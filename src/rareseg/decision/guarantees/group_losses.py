@@ -22,7 +22,7 @@ from rareseg.evaluation.statistics.intervals import group_numbers
 from rareseg.evaluation.tables.component_table import CaseComponents, ComponentTable
 from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
 from rareseg.evaluation.tables.threshold_bins import bin_edges
-from rareseg.recipe.component_size import Size
+from rareseg_runner.decision.component_size import Size
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -15,8 +15,8 @@ from rareseg.data.records import object_named, role_named
 from rareseg.decision.operating_point.point import OperatingPoint
 from rareseg.errors import ScoreError, UsageError, nearest
 from rareseg.evaluation.statistics.intervals import INDEPENDENT_IMAGES
-from rareseg.recipe.component_size import Size, as_size
 from rareseg.recipe.renamed_keys import current_level
+from rareseg_runner.decision.component_size import Size, as_size
 
 Kind = Literal["false negative rate", "false alarm rate", "false discovery proportion"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -33,7 +33,7 @@ from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import UsageError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.evaluation.statistics.undefined import Undefined
-from rareseg.evaluation.tables.image_score import require_one_kind
+from rareseg_runner.decision.image_score import require_one_kind
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from rareseg.evaluation.metrics.overlap import occurring_bins
 from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
-from rareseg.recipe.component_size import ANY_SIZE, Size
+from rareseg_runner.decision.component_size import ANY_SIZE, Size
 
 Number = TypeVar("Number", bound=np.generic)
 

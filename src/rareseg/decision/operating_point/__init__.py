@@ -19,12 +19,7 @@ from rareseg.decision.operating_point.choose import (
 )
 from rareseg.decision.operating_point.fixed import BY_HAND, fixed_point
 from rareseg.decision.operating_point.frontier import Frontier, FrontierPoint
-from rareseg.decision.operating_point.point import (
-    Infeasible,
-    OperatingPoint,
-    apply_point,
-    default_point,
-)
+from rareseg.decision.operating_point.point import Infeasible, OperatingPoint, default_point
 from rareseg.decision.point_search.component_sizes import usual_sizes
 from rareseg.decision.point_search.grid_search import gates_of
 from rareseg.decision.point_search.image_costs import ImageCosts
@@ -36,6 +31,7 @@ from rareseg.decision.point_search.objectives import (
     Limit,
     make_goal,
 )
+from rareseg_runner.decision.cut import apply_point
 
 __all__ = [
     "BY_HAND",

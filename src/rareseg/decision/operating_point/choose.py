@@ -49,7 +49,7 @@ from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
 from rareseg.evaluation.tables.single_bin import OneBin, find_one_bin
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges, bin_of
-from rareseg.recipe.component_size import ANY_SIZE, Size, SizeLike, as_sizes
+from rareseg_runner.decision.component_size import ANY_SIZE, Size, SizeLike, as_sizes
 
 Table: TypeAlias = ScoreTable | ComponentTable
 

@@ -24,7 +24,7 @@ from rareseg.evaluation.statistics.undefined import Undefined, Value, ratio
 from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
-from rareseg.recipe.component_size import ANY_SIZE, Size, SizeLike
+from rareseg_runner.decision.component_size import ANY_SIZE, Size, SizeLike
 
 BY_HAND = "set by hand"
 

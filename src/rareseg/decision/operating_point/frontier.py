@@ -25,7 +25,7 @@ from rareseg.evaluation.statistics.undefined import Undefined, Value, value_from
 from rareseg.evaluation.tables.component_table import ComponentTable
 from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
-from rareseg.recipe.component_size import ANY_SIZE, Size, as_size
+from rareseg_runner.decision.component_size import ANY_SIZE, Size, as_size
 
 _POINTS = 9
 """How many points a frontier shows, beside those that are named."""

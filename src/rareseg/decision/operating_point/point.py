@@ -1,24 +1,16 @@
-"""Record of an operating point, and the mask that it makes of scores.
-
-:func:`apply_point` is the one place in the package where a score is compared with a threshold.
-"""
+"""Record of an operating point: a cut of scores, and how it was chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rareseg.data.components import remove_small
 from rareseg.data.records import Role, role_named
 from rareseg.decision.default_point.point_evidence import PointEvidence
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.statistics.undefined import Undefined, Value, value_from_json, value_to_json
-from rareseg.evaluation.tables.image_score import as_presence, image_score
-from rareseg.recipe.component_size import ANY_SIZE, Size, as_size
+from rareseg_runner.decision.cut import CutPoint
 
 _NOT_CHOSEN = Undefined("not chosen from scores")
 
@@ -27,13 +19,9 @@ _VALUES = ("value", "mean_dice", "share_clean")
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
-    """How the scores of one region become a mask, how that was chosen, and on which cases.
+class OperatingPoint(CutPoint):
+    """Where the scores of one region are cut, how that was chosen, and on which cases.
 
-    A voxel is on where its score is at or above ``threshold``; components smaller than
-    ``smallest_component`` are removed (a number of voxels or a text may be given, as
-    :func:`~rareseg.recipe.component_size.as_size` reads it); nothing is on where the case's image
-    score (:func:`~rareseg.evaluation.tables.image_score.image_score`) is below ``gate``.
     ``objective`` says what was maximised and ``value`` what it reached; ``mean_dice`` (over
     ``n_positive`` cases) and ``share_clean`` (of ``n_negative`` cases) stand beside it, all on the
     cases that it was chosen on, of role ``role``; they are optimistic. ``evidence``, of a default
@@ -43,10 +31,6 @@ class OperatingPoint:
     threshold, or a plateau of equal values, touches the lowest or the highest score that occurs.
     """
 
-    region: str
-    threshold: float
-    gate: float = 0.0
-    smallest_component: Size = ANY_SIZE
     objective: str = "none"
     value: Value = _NOT_CHOSEN
     mean_dice: Value = _NOT_CHOSEN
@@ -59,9 +43,6 @@ class OperatingPoint:
     assumes_independent_images: bool = False
     edge_of_grid: bool = False
     evidence: PointEvidence | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "smallest_component", as_size(self.smallest_component))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the point as plain JSON values."""
@@ -125,37 +106,3 @@ class Infeasible:
 def default_point(region: str) -> OperatingPoint:
     """Return the usual cut, chosen by nobody: one half, without a gate."""
     return OperatingPoint(region=region, threshold=0.5, objective="fixed at 0.5")
-
-
-def apply_point(
-    scores: NDArray[np.float32],
-    point: OperatingPoint,
-    presence: float | None = None,
-    *,
-    spacing: Sequence[float] | None = None,
-) -> NDArray[np.bool_]:
-    """Return the mask of a region's scores at an operating point.
-
-    ``scores`` is (Z, Y, X) or (Y, X) float32 in [0, 1]; the mask is bool of the same shape.
-    ``presence`` is the network's own probability that the case holds the region, None where it
-    tells none: the gate cuts the image score, √(presence · largest score), or the largest score
-    alone. ``spacing`` (z, y, x) in mm is needed where the smallest component is told in mm³ or mm².
-    An empty array gives an empty mask. Raises ScoreError where a score is NaN or above 1, or the
-    presence no probability, and UsageError where the spacing is missing.
-    """
-    scores = np.asarray(scores, np.float32)
-    top = float(scores.max(initial=0.0))
-    if not top <= 1.0:
-        raise ScoreError(
-            f"Scores of region '{point.region}' reach {top}; they must be probabilities in [0, 1]."
-        )
-    own = as_presence(presence, f"Region '{point.region}'")
-    if np.float32(image_score(top, own)) < np.float32(point.gate):
-        return np.zeros(scores.shape, np.bool_)
-    size = point.smallest_component
-    if spacing is None and size.is_physical:
-        raise UsageError(
-            f"The smallest component of region '{point.region}' is {size}; give the image's "
-            "spacing (z, y, x) in mm."
-        )
-    return remove_small(scores >= np.float32(point.threshold), size.voxels(spacing or ()))

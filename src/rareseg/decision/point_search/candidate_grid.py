@@ -12,7 +12,7 @@ from rareseg.decision.point_search.criteria import Criterion, Floats, Grid
 from rareseg.decision.point_search.grid_search import Best, PointSearch, gates_between, over_gates
 from rareseg.evaluation.tables.component_table import GRID
 from rareseg.evaluation.tables.threshold_bins import bin_of
-from rareseg.recipe.component_size import Size
+from rareseg_runner.decision.component_size import Size
 
 _THRESHOLDS, _GATES, _SIZES = 64, 24, 8
 """At most so many of each are candidates, those of the best point and the usual ones aside.

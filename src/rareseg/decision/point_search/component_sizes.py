@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from rareseg.evaluation.tables.component_table import ComponentTable
-from rareseg.recipe.component_size import ANY_SIZE, Size, SizeLike, Unit, as_sizes
+from rareseg_runner.decision.component_size import ANY_SIZE, Size, SizeLike, Unit, as_sizes
 
 
 def fitting_sizes(given: Iterable[SizeLike], table: ComponentTable) -> tuple[Size, ...]:

@@ -15,7 +15,7 @@ from rareseg.evaluation.metrics.overlap import cumulative
 from rareseg.evaluation.metrics.point_grid import counts_over_sizes
 from rareseg.evaluation.tables.component_table import CaseComponents
 from rareseg.evaluation.tables.score_table import CaseScores
-from rareseg.recipe.component_size import Size
+from rareseg_runner.decision.component_size import Size
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]

@@ -21,7 +21,7 @@ from rareseg.decision.point_search.criteria import (
 )
 from rareseg.decision.point_search.objectives import Limit
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of, middle_edge
-from rareseg.recipe.component_size import Size
+from rareseg_runner.decision.component_size import Size
 
 TIE = 1e-9
 """Objective values that differ by less are equal."""

@@ -25,7 +25,7 @@ from rareseg.evaluation.statistics.undefined import (
     value_to_json,
 )
 from rareseg.evaluation.tables.case_arrays import require_known_cases
-from rareseg.text_files import read_table
+from rareseg_runner.text_files import read_table
 
 Floats = NDArray[np.float64]
 

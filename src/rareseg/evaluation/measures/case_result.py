@@ -12,16 +12,17 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.records import Geometry, Role
+from rareseg.data.records import Role
 from rareseg.evaluation.measures.measure import cells
 from rareseg.evaluation.measures.measure_table import CASE_COLUMNS, measure_named
 from rareseg.evaluation.metrics.objects import ObjectMatch, match_objects
 from rareseg.evaluation.metrics.overlap import Counts, count_masks
 from rareseg.evaluation.statistics.undefined import Undefined, Value
 from rareseg.evaluation.tables.case_arrays import require_informative_mask
-from rareseg.evaluation.tables.image_score import as_presence, image_score
-from rareseg.recipe.component_size import ANY_SIZE, Size, unit_of
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.decision.component_size import ANY_SIZE, Size, unit_of
+from rareseg_runner.decision.image_score import as_presence, image_score
+from rareseg_runner.image_records import Geometry
 
 Stratum = Literal["positive", "negative", "ignored"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import Geometry, Role
+from rareseg.data.records import Role
 from rareseg.evaluation.measures.case_result import write_records
 from rareseg.evaluation.measures.measure import cells
 from rareseg.evaluation.measures.measure_table import DETAIL_MEASURES
@@ -27,6 +27,7 @@ from rareseg.evaluation.metrics.challenge_scores import (
 from rareseg.evaluation.metrics.surface_distance import SurfaceDistances, measure_surfaces
 from rareseg.evaluation.statistics.intervals import Estimate
 from rareseg.evaluation.tables.case_arrays import require_informative_mask
+from rareseg_runner.image_records import Geometry
 
 
 @dataclass(frozen=True)

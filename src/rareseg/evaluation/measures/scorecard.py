@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.records import Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.measures.case_result import CaseResult, measure_case, write_cases_csv
@@ -18,7 +17,8 @@ from rareseg.evaluation.measures.measure_table import SUMMED
 from rareseg.evaluation.metrics.overlap import Counts, accuracy, background_accuracy
 from rareseg.evaluation.statistics.intervals import INDEPENDENT_IMAGES, Estimate, count_groups
 from rareseg.evaluation.statistics.undefined import Undefined, Value
-from rareseg.recipe.component_size import Size
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.decision.component_size import Size
 
 __all__ = [
     "CaseResult",

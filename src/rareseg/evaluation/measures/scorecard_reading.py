@@ -14,7 +14,7 @@ from rareseg.evaluation.measures.measure_table import SUMMED
 from rareseg.evaluation.measures.scorecard import STRATA, RegionScorecard, Scorecard
 from rareseg.evaluation.statistics.intervals import Estimate
 from rareseg.evaluation.statistics.undefined import Undefined
-from rareseg.recipe.component_size import Size, as_size
+from rareseg_runner.decision.component_size import Size, as_size
 
 
 def scorecard_from_json(record: Mapping[str, Any]) -> Scorecard:

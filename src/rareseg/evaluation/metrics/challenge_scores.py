@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.components import bounding_box, component_sizes, label_components
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.statistics.undefined import Undefined, Value, ratio
 from rareseg.evaluation.tables.case_arrays import require_informative_mask
 from rareseg.evaluation.tables.region_rows import Spacing
+from rareseg_runner.components import bounding_box, component_sizes, label_components
+from rareseg_runner.image_records import IGNORE
 
 Mask = NDArray[np.bool_]
 BratsTask = Literal["glioma", "meningioma", "metastases"]

@@ -9,10 +9,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.metrics.overlap import Counts
 from rareseg.evaluation.statistics.undefined import Value, ratio
+from rareseg_runner.image_records import IGNORE
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from rareseg.evaluation.tables.component_table import (
     ComponentTable,
     largest_per_object,
 )
-from rareseg.recipe.component_size import SizeLike, as_size
+from rareseg_runner.decision.component_size import SizeLike, as_size
 
 Floats = NDArray[np.float64]
 

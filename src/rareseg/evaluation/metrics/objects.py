@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.components import component_sizes, label_components
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.tables.case_arrays import require_informative_mask
+from rareseg_runner.components import component_sizes, label_components
+from rareseg_runner.image_records import IGNORE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
 from rareseg.evaluation.statistics.undefined import (
     Undefined,
@@ -27,6 +26,7 @@ from rareseg.evaluation.tables.case_arrays import as_labels, label_message, requ
 from rareseg.evaluation.tables.score_steps import ScoreSteps, Weighting, score_steps
 from rareseg.evaluation.tables.score_table import CaseScores, ScoreTable
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges, bin_of
+from rareseg_runner.image_records import IGNORE
 
 Floats = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from rareseg.evaluation.tables.component_table import (
     ComponentTable,
     largest_per_object,
 )
-from rareseg.recipe.component_size import Size, SizeLike, as_sizes
+from rareseg_runner.decision.component_size import Size, SizeLike, as_sizes
 
 Integers = NDArray[np.int64]
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.statistics.undefined import Undefined, Value, ratio
 from rareseg.evaluation.tables.case_arrays import require_informative_mask
 from rareseg.evaluation.tables.region_rows import Spacing
+from rareseg_runner.image_records import IGNORE
 
 Floats = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.components import bounding_box
 from rareseg.errors import UsageError
+from rareseg_runner.components import bounding_box
 
 Levels = NDArray[np.uint8]
 

@@ -7,11 +7,9 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError, nearest
-
-_ROUNDING = 1e-3
-"""How far a float32 sum of softmax values may leave [0, 1] and still be called rounding."""
+from rareseg_runner.decision.region_scores import clamped
+from rareseg_runner.image_records import IGNORE
 
 
 def as_case_arrays(
@@ -36,19 +34,6 @@ def as_case_arrays(
             "(divide 8-bit probabilities by 255)."
         )
     return clamped(score_array.astype(np.float32, copy=False)), as_labels(reference_array, where)
-
-
-def clamped(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return scores within [0, 1] where they leave it by rounding (up to 10⁻³), as sums do.
-
-    What lies further out stays, and is refused by whoever reads it.
-    """
-    low, high = float(scores.min(initial=0.0)), float(scores.max(initial=0.0))
-    if 1.0 < high <= 1.0 + _ROUNDING or -_ROUNDING <= low < 0.0:
-        scores = scores.copy()
-        np.copyto(scores, np.float32(1.0), where=(scores > 1.0) & (scores <= 1.0 + _ROUNDING))
-        np.copyto(scores, np.float32(0.0), where=(scores < 0.0) & (scores >= -_ROUNDING))
-    return scores
 
 
 def require_informative_mask(reference: ArrayLike, where: str, *, ignores: bool) -> None:

@@ -15,9 +15,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.components import bounding_box, label_components
-from rareseg.data.records import IGNORE
 from rareseg.errors import ScoreError
+from rareseg_runner.components import bounding_box, label_components
+from rareseg_runner.image_records import IGNORE
 
 _MOST_VOXELS = 2**31 - 1
 """Places of voxels are int32, which halves the memory of every column."""

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rareseg.data.records import IGNORE, Classes, Role
+from rareseg.data.records import Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.statistics.undefined import Value, ratio
 from rareseg.evaluation.tables.case_arrays import (
@@ -24,16 +24,13 @@ from rareseg.evaluation.tables.case_arrays import (
     require_known_cases,
 )
 from rareseg.evaluation.tables.component_growth import grow_components
-from rareseg.evaluation.tables.image_score import as_presence, image_score
 from rareseg.evaluation.tables.region_rows import RegionTable, Spacing, TableRow
-from rareseg.evaluation.tables.score_table import (
-    presence_of,
-    region_references,
-    region_scores,
-    require_same_cases,
-)
+from rareseg.evaluation.tables.score_table import presence_of, region_references, require_same_cases
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges, bin_of
-from rareseg.recipe.component_size import Unit, unit_of
+from rareseg_runner.decision.component_size import Unit, unit_of
+from rareseg_runner.decision.image_score import as_presence, image_score
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import IGNORE, Classes
 
 _OCTAVES = 14
 _PER_OCTAVE = 4

@@ -19,7 +19,7 @@ from rareseg.evaluation.tables.region_rows import (
     read_archive,
     write_archive,
 )
-from rareseg.recipe.component_size import Unit
+from rareseg_runner.decision.component_size import Unit
 
 _Kinds = Mapping[str, DTypeLike]
 

@@ -14,8 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
 from rareseg.evaluation.tables.threshold_bins import N_BINS, Histogram, bin_edges
+from rareseg_runner.image_records import IGNORE
 
 MOST_SCORES = 4096
 """So many different scores are kept of a case."""

@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypedDict, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.records import SCORED_AS, Role, role_named
 from rareseg.errors import ScoreError, UsageError, nearest
-from rareseg.evaluation.tables.image_score import require_one_kind
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.decision.image_score import require_one_kind
 
 Spacing: TypeAlias = tuple[float, float, float]
 Columns: TypeAlias = Mapping[str, NDArray[Any]]

@@ -17,11 +17,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rareseg.data.records import IGNORE, Classes, Role
+from rareseg.data.records import Role
 from rareseg.errors import ScoreError
 from rareseg.evaluation.tables.case_arrays import (
     as_case_arrays,
-    clamped,
     label_message,
     require_informative_mask,
     require_known_cases,
@@ -32,9 +31,11 @@ from rareseg.evaluation.tables.highest_scores import (
     add_highest,
     highest_scores,
 )
-from rareseg.evaluation.tables.image_score import as_presence, image_score, require_one_kind
 from rareseg.evaluation.tables.region_rows import RegionTable, Spacing, TableRow
 from rareseg.evaluation.tables.threshold_bins import histogram
+from rareseg_runner.decision.image_score import as_presence, image_score, require_one_kind
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import IGNORE, Classes
 
 COLUMNS = ("inside", "outside", "inside_low", "outside_low")
 """The fields of a row that add up, one number per bin."""
@@ -207,27 +208,6 @@ def score_case(
         highest=highest_scores(flat, labels, seen),
         presence=as_presence(presence, where),
     )
-
-
-def region_scores(
-    probabilities: NDArray[np.float32], classes: Classes
-) -> dict[str, NDArray[np.float32]]:
-    """Return every region's score: the sum of the softmax over its classes, in float32.
-
-    ``probabilities`` is (C, Z, Y, X) with C = ``classes.count``; each score is (Z, Y, X). Sums that
-    leave [0, 1] by rounding (up to 10⁻³) are clamped; anything further out stays, so that
-    :func:`score_case` refuses it. Raises ScoreError where C is not the number of classes.
-    """
-    if len(probabilities) != classes.count:
-        raise ScoreError(
-            f"Probabilities have {len(probabilities)} channels, but there are {classes.count} "
-            f"classes ({', '.join(classes.names)}); the first axis must be the class."
-        )
-    result = {}
-    for region, indices in classes.regions.items():
-        score = probabilities[list(indices)].astype(np.float32).sum(axis=0, dtype=np.float32)
-        result[region] = clamped(score)
-    return result
 
 
 def region_references(labels: NDArray[np.uint8], classes: Classes) -> dict[str, NDArray[np.uint8]]:

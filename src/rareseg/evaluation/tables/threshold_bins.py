@@ -21,7 +21,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
+from rareseg_runner.image_records import IGNORE
 
 _HALF = 0x3F00
 """u(½): the bin of the score one half."""

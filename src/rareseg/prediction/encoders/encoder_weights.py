@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rareseg.data.atomic_files import file_digest
 from rareseg.errors import RecipeError
 from rareseg.prediction.encoders.encoder import Encoder, Weights
 from rareseg.prediction.encoders.encoder_registry import encoder_called
@@ -29,6 +28,7 @@ from rareseg.prediction.weights.weight_transfer import (
 )
 from rareseg.prediction.weights.weights_origin import Attribution
 from rareseg.recipe.network_sections import NO_WEIGHTS, EncoderUNetSection
+from rareseg_runner.atomic_files import file_digest
 
 SETTING = "network.encoder_weights"
 PRETRAINED = "pretrained"

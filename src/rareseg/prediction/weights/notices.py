@@ -10,9 +10,9 @@ import textwrap
 from importlib.resources import files
 from pathlib import Path
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.weights_origin import Attribution, attributions_of
+from rareseg_runner.atomic_files import atomic_write
 
 NOTICE = "NOTICE"
 LICENCES = "LICENSES"

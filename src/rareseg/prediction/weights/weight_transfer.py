@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rareseg.data.atomic_files import file_digest
 from rareseg.errors import BundleError, RecipeError
 from rareseg.prediction.bundle import load_model
 from rareseg.prediction.model import split_members
 from rareseg.prediction.weights.weights_origin import Attribution, WeightsOrigin, attributions_of
+from rareseg_runner.atomic_files import file_digest
 
 Weights = Mapping[str, Tensor]
 

@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.components import component_sizes, label_components
-from rareseg.data.records import Classes
 from rareseg.errors import UsageError
 from rareseg.evaluation.measures.case_result import size_of_voxel
 from rareseg.evaluation.metrics.surface_distance import measure_surfaces
@@ -29,6 +27,8 @@ from rareseg.quality.annotators.fleiss import (
     fleiss_kappa,
     kappa_sums,
 )
+from rareseg_runner.components import component_sizes, label_components
+from rareseg_runner.image_records import Classes
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """Half-open ranges of z, y and x on the image's own grid."""

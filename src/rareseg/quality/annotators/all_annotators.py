@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
-from rareseg.data.formats import mask_suffix, write_mask
-from rareseg.data.records import IGNORE, Case, Classes, Dataset
+from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError, ProblemsError
 from rareseg.progress import Track, silent
 from rareseg.quality.annotators.agreement import AgreementSettings, CaseAgreement, measure_case
 from rareseg.quality.annotators.agreement_summary import RegionAgreement, summarize_agreement
 from rareseg.quality.annotators.annotations import MEND, Reviews, annotated_classes, read_reviews
 from rareseg.quality.annotators.consensus import ConsensusSettings, Performance, unite
+from rareseg_runner.formats import mask_suffix, write_mask
+from rareseg_runner.image_records import IGNORE, Classes
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,18 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from rareseg.data.case_files import read_case_image
 from rareseg.data.checks.case_checks import count_values, find_misfit
 from rareseg.data.checks.problems import Findings
 from rareseg.data.checks.read_classes import resolve_classes
-from rareseg.data.components import bounding_box
-from rareseg.data.formats import read_case_image, read_mask
-from rareseg.data.records import IGNORE, Case, Classes, Dataset, Geometry
-from rareseg.data.store.preprocess import class_indices
+from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError, ProblemsError, ReadError
 from rareseg.evaluation.tables.region_rows import Spacing
 from rareseg.progress import Track, silent
+from rareseg_runner.components import bounding_box
+from rareseg_runner.formats import read_mask
+from rareseg_runner.image_records import IGNORE, Classes, Geometry
+from rareseg_runner.preprocessing.preprocess import class_indices
 
 Bools = NDArray[np.bool_]
 

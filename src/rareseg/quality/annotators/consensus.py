@@ -13,10 +13,10 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.errors import UsageError, nearest
 from rareseg.quality.annotators.agreement import AgreementSettings
 from rareseg.quality.annotators.annotations import Bools, Reviews, surroundings
+from rareseg_runner.image_records import IGNORE, Classes
 
 Method = Literal["majority", "staple"]
 Ambiguous = Literal["ignore", "keep"]

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.atomic_files import atomic_folder
 from rareseg.data.folder_lock import one_writer
 from rareseg.data.layouts.dataset_json import IGNORE_NAME
 from rareseg.data.records import Dataset
@@ -25,6 +24,7 @@ from rareseg.quality.annotators.all_annotators import (
     is_kept,
 )
 from rareseg.quality.annotators.consensus import ConsensusSettings
+from rareseg_runner.atomic_files import atomic_folder
 
 
 @one_writer("out", beside=True)

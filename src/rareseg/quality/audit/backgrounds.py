@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE
 from rareseg.quality.audit.finding import Box
+from rareseg_runner.image_records import IGNORE
 
 Floats = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_case_image
-from rareseg.data.records import Case, Classes
+from rareseg.data.case_files import read_case_image
+from rareseg.data.records import Case
 from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import DataError
 from rareseg.progress import Track, silent
@@ -20,6 +20,7 @@ from rareseg.quality.audit.backgrounds import Tiles, describe_background
 from rareseg.quality.audit.mask_agreement import Miniature, shrink_mask
 from rareseg.quality.audit.placement import Alignment, measure_alignment
 from rareseg.quality.audit.shapes import Shapes, describe_shapes
+from rareseg_runner.image_records import Classes
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rareseg.data.checks.case_checks import count_values
 from rareseg.data.checks.fingerprint import CaseFacts
-from rareseg.data.formats import read_mask
-from rareseg.data.records import Case, Classes, Dataset
+from rareseg.data.records import Case, Dataset
 from rareseg.errors import ReadError
 from rareseg.quality.audit.case_features import CaseFeatures
 from rareseg.quality.audit.finding import Box, Example, Finding, counted, per_cent, some
 from rareseg.quality.audit.placement import MisplacedMasks
 from rareseg.quality.audit.shapes import Shapes
+from rareseg_runner.formats import read_mask
+from rareseg_runner.image_records import Classes
 
 ISLAND_BESIDE = 9.0
 """An island is one where the usual object of its data set has so many voxels."""

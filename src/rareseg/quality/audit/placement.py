@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from rareseg.data.records import IGNORE
 from rareseg.quality.audit.finding import Move
+from rareseg_runner.image_records import IGNORE
 
 Floats = NDArray[np.float32]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
 from rareseg.data.look_alikes import propose_groups
@@ -42,6 +41,7 @@ from rareseg.quality.audit.negative_cases import (
 from rareseg.quality.audit.outliers import FROM as OUTLIERS_FROM
 from rareseg.quality.audit.outliers import find_outliers
 from rareseg.quality.audit.placement import MisplacedMasks, find_misplaced
+from rareseg_runner.atomic_files import atomic_write
 
 
 @dataclass(frozen=True)

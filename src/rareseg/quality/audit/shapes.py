@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.components import bounding_box, component_sizes, label_components
-from rareseg.data.records import IGNORE, Classes
 from rareseg.quality.audit.finding import Box
+from rareseg_runner.components import bounding_box, component_sizes, label_components
+from rareseg_runner.image_records import IGNORE, Classes
 
 Bools = NDArray[np.bool_]
 

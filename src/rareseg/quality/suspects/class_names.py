@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.components import component_sizes, label_components
-from rareseg.data.records import IGNORE, Classes
 from rareseg.quality.suspects.other_evidence import OtherEvidence
 from rareseg.quality.suspects.place import Bools, ComponentEvidence, Place, locate
+from rareseg_runner.components import component_sizes, label_components
+from rareseg_runner.image_records import IGNORE, Classes
 
 
 def collect_class_evidence(

@@ -12,16 +12,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.components import label_components
-from rareseg.data.records import IGNORE, Classes
-from rareseg.decision.operating_point import OperatingPoint, apply_point, default_point
+from rareseg.decision.operating_point import OperatingPoint, default_point
 from rareseg.errors import ScoreError
 from rareseg.evaluation.tables.region_rows import Spacing
-from rareseg.evaluation.tables.score_table import region_references, region_scores
+from rareseg.evaluation.tables.score_table import region_references
 from rareseg.quality.suspects.class_names import collect_class_evidence
 from rareseg.quality.suspects.other_evidence import OtherEvidence
 from rareseg.quality.suspects.place import ComponentEvidence, SetAside, blank_evidence
 from rareseg.quality.suspects.region_view import RegionView
+from rareseg_runner.components import label_components
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import IGNORE, Classes
 
 
 def collect_evidence(

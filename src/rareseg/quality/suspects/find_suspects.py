@@ -14,7 +14,6 @@ from itertools import permutations
 
 import numpy as np
 
-from rareseg.data.records import Classes
 from rareseg.quality.suspects.place import MOST, SEEN, ComponentEvidence
 from rareseg.quality.suspects.suspect import Kind, Suspect
 from rareseg.quality.suspects.usual_scores import (
@@ -24,6 +23,7 @@ from rareseg.quality.suspects.usual_scores import (
     measure_units,
     spread_of_similar,
 )
+from rareseg_runner.image_records import Classes
 
 LEAST_SCORE = 0.05
 """What scores less is not listed."""

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.decision.calibration.platt_scaling import log_odds
 from rareseg.quality.suspects.suspect import Box
+from rareseg_runner.scoring.log_odds import log_odds
 
 SEEN = 0.1
 """Share of a component from which it counts as met by the other side."""

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.components import component_sizes
-from rareseg.data.records import IGNORE, Classes
 from rareseg.evaluation.tables.region_rows import Spacing
 from rareseg.quality.suspects.other_evidence import OtherEvidence
 from rareseg.quality.suspects.outlines import OutlineShift, band_reach, measure_moved
 from rareseg.quality.suspects.place import MOST, SEEN, Bools, ComponentEvidence, Place, Side, locate
+from rareseg_runner.components import component_sizes
+from rareseg_runner.image_records import IGNORE, Classes
 
 SURER = 0.75
 """The quantile of a component's scores that stands for it: the median of its surer half, which an

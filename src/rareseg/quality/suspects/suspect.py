@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.records import object_named
 from rareseg.errors import RunError
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.text_files import read_json
 
 Kind = Literal["missed object", "spurious label", "wrong boundary", "wrong class", "worst case"]
 """What is suspected; a "worst case" is no suspicion but a case that the model does worst on."""

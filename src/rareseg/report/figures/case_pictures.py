@@ -17,11 +17,11 @@ import PIL.Image
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.components import label_components
 from rareseg.evaluation.measures.case_result import CaseResult, Stratum
 from rareseg.evaluation.measures.mask_measures import CaseDetails
 from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 from rareseg.report.report_content import CasePicture
+from rareseg_runner.components import label_components
 
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]

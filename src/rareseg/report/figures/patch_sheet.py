@@ -16,7 +16,7 @@ import PIL.ImageFont
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.records import IGNORE
+from rareseg_runner.image_records import IGNORE
 
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.prediction.encoders.efficientnet_lite import NAMES as OWN_ENCODERS
 from rareseg.prediction.model import Model
 from rareseg.prediction.training_facts import TrainingFacts
@@ -15,6 +14,7 @@ from rareseg.prediction.weights.weights_origin import Attribution, attributions_
 from rareseg.recipe import TrainingSection
 from rareseg.report.model_card.card_content import CardContent
 from rareseg.report.wording.numbers import count
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 _NORMALISATION = {
     "zscore": "each channel of each image less its mean, over its standard deviation",

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import CaseFacts
 from rareseg.data.checks.problems import Problem
 from rareseg.evaluation.statistics.undefined import Undefined, is_defined
@@ -27,6 +26,7 @@ from rareseg.report.figures.audit_pictures import Scene, SnapshotView, view_snap
 from rareseg.report.pages.report_page import asset, environment
 from rareseg.report.report_content import DataFacts, data_facts
 from rareseg.report.wording.numbers import count, percent, quantity, size
+from rareseg_runner.atomic_files import atomic_write
 
 MOST_LISTED = 200
 """Sights of a finding, and pairs, that are listed."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.evaluation.comparisons.comparison_table import POWER, WORTH, Column, ComparisonEntry
 from rareseg.evaluation.comparisons.non_inferiority import NonInferiority
 from rareseg.evaluation.comparisons.paired_seeds import FEWEST_SEEDS
@@ -16,6 +15,7 @@ from rareseg.report.figures.case_pictures import errors_uri, image_uri, referenc
 from rareseg.report.pages.report_page import asset, environment
 from rareseg.report.report_content import CasePicture
 from rareseg.report.wording.numbers import FORMS, count, difference, interval, percent
+from rareseg_runner.atomic_files import atomic_write
 
 
 @dataclass(frozen=True, eq=False)

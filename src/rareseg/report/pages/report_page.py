@@ -13,7 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.decision.operating_point import BY_HAND, Infeasible, OperatingPoint
 from rareseg.evaluation.measures.case_result import CaseResult
 from rareseg.evaluation.statistics.undefined import format_value, is_defined
@@ -35,6 +34,7 @@ from rareseg.report.tables.page_tables import PageTable, case_table, recipe_sect
 from rareseg.report.tables.strata import StratumTable, stratum_tables
 from rareseg.report.wording.default_point_text import evidence_rows
 from rareseg.report.wording.numbers import count, percent, score, size, threshold
+from rareseg_runner.atomic_files import atomic_write
 
 SCRIPTS = ("cuts.js", "paint.js", "explorer.js", "page.js")
 """In the order in which they build on each other."""

@@ -28,9 +28,9 @@ from rareseg.evaluation.measures.measure_table import shown_in
 from rareseg.evaluation.metrics.object_matching import match_objects
 from rareseg.evaluation.metrics.point_grid import PointGrid, point_grid
 from rareseg.evaluation.tables.component_table import ComponentTable
-from rareseg.recipe.component_size import ANY_SIZE, Size
 from rareseg.report.report_content import CasePicture, ReportContent
 from rareseg.report.tables.strata import TITLES
+from rareseg_runner.decision.component_size import ANY_SIZE, Size
 
 MOST_SIZES = 7
 """Smallest components that are offered, the chosen one aside."""

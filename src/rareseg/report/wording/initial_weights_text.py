@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rareseg.prediction.cascade_model import Cascade
 from rareseg.prediction.weights.weight_transfer import listed
 from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.report.wording.numbers import percent
+from rareseg_runner.scoring.cascade_model import Cascade
 
 
 def initial_weights_sentences(origin: WeightsOrigin | None) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from rareseg.evaluation.measures.measure_table import measure_named
 from rareseg.evaluation.measures.scorecard import RegionScorecard
 from rareseg.evaluation.metrics.overlap import counts_at
 from rareseg.evaluation.statistics.undefined import is_defined
-from rareseg.recipe.component_size import ANY_SIZE
 from rareseg.report.report_content import ReportContent, Sentence
 from rareseg.report.wording.numbers import difference, percent, with_interval
 from rareseg.report.wording.score_findings import AGAINST, level_of
+from rareseg_runner.decision.component_size import ANY_SIZE
 
 
 def gain(content: ReportContent, part: RegionScorecard) -> Sentence | None:

@@ -18,8 +18,6 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.records import IGNORE
 from rareseg.data.splits import make_folds
 from rareseg.data.store.relabelled_store import relabel
 from rareseg.data.store.store import Store
@@ -27,11 +25,6 @@ from rareseg.data.store.store_writing import open_current
 from rareseg.errors import RunError
 from rareseg.evaluation.tables.score_table import score_regions
 from rareseg.evaluation.tables.threshold_bins import N_BINS, bin_edges
-from rareseg.prediction.cascade_model import (
-    Cascade,
-    first_stage_classes,
-    found_within,
-)
 from rareseg.prediction.model import Model, join_members
 from rareseg.prediction.presence_head import without_image_head
 from rareseg.prediction.scorer import score_array
@@ -40,8 +33,15 @@ from rareseg.recipe import CascadeSettings, Recipe, WeightedLossSection, make_re
 from rareseg.report.wording.initial_weights_text import stage_sentences
 from rareseg.run.jobs.training_job import TrainingJob
 from rareseg.run.setup.prepare import JobInputs, Machine, PreparedRun, Say
-from rareseg.text_files import read_json
 from rareseg.training.loop import OnValidation
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.image_records import IGNORE
+from rareseg_runner.scoring.cascade_model import (
+    Cascade,
+    first_stage_classes,
+    found_within,
+)
+from rareseg_runner.text_files import read_json
 
 NOTE = "cascade.json"
 

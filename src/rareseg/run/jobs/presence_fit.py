@@ -11,11 +11,11 @@ from dataclasses import replace
 import torch
 
 from rareseg.data.records import Role
-from rareseg.decision.calibration.presence_scaling import fit_presence_scaling, scale_presence
+from rareseg.decision.calibration.fit_presence import fit_presence_scaling, scale_presence
 from rareseg.evaluation.tables.component_table_io import save_components
 from rareseg.evaluation.tables.score_table_io import save_table
 from rareseg.prediction.model import Model
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.progress import Track
 from rareseg.run.scores.case_scoring import Scored, score_all
 from rareseg.run.setup.prepare import PreparedRun, Say
@@ -32,7 +32,7 @@ def scale_on_validation(
     if not model.tells_presence or not cases:
         return model
     scored = score_all(
-        ImageScorer(model, device=device),
+        ModelScorer(model, device=device),
         cases,
         role="validation",
         detailed=True,

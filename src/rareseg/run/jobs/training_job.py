@@ -13,16 +13,15 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from rareseg import __version__
-from rareseg.data.records import IGNORE
+from rareseg.data.checks.trained_images import facts_of_images
 from rareseg.data.store.store import Store
 from rareseg.decision.operating_point import default_point
 from rareseg.errors import RecipeError
 from rareseg.evaluation.tables.score_table import ScoreTable, score_regions
-from rareseg.prediction.image_facts import ImageFacts
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network, deepest, first_weights
 from rareseg.prediction.presence_head import kept_weights, load_network
-from rareseg.prediction.scorer import ImageScorer, prepare_network, score_array, score_images
+from rareseg.prediction.scorer import ModelScorer, prepare_network, score_array, score_images
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.weight_transfer import Transfer, begin_with
 from rareseg.progress import Track
@@ -44,6 +43,7 @@ from rareseg.training.loop import OnValidation, TrainingResult, Validate, fit
 from rareseg.training.losses import ComponentLoss, Loss, make_loss
 from rareseg.training.presence_losses import WithPresence
 from rareseg.training.validation import ValidationResult, check
+from rareseg_runner.image_records import IGNORE
 
 T = TypeVar("T")
 
@@ -201,7 +201,7 @@ class TrainingJob:
     def seconds_per_case(self) -> float:
         """Return the seconds that scoring a case from its files takes, the mean over a few."""
         fitted = TrainingResult(self.network().state_dict(), 0, 0.0, 0, 0.0)
-        scorer = ImageScorer(self.model(fitted), device=self.fabric.device)
+        scorer = ModelScorer(self.model(fitted), device=self.fabric.device)
         halves = {region: default_point(region) for region in self.classes.regions}
         cases = self.inputs.unseen or self.run.cases("validation") or self.run.cases("train")
         some = cases[:: max(1, len(cases) // 5)]
@@ -262,7 +262,9 @@ class TrainingJob:
                 delivered=self.sampler.delivered(),
                 encoder_weights=read_origin(self.inputs.folder / ENCODER_NOTE),
                 initial_weights=read_origin(self.inputs.folder / INITIAL_NOTE),
-                images=ImageFacts.of(self.run.fingerprint, self.run.dataset.cases[0].nodata_value),
+                images=facts_of_images(
+                    self.run.fingerprint, self.run.dataset.cases[0].nodata_value
+                ),
             ),
         )
 

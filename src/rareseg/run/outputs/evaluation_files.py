@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.records import Role
 from rareseg.decision.guarantees.guarantee import Certificate
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
@@ -20,6 +19,7 @@ from rareseg.report.pages.report_page import write_report
 from rareseg.report.report_content import ReportContent, Sentence
 from rareseg.report.wording.terminal_summary import short_scorecard
 from rareseg.report.wording.verdict import judge
+from rareseg_runner.atomic_files import atomic_write
 
 Guarantees = Mapping[str, tuple[str, ...]]
 """What is guaranteed of the points in use, line by line, by region."""

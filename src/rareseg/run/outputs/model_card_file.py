@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.errors import ScoreError
 from rareseg.evaluation.measures.scorecard_reading import scorecard_from_json
@@ -15,7 +14,8 @@ from rareseg.report.model_card import CardContent, CardFigures, model_card
 from rareseg.report.report_content import Sentence
 from rareseg.run.setup.run_folder import RunFolder
 from rareseg.run.setup.split_files import read_split
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.text_files import read_json
 
 CARD = "MODEL_CARD.md"
 """The file in a bundle's folder, as the field names it."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rareseg.data.atomic_files import atomic_write, file_digest
 from rareseg.errors import OutputError
 from rareseg.run.setup.run_folder import require_free, require_no_links_out
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write, file_digest
+from rareseg_runner.text_files import read_json
 
 
 @contextmanager

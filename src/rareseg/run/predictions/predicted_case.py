@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rareseg.data.geometry import CANONICAL
-from rareseg.data.records import Geometry
-from rareseg.prediction.detector import Detection
-from rareseg.prediction.found_objects import FoundObject, find_objects
+from rareseg_runner.decision.detection import Detection
+from rareseg_runner.decision.found_objects import FoundObject, find_objects
+from rareseg_runner.geometry import CANONICAL
+from rareseg_runner.image_records import Geometry
 
 Side = tuple[int, int]
 """From and to, the end excluded."""

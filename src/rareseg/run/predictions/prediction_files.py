@@ -25,11 +25,8 @@ from rareseg.data.annotation_export.dicom_segmentation import (
     write_dicom_segmentation,
 )
 from rareseg.data.annotation_export.segment_file import write_segments
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.components import label_components
-from rareseg.data.file_names import clean_name
-from rareseg.data.formats import EMBEDDING, format_of, read_case_image, read_mask
-from rareseg.data.records import Case, Mask
+from rareseg.data.case_files import read_case_image
+from rareseg.data.records import Case
 from rareseg.errors import DataError, UsageError
 from rareseg.report.figures.overlay_picture import (
     OutlinedObject,
@@ -37,6 +34,11 @@ from rareseg.report.figures.overlay_picture import (
     slice_of_largest_mask,
 )
 from rareseg.run.predictions.predicted_case import PredictedCase
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.components import label_components
+from rareseg_runner.file_names import clean_name
+from rareseg_runner.formats import EMBEDDING, format_of, read_mask
+from rareseg_runner.image_records import Mask
 
 OVERLAYS, SEGMENT_FOLDER = "overlays", "segmentations"
 """Two of the folders of results."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from rareseg.data.atomic_files import atomic_write, naming
 from rareseg.run.predictions.predicted_case import PredictedCase
+from rareseg_runner.atomic_files import atomic_write, naming
 
 NAME = "predicted.jsonl"
 

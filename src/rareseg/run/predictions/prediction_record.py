@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.input_images import PREDICTIONS
 from rareseg.decision.calibration.calibration import Calibration
 from rareseg.decision.decisions import Decisions
 from rareseg.prediction.model import Model
 from rareseg.run.predictions.predicted_case import PredictedCase
 from rareseg.run.setup.run_folder import claim
+from rareseg_runner.atomic_files import atomic_write
 
 _IMAGES = "images"
 """The key that leads from ids to the digests of images."""

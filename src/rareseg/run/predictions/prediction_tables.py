@@ -6,9 +6,9 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rareseg.data.atomic_files import atomic_write
-from rareseg.data.file_names import clean_name
 from rareseg.run.predictions.predicted_case import ObjectRow, PredictedCase, RegionRow
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.file_names import clean_name
 
 PREDICTIONS, OBJECTS = "predictions.csv", "objects.csv"
 

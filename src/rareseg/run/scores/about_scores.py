@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.records import Classes
 from rareseg.errors import RunError
-from rareseg.text_files import read_json
+from rareseg_runner.image_records import Classes
+from rareseg_runner.text_files import read_json
 
 NAME = "scores.json"
 """Which scores and references the decisions are about, and how these were opened."""

@@ -12,10 +12,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_case_image
-from rareseg.data.records import Case, Classes, Image, Role
+from rareseg.data.case_files import read_case_image
+from rareseg.data.records import Case, Role
 from rareseg.data.store.case_labels import read_labels
-from rareseg.decision.operating_point import OperatingPoint, apply_point
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import DataError, ReadError
 from rareseg.evaluation.measures.case_result import CaseResult, measure_case
 from rareseg.evaluation.measures.mask_measures import CaseDetails, detail_case
@@ -28,14 +28,13 @@ from rareseg.evaluation.tables.component_table import (
     merge_components,
 )
 from rareseg.evaluation.tables.region_rows import Spacing
-from rareseg.evaluation.tables.score_table import (
-    ScoreTable,
-    region_references,
-    region_scores,
-    score_regions,
-)
-from rareseg.prediction.scorer import ImageScorer, class_map
+from rareseg.evaluation.tables.score_table import ScoreTable, region_references, score_regions
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.progress import Track, silent
+from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.label_map import class_map
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import Classes, Image
 
 Points = Mapping[str, OperatingPoint]
 """The operating point of each region."""
@@ -94,7 +93,7 @@ class _More(TypedDict):
 
 
 def score_each(
-    scorer: ImageScorer, cases: Sequence[Case], *, track: Track = silent, doing: str = "scoring"
+    scorer: ModelScorer, cases: Sequence[Case], *, track: Track = silent, doing: str = "scoring"
 ) -> Iterator[ScoredCase]:
     """Read, score and yield the cases one by one.
 
@@ -114,7 +113,7 @@ def score_each(
 
 
 def score_all(
-    scorer: ImageScorer,
+    scorer: ModelScorer,
     cases: Sequence[Case],
     *,
     role: Role | None,

@@ -12,11 +12,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from rareseg.data.case_files import read_case_image
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
-from rareseg.data.formats import read_case_image
 from rareseg.data.identity import DIGESTS, content_hash
-from rareseg.data.records import Case, Classes, Dataset, Image, Role
+from rareseg.data.records import Case, Dataset, Role
 from rareseg.data.references import LABELS_ALONE
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
 from rareseg.data.score_files.image_score_files import Presences, read_presences
@@ -50,6 +50,7 @@ from rareseg.run.scores.case_scoring import (
 from rareseg.run.setup.known_cases import image_digests, read_known_cases
 from rareseg.run.setup.run_folder import DataOptions, RunFolder
 from rareseg.run.setup.split_files import read_split, read_split_images
+from rareseg_runner.image_records import Classes, Image
 
 _LOWEST_TOP = np.float32(1.0) / np.float32(255.0)
 """Where no score of any case is above it, 8-bit files hold the numbers of classes."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.records import Case, Classes, Role
+from rareseg.data.records import Case, Role
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
 from rareseg.decision.decisions import NAME as DECISIONS
 from rareseg.decision.decisions import Decisions
@@ -45,7 +45,8 @@ from rareseg.run.setup.known_cases import image_digests, write_known_cases
 from rareseg.run.setup.run_folder import RunFolder, claim
 from rareseg.run.setup.seen_images import remember_looks
 from rareseg.run.setup.split_files import write_split
-from rareseg.text_files import read_json
+from rareseg_runner.image_records import Classes
+from rareseg_runner.text_files import read_json
 
 PROVENANCE = Sentence(
     "note",

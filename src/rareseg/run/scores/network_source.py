@@ -10,22 +10,20 @@ from typing import Any
 
 import torch
 
+from rareseg.data.case_files import read_case_image
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
 from rareseg.data.folder_lock import sole_writer
-from rareseg.data.formats import read_case_image
 from rareseg.data.input_images import open_images
 from rareseg.data.masks.renumbered import by_names_of
-from rareseg.data.records import Case, Classes, Role
+from rareseg.data.records import Case, Role
 from rareseg.decision.decisions import Decisions
 from rareseg.errors import DataError, ProblemsError, ReadError
 from rareseg.evaluation.statistics.undefined import is_defined
 from rareseg.evaluation.tables.component_table import GRID
-from rareseg.evaluation.tables.image_score import image_score
-from rareseg.evaluation.tables.score_table import region_scores
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
-from rareseg.prediction.scorer import ImageScorer
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.progress import Track
 from rareseg.recipe import DecisionSection
 from rareseg.report.report_content import ReportContent, Sentence
@@ -62,6 +60,9 @@ from rareseg.run.scores.score_source import (
 from rareseg.run.setup.own_data import cases_of, own_dataset, require_own_data
 from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
 from rareseg.run.setup.split_files import read_split
+from rareseg_runner.decision.image_score import image_score
+from rareseg_runner.decision.region_scores import region_scores
+from rareseg_runner.image_records import Classes
 
 TRAIN_SAMPLE = 24
 """How many training cases are scored beside the test cases, to see overfitting."""
@@ -140,9 +141,9 @@ class NetworkSource:
         return ()
 
     @cached_property
-    def scorer(self) -> ImageScorer:
+    def scorer(self) -> ModelScorer:
         """The networks, built once where anything must be scored."""
-        return ImageScorer(self.model, device=self.device)
+        return ModelScorer(self.model, device=self.device)
 
     @property
     def chosen_on(self) -> Role:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.look_alikes import ComparedCase
-from rareseg.data.records import Case, Classes, Role
+from rareseg.data.records import Case, Role
 from rareseg.decision.decisions import Decisions
 from rareseg.errors import UsageError, nearest
 from rareseg.evaluation.tables.component_table import ComponentTable
@@ -26,6 +26,7 @@ from rareseg.recipe import DecisionSection
 from rareseg.report.report_content import ReportContent, Sentence
 from rareseg.run.scores.case_scoring import Points, Scored, ScoredCase
 from rareseg.run.setup.run_folder import RunFolder
+from rareseg_runner.image_records import Classes
 
 Tables = tuple[ScoreTable, ComponentTable]
 """The scores and the components of the same cases."""

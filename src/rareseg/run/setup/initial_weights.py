@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.identity import identify
 from rareseg.data.look_alikes import read_compared, write_compared
 from rareseg.data.records import Case, Role
@@ -21,7 +20,8 @@ from rareseg.recipe.network_sections import NO_WEIGHTS
 from rareseg.run.setup.known_cases import read_known_cases, write_known_cases
 from rareseg.run.setup.run_folder import RunFolder
 from rareseg.run.setup.seen_images import image_key, learned_images
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.text_files import read_json
 
 INITIAL_NOTE = "initial_weights.json"
 ENCODER_NOTE = "encoder_weights.json"

@@ -7,7 +7,6 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.data.identity import DIGESTS, CaseIdentity, files_of, identify, is_content
 from rareseg.data.records import Case, Dataset, Role
@@ -15,7 +14,8 @@ from rareseg.errors import DataError, RunError
 from rareseg.report.wording.numbers import count
 from rareseg.run.setup.run_folder import RunFolder
 from rareseg.run.setup.split_files import read_folds, read_split
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.text_files import read_json
 
 _REMEDY = (
     "put the files back. Corrected labels are another data set: copy the folder and name the copy."

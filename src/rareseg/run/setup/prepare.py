@@ -12,7 +12,6 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.identity import is_content
 from rareseg.data.records import Case, Dataset, Role
@@ -33,7 +32,6 @@ from rareseg.recipe import (
     read_recipe,
     to_yaml,
 )
-from rareseg.recipe.component_size import unit_of
 from rareseg.run.setup.initial_weights import note_cases
 from rareseg.run.setup.known_cases import image_digests
 from rareseg.run.setup.network_folds import Folds
@@ -42,6 +40,8 @@ from rareseg.run.setup.seen_images import remember_looks
 from rareseg.run.setup.split_files import read_folds, read_split, write_folds, write_split
 from rareseg.training.plan import Plan, check_overrides, make_preprocessing, plan_recipe
 from rareseg.training.plan.plan_split import few_groups_sentence
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.decision.component_size import unit_of
 
 Say = Callable[[str], None]
 """Takes one line of news."""

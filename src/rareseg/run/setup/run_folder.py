@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.atomic_files import atomic_write, is_leftover, remove_leftovers
 from rareseg.data.dataset import AS_IT_IS, MissingMask, open_dataset
 from rareseg.data.folder_lock import is_lock
 from rareseg.data.identity import DIGESTS
@@ -18,7 +17,8 @@ from rareseg.data.references import open_references
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write, is_leftover, remove_leftovers
+from rareseg_runner.text_files import read_json
 
 UNFINISHED = ".rareseg-unfinished"
 """A file that stands in a folder of results while not all of them are there."""

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.records import ROLES, Role, role_named
 from rareseg.errors import RunError
-from rareseg.text_files import read_columns_and_rows, read_table
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.text_files import read_columns_and_rows, read_table
 
 _SPLIT_NEEDS = "it needs the columns id and role, as UTF-8 text."
 

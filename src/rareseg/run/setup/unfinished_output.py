@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.run.setup.run_folder import UNFINISHED, held_entries, require_free
+from rareseg_runner.atomic_files import atomic_write
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.errors import RunError
 from rareseg.run.setup.run_folder import RunFolder
-from rareseg.text_files import read_json
+from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.text_files import read_json
 
 
 def note_evaluated(folder: RunFolder, digests: Iterable[str]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rareseg.data.records import IGNORE
 from rareseg.sampling.augmentation.augmentation_plan import AugmentationPlan
+from rareseg_runner.image_records import IGNORE
 
 
 def change_contrast(images: Tensor, plan: AugmentationPlan) -> None:

@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rareseg.data.records import IGNORE
 from rareseg.sampling.augmentation.augmentation_plan import AugmentationPlan
 from rareseg.sampling.augmentation.splines import spline_field
 from rareseg.sampling.augmentation.warp_kernels import pull
 from rareseg.sampling.pools.windows import as_zyx
+from rareseg_runner.image_records import IGNORE
 
 
 @dataclass(frozen=True, eq=False)

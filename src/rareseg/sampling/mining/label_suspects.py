@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.components import label_components
 from rareseg.data.store.store import Store
 from rareseg.sampling.pools.mined_pools import MinedPools
+from rareseg_runner.components import label_components
 
 
 @dataclass(frozen=True)

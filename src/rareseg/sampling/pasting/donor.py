@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.components import bounding_box, label_components
-from rareseg.data.records import IGNORE
+from rareseg_runner.components import bounding_box, label_components
+from rareseg_runner.image_records import IGNORE
 
 FEATHER = 3
 """Voxels outside an object over which what is pasted fades into what is there."""

@@ -31,7 +31,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rareseg.data.records import IGNORE
 from rareseg.errors import UsageError
 from rareseg.recipe import AugmentationSection
 from rareseg.sampling.pasting.blending import Target, blend_in, with_texture
@@ -43,6 +42,7 @@ from rareseg.sampling.patches.places import locate, windows_about
 from rareseg.sampling.patches.window_components import Components
 from rareseg.sampling.pools.pool import Pool, Weighting, pool_classes
 from rareseg.sampling.sampler import PatchSampler
+from rareseg_runner.image_records import IGNORE
 
 log = logging.getLogger(__name__)
 

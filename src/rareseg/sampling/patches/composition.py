@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
 from rareseg.sampling.pools.class_counts import count_classes
+from rareseg_runner.image_records import IGNORE
 
 
 @dataclass(frozen=True)

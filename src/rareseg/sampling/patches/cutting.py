@@ -10,12 +10,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.sampling.patches.cache_hints import LINE, prefetch
 from rareseg.sampling.patches.places import Places
 from rareseg.sampling.pools.class_counts import add_up_tables, count_stretch
 from rareseg.sampling.pools.windows import Border, as_zyx
+from rareseg_runner.image_records import IGNORE
 
 ROWS_AHEAD = 8
 """A row of a patch is asked for when this many rows before it are copied."""

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.sampling.patches.composition import Composition, PasteCount, PhaseCounts
 from rareseg.sampling.patches.coverage import Coverage, DistinctWindows
 from rareseg.sampling.patches.places import Places
 from rareseg.sampling.pools.pool import pool_classes
 from rareseg.sampling.strategies.mixture import Mixture
+from rareseg_runner.image_records import IGNORE
 
 
 class RunComposition:

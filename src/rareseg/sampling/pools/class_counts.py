@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
+from rareseg_runner.image_records import IGNORE
 
 BLOCK = 64
 """Voxels that are compared at once: one cache line of bytes."""

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import Store
 from rareseg.sampling.pools.pool import Pool, pool_of_runs
 from rareseg.sampling.pools.voxel_judgement import (
@@ -21,6 +20,7 @@ from rareseg.sampling.pools.voxel_judgement import (
     HARD,
     JudgedVoxels,
 )
+from rareseg_runner.image_records import IGNORE
 
 FALSE_POSITIVES = "false positives"
 FALSE_NEGATIVES = "false negatives"

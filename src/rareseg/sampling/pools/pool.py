@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
 from rareseg.data.store.store import CaseIndex, Store
 from rareseg.errors import UsageError
 from rareseg.sampling.pools.run_lengths import PackedRuns, Packer, Runs, combine, find_runs
 from rareseg.sampling.pools.window_contents import FOREGROUND, ClassSelection, window_runs
 from rareseg.sampling.pools.windows import Border, as_zyx
+from rareseg_runner.image_records import IGNORE
 
 Weighting = Literal["voxel", "case", "group"]
 """``voxel``: every voxel of a pool is equally likely, so large cases dominate. ``case``: the case

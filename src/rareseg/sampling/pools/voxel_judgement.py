@@ -16,8 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
 from rareseg.recipe import MiningSection
+from rareseg_runner.image_records import IGNORE
 
 HARD, FALSE_POSITIVE, FALSE_NEGATIVE = 1, 2, 4
 """Bits of :attr:`Judged.flags`. A false positive is background that is taken for any other class, a

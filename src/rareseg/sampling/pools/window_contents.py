@@ -8,9 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.records import IGNORE
 from rareseg.sampling.pools.run_lengths import Runs
 from rareseg.sampling.pools.windows import Border, corners
+from rareseg_runner.image_records import IGNORE
 
 
 @dataclass(frozen=True)

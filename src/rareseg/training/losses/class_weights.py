@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.recipe.loss_sections import LossSection, WeightedLossSection
+from rareseg_runner.image_records import Classes
 
 
 def require_weights_of(settings: LossSection, classes: Classes) -> None:

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.recipe.loss_sections import ComponentDiceCrossEntropySection
 from rareseg.sampling.patches.window_components import Components, Regions
 from rareseg.training.losses.component_cells import Cells, find_cells
 from rareseg.training.losses.cross_entropy import voxel_cross_entropy
 from rareseg.training.losses.hard import with_hardest
 from rareseg.training.losses.loss_spec import ComponentLoss, Loss, loss
+from rareseg_runner.image_records import IGNORE, Classes
 
 
 @loss(ComponentDiceCrossEntropySection, proper=False)

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.recipe.loss_sections import CrossEntropySection, WeightedLossSection
 from rareseg.training.losses.loss_spec import Loss, loss
+from rareseg_runner.image_records import IGNORE, Classes
 
 
 @loss(CrossEntropySection, proper=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.recipe.loss_sections import DiceHardCrossEntropySection, HardestLossSection
 from rareseg.training.losses.cross_entropy import voxel_cross_entropy
 from rareseg.training.losses.loss_spec import Loss, loss
 from rareseg.training.losses.overlap_losses import with_dice
+from rareseg_runner.image_records import IGNORE, Classes
 
 
 @loss(DiceHardCrossEntropySection, proper=False)

@@ -21,11 +21,11 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
-from rareseg.data.records import Classes
 from rareseg.errors import RecipeError
 from rareseg.recipe import LOSS_SECTIONS, LossSection
 from rareseg.sampling.patches.window_components import Components, Regions, components_in
 from rareseg.training.losses.class_weights import require_weights_of
+from rareseg_runner.image_records import Classes
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From logits (B, classes, *space), float32 or float64, and labels (B, *space) int64 to a scalar.

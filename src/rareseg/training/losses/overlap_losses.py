@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from monai.losses import DiceLoss, TverskyLoss
 from torch import Tensor
 
-from rareseg.data.records import IGNORE, Classes
 from rareseg.recipe.loss_sections import DiceCrossEntropySection, OverlapLossSection, TverskySection
 from rareseg.training.losses.cross_entropy import mean_cross_entropy
 from rareseg.training.losses.loss_spec import Loss, loss
+from rareseg_runner.image_records import IGNORE, Classes
 
 
 @loss(DiceCrossEntropySection, proper=False)

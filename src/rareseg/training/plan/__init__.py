@@ -9,7 +9,6 @@ sampling, the losses, the data and the recipe.
 from __future__ import annotations
 
 from rareseg.data.checks.fingerprint import Fingerprint
-from rareseg.data.records import Classes
 from rareseg.recipe import Overrides, Recipe, SamplingSection, check_values, make_recipe
 from rareseg.sampling.strategies.builtin import require_shares
 from rareseg.sampling.strategies.strategy import find_phases
@@ -26,6 +25,7 @@ from rareseg.training.plan.plan_split import plan_split
 from rareseg.training.plan.plan_windows import plan_windows
 from rareseg.training.plan.recipe_draft import Draft, Plan
 from rareseg.training.plan.small_objects import small_objects_sentence
+from rareseg_runner.image_records import Classes
 
 __all__ = ["Plan", "check_overrides", "make_preprocessing", "plan_recipe"]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from rareseg.data.checks.case_checks import ChannelFacts
 from rareseg.data.checks.fingerprint import CaseFacts, Fingerprint
-from rareseg.data.store.preprocess import Preprocessing
 from rareseg.errors import RecipeError
 from rareseg.recipe import Recipe
 from rareseg.training.plan.recipe_draft import Draft
+from rareseg_runner.preprocessing.preprocess import Preprocessing
 
 SMALLEST_TO_HALVE = 192
 """Pixels of the shorter side from which photographs may be trained at half resolution."""

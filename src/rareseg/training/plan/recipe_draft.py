@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rareseg.data.checks.fingerprint import CaseFacts
-from rareseg.data.store.resampling import resampled_shape
 from rareseg.recipe import Overrides, Recipe
+from rareseg_runner.preprocessing.resampling import resampled_shape
 
 
 @dataclass(frozen=True)

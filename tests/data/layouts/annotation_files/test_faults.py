@@ -7,9 +7,9 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask
 from rareseg.errors import DataError
 
 SQUARE = [[2, 2, 8, 2, 8, 8, 2, 8]]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask
 from rareseg.data.layouts import layouts
 from rareseg.errors import DataError
 

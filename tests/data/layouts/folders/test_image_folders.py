@@ -4,13 +4,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask, read_image
 from rareseg.data.layouts import FileTree, layouts
 from rareseg.data.layouts.folders.folder_words import kind_of, role_of
 from rareseg.data.masks.class_files import ClassFiles
 from rareseg.errors import DataError
+from rareseg_runner.formats import read_image
 
 
 def touch(root, *names):

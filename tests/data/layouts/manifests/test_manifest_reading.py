@@ -4,9 +4,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask, read_image
 from rareseg.errors import DataError
+from rareseg_runner.formats import read_image
 
 
 def picture(path, array=None):

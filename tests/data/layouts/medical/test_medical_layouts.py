@@ -8,10 +8,11 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask, read_image
 from rareseg.errors import ReadError
+from rareseg_runner.formats import read_image
 
 
 def picture(path, array):

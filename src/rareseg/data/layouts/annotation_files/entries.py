@@ -18,7 +18,8 @@ from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.listing import Listing
 from rareseg.data.masks.drawn_objects import DrawnObjects
 from rareseg.data.masks.drawn_shapes import Shape
-from rareseg.data.records import IGNORE, Case, MaskSource, Role
+from rareseg.data.records import Case, MaskSource, Role
+from rareseg_runner.image_records import IGNORE
 
 RULE = (
     "a pixel belongs to an outline where its centre lies inside; objects are drawn in the order of "

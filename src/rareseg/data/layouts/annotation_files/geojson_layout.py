@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg.data.formats import read_image
-from rareseg.data.formats.geotiff import MapFrame, map_frame
 from rareseg.data.layouts.annotation_files.entries import RULE, declare, listing_of, number_labels
 from rareseg.data.layouts.annotation_files.json_text import read_json
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
@@ -30,6 +28,8 @@ from rareseg.data.masks.drawn_shapes import Shape, numbers, outline
 from rareseg.data.masks.polygons import Polygon, one_ring
 from rareseg.data.records import Role
 from rareseg.errors import DataError
+from rareseg_runner.formats import read_image
+from rareseg_runner.formats.geotiff import MapFrame, map_frame
 
 ENDING = ".geojson"
 UNNAMED = "foreground"

@@ -10,7 +10,7 @@ from typing import Any
 
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.errors import DataError
-from rareseg.text_files import RepeatedNameError, once_each, parse_json, read_bytes
+from rareseg_runner.text_files import RepeatedNameError, once_each, parse_json, read_bytes
 
 MOST_BYTES = 4 << 30
 """Larger annotation files are refused before they are read."""

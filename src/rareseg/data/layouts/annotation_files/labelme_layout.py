@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from rareseg.data.formats.embedded_picture import KEY
 from rareseg.data.layouts.annotation_files.entries import RULE, declare, listing_of, number_labels
 from rareseg.data.layouts.annotation_files.json_text import json_files, read_json
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
@@ -27,6 +26,7 @@ from rareseg.data.masks.drawn_objects import AnnotationSource, Drawing
 from rareseg.data.masks.drawn_shapes import Bitmap, Ellipse, Shape, numbers, outline, rectangle
 from rareseg.data.records import Role
 from rareseg.errors import DataError
+from rareseg_runner.formats.embedded_picture import KEY
 
 _AREAS = ("polygon", "rectangle", "circle", "mask")
 

@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from rareseg.data.formats import EMBEDDING, format_of, stem_of
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.listing import ROLE_WORDS
 from rareseg.data.records import Role
+from rareseg_runner.formats import EMBEDDING, format_of, stem_of
 
 _BESIDE = ("annotations", "annotation", "ann", "labels", "json", "jsons")
 """Folders of annotation files, whose pictures lie beside the folder and not in it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from rareseg.data.formats import format_of, stem_of
 from rareseg.data.layouts.annotation_files.entries import listing_of
 from rareseg.data.layouts.annotation_files.json_text import read_text
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
@@ -15,6 +14,7 @@ from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
 from rareseg.data.records import Role
 from rareseg.errors import DataError
+from rareseg_runner.formats import format_of, stem_of
 
 _TABLE = "_classes.csv"
 _ENDING = "_mask"

@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from rareseg.data.formats import format_of, stem_of
 from rareseg.data.layouts.annotation_files.entries import listing_of, number_labels
 from rareseg.data.layouts.annotation_files.json_text import read_text
 from rareseg.data.layouts.annotation_files.pictures import Pictures, Remarks, role_in
@@ -20,8 +19,10 @@ from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
 from rareseg.data.masks.colour_file import Colour, ColourFile
-from rareseg.data.records import IGNORE, MaskSource, Role
+from rareseg.data.records import MaskSource, Role
 from rareseg.errors import DataError
+from rareseg_runner.formats import format_of, stem_of
+from rareseg_runner.image_records import IGNORE
 
 _IMAGES = ("JPEGImages", "images", "image", "imgs", "img")
 _MASKS = ("SegmentationClass", "masks", "mask", "SegmentationClassPNG", "labels", "annotations")

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from rareseg.data.formats import format_of, stem_of
 from rareseg.data.layouts.annotation_files.entries import (
     LARGEST_VALUE,
     RULE,
@@ -32,7 +31,8 @@ from rareseg.data.masks.drawn_objects import AnnotationSource, Drawing
 from rareseg.data.masks.drawn_shapes import outline
 from rareseg.data.records import Role
 from rareseg.errors import DataError
-from rareseg.text_files import read_yaml
+from rareseg.yaml_files import read_yaml
+from rareseg_runner.formats import format_of, stem_of
 
 _SPLITS: Mapping[str, Role] = {"train": "train", "val": "validation", "test": "test"}
 _BEYOND = 0.1

@@ -19,7 +19,7 @@ from rareseg.data.layouts.folders.pair_listing import list_pairs
 from rareseg.data.layouts.folders.pairing import pair
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing, declared_in
-from rareseg.data.records import IGNORE
+from rareseg_runner.image_records import IGNORE
 
 _CITY_IMAGES, _CITY_MASKS = "leftImg8bit", ("gtFine", "gtCoarse")
 _CITY_ENDINGS = ("_labelTrainIds", "_labelIds")

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from rareseg.data.formats import stem_of
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_words import Kind, kind_of, role_of
 from rareseg.data.layouts.folders.name_rules import MaskName
 from rareseg.data.layouts.listing import some
 from rareseg.data.records import Role
+from rareseg_runner.formats import stem_of
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rareseg.data.formats import carries_both, format_of, stem_of
 from rareseg.data.layouts.case_names import unique_names
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_words import role_of
@@ -12,6 +11,7 @@ from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing, declared_in
 from rareseg.data.records import Case, Role
 from rareseg.errors import DataError
+from rareseg_runner.formats import carries_both, format_of, stem_of
 
 
 def _files(tree: FileTree) -> list[Path]:

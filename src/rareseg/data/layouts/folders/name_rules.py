@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rareseg.data.formats import stem_of
 from rareseg.data.layouts.folders.folder_words import IMAGE_WORDS, MASK_WORDS, SHORT_MASK_WORDS
 from rareseg.data.layouts.listing import ROLE_WORDS
 from rareseg.data.layouts.names import name_key
 from rareseg.errors import UsageError
+from rareseg_runner.formats import stem_of
 
 LOOKED_AT = 50
 """The masks whose names are looked at for an ending that they share."""

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from rareseg.data.formats import format_of
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_places import (
     FolderEntry,
@@ -22,6 +21,7 @@ from rareseg.data.layouts.folders.pairing import pair
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing
 from rareseg.errors import DataError
+from rareseg_runner.formats import format_of
 
 _ENDING = re.compile(r"(?P<id>.+?)[_\-. ](?P<word>[^\W\d_]+(?:[_\- ]truth)?)(?P<number>[_-]?\d+)?")
 _BEGINNING = re.compile(r"(?P<word>[^\W\d_]+)(?:[_\-. ](?P<id>.+)|(?P<number>\d.*))")

@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from rareseg.data.formats import format_of, read_image
 from rareseg.data.layouts.case_names import outer_groups, unique_names
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_places import (
@@ -21,6 +20,7 @@ from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing, declared_in
 from rareseg.data.records import Case, Role
 from rareseg.errors import DataError, ReadError
+from rareseg_runner.formats import format_of, read_image
 
 FEWEST = 5
 """Fewer pictures in a folder than this are not taken for the slices of a volume."""

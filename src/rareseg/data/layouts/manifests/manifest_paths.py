@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from rareseg.data.formats import stem_of
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.folders.folder_words import kind_of
 from rareseg.data.layouts.names import name_key
 from rareseg.errors import DataError
+from rareseg_runner.formats import stem_of
 
 EMPTY_CELLS = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
 """What programs write, in lower case, where a cell holds nothing."""

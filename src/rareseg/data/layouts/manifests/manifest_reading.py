@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rareseg.data.formats import stem_of
 from rareseg.data.layouts.case_names import unique_names
 from rareseg.data.layouts.dataset_json import Declared
 from rareseg.data.layouts.file_tree import FileTree
@@ -18,7 +17,8 @@ from rareseg.data.layouts.manifests.manifest_writing import EMPTY
 from rareseg.data.masks.class_files import ClassFiles
 from rareseg.data.records import ROLES, Case, MaskSource
 from rareseg.errors import DataError, nearest
-from rareseg.text_files import TABLE_BYTES, parse_table, read_bytes
+from rareseg_runner.formats import stem_of
+from rareseg_runner.text_files import TABLE_BYTES, parse_table, read_bytes
 
 _TABLES = (".csv", ".tsv")
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.atomic_files import atomic_write
 from rareseg.data.layouts.dataset_json import (
     IGNORE_NAME,
     NOTHING_DECLARED,
@@ -19,6 +18,7 @@ from rareseg.data.layouts.dataset_json import (
 from rareseg.data.masks.mask_file import as_mask_file
 from rareseg.data.records import Case, Dataset
 from rareseg.errors import OutputError
+from rareseg_runner.atomic_files import atomic_write
 
 EMPTY = "empty"
 """The word in a manifest's mask column that says: this image holds nothing."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.formats import stem_of
 from rareseg.data.layouts.case_names import unique_names
 from rareseg.data.layouts.dataset_json import NOTHING_DECLARED, read_description
 from rareseg.data.layouts.file_tree import FileTree
@@ -15,7 +14,8 @@ from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import ROLE_WORDS, Listing
 from rareseg.data.records import Case, Role
 from rareseg.errors import DataError
-from rareseg.text_files import RECORD_BYTES, RepeatedNameError, parse_json, read_bytes
+from rareseg_runner.formats import stem_of
+from rareseg_runner.text_files import RECORD_BYTES, RepeatedNameError, parse_json, read_bytes
 
 LARGEST = 50_000_000
 """A JSON file of more bytes than this is not looked at, unless it is named."""

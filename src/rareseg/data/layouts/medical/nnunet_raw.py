@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rareseg.data.formats import format_of, stem_of
 from rareseg.data.layouts.dataset_json import Declared, read_dataset_json
 from rareseg.data.layouts.file_tree import FileTree
 from rareseg.data.layouts.layout_registry import Layout, register
 from rareseg.data.layouts.listing import Listing, group_channels, some
 from rareseg.data.records import Case, Role
 from rareseg.errors import DataError
+from rareseg_runner.formats import format_of, stem_of
 
 _IN_FILE = ("photograph", "TIFF")
 """Kinds of formats of which one file may hold all channels, as R, G and B."""

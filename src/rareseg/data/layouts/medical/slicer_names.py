@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rareseg.data.formats import segments
 from rareseg.data.layouts.listing import Listing, number_classes
 from rareseg.data.masks.renumbered import Renumbered
 from rareseg.errors import ReadError
+from rareseg_runner.formats import segments
 
 
 def with_segment_names(listing: Listing) -> Listing:
