@@ -50,7 +50,7 @@ class ModelScorer(ImageScorer):
         self.model = model
         self.device = torch.device(device)
         super().__init__(
-            model.description, [self._scores(network) for network in self._networks_of()]
+            describe_model(model), [self._scores(network) for network in self._networks_of()]
         )
 
     def _networks_of(self) -> list[torch.nn.Module]:
