@@ -37,7 +37,7 @@ from rareseg.run.scores.case_scoring import read_labels
 from rareseg.run.setup.split_files import write_split
 from rareseg.training.budget import parse_duration
 from rareseg.training.plan import plan_recipe
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.region_scores import region_scores
 from rareseg_runner.formats import mask_suffix, read_image, write_mask
 from rareseg_runner.image_records import Classes, Image

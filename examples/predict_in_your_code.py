@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 
 import rareseg as rs
-from rareseg.prediction.bundle_archive import write_archive
+from rareseg_runner.bundle_archive import write_archive
 from rareseg.run.setup.prepare import TrainingOptions
 
 

@@ -291,6 +291,8 @@ def test_every_command_has_an_example():
         "suspects",
         "predict",
         "serve",
+        "export",
+        "benchmark",
         "evaluate",
         "review",
         "apply-review",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rareseg.sampling.dataloader import PatchLoader as PatchLoader
     from rareseg.sampling.sampler import PatchSampler as PatchSampler
     from rareseg.training.plan import plan_recipe as plan_recipe
-    from rareseg_runner.decision.cut import apply_point as apply_point
+    from rareseg_runner.decision.cut_point import apply_point as apply_point
 
 __version__ = "0.1.0"
 
@@ -50,7 +50,7 @@ _HOMES = {
     "ScoreTable": "rareseg.evaluation.tables.score_table",
     "SpecksSettings": "rareseg.data.builtin.specks",
     "Store": "rareseg.data.store.store",
-    "apply_point": "rareseg_runner.decision.cut",
+    "apply_point": "rareseg_runner.decision.cut_point",
     "build_store": "rareseg.data.store.build",
     "choose_operating_point": "rareseg.decision.operating_point.choose",
     "evaluate": "rareseg.run.evaluate",

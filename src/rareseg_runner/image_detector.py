@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import overload
 
-from rareseg_runner.decision.cut import CutPoint
+from rareseg_runner.decision.cut_point import CutPoint
 from rareseg_runner.decision.detection import Detection, decide
 from rareseg_runner.formats.geotiff import without_value
 from rareseg_runner.image_records import Image

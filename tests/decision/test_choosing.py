@@ -29,7 +29,7 @@ from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
 from rareseg_runner.components import label_components
 from rareseg_runner.decision.component_size import ANY_SIZE, Size
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 
 GRID = tuple(bin_of(x) for x in (0.125, 0.25, 0.5, 0.75))
 THRESHOLDS = tuple(float(bin_edges()[at]) for at in GRID)

@@ -36,7 +36,7 @@ from rareseg.evaluation.tables.component_table import components_of_cases
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case, score_cases
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
 from rareseg_runner.decision.component_size import ANY_SIZE, Size
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 
 NONE = np.zeros(1, np.int64)
 

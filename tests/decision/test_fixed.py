@@ -8,7 +8,7 @@ from rareseg.errors import UsageError
 from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.evaluation.tables.component_table import components_of_cases
 from rareseg.evaluation.tables.score_table import score_cases
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 
 RNG = np.random.default_rng(5)
 SCORES = {f"c{i}": RNG.random((1, 24, 24)).astype(np.float32) ** 2 for i in range(9)}

@@ -19,7 +19,7 @@ from rareseg.evaluation.metrics.overlap import count_masks, counts_at, dice
 from rareseg.evaluation.statistics.undefined import Undefined
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.image_records import IGNORE
 
 SIXTEENTHS = st.integers(0, 16).map(lambda n: n / 16)

@@ -18,7 +18,7 @@ from rareseg.errors import ScoreError
 from rareseg.evaluation.metrics.overlap import count_masks
 from rareseg.evaluation.tables.component_table import ComponentTable, components_of_case
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.image_score import image_score
 
 LOW_GATE = OperatingPoint("r", threshold=0.5, gate=0.25)

@@ -19,13 +19,13 @@ from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import Frontier, OperatingPoint, PointChoice
 from rareseg.errors import BundleError, DataError
 from rareseg.prediction.bundle import save_model
-from rareseg.prediction.bundle_archive import write_archive
 from rareseg.prediction.detector import Detector
 from rareseg.prediction.model import Model
 from rareseg.prediction.networks import build_network, deepest
 from rareseg.prediction.presence_head import WithImageHead, kept_weights
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import make_recipe
+from rareseg_runner.bundle_archive import write_archive
 from rareseg_runner.image_records import Classes, Geometry, Image
 from rareseg_runner.preprocessing.image_facts import ImageFacts
 from rareseg_runner.preprocessing.preprocess import Preprocessing

@@ -38,7 +38,7 @@ from rareseg.report.report_content import (
 )
 from rareseg.report.wording.verdict import judge
 from rareseg.sampling.patches.composition import Composition
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.label_map import class_map
 from rareseg_runner.decision.region_scores import region_scores
 from rareseg_runner.image_records import Classes, Geometry

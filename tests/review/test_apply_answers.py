@@ -200,7 +200,7 @@ def test_what_was_decided_on_another_prediction_is_listed_and_not_done(run, say,
 
 def test_a_prediction_is_the_one_of_the_network_that_had_not_seen_the_case(run):
     from rareseg.evaluation.tables.score_table_io import load_table
-    from rareseg_runner.decision.cut import apply_point
+    from rareseg_runner.decision.cut_point import apply_point
 
     folder = open_run(run)
     predictions = CasePredictions(folder, run / "review" / "predictions")

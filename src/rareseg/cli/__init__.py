@@ -20,6 +20,7 @@ import rareseg.cli.commands.compare_commands  # isort: skip
 import rareseg.cli.commands.annotator_commands  # isort: skip
 import rareseg.cli.commands.suspects_command  # isort: skip
 import rareseg.cli.commands.review_commands  # isort: skip
+import rareseg.cli.commands.export_commands  # isort: skip
 import rareseg.cli.commands.serve_command  # noqa: F401 - importing registers the commands
 from rareseg.cli.app import app
 from rareseg.cli.terminal import complain

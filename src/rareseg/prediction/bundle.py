@@ -30,6 +30,8 @@ from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.notices import write_notices
 from rareseg.recipe import recorded_recipe
 from rareseg_runner.atomic_files import atomic_write, file_digest
+from rareseg_runner.bundle_archive import DESCRIPTION
+from rareseg_runner.exported_model import EngineFiles
 from rareseg_runner.file_names import require_names
 from rareseg_runner.image_records import Classes
 from rareseg_runner.preprocessing.preprocess import Preprocessing
@@ -42,7 +44,6 @@ FORMAT = 2
 
 READS = (1, FORMAT)
 
-DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.safetensors"
 
 FORMAT_1_REASONS = "decision.json"
@@ -66,7 +67,14 @@ def save_model(folder: Path, model: Model) -> Model:
         temporary.write_bytes(serialise(tensors))
     write_notices(folder, model.training)
     saved = replace(model, digest=file_digest(path))
-    content = {
+    with atomic_write(folder / DESCRIPTION) as temporary:
+        temporary.write_text(as_text(model_record(saved)), encoding="utf-8")
+    return saved
+
+
+def model_record(model: Model) -> dict[str, Any]:
+    """Return everything of a model but its weights, as plain JSON values."""
+    return {
         "format": FORMAT,
         "recipe": model.recipe.model_dump(mode="json"),
         "classes": model.classes.to_dict(),
@@ -78,31 +86,25 @@ def save_model(folder: Path, model: Model) -> Model:
         "members": model.members,
         "cascade": None if model.cascade is None else model.cascade.to_dict(),
         "presence": {region: own.to_dict() for region, own in model.presence.items()},
-        "weights_sha256": saved.digest,
+        "weights_sha256": model.digest,
     }
-    with atomic_write(folder / DESCRIPTION) as temporary:
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-    return saved
+
+
+def as_text(record: Mapping[str, Any]) -> str:
+    """Return a record as it stands in ``bundle.json``."""
+    return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def load_model(folder: Path) -> Model:
-    """Read a model; raises :class:`BundleError` where it is missing, incomplete or damaged."""
-    content, weights = _read_description(folder), folder / WEIGHTS
+    """Read a model; raises :class:`BundleError` where it is missing, incomplete or damaged.
+
+    The networks of an exported model are opened where it first scores.
+    """
+    content = _read_description(folder)
     try:
-        if content["weights_sha256"] != file_digest(weights):
-            raise BundleError(
-                f"{weights} is not the file that {DESCRIPTION} describes (its checksum differs); "
-                "copy the bundle again or train anew."
-            )
-        cascade, tensors = content.get("cascade"), load_file(weights)
-        members = int(content.get("members", 1))
-        held = {name.partition(".")[0] for name in tensors}
-        if members != 1 and held != {str(number) for number in range(min(members, len(held) + 1))}:
-            raise BundleError(
-                f"{folder / DESCRIPTION} says that the model has {members} networks, and {weights} "
-                f"holds the weights of {len(held)}; copy the bundle again or train anew."
-            )
+        cascade, members = content.get("cascade"), int(content.get("members", 1))
+        engine = None if "engine" not in content else EngineFiles.from_dict(content["engine"])
+        tensors = {} if engine is not None else _weights(folder, content, members)
         classes = _classes(content)
         model = Model(
             recipe=recorded_recipe(content["recipe"], source=str(folder / DESCRIPTION)),
@@ -119,11 +121,31 @@ def load_model(folder: Path) -> Model:
                 for region, record in content.get("presence", {}).items()
             },
             digest=content["weights_sha256"],
+            engine=engine,
+            folder=folder,
         )
         _check_counts(folder / DESCRIPTION, model)
         return model
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
+
+
+def _weights(folder: Path, content: Mapping[str, Any], members: int) -> dict[str, torch.Tensor]:
+    """Return the weights of all networks, which are those that the description names."""
+    path = folder / WEIGHTS
+    if content["weights_sha256"] != file_digest(path):
+        raise BundleError(
+            f"{path} is not the file that {DESCRIPTION} describes (its checksum differs); copy the "
+            "bundle again or train anew."
+        )
+    tensors: dict[str, torch.Tensor] = load_file(path)
+    held = {name.partition(".")[0] for name in tensors}
+    if members != 1 and held != {str(number) for number in range(min(members, len(held) + 1))}:
+        raise BundleError(
+            f"{folder / DESCRIPTION} says that the model has {members} networks, and {path} holds "
+            f"the weights of {len(held)}; copy the bundle again or train anew."
+        )
+    return tensors
 
 
 def _check_counts(path: Path, model: Model) -> None:
@@ -135,6 +157,11 @@ def _check_counts(path: Path, model: Model) -> None:
         raise BundleError(
             f"{path} says that {model.cascade.first_stage} networks are of the first stage, and "
             f"the model has {model.members}; copy the bundle again or train anew."
+        )
+    if model.engine is not None and len(model.engine.networks) != model.members:
+        raise BundleError(
+            f"{path} names {len(model.engine.networks)} files of networks, and the model has "
+            f"{model.members}; copy the folder again or export anew."
         )
     told = {len(t) for name, t in model.weights.items() if name.endswith(_PRESENCES)}
     regions = model.classes.regions
@@ -162,24 +189,29 @@ def load_decisions(folder: Path) -> Decisions:
 
 def _read_description(folder: Path) -> dict[str, Any]:
     """Return ``bundle.json``; BundleError where a file is missing or the format is not known."""
-    for name in (DESCRIPTION, WEIGHTS):
-        if not (folder / name).is_file():
-            raise BundleError(
-                f"{folder} is not a model bundle: {name} is missing; name the folder that "
-                "`rareseg train --out RUN` wrote, or its bundle/."
-            )
     path = folder / DESCRIPTION
+    _require_file(path)
     try:
         content: dict[str, Any] = read_json(path)
         written = content["format"]
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
+    if "engine" not in content:
+        _require_file(folder / WEIGHTS)
     if written not in READS:
         raise BundleError(
             f"{path} is of format {written}, this version of rareseg reads formats 1 and "
             f"{FORMAT}; use the version that wrote it."
         )
     return content
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise BundleError(
+            f"{path.parent} is not a model bundle: {path.name} is missing; name the folder that "
+            "`rareseg train --out RUN` wrote, or its bundle/."
+        )
 
 
 def _classes(content: Mapping[str, Any]) -> Classes:

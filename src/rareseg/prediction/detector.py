@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from rareseg.decision.decisions import Decisions
-from rareseg.prediction.bundle import DESCRIPTION, load_decisions, load_model
-from rareseg.prediction.bundle_archive import unpacked
+from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ModelScorer
+from rareseg_runner.bundle_archive import DESCRIPTION, unpacked
 from rareseg_runner.image_detector import ImageDetector
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.recipe import Recipe
+from rareseg_runner.exported_model import EngineFiles
 from rareseg_runner.image_records import Classes
 from rareseg_runner.preprocessing.preprocess import Preprocessing
 from rareseg_runner.scoring.cascade_model import Cascade
@@ -29,7 +31,8 @@ class Model:
     arithmetic in which cases are scored; ``training`` how the weights came about. ``presence`` says
     how what the networks tell of whole images becomes each region's presence, which gates and
     tables read. ``digest`` is the SHA-256 of the file of weights, which tells one model from
-    another; "" of a model that no file holds yet.
+    another; "" of a model that no file holds yet. An exported model has no weights here: ``engine``
+    computes it from the files in ``folder``.
     """
 
     recipe: Recipe
@@ -43,10 +46,14 @@ class Model:
     cascade: Cascade | None = None
     presence: Mapping[str, PresenceScaling] = field(default_factory=dict)
     digest: str = ""
+    engine: EngineFiles | None = None
+    folder: Path | None = None
 
     @property
     def tells_presence(self) -> bool:
         """Whether the networks say which regions an image holds: gates then cut √(q·m)."""
+        if self.engine is not None:
+            return self.engine.tells_presence
         of_one = (name.removeprefix(f"{name.split('.', 1)[0]}.") for name in self.weights)
         names = self.weights if self.members == 1 else of_one
         return any(name.startswith(IMAGE_HEAD) for name in names)
@@ -68,13 +75,11 @@ class Model:
         if self.members == 1 or prediction["mean_of"] == "probabilities":
             # As it was before there was anything else: certificates of then stand.
             del prediction["mean_of"]
-        return {
-            **scaled,
-            **prediction,
-            "weights": self.digest,
-            "precision": self.precision,
-            "backend": f"torch on {device}",
-        }
+        own = {"weights": self.digest, "precision": self.precision, "backend": f"torch on {device}"}
+        if (files := self.engine) is not None:
+            own["precision"] = files.engine.computes_in(files.precision)
+            own["backend"] = files.backend
+        return {**scaled, **prediction, **own}
 
     def member(self, number: int) -> Model:
         """Return one of several networks as a model of its own, numbered from 0."""

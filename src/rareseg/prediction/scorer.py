@@ -40,7 +40,7 @@ class BatchScores:
 
 
 class ModelScorer(ImageScorer):
-    """Scores whole images with the networks of a model.
+    """Scores whole images with the networks of a model: by torch, or by its engine.
 
     Threads may share one: its networks take one image at a time, since their deepest features are
     read by a hook, which would also meet another thread's image.
@@ -49,9 +49,12 @@ class ModelScorer(ImageScorer):
     def __init__(self, model: Model, *, device: str | torch.device = "cpu") -> None:
         self.model = model
         self.device = torch.device(device)
-        super().__init__(
-            describe_model(model), [self._scores(network) for network in self._networks_of()]
-        )
+        about = describe_model(model)
+        if model.engine is None or model.folder is None:
+            networks = [self._scores(network) for network in self._networks_of()]
+        else:
+            networks = model.engine.open(model.folder, about.settings)
+        super().__init__(about, networks)
 
     def _networks_of(self) -> list[torch.nn.Module]:
         """Return the model's networks on their device."""

@@ -22,7 +22,7 @@ from rareseg.run.setup.network_folds import Folds, folds_of_run
 from rareseg.run.setup.run_folder import RunFolder
 from rareseg.run.setup.split_files import read_split
 from rareseg_runner.atomic_files import atomic_write
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.label_map import class_map
 from rareseg_runner.decision.region_scores import region_scores
 from rareseg_runner.image_records import Classes, Image

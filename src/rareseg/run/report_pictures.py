@@ -16,7 +16,7 @@ from rareseg.report.pages.threshold_explorer import Cuts
 from rareseg.report.report_content import CasePicture
 from rareseg.run.scores.case_scoring import Points, ScoredCase
 from rareseg.run.scores.score_source import ScoreSource
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.region_scores import region_scores
 from rareseg_runner.image_records import IGNORE, Classes
 

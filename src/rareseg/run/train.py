@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from rareseg.data.folder_lock import sole_writer
-from rareseg.prediction.bundle import DESCRIPTION, save_model
+from rareseg.prediction.bundle import save_model
 from rareseg.prediction.model import Model, join_members
 from rareseg.prediction.scorer import ModelScorer
 from rareseg.progress import Track, silent
@@ -41,6 +41,7 @@ from rareseg.sampling.sampler import MOST_ROUNDS
 from rareseg.training.budget import parse_duration, plan_steps
 from rareseg.training.loop import OnValidation, measure_step
 from rareseg.training.plan import Plan
+from rareseg_runner.bundle_archive import DESCRIPTION
 
 
 def train(

@@ -31,7 +31,7 @@ from rareseg.run.tune import tune_source
 from rareseg.study.design import Roles, StudyCell
 from rareseg.study.job_queue import DEAD_AFTER
 from rareseg.study.shared_data import SharedData
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.region_scores import region_scores
 
 HALF, CHOSEN = "0.5", "chosen point"

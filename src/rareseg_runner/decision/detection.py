@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rareseg_runner.decision.cut import CutPoint, apply_point
+from rareseg_runner.decision.cut_point import CutPoint, apply_point
 from rareseg_runner.decision.found_objects import FoundObject, find_objects
 from rareseg_runner.decision.image_score import image_score
 from rareseg_runner.decision.label_map import label_map

@@ -24,7 +24,7 @@ from rareseg.evaluation.statistics.undefined import Undefined, is_defined
 from rareseg.evaluation.tables.component_table import GRID, ComponentTable, components_of_case
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 
 
 def images(n, share, seed):

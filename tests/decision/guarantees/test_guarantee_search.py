@@ -18,7 +18,7 @@ from rareseg.evaluation.tables.component_table import ComponentTable, components
 from rareseg.evaluation.tables.score_table import ScoreTable, score_case
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
 from rareseg_runner.decision.component_size import as_size
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.image_records import IGNORE
 
 GUARANTEES = [

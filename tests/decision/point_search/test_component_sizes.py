@@ -30,7 +30,7 @@ from rareseg.evaluation.tables.component_table import ComponentTable, components
 from rareseg.evaluation.tables.component_table_io import load_components, save_components
 from rareseg.evaluation.tables.score_table import score_cases
 from rareseg_runner.decision.component_size import ANY_SIZE, Size
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 
 SPACINGS = ((1.0, 1.0, 1.0), (0.4, 0.4, 0.4), (3.0, 0.7, 0.7))
 

@@ -15,7 +15,7 @@ from rareseg.decision.point_search.image_costs import ImageCosts
 from rareseg.evaluation.statistics.intervals import clopper_pearson
 from rareseg.evaluation.tables.component_table import components_of_cases
 from rareseg.evaluation.tables.score_table import score_cases
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 
 SHAPE = (8, 8)
 

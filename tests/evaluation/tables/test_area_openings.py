@@ -9,7 +9,7 @@ from scipy import ndimage
 from rareseg.decision.operating_point import OperatingPoint
 from rareseg.errors import UsageError
 from rareseg.evaluation.tables.area_openings import levels_of, open_levels
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 
 THRESHOLDS = np.array([0.1, 0.3, 0.5, 0.7, 0.9], np.float32)
 SIZES = (0, 2, 3, 5, 9)

@@ -25,7 +25,7 @@ from rareseg.evaluation.tables.component_table import (
 )
 from rareseg.evaluation.tables.component_table_io import load_components, save_components
 from rareseg.evaluation.tables.threshold_bins import bin_edges, bin_of
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.image_records import IGNORE, Classes
 
 COARSE = tuple(bin_of(p) for p in (0.125, 0.25, 0.5, 0.625))

@@ -27,7 +27,7 @@ from rareseg.report.pages.threshold_explorer import (
     to_screen,
 )
 from rareseg_runner.decision.component_size import as_size
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.region_scores import region_scores
 from rareseg_runner.image_records import Classes
 

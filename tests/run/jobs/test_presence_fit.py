@@ -29,7 +29,7 @@ from rareseg.run.setup.run_folder import open_run
 from rareseg.run.setup.split_files import read_folds
 from rareseg.run.suspects import find_suspects
 from rareseg.run.tune import Rule, tune_source
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.region_scores import region_scores
 from rareseg_runner.formats import read_image
 

@@ -33,7 +33,7 @@ from rareseg.evaluation.tables.score_table import (
     score_regions,
 )
 from rareseg.evaluation.tables.score_table_io import load_table, save_table
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.image_score import image_score
 from rareseg_runner.image_records import Classes
 

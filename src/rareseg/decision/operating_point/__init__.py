@@ -31,7 +31,7 @@ from rareseg.decision.point_search.objectives import (
     Limit,
     make_goal,
 )
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 
 __all__ = [
     "BY_HAND",

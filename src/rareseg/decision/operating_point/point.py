@@ -10,7 +10,7 @@ from rareseg.data.records import Role, role_named
 from rareseg.decision.default_point.point_evidence import PointEvidence
 from rareseg.errors import ScoreError, UsageError
 from rareseg.evaluation.statistics.undefined import Undefined, Value, value_from_json, value_to_json
-from rareseg_runner.decision.cut import CutPoint
+from rareseg_runner.decision.cut_point import CutPoint
 
 _NOT_CHOSEN = Undefined("not chosen from scores")
 

@@ -21,7 +21,7 @@ from rareseg.quality.suspects.other_evidence import OtherEvidence
 from rareseg.quality.suspects.place import ComponentEvidence, SetAside, blank_evidence
 from rareseg.quality.suspects.region_view import RegionView
 from rareseg_runner.components import label_components
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.region_scores import region_scores
 from rareseg_runner.image_records import IGNORE, Classes
 

@@ -31,7 +31,7 @@ from rareseg.evaluation.tables.region_rows import Spacing
 from rareseg.evaluation.tables.score_table import ScoreTable, region_references, score_regions
 from rareseg.prediction.scorer import ModelScorer
 from rareseg.progress import Track, silent
-from rareseg_runner.decision.cut import apply_point
+from rareseg_runner.decision.cut_point import apply_point
 from rareseg_runner.decision.label_map import class_map
 from rareseg_runner.decision.region_scores import region_scores
 from rareseg_runner.image_records import Classes, Image

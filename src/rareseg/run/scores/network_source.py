@@ -259,7 +259,7 @@ class NetworkSource:
         problems = other_than(fingerprint.problems, {"no positive case", "absent class"})
         if problems:
             raise ProblemsError(problems)
-        title = f"{dataset.root.name} by the model of {self.folder.root.name}"
+        title = f"{dataset.root.name} by the model of {self.folder.name}"
         judged = JudgedCases(title, dataset.cases, None, fingerprint, {})
         return without_seen(self.folder, judged, include_seen=self.include_seen, track=track)
 
@@ -333,7 +333,7 @@ class NetworkSource:
                 "`rareseg evaluate RUN DATA --out DIR`."
             )
         fingerprint = Fingerprint.from_json(self.folder.fingerprint)
-        roles, name = read_split(self.folder.split), self.folder.root.name
+        roles, name = read_split(self.folder.split), self.folder.name
         remark = ""
         if dataset is not None and len(cases) < len(dataset.cases):
             remark = (

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rareseg.data.dataset import AS_IT_IS, MissingMask, open_dataset
 from rareseg.data.folder_lock import is_lock
@@ -109,9 +109,38 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The places inside ``RUN``."""
+    """The places inside ``RUN``.
+
+    Of an exported model ``root`` is the folder of its records, and ``model`` its own.
+    """
+
+    RECORDS: ClassVar = "records"
+    """The folder of an exported model in which the records of its run lie."""
 
     root: Path
+    model: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the folder that the user knows."""
+        return (self.model or self.root).name
+
+    @property
+    def records(self) -> tuple[Path, ...]:
+        """What the run knows of its data, which an exported model takes along."""
+        return (
+            self.about,
+            self.recipe,
+            self.split,
+            self.folds,
+            self.fingerprint,
+            self.data_identity,
+            self.look_alikes,
+            self.later_look_alikes,
+            self.evaluated,
+            self.certified,
+            self.test_scorecard,
+        )
 
     @property
     def about(self) -> Path:
@@ -155,7 +184,7 @@ class RunFolder:
     @property
     def bundle(self) -> Path:
         """The model that is used and handed on."""
-        return self.root / "bundle"
+        return self.model or self.root / "bundle"
 
     def scores(self, role: Role) -> Path:
         """The score table of one role's cases."""
@@ -262,6 +291,8 @@ def open_run(root: Path, *, verify: bool = False) -> RunFolder:
 
 def _finished(root: Path) -> RunFolder:
     folder = RunFolder(root)
+    if (root / "bundle.json").is_file() and (root / RunFolder.RECORDS).is_dir():
+        folder = RunFolder(root / RunFolder.RECORDS, root)
     if not folder.about.is_file():
         raise RunError(
             f"{root} is no run: run.json is missing; name a folder that `rareseg train --out` "

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from rareseg.errors import BundleError
-from rareseg.prediction.bundle import DESCRIPTION, WEIGHTS
 from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.errors import BundleError
 
 SUFFIX = ".rareseg"
+
+DESCRIPTION = "bundle.json"
+"""The file that makes a folder a model."""
 
 LARGEST_BYTES = 4 << 30
 """The most that the files of an archive may hold together once they are unpacked: 4 GiB."""
@@ -29,7 +31,7 @@ def write_archive(bundle: Path, path: Path) -> None:
     weights hardly get smaller by compression.
     """
     files = sorted(file for file in bundle.iterdir() if file.is_file() and file.name[0] != ".")
-    if not {DESCRIPTION, WEIGHTS} <= {file.name for file in files}:
+    if DESCRIPTION not in {file.name for file in files}:
         raise BundleError(f"{bundle} is not a model bundle; name a finished run or its bundle/.")
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for file in files:

@@ -1,0 +1,166 @@
+"""Export a run's model: one folder that decides without torch, and how faithful it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from rareseg.data.case_files import read_case_image
+from rareseg.data.records import Case
+from rareseg.errors import DataError, WorkError
+from rareseg.prediction.bundle import as_text, load_decisions, load_model, model_record
+from rareseg.prediction.engine_export import export_networks
+from rareseg.prediction.model import Model
+from rareseg.prediction.scorer import ModelScorer, describe_model
+from rareseg.progress import Track, silent
+from rareseg.report.wording.numbers import count
+from rareseg.run.outputs.exported_readme import exported_readme
+from rareseg.run.setup.own_data import cases_of
+from rareseg.run.setup.run_folder import RunFolder, open_run, require_free
+from rareseg_runner.atomic_files import atomic_folder
+from rareseg_runner.bundle_archive import DESCRIPTION
+from rareseg_runner.decision.detection import Detection, decide
+from rareseg_runner.exported_model import Fidelity
+
+MOST_PIXELS = 0.002
+"""The largest share of pixels that may differ before an export asks for --allow-differences."""
+
+_KEPT = ("NOTICE", "MODEL_CARD.md", "LICENSES")
+"""What an export takes over from the bundle beside its decisions."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported model: its folder, and how it differs from the run's."""
+
+    folder: Path
+    fidelity: Fidelity
+
+
+def export(
+    run: Path | str,
+    out: Path | str,
+    *,
+    engine: str = "openvino",
+    precision: str = "auto",
+    allow_differences: bool = False,
+    records: bool = True,
+    track: Track = silent,
+) -> Exported:
+    """Write the model of a finished run, with its decisions, for an engine.
+
+    The masks of all validation cases (training cases, where there are none) are compared with those
+    of the run's own model, and the difference is written in. With ``records`` the folder keeps what
+    the run knows of its data (names of cases, digests, thumbnails of the images), without which it
+    predicts, and can be neither evaluated nor certified. Nothing stands under ``out`` before all is
+    written.
+
+    Raises :class:`WorkError` where a flag, or more than 0.2 % of the pixels, differs and
+    ``allow_differences`` does not allow it, or where the engine is not installed;
+    :class:`UsageError` for one that is not known, :class:`OutputError` where ``out`` holds anything
+    else, :class:`RunError` where there is no finished run.
+    """
+    folder, out = open_run(Path(run)), Path(out)
+    require_free(out)
+    model, decisions = load_model(folder.bundle), load_decisions(folder.bundle)
+    cases = cases_of(folder, "validation") or cases_of(folder, "train")
+    with atomic_folder(out, is_synced=True) as new:
+        exported = replace(
+            model, weights={}, engine=export_networks(model, new, engine, precision), folder=new
+        )
+        fidelity = compare_models(model, exported, folder, cases, track=track)
+        assert exported.engine is not None
+        exported = replace(exported, engine=replace(exported.engine, fidelity=fidelity))
+        if not allow_differences:
+            _require_faithful(fidelity, engine)
+        _write_description(exported, new)
+        decisions.save(new)
+        for name in _KEPT:
+            _copy(folder.bundle / name, new / name)
+        if records:
+            _copy_records(folder, RunFolder(new / RunFolder.RECORDS))
+        text = exported_readme(exported, decisions, has_records=records)
+        (new / "README.md").write_text(text, encoding="utf-8")
+    return Exported(out, fidelity)
+
+
+def compare_models(
+    model: Model,
+    exported: Model,
+    folder: RunFolder,
+    cases: Sequence[Case],
+    *,
+    track: Track = silent,
+) -> Fidelity:
+    """Return how the masks of two models differ at the points in use, on some cases."""
+    points = load_decisions(folder.bundle).points_in_use
+    scorers = ModelScorer(model), ModelScorer(exported)
+    largest, differing, pixels = 0.0, 0, 0
+    flags = []
+    for case in track(cases, "comparing with the run", len(cases)):
+        image = read_case_image(case)
+        try:
+            first, second = (
+                decide(image, scorer.score(image), model.classes, points) for scorer in scorers
+            )
+        except DataError as error:
+            raise DataError(f"case '{case.id}': {error}") from error
+        largest = max(largest, _largest_difference(first, second))
+        differing += sum(
+            int((first.masks[region] != second.masks[region]).sum()) for region in points
+        )
+        pixels += sum(mask.size for mask in first.masks.values())
+        if first.flagged != second.flagged:
+            flags.append(case.id)
+    return Fidelity(len(cases), largest, differing / max(1, pixels), tuple(flags))
+
+
+def _largest_difference(first: Detection, second: Detection) -> float:
+    return max(
+        float(np.abs(first.scores[region] - second.scores[region]).max(initial=0.0))
+        for region in first.scores
+    )
+
+
+def _require_faithful(fidelity: Fidelity, engine: str) -> None:
+    """Raise :class:`WorkError` where an exported model decides otherwise."""
+    if fidelity.flags_differ:
+        named = ", ".join(fidelity.flags_differ[:3])
+        what = f"{count(len(fidelity.flags_differ), 'case')} (such as {named}) would be flagged"
+    elif fidelity.pixels_differ >= MOST_PIXELS:
+        what = f"{100 * fidelity.pixels_differ:.2g} % of the pixels would be cut"
+    else:
+        return
+    raise WorkError(
+        f"With {engine} {what} otherwise than by the run, of "
+        f"{count(fidelity.n_cases, 'case')}: nothing was written. Choose --precision 32, or accept "
+        "it with --allow-differences."
+    )
+
+
+def _write_description(model: Model, folder: Path) -> None:
+    assert model.engine is not None
+    settings = describe_model(model).settings
+    record = model_record(model) | {
+        "scoring": vars(settings),  # in JSON a tuple is a list
+        "engine": model.engine.to_dict(),
+    }
+    (folder / DESCRIPTION).write_text(as_text(record), encoding="utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    elif source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def _copy_records(source: RunFolder, target: RunFolder) -> None:
+    """Copy what a run knows of its data: no image, no mask, no score."""
+    for own, new in zip(source.records, target.records, strict=True):
+        _copy(own, new)
