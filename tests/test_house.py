@@ -299,7 +299,10 @@ def test_every_command_has_an_example():
     }
 
 
-OF_EXTRAS = ("timm", "highdicom", "pydicom", "h5py", "pi_heif", "pycocotools", "supervision")
+OF_EXTRAS = (
+    *("timm", "highdicom", "pydicom", "h5py", "pi_heif", "pycocotools", "supervision"),
+    *("openvino", "onnxruntime", "onnxscript"),
+)
 
 
 def test_what_skips_for_want_of_an_extra_runs_in_test_extras():

@@ -80,8 +80,11 @@ def _precision(engine: Engine, model: Model, asked: str) -> Precision:
 
 def _write_openvino(network: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
     openvino = engine_named("openvino").module()
-    converted = openvino.convert_model(network, example_input=example)
-    openvino.save_model(converted, path, compress_to_fp16=False)
+    # convert_model would do the same and report the call to its maker.
+    decoder = importlib.import_module("openvino.frontend.pytorch.ts_decoder")
+    front = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
+    traced = decoder.TorchScriptPythonDecoder(network, example_input=example)
+    openvino.save_model(front.convert(front.load(traced)), path, compress_to_fp16=False)
 
 
 def _write_onnx(network: torch.nn.Module, example: torch.Tensor, path: Path) -> None:

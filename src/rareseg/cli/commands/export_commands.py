@@ -69,9 +69,7 @@ def export(
 def benchmark(
     models: Annotated[
         list[Path],
-        typer.Argument(
-            help="Runs or exported models; ratios are to the first", show_default=False
-        ),
+        typer.Argument(help="Runs or exported models; ratios are to the first", show_default=False),
     ],
     images: Annotated[
         Path, typer.Option("--images", help="An image or a folder.", show_default=False)
