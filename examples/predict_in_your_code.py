@@ -16,8 +16,8 @@ import numpy as np
 import PIL.Image
 
 import rareseg as rs
-from rareseg_runner.bundle_archive import write_archive
 from rareseg.run.setup.prepare import TrainingOptions
+from rareseg_runner.bundle_archive import write_archive
 
 
 def train_one(folder: Path) -> Path:
