@@ -23,7 +23,7 @@ from rareseg_runner.scoring.engines import Engine, engine_named
 from rareseg_runner.scoring.engines.engine import Precision
 
 _EXAMPLE = 4
-"""Sides of the example image, in strides: its size is no part of what is written."""
+"""Sides of the example image, in strides."""
 
 
 def export_networks(model: Model, folder: Path, engine: str, precision: str) -> EngineFiles:
@@ -49,9 +49,7 @@ def export_networks(model: Model, folder: Path, engine: str, precision: str) -> 
         ).eval()
         first = folder / f"network_{number}{target.suffixes[0]}"
         sides = (_EXAMPLE * stride(model.recipe.network),) * model.recipe.data.dimension
-        example = torch.zeros(2, model.channels, *sides)
-        with _quiet():
-            _WRITERS[engine](network, example, first)
+        write_network(engine, network, torch.zeros(2, model.channels, *sides), first)
         networks.append(first.name)
         for suffix in target.suffixes:
             path = first.with_suffix(suffix)
@@ -64,6 +62,16 @@ def export_networks(model: Model, folder: Path, engine: str, precision: str) -> 
         digests=digests,
         tells_presence=model.tells_presence,
     )
+
+
+def write_network(engine: str, network: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
+    """Write one network as the files of an engine, the first of them at ``path``.
+
+    ``example`` (image, channel, *space) are images that it takes; their number and size are no part
+    of what is written.
+    """
+    with _quiet():
+        _WRITERS[engine](network, example, path)
 
 
 def _precision(engine: Engine, model: Model, asked: str) -> Precision:
