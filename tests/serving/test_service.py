@@ -76,6 +76,7 @@ def test_what_the_service_is_about(service):
     told = httpx.get(f"{service.url}/model").json()
     assert told["regions"]["crack"]["threshold"] == 0.5
     assert told["classes"] == {"background": 0, "crack": 1}
+    assert told["computed_by"] == "torch on cpu"
     assert told["version"] == rareseg.__version__
 
 

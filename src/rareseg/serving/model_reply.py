@@ -16,7 +16,8 @@ def model_reply(detector: Detector) -> dict[str, Any]:
     arithmetic than that of this service voids, the sentence says so.
     """
     model = detector.model
-    certificates = statement_lines(detector.decisions, model.arithmetic(detector.device.type))
+    arithmetic = model.arithmetic(detector.device.type)
+    certificates = statement_lines(detector.decisions, arithmetic)
     facts = model.training.images
     return {
         "classes": dict(zip(model.classes.names, model.classes.values, strict=True)),
@@ -34,7 +35,8 @@ def model_reply(detector: Detector) -> dict[str, Any]:
         "channels": model.channels,
         "files_per_image": model.training.files_per_case,
         "dimension": model.recipe.data.dimension if facts is None else facts.dimension,
-        "precision": model.precision,
+        "precision": arithmetic["precision"],
+        "computed_by": arithmetic["backend"],
         "device": str(detector.device),
         "weights_sha256": model.digest,
         "version": rareseg.__version__,
