@@ -29,6 +29,8 @@ shifted by 10 % reach 0.58 and more.
 """
 _SAMPLE = 2000
 _ROWS, _COLUMNS = 256, 1024
+_MOST_KEPT = 4 * _ROWS * NEIGHBOURS
+"""Sorting is put off until so many are there, which of most data is the end."""
 _NEIGHBOUR = np.dtype(
     [("row", np.int32), ("other", np.int32), ("which", np.int32), ("cosine", np.float32)]
 )
@@ -88,7 +90,7 @@ class Spectra:
         n, rows = len(self.variants[0]), self.variants[0][start:stop]
         floor = np.full((len(rows), 1), np.nextafter(np.float32(least), np.float32(-1)))
         room = np.empty((len(rows), _COLUMNS), np.float32)
-        kept = np.zeros(0, _NEIGHBOUR)
+        kept = [np.zeros(0, _NEIGHBOUR)]
         for which, variant in enumerate(self.variants):
             for first in range(0, n, _COLUMNS):
                 block = variant[first : first + _COLUMNS]
@@ -96,19 +98,21 @@ class Spectra:
                 own = np.arange(max(start, first), min(stop, first + len(block)))
                 close[own - start, own - first] = -1.0
                 row, other = np.divmod(np.flatnonzero(close > floor), len(block))
-                if len(row):
-                    new = np.empty(len(row), _NEIGHBOUR)
-                    new["row"], new["other"], new["which"] = row, other + first, which
-                    new["cosine"] = close[row, other]
-                    kept = _best(np.concatenate([kept, new]))
-                    full = np.bincount(kept["row"], minlength=len(rows)) == NEIGHBOURS
+                new = np.empty(len(row), _NEIGHBOUR)
+                new["row"], new["other"], new["which"] = row, other + first, which
+                new["cosine"] = close[row, other]
+                kept.append(new)
+                if sum(map(len, kept)) > _MOST_KEPT:
+                    kept = [best := _best(np.concatenate(kept))]
+                    full = np.bincount(best["row"], minlength=len(rows)) == NEIGHBOURS
                     # Of rows with all neighbours, the last of each is the farthest.
-                    last = np.searchsorted(kept["row"], np.flatnonzero(full), side="right") - 1
-                    floor[full, 0] = kept["cosine"][last]
+                    last = np.searchsorted(best["row"], np.flatnonzero(full), side="right") - 1
+                    floor[full, 0] = best["cosine"][last]
+        best = _best(np.concatenate(kept))
         yield from zip(
-            (kept["row"] + start).tolist(),
-            kept["other"].tolist(),
-            kept["which"].tolist(),
+            (best["row"] + start).tolist(),
+            best["other"].tolist(),
+            best["which"].tolist(),
             strict=True,
         )
 

@@ -47,7 +47,7 @@ def drawn(tmp_path_factory):
             mask[y - 6 : y + 6, x - 7 : x + 7] = True
             mask[y - 6 : y - 3, x - 7 : x - 3] = False
             corners = ((-7, -3), (-3, -3), (-3, -6), (7, -6), (7, 6), (-7, 6))
-            outline[:] = np.array(corners) + (x, y)
+            outline[:] = np.array(corners) + np.array((x, y))
         picture = rng.integers(0, 255, (40, 50, 3), np.uint8)
         Picture.fromarray(picture).save(folder / f"lump{k}.png")
     np.savez(folder / "drawn.npz", masks=masks, outlines=outlines)
