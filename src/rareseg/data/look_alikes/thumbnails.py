@@ -203,7 +203,7 @@ def _places(dimension: int) -> NDArray[np.float64]:
 
 @cache
 def _window(length: int) -> F32:
-    return np.sqrt(np.hanning(length + 2)[1:-1]).astype(np.float32)
+    return np.asarray(np.sqrt(np.hanning(length + 2)[1:-1]), np.float32)
 
 
 def _blurred(array: F32, sigma: float, *, mode: str = "reflect") -> F32:
@@ -211,13 +211,14 @@ def _blurred(array: F32, sigma: float, *, mode: str = "reflect") -> F32:
     weights = [_gaussian(length, sigma, mode) for length in array.shape]
     if array.ndim == 3:
         array = np.tensordot(weights[0], array, 1)
-    return weights[-2] @ array @ weights[-1].T
+    return np.asarray(weights[-2] @ array @ weights[-1].T, np.float32)
 
 
 @cache
 def _gaussian(length: int, sigma: float, mode: str) -> F32:
     """Return the weights (after, before) of a Gaussian filter along one axis."""
-    return ndimage.gaussian_filter1d(np.eye(length), sigma, axis=0, mode=mode).astype(np.float32)
+    weights = ndimage.gaussian_filter1d(np.eye(length), sigma, axis=0, mode=mode)
+    return np.asarray(weights, np.float32)
 
 
 @cache
