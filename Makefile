@@ -4,7 +4,7 @@ BIN := .venv/bin
 SITE := 'import sysconfig; print(sysconfig.get_path("platlib"))'
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-extras fuzz kills rivals check docs install clean
+.PHONY: demo test test-slow test-extras test-datumaro fuzz kills rivals check docs install clean
 
 install: .venv/installed
 
@@ -54,7 +54,16 @@ test-extras: .venv-extras/installed
 		pycocotools supervision
 	touch $@
 
-# A third one, of the tools that benchmarks/few_labels.py compares with.
+# One of its own, since what datumaro pins fits neither; it writes files that are read here.
+test-datumaro: install .venv-datumaro/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/data/layouts/annotation_files/test_datumaro.py
+
+.venv-datumaro/installed: .venv/installed Makefile
+	$(BIN)/python -m venv .venv-datumaro
+	.venv-datumaro/bin/pip install --quiet datumaro==1.13.12
+	touch $@
+
+# Another one, of the tools that benchmarks/few_labels.py compares with.
 rivals: .venv-rivals/installed
 
 .venv-rivals/installed: .venv/installed benchmarks/rivals/requirements.txt constraints.txt
@@ -75,4 +84,4 @@ docs: install
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
 
 clean:
-	rm -rf .venv .venv-extras .venv-rivals demo site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-extras .venv-datumaro .venv-rivals demo site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -24,6 +24,7 @@ from rareseg_runner.formats import files_of as read_from
 from rareseg_runner.formats.embedded_picture import embedded_bytes
 
 DIGEST_BYTES = 16
+_TOGETHER = 64
 _COLUMNS = ("path", "size", "time", "digest")
 
 _Stamp = tuple[str, int, int]
@@ -97,10 +98,16 @@ class FileDigests:
             self._known[stamp] = found
         return found
 
-    def compute(self, paths: Iterable[Path], *, jobs: int = -1) -> None:
-        """Compute the digests of many files in parallel; those that are known are not read."""
+    def compute(self, paths: Iterable[Path], *, jobs: int = -1) -> dict[Path, str]:
+        """Return the digests of many files, in parallel; those that are known are not read."""
+        files = list(dict.fromkeys(paths))
+        parts = [files[start : start + _TOGETHER] for start in range(0, len(files), _TOGETHER)]
         # Hashing releases the interpreter's lock, so that threads are enough.
-        Parallel(n_jobs=jobs, prefer="threads")(delayed(self.of)(path) for path in set(paths))
+        found = Parallel(n_jobs=jobs, prefer="threads")(delayed(self._all)(part) for part in parts)
+        return dict(zip(files, (digest for part in found for digest in part), strict=True))
+
+    def _all(self, paths: Sequence[Path]) -> list[str]:
+        return [self.of(path) for path in paths]
 
     def load(self, path: Path, *, verify: bool = False) -> None:
         """Take over what :meth:`save` wrote; a file that is absent or damaged adds nothing.
@@ -141,8 +148,8 @@ def identify(cases: Sequence[Case], *, jobs: int = -1) -> dict[str, CaseIdentity
     Raises :class:`~rareseg.errors.DataError` where a file cannot be read.
     """
     try:
-        DIGESTS.compute((path for case in cases for path in files_of(case)), jobs=jobs)
-        return {case.id: _identity(case) for case in cases}
+        known = DIGESTS.compute((path for case in cases for path in files_of(case)), jobs=jobs)
+        return {case.id: _identity(case, known) for case in cases}
     except OSError as error:
         raise DataError(
             f"{error.filename} cannot be read ({error.strerror}); see that it is there and may be "
@@ -200,9 +207,12 @@ def _earlier_content_hash(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _identity(case: Case) -> CaseIdentity:
-    image = "".join(DIGESTS.of_image(path) for path in case.images)
-    mask = "".join(DIGESTS.of(path) for path in case.mask_files)
+def _identity(case: Case, known: Mapping[Path, str]) -> CaseIdentity:
+    image = "".join(
+        DIGESTS.of_image(path) if path.suffix.lower() == EMBEDDING else known[path]
+        for path in case.images
+    )
+    mask = "".join(known[path] for path in case.mask_files)
     if isinstance(case.mask, MaskSource):
         made = repr(case.mask)
         for path in case.mask.files:  # which may lie anywhere

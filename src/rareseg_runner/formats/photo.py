@@ -52,9 +52,9 @@ def read_photo(path: Path, *, as_mask: bool = False) -> Image:
         ReadError: truncated or damaged, larger than is read at once, several frames, colours of 16
             bits in JPEG 2000, or a mask that was compressed with loss.
     """
-    if is_heif(path):
-        return _read_heif(path, as_mask=as_mask)
     with guarded(path, "a picture"), path.open("rb") as stream:
+        if is_heif(stream):
+            return _read_heif(path, as_mask=as_mask)
         file = open_picture(stream, path)
         if as_mask:
             _refuse_loss(file, path)
@@ -64,11 +64,9 @@ def read_photo(path: Path, *, as_mask: bool = False) -> Image:
                 "a file of its own."
             )
         shift = _jpeg2000_shift(path) if file.format == "JPEG2000" else 0
-        if file.format == "PNG":
-            check_png(path)
+        deep = file.format == "PNG" and is_deep_colour(*check_png(stream))
         if file.format == "JPEG2000":
             check_jpeg2000(path)
-        deep = file.format == "PNG" and is_deep_colour(path)
         file.load()
         exif = int(file.getexif().get(_EXIF_ORIENTATION, 1))
         palette = _palette(file) if as_mask and file.mode == "P" else None

@@ -77,39 +77,46 @@ def _check_packing(path: Path, name: str, pixels: int) -> None:
         )
 
 
-def is_heif(path: Path) -> bool:
-    """Whether a file begins as the photographs of telephones do (HEIC), whatever its name says."""
-    with path.open("rb") as stream:
-        head = stream.read(12)
+def is_heif(stream: BinaryIO) -> bool:
+    """Whether a file begins as the photographs of telephones do (HEIC), whatever its name says.
+
+    The stream is read from its begin and put back to it.
+    """
+    head = stream.read(12)
+    stream.seek(0)
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
-def check_png(path: Path) -> None:
-    """Raise ValueError where a part of a PNG file is missing or its checksum is another.
+def check_png(stream: BinaryIO) -> tuple[int, int]:
+    """Return the bits a sample and the colour type; the stream stands where it stood.
+
+    Raise ValueError where a part of a PNG file is missing or its checksum is another.
 
     Pillow looks at the checksums of the header alone; a flipped bit would give another mask. It
     fills rows that are missing with zeros, so they are counted. Parts
     are a length, a name, content and a checksum of name and content (https://www.w3.org/TR/png-3/).
     """
-    unpacking, found, needed = zlib.decompressobj(), 0, 0
-    with path.open("rb") as stream:
-        stream.seek(8)
-        while True:
-            head = stream.read(8)
-            if len(head) < 8:
-                raise ValueError("its end is missing")
-            content = stream.read(int.from_bytes(head[:4]))
-            if zlib.crc32(content, zlib.crc32(head[4:])) != int.from_bytes(stream.read(4)):
-                raise ValueError("a checksum is wrong")
-            if head[4:] == b"IHDR":
-                needed = _png_bytes(content)
-            while head[4:] == b"IDAT" and content and not unpacking.eof and found < needed:
-                found += len(unpacking.decompress(content, _STEP))
-                content = unpacking.unconsumed_tail
-            if head[4:] == b"IEND":
-                break
+    unpacking, found, needed, kind = zlib.decompressobj(), 0, 0, (0, GREY)
+    before = stream.tell()
+    stream.seek(8)
+    while True:
+        head = stream.read(8)
+        if len(head) < 8:
+            raise ValueError("its end is missing")
+        content = stream.read(int.from_bytes(head[:4]))
+        if zlib.crc32(content, zlib.crc32(head[4:])) != int.from_bytes(stream.read(4)):
+            raise ValueError("a checksum is wrong")
+        if head[4:] == b"IHDR":
+            needed, kind = _png_bytes(content), (content[8], content[9])
+        while head[4:] == b"IDAT" and content and not unpacking.eof and found < needed:
+            found += len(unpacking.decompress(content, _STEP))
+            content = unpacking.unconsumed_tail
+        if head[4:] == b"IEND":
+            break
     if found < needed:
         raise ValueError(f"its header states {needed} bytes of rows and {found} are there")
+    stream.seek(before)
+    return kind
 
 
 def _png_bytes(header: bytes) -> int:
@@ -142,9 +149,8 @@ def png_levels(path: Path) -> int:
     return int(2 ** (depth or 8)) - 1
 
 
-def is_deep_colour(path: Path) -> bool:
+def is_deep_colour(depth: int, colour: int) -> bool:
     """Whether a PNG has 16 bits a sample and several channels, which Pillow would cut to 8 bits."""
-    depth, colour = png_header(path)
     return depth == 16 and colour in (2, 4, 6)
 
 

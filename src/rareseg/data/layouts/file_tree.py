@@ -32,6 +32,7 @@ class FileTree:
         self.mask_name = mask_name
         self._listed: dict[str, tuple[list[str], list[str]]] = {}
         self._image_files: dict[str, list[Path]] = {}
+        self._paths: dict[tuple[str, str], Path] = {}  # one of each, and made once
 
     def _content(self, folder: str) -> tuple[list[str], list[str]]:
         """Return the names of folders and of files in a folder, sorted; each is listed once."""
@@ -82,7 +83,11 @@ class FileTree:
 
     def path(self, folder: str, name: str = "") -> Path:
         """Return the path of a folder, or of a file in it."""
-        return self.root / folder / name if name else self.root / folder
+        found = self._paths.get((folder, name))
+        if found is None:
+            place = self.root / folder
+            found = self._paths[folder, name] = place / name if name else place
+        return found
 
     def images(self, folder: str) -> list[Path]:
         """Return the readable images of a folder, series of DICOM files included, by name."""

@@ -67,15 +67,16 @@ def find_unread(tree: FileTree, listing: Listing, *, ignored: bool, listed: bool
         word: defaultdict(list) for word in ("fault", "warning", "note", "broken")
     }
     for folder, files in tree.walk():
-        if _place(tree.path(folder)) in used:
+        place = _place(tree.path(folder))
+        if place in used:
             continue  # a series of DICOM files
         among = _is_within(folder, folders)
         for name in files:
             path = tree.path(folder, name)
-            if _place(path) in used or path == tree.file:
+            if os.path.join(place, name) in used or path == tree.file:  # noqa: PTH118 - as above
                 continue
             level = _level(path, among=among, missing=missing)
-            apart = listed or _place(path.parent) not in looked_into
+            apart = listed or place not in looked_into
             if level == "note" and apart and not among:
                 continue  # what describes the data set, or belongs to something else
             if level in ("fault", "warning") and len(told) < MOST_TEXT and name in told:

@@ -23,7 +23,7 @@ from rareseg.data.look_alikes.candidates import Candidate, Spectra
 from rareseg.data.look_alikes.copies import find_copies
 from rareseg.data.look_alikes.groups import DisjointSets, clusters
 from rareseg.data.look_alikes.pair import IDENTICAL, LookAlike
-from rareseg.data.look_alikes.registration import Placement, Registration, register
+from rareseg.data.look_alikes.registration import Placement, Registration, could_fit, register
 from rareseg.data.look_alikes.thumbnails import Symmetry, Thumbnail
 from rareseg.progress import Track, silent
 
@@ -118,24 +118,22 @@ class _PairSearch:
         self._least = ALIKE[dimension]
         self._parallel, self._track = parallel, track
         self._spectra = Spectra(self._thumbnails)
-        self._fits: dict[tuple[int, int], Registration] = {}
+        self._similar: dict[tuple[int, int], float] = {}
+        self._fits: dict[tuple[int, int], Registration] = {}  # of those that are alike
 
     def look_alikes(self) -> list[LookAlike]:
         """Lay what may be alike on each other and return the pairs that are."""
         self._keep(self._spectra.candidates())
         # What looks like the same third case is looked at as well.
-        root = clusters(len(self._members), self._alike())
+        root = clusters(len(self._members), self._fits)
         missing: list[tuple[int, int]] = []
         for name, size in zip(*np.unique(root, return_counts=True), strict=True):
             if 2 < size <= COMPLETED:
                 missing += combinations(np.flatnonzero(root == name).tolist(), 2)
-        self._keep(self._likeliest(pair for pair in missing if pair not in self._fits))
-        pairs = [(i, j, self._fits[i, j].similarity) for i, j in self._alike()]
+        self._keep(self._likeliest(pair for pair in missing if pair not in self._similar))
+        pairs = [(i, j, self._fits[i, j].similarity) for i, j in self._fits]
         copies = find_copies(pairs, _units(self._members), least=self._least, measure=self._measure)
         return [self._pair(i, j, copy=(i, j) in copies) for i, j, _ in pairs]
-
-    def _alike(self) -> list[tuple[int, int]]:
-        return [pair for pair, fit in self._fits.items() if fit.similarity >= self._least]
 
     def _pair(self, i: int, j: int, *, copy: bool) -> LookAlike:
         fit, first, second = self._fits[i, j], self._members[i], self._members[j]
@@ -150,22 +148,28 @@ class _PairSearch:
 
     def _measure(self, pairs: Sequence[tuple[int, int]]) -> list[float]:
         """Return the similarity of pairs, looking at those that were not looked at yet."""
-        new = dict(self._lay(self._likeliest(p for p in pairs if p not in self._fits)))
-        return [(self._fits.get(pair) or new[pair]).similarity for pair in pairs]
+        new = self._likeliest(pair for pair in pairs if pair not in self._similar)
+        found = {pair: fit.similarity for pair, fit in self._lay(new, screened=False)}
+        return [self._similar[p] if p in self._similar else found[p] for p in pairs]
 
     def _likeliest(self, pairs: Iterable[tuple[int, int]]) -> list[Candidate]:
         return [(i, j, self._spectra.likeliest(i, j)) for i, j in pairs]
 
     def _keep(self, candidates: Sequence[Candidate]) -> None:
         """Lay every candidate and keep the best fit of each pair."""
-        for pair, fit in self._lay(candidates):
-            if pair not in self._fits or fit.similarity > self._fits[pair].similarity:
-                self._fits[pair] = fit
+        for pair, fit in self._lay(candidates, screened=True):
+            if fit.similarity > self._similar.get(pair, -1.0):
+                self._similar[pair] = fit.similarity
+                if fit.similarity >= self._least:
+                    self._fits[pair] = fit
 
     def _lay(
-        self, candidates: Sequence[Candidate]
+        self, candidates: Sequence[Candidate], *, screened: bool
     ) -> Iterator[tuple[tuple[int, int], Registration]]:
-        """Yield how each candidate's second case lies on its first."""
+        """Yield how each candidate's second case lies on its first.
+
+        With ``screened`` only of those that half the size does not show to be something else.
+        """
         work: list[tuple[int, list[tuple[int, Symmetry]]]] = []
         for i, j, symmetry in candidates:
             if not work or work[-1][0] != i or len(work[-1][1]) == _TOGETHER:
@@ -175,15 +179,27 @@ class _PairSearch:
             return
         thumbnails = self._thumbnails
         calls = (
-            delayed(register)(
-                thumbnails[i], [(thumbnails[j], s) for j, s in others], clear=self._least
+            delayed(_lay_on)(
+                thumbnails[i],
+                [(thumbnails[j], s) for j, s in others],
+                clear=self._least,
+                screened=screened,
             )
             for i, others in work
         )
         laid = self._track(self._parallel(calls), "Laying pairs on each other", len(work))
         for (i, others), fits in zip(work, laid, strict=True):
-            for (j, _), fit in zip(others, fits, strict=True):
-                yield (i, j), fit
+            for k, fit in fits:
+                yield (i, others[k][0]), fit
+
+
+def _lay_on(
+    first: Thumbnail, others: Sequence[tuple[Thumbnail, Symmetry]], *, clear: float, screened: bool
+) -> list[tuple[int, Registration]]:
+    """Return the numbers of those of ``others`` that are laid on the first, and how they lie."""
+    could = could_fit(first, others) if screened else [True] * len(others)
+    laid = [k for k, could_lie in enumerate(could) if could_lie]
+    return list(zip(laid, register(first, [others[k] for k in laid], clear=clear), strict=True))
 
 
 def _in_words(fit: Registration, first: Thumbnail, second: Thumbnail) -> str:

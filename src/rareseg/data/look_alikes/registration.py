@@ -7,6 +7,7 @@ overlap.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,12 @@ LEAST_OVERLAP = 0.5
 """How much of the smaller picture has to lie on the other."""
 FARTHEST = {2: 30, 3: 8}
 """The largest shift that is looked at, in pixels of a picture."""
+HOPELESS = 0.15
+"""Photographs of half the size that nowhere correlate so much show different things.
+
+Planted copies of scales that no file tells, which correlate least (of half the size, shifted by
+8 %, turned, JPEG 40), reach 0.18 and more; 1.5 % of pairs of noise reach 0.15.
+"""
 SAME_SCALE = 1.3
 """Files whose longest sides differ by less than this factor may be cut from one, not rescaled."""
 HINT = 0.15
@@ -77,7 +84,7 @@ def register(
     pictures = [apply_symmetry(other.values, symmetry) for other, symmetry in others]
     best = _at_scale(first.values, pictures, [1.0] * len(others))
     ratios = [other.extent / first.extent for other, _ in others]
-    again = [k for k, r in enumerate(ratios) if 0.015 < abs(np.log(r)) < np.log(SAME_SCALE)]
+    again = [k for k, ratio in enumerate(ratios) if _tells_scale(ratio)]
     _improve(best, first.values, pictures, again, [ratios[k] for k in again])
     if first.picture.ndim == 2:
         for factor in (*MORE_SCALES, *FINER_SCALES):
@@ -95,6 +102,43 @@ def register(
         placement = _place(base.shape, laid.shape, symmetry, shift, reversed_=reversed_)
         fits.append(Registration(similarity, placement, scale, shift))
     return fits
+
+
+def could_fit(first: Thumbnail, others: Sequence[tuple[Thumbnail, Symmetry]]) -> list[bool]:
+    """Return which of ``others`` are worth :func:`register`, at a sixth of its time.
+
+    Photographs are looked at in half the size, at the scales that their files tell; those that
+    correlate with the first by less than ``HOPELESS`` are not. Volumes always are.
+    """
+    if first.picture.ndim != 2:
+        return [True] * len(others)
+    base = _halved(first.picture)
+    pictures = [apply_symmetry(_halved(other.picture), symmetry) for other, symmetry in others]
+    could = [mean >= HOPELESS for mean, _, _ in _coarse_shifts(base, pictures)]
+    for k, (other, _) in enumerate(others):
+        ratio = other.extent / first.extent
+        if not could[k] and _tells_scale(ratio):
+            laid = _shrunk(pictures[k], min(1.0, ratio))
+            ((mean, _, _),) = _coarse_shifts(_shrunk(base, min(1.0, 1.0 / ratio)), [laid])
+            could[k] = mean >= HOPELESS
+    return could
+
+
+def _halved(picture: NDArray[np.int8]) -> F32:
+    """Return a photograph's picture in half the size, with a mean square of 1."""
+    y, x = (n // 2 * 2 for n in picture.shape)
+    rows = picture[:y:2, :x].astype(np.float32) + picture[1:y:2, :x]
+    small = rows[:, ::2] + rows[:, 1::2]
+    return np.asarray(small / np.sqrt(np.vdot(small, small) / small.size + 1e-12), np.float32)
+
+
+def _coarse_shifts(first: F32, others: Sequence[F32]) -> list[tuple[float, bool, tuple[int, ...]]]:
+    return _best_shifts(first, others, GRID[2] // 2, FARTHEST[2] // 2)
+
+
+def _tells_scale(ratio: float) -> bool:
+    """Whether the sides of two files differ, and by so little that they may be cut from one."""
+    return 0.015 < abs(math.log(ratio)) < math.log(SAME_SCALE)
 
 
 def _place(
@@ -145,32 +189,41 @@ def _shrunk(picture: F32, scale: float) -> F32:
 
 def _shifts(first: F32, others: Sequence[F32]) -> list[tuple[float, bool, tuple[int, ...]]]:
     """Return for each the correlation at its best shift, whether turned round, and that shift."""
-    if not others:
-        return []
-    dimension, side, far = first.ndim, GRID[first.ndim], FARTHEST[first.ndim]
-    grid, axes = (side,) * dimension, tuple(range(1, dimension + 1))
+    found = _best_shifts(first, others, GRID[first.ndim], FARTHEST[first.ndim])
+    return [
+        (_correlation(first, np.flip(other) if reversed_ else other, shift), reversed_, shift)
+        if mean > -np.inf
+        else (0.0, False, shift)
+        for (mean, reversed_, shift), other in zip(found, others, strict=True)
+    ]
+
+
+def _best_shifts(
+    first: F32, others: Sequence[F32], side: int, far: int
+) -> list[tuple[float, bool, tuple[int, ...]]]:
+    """Return for each the largest mean product, whether turned round, and the shift.
+
+    Of pictures that fit on a grid of so many pixels a ``side``, shifted by up to ``far`` of them;
+    minus infinity where none of these shifts leaves enough in common.
+    """
+    grid, axes = (side,) * first.ndim, tuple(range(1, first.ndim + 1))
     stack = np.zeros((len(others), *grid), np.float32)
     for row, picture in zip(stack, others, strict=True):
         row[tuple(slice(0, n) for n in picture.shape)] = picture
     waves = fft.rfftn(stack, axes=axes)
     base = np.conj(fft.rfftn(first, grid))
-    straight = fft.irfftn(base * waves, grid, axes=axes)
-    turned = fft.irfftn(base * np.conj(waves), grid, axes=axes)
+    # A transform's conjugate belongs to the picture turned round about its first pixel.
+    products = [fft.irfftn(base * turned, grid, axes=axes) for turned in (waves, np.conj(waves))]
     found = []
     for k, picture in enumerate(others):
-        overlap, usable, indices = _tried(first.shape, picture.shape)
-        if not usable.any():
-            found.append((0.0, False, (0,) * dimension))
-            continue
+        overlap, usable, indices = _tried(first.shape, picture.shape, side, far)
         options = []
-        # A transform's conjugate belongs to the picture turned round about its first pixel.
-        for reversed_, product in ((False, straight[k]), (True, turned[k])):
-            mean = np.where(usable, product[indices[reversed_]] / overlap, -np.inf)
+        for reversed_, product in enumerate(products):
+            mean = np.where(usable, product[k][indices[reversed_]] / overlap, -np.inf)
             place = np.unravel_index(int(mean.argmax()), mean.shape)
-            options.append((float(mean[place]), reversed_, tuple(int(p) - far for p in place)))
-        _, reversed_, shift = max(options)
-        laid = np.flip(picture) if reversed_ else picture
-        found.append((_correlation(first, laid, shift), reversed_, shift))
+            shift = tuple(int(p) - far for p in place)
+            options.append((float(mean[place]), bool(reversed_), shift))
+        found.append(max(options) if usable.any() else (-np.inf, False, (0,) * first.ndim))
     return found
 
 
@@ -192,22 +245,18 @@ def _between_pixels(first: F32, other: F32, shift: tuple[int, ...]) -> float:
 
 @lru_cache(maxsize=64)
 def _tried(
-    first: tuple[int, ...], other: tuple[int, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], dict[bool, tuple[NDArray[np.int_], ...]]]:
+    first: tuple[int, ...], other: tuple[int, ...], side: int, far: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], tuple[tuple[NDArray[np.int_], ...], ...]]:
     """Return of every shift the overlap (1 at least), whether it is enough, and where it stands.
 
-    Where in the product of two transforms, for the other as it is (False) and turned round (True).
+    Where in the product of two transforms, for the other as it is and for it turned round.
     Pictures of a data set have few shapes.
     """
-    side, far = GRID[len(first)], FARTHEST[len(first)]
     shifts = np.arange(-far, far + 1)
     overlap = _overlap(first, other, shifts)
     usable = overlap >= LEAST_OVERLAP * min(np.prod(first), np.prod(other))
-    ends = {False: [0] * len(other), True: [n - 1 for n in other]}
-    indices = {
-        reversed_: np.ix_(*[(shifts - end) % side for end in own])
-        for reversed_, own in ends.items()
-    }
+    ends = [0] * len(other), [n - 1 for n in other]
+    indices = tuple(np.ix_(*[(shifts - end) % side for end in own]) for own in ends)
     return np.maximum(overlap, 1), usable, indices
 
 

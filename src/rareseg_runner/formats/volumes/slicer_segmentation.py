@@ -40,8 +40,7 @@ class Segment:
 def is_segmentation(path: Path) -> bool:
     """Whether an NRRD file names segments as Slicer does; False where it has no such header."""
     with path.open("rb") as stream:
-        head = stream.read(1 << 16)
-    return head.startswith(b"NRRD0") and b"\nSegment0_" in head
+        return stream.read(5) == b"NRRD0" and b"\nSegment0_" in stream.read(1 << 16)
 
 
 def nrrd_segments(path: Path) -> tuple[Segment, ...]:

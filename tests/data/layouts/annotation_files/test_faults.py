@@ -229,8 +229,9 @@ class TestCoco:
         problems = open_dataset(tmp_path).problems
         assert "several pictures for one name in annotation files: 1 (a.png)" in problems[0]
 
-    def test_pictures_are_taken_before_masks_of_the_same_name(self, tmp_path):
-        for folder in ("gt", "images"):
+    @pytest.mark.parametrize("masks", ["gt", "annotations/panoptic_train", "stuff_pixelmaps"])
+    def test_pictures_are_taken_before_masks_of_the_same_name(self, tmp_path, masks):
+        for folder in (masks, "images"):
             save(tmp_path / folder / "a.png")
         coco(tmp_path, [entry(1, "a.png")], [drawn(1, 1)])
         dataset = open_dataset(tmp_path)
@@ -516,13 +517,27 @@ class TestOthers:
         assert any("for which labelmap.txt has no class" in t for t in texts)
 
     @pytest.mark.parametrize(
-        "line", ["crack", "crack:1,2", "crack:1,2,999::", "a:1,2,3::\nb:1,2,3::"]
+        "line",
+        ["crack", "crack:1,2", "crack:1,2,999::", "a:1,2,3::\nb:1,2,3::", "a:1,2,3::\nb:::"],
     )
     def test_a_broken_labelmap_is_refused(self, root, line):
         save(root / "masks" / "a.png")
         (root / "labelmap.txt").write_text(line)
         with pytest.raises(DataError, match=r"labelmap\.txt"):
             open_dataset(root)
+
+    def test_a_labelmap_without_colours_stands_for_those_of_voc(self, root):
+        voc = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)], np.uint8)
+        values = np.zeros((10, 20), np.uint8)
+        values[2:5, 3:9], values[6:8, 3:9] = 1, 3
+        for name in ("a", "b"):
+            (root / "masks").mkdir(exist_ok=True)
+            Picture.fromarray(voc[values]).save(root / "masks" / f"{name}.png")
+        (root / "labelmap.txt").write_text("# a remark\nbackground:::\na:::\nb:::\nc:::\n")
+        dataset = open_dataset(root)
+        assert (dataset.layout, dataset.problems) == ("labelmap", ())
+        assert dataset.labels == {"a": 1, "b": 2, "c": 3}
+        assert read_case_mask(dataset.cases[0]).array[0].tolist() == values.tolist()
 
     def test_the_rim_of_voc_counts_nowhere(self, tmp_path):
         for name in ("a", "b"):

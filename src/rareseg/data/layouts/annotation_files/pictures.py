@@ -15,7 +15,9 @@ from rareseg_runner.formats import EMBEDDING, format_of, stem_of
 _BESIDE = ("annotations", "annotation", "ann", "labels", "json", "jsons")
 """Folders of annotation files, whose pictures lie beside the folder and not in it."""
 _MASKS = re.compile(
-    r"(?<![a-z])(masks?|labels?|gt|ground_?truth|segmentations?|SegmentationClass)", re.I
+    r"(?<![a-z])"
+    r"(masks?|labels?|gt|ground_?truth|segmentations?|SegmentationClass|panoptic|pixelmaps)",
+    re.IGNORECASE,
 )
 
 

@@ -2,7 +2,7 @@
 
 VOC holds JPEGImages/, SegmentationClass/ with palette pictures and ImageSets/Segmentation/ with a
 list of names for each split. 255 counts nowhere. A labelmap.txt gives the colour of each class
-("name:red,green,blue::" a line).
+("name:red,green,blue::" a line); one without colours (datumaro writes it) stands for VOC's own.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _MASKS = ("SegmentationClass", "masks", "mask", "SegmentationClassPNG", "labels"
 _VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "__ignore__")
 _BACKGROUND = ("background", "_background_")
 _LINE = re.compile(r"(?P<name>[^:]+):(?P<red>\d+),\s*(?P<green>\d+),\s*(?P<blue>\d+)(:.*)?")
+_UNCOLOURED = re.compile(r"(?P<name>[^:]+):(:.*)?")
 
 
 def _folder(tree: FileTree, within: str, names: tuple[str, ...]) -> str | None:
@@ -155,9 +156,13 @@ def _splits(tree: FileTree, base: str) -> dict[str, Role | None]:
 def _labelmap(path: Path) -> tuple[tuple[tuple[Colour, int], ...], Declared]:
     """Return the mask value of each colour and the names of the classes, in the file's order."""
     found: dict[str, Colour] = {}
+    uncoloured: list[str] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         text = line.strip()
         if not text or text.startswith("#"):
+            continue
+        if plain := _UNCOLOURED.fullmatch(text):
+            uncoloured.append(plain["name"])
             continue
         match = _LINE.fullmatch(text)
         if match is None or max(map(int, match.group("red", "green", "blue"))) > 255:
@@ -167,6 +172,12 @@ def _labelmap(path: Path) -> tuple[tuple[tuple[Colour, int], ...], Declared]:
             )
         red, green, blue = (int(match[part]) for part in ("red", "green", "blue"))
         found[match["name"]] = (red, green, blue)
+    if found and uncoloured:
+        raise DataError(
+            f"{path} gives no colour for {uncoloured[0]}, and does for {next(iter(found))}; give "
+            "each class one, or none."
+        )
+    found |= {name: _voc_colour(number) for number, name in enumerate(uncoloured)}
     if len(set(found.values())) < len(found):
         raise DataError(f"{path} gives one colour to several classes; make them differ.")
     names = [name for name in found if name.lower() not in (*_BACKGROUND, *_VOID)]
@@ -174,6 +185,16 @@ def _labelmap(path: Path) -> tuple[tuple[tuple[Colour, int], ...], Declared]:
     colours = tuple((colour, _value(name, values)) for name, colour in found.items())
     ignore = any(name.lower() in _VOID for name in found)
     return colours, Declared(labels=dict(values) or None, ignore_value=IGNORE if ignore else None)
+
+
+def _voc_colour(number: int) -> Colour:
+    """Return the colour of a class by VOC's rule: its bits, dealt out from the highest one down.
+
+    Source: ``VOClabelcolormap.m`` of the VOC development kit.
+    """
+    bits = [[number >> (3 * k + channel) & 1 for k in range(8)] for channel in range(3)]
+    red, green, blue = (sum(bit << (7 - k) for k, bit in enumerate(own)) for own in bits)
+    return red, green, blue
 
 
 def _value(name: str, values: Mapping[str, int]) -> int:
