@@ -11,6 +11,7 @@ import numpy as np
 
 from rareseg.data.case_files import read_case_image
 from rareseg.data.records import Case
+from rareseg.decision.decisions import Decisions
 from rareseg.errors import DataError, WorkError
 from rareseg.prediction.bundle import as_text, load_decisions, load_model, model_record
 from rareseg.prediction.engine_export import export_networks
@@ -19,8 +20,10 @@ from rareseg.prediction.scorer import ModelScorer, describe_model
 from rareseg.progress import Track, silent
 from rareseg.report.wording.numbers import count
 from rareseg.run.outputs.exported_readme import exported_readme
+from rareseg.run.outputs.guarantee_text import statement_lines
 from rareseg.run.setup.own_data import cases_of
 from rareseg.run.setup.run_folder import RunFolder, open_run, require_free
+from rareseg.run.tune import describe
 from rareseg_runner.atomic_files import atomic_folder
 from rareseg_runner.bundle_archive import DESCRIPTION
 from rareseg_runner.decision.detection import Detection, decide
@@ -83,7 +86,7 @@ def export(
             _copy(folder.bundle / name, new / name)
         if records:
             _copy_records(folder, RunFolder(new / RunFolder.RECORDS))
-        text = exported_readme(exported, decisions, has_records=records)
+        text = exported_readme(exported, _decided(exported, decisions), has_records=records)
         (new / "README.md").write_text(text, encoding="utf-8")
     return Exported(out, fidelity)
 
@@ -117,6 +120,15 @@ def compare_models(
         if first.flagged != second.flagged:
             flags.append(case.id)
     return Fidelity(len(cases), largest, differing / max(1, pixels), tuple(flags))
+
+
+def _decided(model: Model, decisions: Decisions) -> list[str]:
+    """Return the points in use and what is guaranteed of them, in words."""
+    guarantees = statement_lines(decisions, model.arithmetic("cpu"))
+    return [
+        *map(describe, decisions.found.values()),
+        *(line for lines in guarantees.values() for line in lines),
+    ]
 
 
 def _largest_difference(first: Detection, second: Detection) -> float:

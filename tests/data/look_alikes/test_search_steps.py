@@ -9,7 +9,7 @@ from rareseg.data.look_alikes import candidates, make_thumbnail
 from rareseg.data.look_alikes.candidates import NEIGHBOURS, Spectra
 from rareseg.data.look_alikes.registration import could_fit, register
 from rareseg.data.look_alikes.thumbnails import _blurred, symmetries
-from rareseg.data.records import Geometry, Image
+from rareseg_runner.image_records import Geometry, Image
 
 
 def thumbnail(values, dimension=2):

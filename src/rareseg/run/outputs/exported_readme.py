@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from rareseg.decision.decisions import Decisions
+from collections.abc import Iterable
+
 from rareseg.prediction.model import Model
-from rareseg.run.outputs.guarantee_text import statement_lines
-from rareseg.run.tune import describe
 
 _ARITHMETIC = {"bf16": "bfloat16 where the processor has it, else float32", "32": "float32"}
 
 
-def exported_readme(model: Model, decisions: Decisions, *, has_records: bool) -> str:
-    """Return the page: what it is, five lines that use it, what is decided, how faithful it is."""
+def exported_readme(model: Model, decided: Iterable[str], *, has_records: bool) -> str:
+    """Return the page: what it is, five lines that use it, what is decided, how faithful it is.
+
+    ``decided`` are sentences about points and certificates.
+    """
     files = model.engine
     assert files is not None, "an exported model"
     assert files.fidelity is not None, "measured by then"
     fidelity, regions = files.fidelity, list(model.classes.regions)
-    guarantees = statement_lines(decisions, model.arithmetic("cpu"))
     lines = [
         "# A segmentation model with its decisions",
         "",
@@ -34,8 +35,7 @@ def exported_readme(model: Model, decisions: Decisions, *, has_records: bool) ->
         "```",
         "",
         "## What is decided",
-        *(f"- {describe(found)}" for found in decisions.found.values()),
-        *(f"- {line}" for own in guarantees.values() for line in own),
+        *(f"- {sentence}" for sentence in decided),
         "",
         "## How faithful it is",
         f"On {fidelity.n_cases} cases, beside the model that it was written from: scores differ by "

@@ -11,7 +11,7 @@ from PIL import Image as Picture
 
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.data.formats import read_case_mask
+from rareseg_runner.formats import read_case_mask
 
 PYTHON = Path(__file__).parents[4] / ".venv-datumaro" / "bin" / "python"
 WRITERS = Path(__file__).with_name("datumaro_writers.py")
