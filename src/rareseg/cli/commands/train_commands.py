@@ -46,10 +46,12 @@ def inspect(
 ) -> None:
     """Show how the data are read and what they hold: classes, shares, groups, problems."""
     from rareseg.data.checks.fingerprint import inspect_dataset
-    from rareseg.report.wording.inspection import blocks_training
 
     dataset = reading.data(data).open()
     fingerprint = inspect_dataset(dataset, track=bar)
+    # Words about training load torch, whose memory stands beside no image that way.
+    from rareseg.report.wording.inspection import blocks_training
+
     show_inventory(dataset, fingerprint, as_json)
     if blocks_training(fingerprint):
         raise typer.Exit(1)
