@@ -2,11 +2,11 @@
 
 Contenders on one network with random weights, in turns on the same image:
 
-- `monai`: MONAI's sliding window (its usual 0.5 overlap, Gaussian weights, one window at a time) in
-  eager float32, images channels first. 2D networks get windows of 224², of volumes slice by slice
-  (four windows side by side); 3D networks get windows of 96³;
+- `monai`: MONAI's sliding window (windows of the size that is trained on, its overlap of 0.25,
+  Gaussian weights, four at once) in eager float32, images channels first, volumes slice by slice
+  where the network is of 2D;
 - `torch 32`, `torch bf16`: `rareseg.prediction.scorer.score_array`, as `rareseg predict` calls it:
-  photographs and slices whole, volumes at the planned window and overlap;
+  photographs and slices whole, volumes in the windows that the row names;
 - `openvino 32`, `openvino bf16`: the same network exported, by `rareseg_runner`.
 
 Printed: seconds (median over rounds), times as fast as MONAI, and how far each is from torch in
@@ -62,7 +62,6 @@ class Subject:
     name: str
     recipe: Recipe
     array: Array
-    window: int
 
 
 def subjects(only: set[str], sides: tuple[int, ...]) -> Iterator[Subject]:
@@ -74,22 +73,23 @@ def subjects(only: set[str], sides: tuple[int, ...]) -> Iterator[Subject]:
     if "2d" in only:
         for side in sides:
             array = generator.normal(size=(1, 1, side, side)).astype(np.float32)
-            yield Subject(f"encoder_unet, photograph of {side}²", flat, array, 224)
+            yield Subject(f"encoder_unet, photograph of {side}²", flat, array)
     volume = np.zeros((4, *VOLUME), np.float32)
     inside = tuple(slice(side // 6, -(side // 6)) for side in VOLUME)
     volume[(slice(None), *inside)] = generator.normal(size=volume[(slice(None), *inside)].shape)
     if "volume" in only:
-        yield Subject("encoder_unet, 155 slices of 240²", flat, volume, 224)
+        yield Subject("encoder_unet, 155 slices of 240²", flat, volume)
     if "3d" in only:
-        deep = make_recipe(
-            {
-                "data": {"dimension": 3},
-                "network": {"name": "half_unet"},
-                "sampling": {"patch_size": [48, 48, 48]},
-                "prediction": {"tile": [96, 96, 96], "overlap": 0.25},
-            }
-        )
-        yield Subject("half_unet, volume of 155 x 240 x 240", deep, volume, 96)
+        for overlap in (0.5, 0.125):
+            deep = make_recipe(
+                {
+                    "data": {"dimension": 3},
+                    "network": {"name": "half_unet"},
+                    "sampling": {"patch_size": [48, 48, 48]},
+                    "prediction": {"tile": [128, 128, 128], "overlap": overlap},
+                }
+            )
+            yield Subject(f"half_unet, 155 x 240 x 240 in 128³ by {overlap:g}", deep, volume)
 
 
 def contenders(subject: Subject, folder: Path, threads: int) -> dict[str, Callable[[], Array]]:
@@ -134,10 +134,11 @@ def _monai(network: torch.nn.Module, subject: Subject) -> Array:
     """Return the probabilities (class, z, y, x) as MONAI's tutorials compute them."""
     images = torch.from_numpy(subject.array)
     images = images[None] if subject.recipe.data.dimension == 3 else images.transpose(0, 1)
-    size = [min(subject.window, side) for side in images.shape[2:]]
+    patch = subject.recipe.sampling.patch_size
+    size = [min(window, side) for window, side in zip(patch, images.shape[2:], strict=True)]
     with torch.inference_mode():
         logits = [
-            sliding_window_inference(one[None], size, 4, network, overlap=0.5, mode="gaussian")
+            sliding_window_inference(one[None], size, 4, network, overlap=0.25, mode="gaussian")
             for one in images
         ]
         scores = torch.cat(logits).softmax(1)
