@@ -216,6 +216,30 @@ def test_an_engine_that_is_not_installed_is_one_sentence(finished, call, tmp_pat
     assert not (tmp_path / "model").exists()
 
 
+def test_for_torch_the_weights_are_taken_as_they_are(finished, call, specks, tmp_path):
+    model = tmp_path / "model"
+    called = call("export", finished, "--out", model, "--engine", "torch")
+    assert called.code == 0, called.err
+    path = rs.open_dataset(specks).cases[0].images[0]
+    expected = rs.load(finished)(path).label_map
+    np.testing.assert_array_equal(rs.load(model)(path).label_map, expected)
+    evaluated = call("evaluate", model, specks, "--out", tmp_path / "evaluation")
+    assert evaluated.code == 0, evaluated.err
+    with pytest.raises(BundleError, match="pip install rareseg"):
+        load(model)
+
+
+def test_a_disk_that_fills_up_leaves_nothing(finished, tmp_path, monkeypatch):
+    def full(folder: Path, model: object) -> object:
+        (folder / "weights.safetensors").write_bytes(b"begun")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export_module, "save_model", full)
+    with pytest.raises(WorkError, match="No space left"):
+        export(finished, tmp_path / "model", engine="torch")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_engine_is_one_sentence(finished, call, tmp_path):
     called = call("export", finished, "--out", tmp_path / "model", "--engine", "openvno")
     assert called.code == 2

@@ -33,8 +33,6 @@ def export_networks(model: Model, folder: Path, engine: str, precision: str) -> 
     engine and this processor can. Raises :class:`UsageError` for an engine that is not known or
     cannot compute in that precision, :class:`WorkError` where it is not installed.
     """
-    if model.engine is not None:
-        raise UsageError(f"The model is exported already, for {model.engine.name}; name its run.")
     target = engine_named(engine)
     target.module()
     chosen = _precision(target, model, precision)
@@ -68,10 +66,15 @@ def write_network(engine: str, network: torch.nn.Module, example: torch.Tensor, 
     """Write one network as the files of an engine, the first of them at ``path``.
 
     ``example`` (image, channel, *space) are images that it takes; their number and size are no part
-    of what is written.
+    of what is written. Raises :class:`WorkError` where the engine cannot write it, as where the
+    disk is full.
     """
-    with _quiet():
-        _WRITERS[engine](network, example, path)
+    try:
+        with _quiet():
+            _WRITERS[engine](network, example, path)
+    except (RuntimeError, OSError, ValueError, TypeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WorkError(f"{path.name} cannot be written for {engine}: {reason}") from error
 
 
 def _precision(engine: Engine, model: Model, asked: str) -> Precision:

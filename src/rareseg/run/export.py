@@ -12,8 +12,8 @@ import numpy as np
 from rareseg.data.case_files import read_case_image
 from rareseg.data.records import Case
 from rareseg.decision.decisions import Decisions
-from rareseg.errors import DataError, WorkError
-from rareseg.prediction.bundle import as_text, load_decisions, load_model, model_record
+from rareseg.errors import DataError, UsageError, WorkError, nearest
+from rareseg.prediction.bundle import as_text, load_decisions, load_model, model_record, save_model
 from rareseg.prediction.engine_export import export_networks
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ModelScorer, describe_model
@@ -28,6 +28,10 @@ from rareseg_runner.atomic_files import atomic_folder
 from rareseg_runner.bundle_archive import DESCRIPTION
 from rareseg_runner.decision.detection import Detection, decide
 from rareseg_runner.exported_model import Fidelity
+from rareseg_runner.scoring.engines import engines
+
+TORCH = "torch"
+"""The engine that is rareseg itself."""
 
 MOST_PIXELS = 0.002
 """The largest share of pixels that may differ before an export asks for --allow-differences."""
@@ -38,10 +42,10 @@ _KEPT = ("NOTICE", "MODEL_CARD.md", "LICENSES")
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported model: its folder, and how it differs from the run's."""
+    """An exported model: its folder, and how it differs from the run (torch: not at all, None)."""
 
     folder: Path
-    fidelity: Fidelity
+    fidelity: Fidelity | None
 
 
 def export(
@@ -56,7 +60,8 @@ def export(
 ) -> Exported:
     """Write the model of a finished run, with its decisions, for an engine.
 
-    The masks of all validation cases (training cases, where there are none) are compared with those
+    The engine "torch" is rareseg itself: the folder holds the weights as they are. For others the
+    masks of all validation cases (training cases, where there are none) are compared with those
     of the run's own model, and the difference is written in. With ``records`` the folder keeps what
     the run knows of its data (names of cases, digests, thumbnails of the images), without which it
     predicts, and can be neither evaluated nor certified. Nothing stands under ``out`` before all is
@@ -67,20 +72,28 @@ def export(
     :class:`UsageError` for one that is not known, :class:`OutputError` where ``out`` holds anything
     else, :class:`RunError` where there is no finished run.
     """
+    if engine not in (known := (*engines(), TORCH)):
+        raise UsageError(
+            f"The engine '{engine}' is unknown; allowed are {', '.join(known)}"
+            f"{nearest(engine, known)}."
+        )
     folder, out = open_run(Path(run)), Path(out)
     require_free(out)
     model, decisions = load_model(folder.bundle), load_decisions(folder.bundle)
+    if model.engine is not None:
+        raise UsageError(f"{run} is exported already, for {model.engine.name}; name its run.")
     cases = cases_of(folder, "validation") or cases_of(folder, "train")
     with atomic_folder(out, is_synced=True) as new:
-        exported = replace(
-            model, weights={}, engine=export_networks(model, new, engine, precision), folder=new
-        )
-        fidelity = compare_models(model, exported, folder, cases, track=track)
-        assert exported.engine is not None
-        exported = replace(exported, engine=replace(exported.engine, fidelity=fidelity))
-        if not allow_differences:
-            _require_faithful(fidelity, engine)
-        _write_description(exported, new)
+        if engine == TORCH:
+            exported, fidelity = _with_weights(model, new, precision), None
+        else:
+            files = export_networks(model, new, engine, precision)
+            exported = replace(model, weights={}, engine=files, folder=new)
+            fidelity = compare_models(model, exported, folder, cases, track=track)
+            exported = replace(exported, engine=replace(files, fidelity=fidelity))
+            if not allow_differences:
+                _require_faithful(fidelity, engine)
+            _write_description(exported, new)
         decisions.save(new)
         for name in _KEPT:
             _copy(folder.bundle / name, new / name)
@@ -89,6 +102,16 @@ def export(
         text = exported_readme(exported, _decided(exported, decisions), has_records=records)
         (new / "README.md").write_text(text, encoding="utf-8")
     return Exported(out, fidelity)
+
+
+def _with_weights(model: Model, folder: Path, precision: str) -> Model:
+    """Write the model as it is; UsageError where another precision is asked for."""
+    if precision not in ("auto", model.precision):
+        raise UsageError(
+            f"The run scores in {model.precision}, and torch computes what the run computes; leave "
+            "--precision out, or train with prediction.precision set."
+        )
+    return save_model(folder, model)
 
 
 def compare_models(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,13 +11,16 @@ from rareseg.cli.app import app
 from rareseg.cli.options.shared_options import AsJson, Device, Out, Run
 from rareseg.cli.terminal import bar, print_json, print_line
 
+if TYPE_CHECKING:
+    from rareseg_runner.exported_model import Fidelity
+
 
 @app.command(epilog="Example: rareseg export run --out model --engine openvino")
 def export(
     run: Run,
     out: Out,
     engine: Annotated[
-        str, typer.Option("--engine", help="openvino (the fastest on processors) or onnx.")
+        str, typer.Option("--engine", help="openvino (the fastest on processors), onnx or torch.")
     ] = "openvino",
     precision: Annotated[
         str, typer.Option("--precision", help="32, bf16, or auto: as the run scores, where it can.")
@@ -54,15 +57,20 @@ def export(
         track=bar,
     )
     if as_json:
-        print_json({"folder": str(done.folder), "fidelity": asdict(done.fidelity)})
+        fidelity = None if done.fidelity is None else asdict(done.fidelity)
+        print_json({"folder": str(done.folder), "fidelity": fidelity})
         return
-    fidelity = done.fidelity
-    print_line(
+    if done.fidelity is not None:
+        print_line(_fidelity_line(done.fidelity))
+    print_line(f"Model: {done.folder.resolve()} (its README.md says how to use it)")
+
+
+def _fidelity_line(fidelity: Fidelity) -> str:
+    return (
         f"On {fidelity.n_cases} cases scores differ by at most {fidelity.largest_difference:.2g}, "
         f"{100 * fidelity.pixels_differ:.2g} % of the pixels are cut otherwise, and "
         f"{len(fidelity.flags_differ) or 'no'} cases are flagged otherwise."
     )
-    print_line(f"Model: {done.folder.resolve()} (its README.md says how to use it)")
 
 
 @app.command(epilog="Example: rareseg benchmark model run --images photos/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rareseg.prediction.model import Model
+from rareseg_runner.exported_model import EngineFiles, Fidelity
 
 _ARITHMETIC = {"bf16": "bfloat16 where the processor has it, else float32", "32": "float32"}
 
@@ -14,37 +15,12 @@ def exported_readme(model: Model, decided: Iterable[str], *, has_records: bool) 
 
     ``decided`` are sentences about points and certificates.
     """
-    files = model.engine
-    assert files is not None, "an exported model"
-    assert files.fidelity is not None, "measured by then"
-    fidelity, regions = files.fidelity, list(model.classes.regions)
-    lines = [
-        "# A segmentation model with its decisions",
-        "",
-        f"Written by `rareseg export` for the engine {files.name} {files.version}, computed in "
-        f"{_ARITHMETIC[files.precision]}. `rareseg predict`, `rareseg evaluate` and "
-        "`rareseg serve` take this folder as they take a run; without torch:",
-        "",
-        "```python",
-        f"# pip install 'rareseg-runner[{files.engine.extra}]'",
-        "from rareseg_runner import load",
-        "",
-        'model = load("FOLDER")',
-        'found = model("image.png")  # or an array, a picture of Pillow\'s, a list',
-        f'found.flagged["{regions[0]}"], found.objects, found.masks["{regions[0]}"]',
-        "```",
-        "",
-        "## What is decided",
-        *(f"- {sentence}" for sentence in decided),
-        "",
-        "## How faithful it is",
-        f"On {fidelity.n_cases} cases, beside the model that it was written from: scores differ by "
-        f"at most {fidelity.largest_difference:.2g}, {100 * fidelity.pixels_differ:.2g} % of the "
-        f"pixels are cut otherwise, and {len(fidelity.flags_differ) or 'no'} case"
-        f"{'' if len(fidelity.flags_differ) == 1 else 's'} flagged otherwise. A certificate holds "
-        "for the arithmetic that it was given in: `rareseg tune FOLDER --certify-on DATA` "
-        "certifies this one.",
-    ]
+    region = next(iter(model.classes.regions))
+    lines = ["# A segmentation model with its decisions", ""]
+    lines += _of_torch(region) if model.engine is None else _of_engine(model.engine, region)
+    lines += ["", "## What is decided", *(f"- {sentence}" for sentence in decided)]
+    if model.engine is not None and model.engine.fidelity is not None:
+        lines += ["", "## How faithful it is", _faithful(model.engine.fidelity)]
     if has_records:
         lines += [
             "",
@@ -54,3 +30,50 @@ def exported_readme(model: Model, decided: Iterable[str], *, has_records: bool) 
             "the folder before the model is handed on, where these must not be.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _of_torch(region: str) -> list[str]:
+    return [
+        "Written by `rareseg export`, computed by torch. `rareseg predict`, `rareseg evaluate` and "
+        "`rareseg serve` take this folder as they take a run; in Python:",
+        *_code("pip install rareseg", "import rareseg as rs", "rs.load", region),
+    ]
+
+
+def _of_engine(files: EngineFiles, region: str) -> list[str]:
+    return [
+        f"Written by `rareseg export` for the engine {files.name} {files.version}, computed in "
+        f"{_ARITHMETIC[files.precision]}. `rareseg predict`, `rareseg evaluate` and "
+        "`rareseg serve` take this folder as they take a run; without torch:",
+        *_code(
+            f"pip install 'rareseg-runner[{files.engine.extra}]'",
+            "from rareseg_runner import load",
+            "load",
+            region,
+        ),
+    ]
+
+
+def _code(install: str, imports: str, load: str, region: str) -> list[str]:
+    return [
+        "",
+        "```python",
+        f"# {install}",
+        imports,
+        "",
+        f'model = {load}("FOLDER")',
+        'found = model("image.png")  # or an array, a picture of Pillow\'s, a list',
+        f'found.flagged["{region}"], found.objects, found.masks["{region}"]',
+        "```",
+    ]
+
+
+def _faithful(fidelity: Fidelity) -> str:
+    n = len(fidelity.flags_differ)
+    return (
+        f"On {fidelity.n_cases} cases, beside the model that it was written from: scores differ by "
+        f"at most {fidelity.largest_difference:.2g}, {100 * fidelity.pixels_differ:.2g} % of the "
+        f"pixels are cut otherwise, and {n or 'no'} case{'' if n == 1 else 's'} flagged otherwise. "
+        "A certificate holds for the arithmetic that it was given in: "
+        "`rareseg tune FOLDER --certify-on DATA` certifies this one."
+    )
