@@ -229,6 +229,22 @@ def test_for_torch_the_weights_are_taken_as_they_are(finished, call, specks, tmp
         load(model)
 
 
+def test_predict_takes_a_model_in_one_file(finished, call, specks, tmp_path):
+    packed = shutil.make_archive(str(tmp_path / "bundle"), "zip", finished / "bundle")
+    model = tmp_path / "model.rareseg"
+    Path(packed).rename(model)
+    image = rs.open_dataset(specks).cases[0].images[0]
+    called = call("predict", model, image, "--out", tmp_path / "masks")
+    assert called.code == 0, called.err
+    (mask,) = (tmp_path / "masks").glob("*.png")
+    expected = rs.load(finished)(image).label_map
+    np.testing.assert_array_equal(np.asarray(PIL.Image.open(mask)), expected)
+    model.write_bytes(model.read_bytes()[:1000])
+    called = call("predict", model, image, "--out", tmp_path / "others")
+    assert called.code == 1
+    assert "cannot be read as a bundle in one file" in called.err
+
+
 def test_a_disk_that_fills_up_leaves_nothing(finished, tmp_path, monkeypatch):
     def full(folder: Path, model: object) -> object:
         (folder / "weights.safetensors").write_bytes(b"begun")

@@ -41,7 +41,7 @@ from rareseg.run.predictions.prediction_summary import (
 )
 from rareseg.run.predictions.prediction_tables import write_tables
 from rareseg.run.setup.prepare import Say, say_nothing
-from rareseg.run.setup.run_folder import find_bundle
+from rareseg.run.setup.run_folder import opened_bundle
 from rareseg.run.tune import describe
 from rareseg_runner.file_names import clean_name
 from rareseg_runner.formats import (
@@ -150,7 +150,8 @@ def predict_images(
 ) -> PredictionSummary:
     """Write ``out/ID.ext`` (label map) and ``out/REGION/ID.ext`` (masks) for every image.
 
-    ``run`` is a run's folder, or its bundle alone, wherever that lies. Images are those of
+    ``run`` is a run's folder, its bundle alone, wherever that lies, a bundle in one file, or an
+    exported model. Images are those of
     :func:`~rareseg.data.input_images.open_inputs`: of one in a folder below, the id keeps the
     folder, and so do its results. Masks are on each image's own grid, in its own format (PNG for
     JPEG, NIfTI for DICOM). Grey photographs are repeated for a model of three channels, and
@@ -169,12 +170,14 @@ def predict_images(
     """
     options = options or PredictOptions()
     out = Path(out)
-    place = find_bundle(Path(run))
-    model, decisions = load_model(place), load_decisions(place)
-    if not decisions.points:
-        raise DataError(
-            f"{run} has no operating point; choose one with `rareseg tune {run} --maximize dice`."
-        )
+    with opened_bundle(Path(run)) as place:
+        model, decisions = load_model(place), load_decisions(place)
+        if not decisions.points:
+            raise DataError(
+                f"{run} has no operating point; choose one with `rareseg tune {run} --maximize "
+                "dice`."
+            )
+        detector = Detector(model, decisions, device=device)
     calibration = _calibration(decisions, Path(run)) if options.calibrated else {}
     for found in decisions.found.values():
         say(describe(found) + (" It is cut at 0.5." if isinstance(found, Infeasible) else ""))
@@ -188,7 +191,6 @@ def predict_images(
     require_fitting(options.formats, cases)
     with sole_writer(out):
         claim_predictions(out, model, decisions, calibration, options.values)
-        detector = Detector(model, decisions, device=device)
         work = _PredictionWork(out, Path(images), detector, options, calibration)
         work.begin(cases)
         for case in track(cases, "predicting", len(cases)):

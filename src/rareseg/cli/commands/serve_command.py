@@ -24,7 +24,8 @@ def serve(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A run's folder, its bundle/ alone, or a bundle in one file.", show_default=False
+            help="A run's folder, its bundle/ alone or in one file, or an exported model.",
+            show_default=False,
         ),
     ],
     host: Annotated[

@@ -21,7 +21,7 @@ RunOrBundle = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
-        help="The folder that `train --out` wrote, or its bundle/ alone.",
+        help="A run's folder, its bundle/ alone or in one file, or an exported model.",
         show_default=False,
     ),
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
 from rareseg_runner.atomic_files import atomic_write, is_leftover, remove_leftovers
+from rareseg_runner.bundle_archive import unpacked
 from rareseg_runner.text_files import read_json
 
 UNFINISHED = ".rareseg-unfinished"
@@ -305,14 +307,20 @@ def _finished(root: Path) -> RunFolder:
     return folder
 
 
-def find_bundle(root: Path) -> Path:
-    """Return the bundle of the finished run at ``root``; ``root`` itself where it is a bundle.
+@contextmanager
+def opened_bundle(root: Path) -> Iterator[Path]:
+    """Give the bundle of the finished run at ``root``; ``root`` itself where it is a bundle.
 
-    Raises :class:`RunError` where there is neither.
+    A bundle in one file is unpacked into a temporary folder. Raises :class:`RunError` where there
+    is neither, :class:`BundleError` for a file that is no bundle.
     """
-    if (root / "bundle.json").is_file():
-        return root
-    return _finished(root).bundle
+    if root.is_file():
+        with unpacked(root) as folder:
+            yield folder
+    elif (root / "bundle.json").is_file():
+        yield root
+    else:
+        yield _finished(root).bundle
 
 
 def read_about(folder: RunFolder) -> dict[str, Any]:
