@@ -7,6 +7,7 @@ scores that it was chosen on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,10 +23,11 @@ from torch import Tensor
 
 from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import IGNORE, Classes, Image
-from rareseg.data.store.preprocess import network_input
+from rareseg.data.store.preprocess import network_input, prepared_shape
 from rareseg.data.store.resampling import resample
 from rareseg.decision.calibration.presence_scaling import PresenceScaling
 from rareseg.errors import DataError
+from rareseg.memory_limit import refusal
 from rareseg.prediction.model import Model, split_members
 from rareseg.prediction.network_mean import as_terms, from_terms, mean_presence
 from rareseg.prediction.networks import stride
@@ -118,6 +120,7 @@ class ImageScorer:
         misfit = None if facts is None else facts.misfit(image, self.model.preprocessing)
         if misfit is not None:
             raise DataError(f"{misfit}.")
+        self._require_memory(image)
         array = network_input(image, self.model.preprocessing)
         cascade = self.model.cascade
         with self._busy:
@@ -133,6 +136,17 @@ class ImageScorer:
     def probabilities(self, image: Image) -> NDArray[np.float32]:
         """Return the probabilities of :meth:`score` alone; a gate needs the presence too."""
         return self.score(image).probabilities
+
+    def _require_memory(self, image: Image) -> None:
+        """Raise DataError where an image's scores would not fit into the memory beside it."""
+        shape, classes = image.array.shape[1:], self.model.classes.count
+        grid = prepared_shape(shape, image.geometry.spacing, self.model.preprocessing)
+        needed = score_bytes(
+            shape, grid, classes=classes, channels=len(image.array), networks=len(self.networks)
+        )
+        if refused := refusal(needed, held=image.array.nbytes):
+            sides = " × ".join(map(str, shape))
+            raise DataError(f"the scores of {classes} classes on {sides} voxels: {refused}")
 
     def _mean(self, networks: Sequence[torch.nn.Module], array: NDArray[np.float32]) -> ArrayScores:
         """Return the mean of what the networks say, on their own grid."""
@@ -170,6 +184,21 @@ class ImageScorer:
             region: self.model.presence.get(region, unscaled).apply(float(value))
             for region, value in zip(regions, said, strict=True)
         }
+
+
+def score_bytes(
+    shape: Sequence[int], grid: Sequence[int], *, classes: int, channels: int, networks: int = 1
+) -> int:
+    """Return the bytes that scoring an image takes beside the image, in main memory.
+
+    ``shape`` (z, y, x) is the image's and ``grid`` the one that the networks see. float32 all: what
+    the networks see; a sum of scores (over mirrors, slices or networks) and what is added to it;
+    then the mean and its scores on the image's own grid.
+    """
+    seen = math.prod(grid)
+    added = 2 if networks == 1 else 3
+    on_image = 0 if tuple(shape) == tuple(grid) else math.prod(shape)
+    return 4 * (channels * seen + classes * max(added * seen, seen + on_image))
 
 
 def prepare_network(

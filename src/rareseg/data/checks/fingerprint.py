@@ -15,6 +15,7 @@ from rareseg.data.checks.joint_checks import check_groups, check_together, grey_
 from rareseg.data.checks.problems import Findings, Problem
 from rareseg.data.checks.read_classes import resolve_classes
 from rareseg.data.checks.value_checks import MaskRead, check_values
+from rareseg.data.formats import readers_at_once
 from rareseg.data.identity import content_hash
 from rareseg.data.look_alikes import (
     ComparedCase,
@@ -154,7 +155,8 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     )
     # Decoding and decompressing release the interpreter's lock; processes take seconds to start.
     prefer = "threads" if len(cases) < PROCESSES_FROM else "processes"
-    parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator")
+    at_once = readers_at_once(cases, jobs)
+    parallel = Parallel(n_jobs=at_once, prefer=prefer, return_as="generator")
     results = parallel(delayed(within)(stated_limit(), examine, case) for case in cases)
     read: list[tuple[Case, ExaminedCase]] = []
     shelf, numbers = ThumbnailFile(), []

@@ -21,6 +21,7 @@ from rareseg.data.formats.format_registry import (
     stem_of,
     suffix_of,
 )
+from rareseg.data.formats.parallel_reading import largest_case, readers_at_once
 from rareseg.data.formats.reading import (
     carries_both,
     is_image,
@@ -60,11 +61,13 @@ __all__ = [
     "formats",
     "header_of",
     "is_image",
+    "largest_case",
     "mask_suffix",
     "read_case_image",
     "read_case_mask",
     "read_image",
     "read_mask",
+    "readers_at_once",
     "register",
     "said_beside",
     "score_suffixes",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
-from rareseg.data.formats import mask_suffix, write_mask
+from rareseg.data.formats import mask_suffix, readers_at_once, write_mask
 from rareseg.data.records import IGNORE, Case, Classes, Dataset
 from rareseg.errors import DataError, ProblemsError
 from rareseg.progress import Track, silent
@@ -112,7 +112,8 @@ def compare_and_unite(
         raise ProblemsError(dataset.problems)
     classes = annotated_classes(dataset, jobs=jobs, track=track)
     each = partial(_work_on_case, classes=classes, settings=settings, masks=masks)
-    results = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
+    at_once = readers_at_once(dataset.cases, jobs)
+    results = Parallel(n_jobs=at_once, prefer="threads", return_as="generator")(
         delayed(each)(case) for case in dataset.cases
     )
     problems: list[str] = []

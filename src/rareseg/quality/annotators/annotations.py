@@ -15,7 +15,7 @@ from rareseg.data.checks.case_checks import count_values, find_misfit
 from rareseg.data.checks.problems import Findings
 from rareseg.data.checks.read_classes import resolve_classes
 from rareseg.data.components import bounding_box
-from rareseg.data.formats import read_case_image, read_mask
+from rareseg.data.formats import read_case_image, read_mask, readers_at_once
 from rareseg.data.records import IGNORE, Case, Classes, Dataset, Geometry
 from rareseg.data.store.preprocess import class_indices
 from rareseg.errors import DataError, ProblemsError, ReadError
@@ -104,7 +104,8 @@ def annotated_classes(dataset: Dataset, *, jobs: int = -1, track: Track = silent
     values: dict[str, Sequence[int]] = {}
     if dataset.labels is None:
         paths = [path for case in dataset.cases for _, path in case.annotations if path is not None]
-        read = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
+        at_once = readers_at_once(dataset.cases, jobs)
+        read = Parallel(n_jobs=at_once, prefer="threads", return_as="generator")(
             delayed(_values)(path) for path in paths
         )
         for path, held in zip(paths, track(read, "reading classes", len(paths)), strict=True):
