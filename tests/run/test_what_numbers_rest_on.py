@@ -203,8 +203,12 @@ class TestDataHaveAnIdentity:
         other = TrainingOptions(
             settings=[*FEW, f"training.initial_weights={bundle}", "split.seed=3"]
         )
-        with pytest.raises(RunError, match=r"initial_weights is .*model, which has learned from"):
-            train(data, tmp_path / "second", training_options=other)
+        for beside in ("", "id,role\nanother,train\n"):  # what lies there need not be its run
+            (tmp_path / "split.csv").write_text(beside, encoding="utf-8")
+            if not beside:
+                (tmp_path / "split.csv").unlink()
+            with pytest.raises(RunError, match=r"initial_weights is .*model, which has learned"):
+                train(data, tmp_path / "second", training_options=other)
         about = json.loads((bundle / "seen_images.json").read_text(encoding="utf-8"))
         (bundle / "seen_images.json").write_text(
             json.dumps({**about, "weights_sha256": "0" * 64}), encoding="utf-8"

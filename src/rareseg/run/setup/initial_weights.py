@@ -93,8 +93,8 @@ def note_cases(
     for origin in _origins(recipe):
         if origin.learned is None:
             say(
-                f"{origin.setting}, which lies beside no run and does not note from which images "
-                "it has learned: whether cases that judge this run are among them cannot be told."
+                f"{origin.setting}, and nothing says from which images it has learned: whether "
+                "cases that judge this run are among them cannot be told."
             )
             continue
         if not begun:
@@ -128,7 +128,8 @@ def _require_unseen(
 def _origins(recipe: Recipe) -> Iterator[_Origin]:
     """Yield the weights that the recipe names, but for those that a library comes with.
 
-    A run knows more of its images than its bundle, which may have been copied away from it.
+    A run knows more of its images than its bundle, which may have been copied away from it; and
+    what lies beside a bundle need not be its run.
     """
     named = {
         "training.initial_weights": recipe.training.initial_weights,
@@ -141,11 +142,10 @@ def _origins(recipe: Recipe) -> Iterator[_Origin]:
         bundle = bundle_of(weights_file(Path(name), setting=setting))
         if bundle is None:
             yield _Origin(said, None)
-        elif (bundle.parent / "split.csv").is_file():
-            run = RunFolder(bundle.parent)
-            yield _Origin(said, learned_images(run), run)
-        else:
-            images = read_bundle_images(bundle)
-            if images is not None:
-                images = {digest: role for digest, role in images.items() if role in TAUGHT}
-            yield _Origin(said, images)
+            continue
+        carried = read_bundle_images(bundle)
+        learned = {image: role for image, role in (carried or {}).items() if role in TAUGHT}
+        beside = (bundle.parent / "split.csv").is_file()
+        run = RunFolder(bundle.parent) if beside else None
+        learned |= {} if run is None else learned_images(run)
+        yield _Origin(said, None if carried is None and not learned else learned, run)
