@@ -13,10 +13,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 SETTINGS_BYTES = 1 << 20
 """Of a recipe, and of the names of classes."""
@@ -70,6 +72,21 @@ def read_json(path: Path, most_bytes: int = RECORD_BYTES) -> Any:
     too deeply, or holds a key twice in one object.
     """
     return parse_json(read_bytes(path, most_bytes).decode("utf-8-sig"))
+
+
+def require_types(record: object) -> None:
+    """Raise TypeError where a field of a dataclass, read from JSON, is not of its declared type."""
+    for name, adapter in _adapters(type(record)).items():
+        value = getattr(record, name)
+        try:
+            adapter.validate_python(value, strict=True)
+        except ValidationError as error:
+            raise TypeError(f"its {name} is {str(value)[:60]!r}") from error
+
+
+@cache
+def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
+    return {name: TypeAdapter(hint) for name, hint in get_type_hints(kind).items()}
 
 
 def parse_json(text: str) -> Any:

@@ -468,6 +468,12 @@ VOLUMES = (
     FaultyFile("version.mgh", lambda: _mgh(0, ">i", 9), ANY_WORDS),
     FaultyFile("nan_frame.mgh", lambda: _mgh(30, ">3f", np.nan, np.nan, np.nan), None),
     FaultyFile("rows.dcm", lambda: _dicom(b"\x28\0\x10\0\2\0\0\0", struct.pack("<H", 65535)), CUT),
+    FaultyFile("without_word.dcm", lambda: smallest(".dcm")["whole.dcm"][132:], None),
+    FaultyFile(
+        "huge_element.dcm",
+        lambda: b"\x08\0\x55\x11OB\0\0" + struct.pack("<I", 2**31 - 1) + bytes(300),
+        "states 2147483647 bytes",
+    ),
     FaultyFile("bits.dcm", lambda: _dicom(b"\x28\0\0\1\2\0\0\0", struct.pack("<H", 77)), ANY_WORDS),
     FaultyFile(
         "no_samples.dcm", lambda: _dicom(b"\x28\0\2\0\2\0\0\0", struct.pack("<H", 0)), ANY_WORDS
@@ -560,6 +566,9 @@ OF_EXTRAS = (
     _dicom_object("rows_seg.dcm", lambda: _changed_seg(Rows=65535), ANY_WORDS),
     _dicom_object(
         "fractions_seg.dcm", lambda: _changed_seg(SegmentationType="FRACTIONAL"), "BINARY"
+    ),
+    _dicom_object(
+        "cut_between_struct.dcm", lambda: _part(as_structure_set(), 441 / 610), ANY_WORDS
     ),
     _dicom_object("without_image_struct.dcm", as_structure_set, "name the series"),
 )

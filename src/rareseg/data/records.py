@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.errors import UsageError
+from rareseg.text_files import require_types
 
 Role = Literal["train", "validation", "certify", "test", "out-of-fold"]
 ROLES: tuple[Role, ...] = ("train", "validation", "certify", "test")
@@ -184,11 +185,13 @@ class MaskRules:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> MaskRules:
-        """Make the record from what :meth:`to_dict` wrote; TypeError for unknown names."""
+        """Make the record from what :meth:`to_dict` wrote; TypeError for anything else."""
         values: dict[str, Any] = dict(content)
         if isinstance(values.get("colours"), list):
             values["colours"] = tuple(values["colours"])
-        return cls(**values)
+        rules = cls(**values)
+        require_types(rules)
+        return rules
 
 
 _AS_IT_IS = asdict(MaskRules())

@@ -9,7 +9,7 @@ import numpy as np
 
 from rareseg.data.formats.format_registry import Format
 from rareseg.data.formats.reader_guard import check_size, reason
-from rareseg.data.formats.volumes.dicom_elements import check_elements
+from rareseg.data.formats.volumes.dicom_elements import check_elements, is_dicom
 from rareseg.data.formats.volumes.dicom_objects import is_dicom_object
 from rareseg.data.formats.volumes.medical import canonical_image
 from rareseg.data.geometry import from_canonical
@@ -80,6 +80,8 @@ def read_dicom_file(path: Path) -> Image:
             f"{path} is a DICOM segmentation or structure set, which holds labels and no image; "
             "name the image that it was drawn on."
         )
+    if not is_dicom(path):
+        raise ReadError(f"{path} does not begin as a DICOM file does; copy or export it again.")
     check_elements(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
