@@ -74,9 +74,10 @@ def read_json(path: Path, most_bytes: int = RECORD_BYTES) -> Any:
     return parse_json(read_bytes(path, most_bytes).decode("utf-8-sig"))
 
 
-def require_types(record: object) -> None:
+def require_types(record: Any) -> None:
     """Raise TypeError where a field of a dataclass, read from JSON, is not of its declared type."""
-    for name, adapter in _adapters(type(record)).items():
+    kind: Any = type(record)
+    for name, adapter in _adapters(kind).items():
         value = getattr(record, name)
         try:
             adapter.validate_python(value, strict=True)
@@ -85,7 +86,7 @@ def require_types(record: object) -> None:
 
 
 @cache
-def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
+def _adapters(kind: type[Any]) -> dict[str, TypeAdapter[Any]]:
     return {name: TypeAdapter(hint) for name, hint in get_type_hints(kind).items()}
 
 

@@ -23,8 +23,7 @@ from rareseg.run.jobs.training_job import TrainingJob
 from rareseg.run.scores.case_scoring import Scored, merge_scored, score_all
 from rareseg.run.scores.network_source import TRAIN_SAMPLE, NetworkSource
 from rareseg.run.setup.bundle_images import write_bundle_images
-from rareseg.run.setup.freed_memory import give_back_memory
-from rareseg.run.setup.out_of_memory import full_memory_named
+from rareseg.run.setup.out_of_memory import full_memory_named, give_back_memory
 from rareseg.run.setup.precision import with_precision
 from rareseg.run.setup.prepare import (
     Machine,

@@ -21,14 +21,15 @@ from rareseg.data.formats.format_registry import (
     stem_of,
     suffix_of,
 )
-from rareseg.data.formats.parallel_reading import largest_case, readers_at_once
 from rareseg.data.formats.reading import (
     carries_both,
     is_image,
+    largest_case,
     read_case_image,
     read_case_mask,
     read_image,
     read_mask,
+    readers_at_once,
     said_beside,
     segments,
 )

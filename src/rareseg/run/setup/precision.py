@@ -8,7 +8,7 @@ from dataclasses import replace
 from lightning_fabric import Fabric
 
 from rareseg.recipe import make_recipe, merge
-from rareseg.run.setup.freed_memory import give_back_memory
+from rareseg.run.setup.out_of_memory import give_back_memory
 from rareseg.run.setup.prepare import PreparedRun
 from rareseg.training.arithmetic import PrecisionChoice, choose_precisions
 from rareseg.training.plan import Plan

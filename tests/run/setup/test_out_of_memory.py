@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rareseg.run.setup.freed_memory import give_back_memory
+from rareseg.run.setup.out_of_memory import give_back_memory
 
 BLOCKS, BLOCK = 1024, 64 << 10
 
