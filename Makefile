@@ -44,7 +44,7 @@ test-extras: .venv-extras/installed
 	OMP_NUM_THREADS=1 .venv-extras/bin/python -m pytest --numprocesses auto --dist loadfile \
 		tests/runner/formats tests/data/annotation_export \
 		tests/data/layouts/annotation_files tests/data/masks/test_mask_run_lengths.py \
-		tests/runner/test_memory_limit.py
+		tests/runner/test_memory_limit.py tests/corpus/test_faulty_files.py tests/fuzz/test_fuzz.py
 
 .venv-extras/installed: .venv/installed pyproject.toml constraints.txt
 	$(BIN)/python -m venv .venv-extras

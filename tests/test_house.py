@@ -308,7 +308,8 @@ OF_EXTRAS = (
 def test_what_skips_for_want_of_an_extra_runs_in_test_extras():
     root = Path(__file__).parents[1]
     skips = re.compile(
-        rf'importorskip\(\s*"(?:{"|".join(OF_EXTRAS)})\b|def test_\w+\([^)]*\bdicom\b'
+        rf'importorskip\(\s*(?:module\b|"(?:{"|".join(OF_EXTRAS)})\b)'
+        r"|def test_\w+\([^)]*\bdicom\b"
     )
     recipe = (root / "Makefile").read_text(encoding="utf-8").split("test-extras: ")[1]
     named = re.findall(r"tests/[\w/.]+", recipe.split("\n\n")[0])

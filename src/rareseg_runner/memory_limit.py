@@ -1,4 +1,4 @@
-"""How much memory one image may take: what the machine has left, or what --memory allows.
+"""How much memory images may take: what the machine has left, or what --memory allows.
 
 The limit belongs to the process, as its memory does, and is set for the length of a command by
 :func:`limited_to` alone. A context variable would not reach the threads that read files; worker
@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
+
+from joblib import effective_n_jobs
 
 from rareseg_runner.errors import UsageError
 from rareseg_runner.text_files import in_words
@@ -86,16 +88,31 @@ def within(limit: int | None, work: Callable[P, R], *args: P.args, **kwargs: P.k
         return work(*args, **kwargs)
 
 
-def refusal(needed: int) -> str | None:
+def jobs_within(job_bytes: int, jobs: int) -> int:
+    """Return how many jobs of so many bytes may be done at a time: at least 1.
+
+    At most ``jobs``, where -1 are as many as the machine has processors, as joblib counts. A job
+    that does not fit alone is refused where its bytes are asked for (:func:`refusal`).
+    """
+    most: int = effective_n_jobs(jobs)
+    limit = stated_limit()
+    if limit is None:
+        limit = UNKNOWN_MEMORY if job_bytes * most <= _SMALLEST else available_memory()
+    return max(1, min(most, limit // max(job_bytes, 1)))
+
+
+def refusal(needed: int, *, held: int = 0) -> str | None:
     """Return why so many bytes may not be taken, with the remedy; None where they may.
 
-    "10.1 GiB are needed, where --memory allows 4 GiB; cut it in tiles, …"
+    "10.1 GiB are needed, where --memory allows 4 GiB; cut it in tiles, …". ``held`` are the bytes
+    that the same work has taken already: they count against what is allowed, and the machine has
+    no more of them to give.
     """
     limit = stated_limit()
-    if limit is not None and needed > limit:
+    if limit is not None and needed + held > limit:
         return (
-            f"{in_words(needed)} are needed, where --memory allows {in_words(limit)}; cut it in "
-            "tiles, save it smaller, or allow more."
+            f"{in_words(needed + held)} are needed, where --memory allows {in_words(limit)}; cut "
+            "it in tiles, save it smaller, or allow more."
         )
     if limit is not None or needed <= _SMALLEST:
         return None

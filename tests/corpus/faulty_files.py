@@ -6,6 +6,7 @@ right. What every format has in common (empty, cut, another content) is made of 
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
 import struct
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -26,6 +28,8 @@ from corpus.smallest import (
     as_gif,
     as_npy,
     as_npz,
+    as_segmentation,
+    as_structure_set,
     as_tiff,
     by_pillow,
     bz,
@@ -54,6 +58,8 @@ class FaultyFile:
     make: Callable[[], bytes | Files]
     right: Right
     role: str = "image"
+    needs: str = ""
+    """The module of an extra that reads it, and may be what makes it."""
 
     @property
     def is_refused(self) -> bool:
@@ -74,16 +80,16 @@ def _of_every_format() -> Iterator[FaultyFile]:
     """Empty, cut, filled with zeros, another content: for every suffix that is registered."""
     for form in formats():
         for suffix in form.suffixes:
-            if form.needs is not None:
-                continue  # tests/data/test_format_contract.py has them where the extra is there
             end, role = suffix.replace(".", "_"), "mask" if form.masks_only else "image"
-            yield FaultyFile(f"empty{end}{suffix}", lambda: b"", ANY_WORDS, role)
-            yield FaultyFile(f"postscript{end}{suffix}", lambda: POSTSCRIPT, ANY_WORDS, role)
+            needs = "" if form.needs is None else form.needs[0]
+            one = partial(FaultyFile, role=role, needs=needs)
+            yield one(f"empty{end}{suffix}", lambda: b"", ANY_WORDS)
+            yield one(f"postscript{end}{suffix}", lambda: POSTSCRIPT, ANY_WORDS)
             for share in (0.1, 0.6, 0.97):
                 name = f"cut{int(100 * share)}{end}"
-                yield FaultyFile(name + suffix, partial(_cut, suffix, name, share), CUT, role)
+                yield one(name + suffix, partial(_cut, suffix, name, share), CUT)
             name = f"zeros{end}"
-            yield FaultyFile(name + suffix, partial(_zeros, suffix, name), ANY_WORDS, role)
+            yield one(name + suffix, partial(_zeros, suffix, name), ANY_WORDS)
 
 
 def _cut(suffix: str, stem: str, share: float) -> Files:
@@ -462,6 +468,12 @@ VOLUMES = (
     FaultyFile("version.mgh", lambda: _mgh(0, ">i", 9), ANY_WORDS),
     FaultyFile("nan_frame.mgh", lambda: _mgh(30, ">3f", np.nan, np.nan, np.nan), None),
     FaultyFile("rows.dcm", lambda: _dicom(b"\x28\0\x10\0\2\0\0\0", struct.pack("<H", 65535)), CUT),
+    FaultyFile("without_word.dcm", lambda: smallest(".dcm")["whole.dcm"][132:], None),
+    FaultyFile(
+        "huge_element.dcm",
+        lambda: b"\x08\0\x55\x11OB\0\0" + struct.pack("<I", 2**31 - 1) + bytes(300),
+        "states 2147483647 bytes",
+    ),
     FaultyFile("bits.dcm", lambda: _dicom(b"\x28\0\0\1\2\0\0\0", struct.pack("<H", 77)), ANY_WORDS),
     FaultyFile(
         "no_samples.dcm", lambda: _dicom(b"\x28\0\2\0\2\0\0\0", struct.pack("<H", 0)), ANY_WORDS
@@ -513,4 +525,93 @@ ARRAYS = (
         None,
     ),
 )
-FILES = (*_of_every_format(), *PICTURES, *TIFFS, *VOLUMES, *ARRAYS)
+_hdf5 = partial(FaultyFile, needs="h5py")
+_dicom_object = partial(FaultyFile, role="mask", needs="highdicom")
+OF_EXTRAS = (
+    _hdf5("checksum.h5", lambda: _flipped_values(), "checksum|damaged|filter"),
+    _hdf5("no_arrays.h5", lambda: _in_hdf5(lambda file: None), r"\(none\)"),
+    _hdf5(
+        "two.h5",
+        lambda: _in_hdf5(lambda file: [file.create_dataset(n, data=GREY) for n in "ab"]),
+        "a, b",
+    ),
+    _hdf5("text.h5", lambda: _in_hdf5(lambda f: f.create_dataset("a", data=[["x"]])), ANY_WORDS),
+    _hdf5(
+        "huge.h5",
+        lambda: _in_hdf5(
+            lambda f: f.create_dataset("a", (2_000_000, 2_000_000), "f8", chunks=True)
+        ),
+        "GiB|holds none",
+    ),
+    _hdf5(
+        "unwritten.h5",
+        lambda: _in_hdf5(lambda file: file.create_dataset("a", (12, 16), "u1", chunks=True)),
+        "holds none of its values",
+    ),
+    _hdf5(
+        "other_file.h5",
+        lambda: _in_hdf5(
+            lambda f: f.create_dataset("a", (12, 16), "u1", external=[("/etc/passwd", 0, 192)])
+        ),
+        "other files",
+    ),
+    _hdf5("link.h5", lambda: _in_hdf5(_link_out), r"\(none\)"),
+    _hdf5("made_of_others.h5", lambda: _in_hdf5(_virtual), "other files"),
+    _dicom_object("empty_seg.dcm", lambda: as_segmentation()[:200], ANY_WORDS),
+    _dicom_object("cut10_seg.dcm", lambda: _part(as_segmentation(), 0.1), ANY_WORDS),
+    _dicom_object("cut60_seg.dcm", lambda: _part(as_segmentation(), 0.6), ANY_WORDS),
+    _dicom_object("cut97_seg.dcm", lambda: _part(as_segmentation(), 0.97), ANY_WORDS),
+    _dicom_object("whole_seg.dcm", as_segmentation, stack(MASK)),
+    _dicom_object("frames_seg.dcm", lambda: _changed_seg(NumberOfFrames=9999), ANY_WORDS),
+    _dicom_object("rows_seg.dcm", lambda: _changed_seg(Rows=65535), ANY_WORDS),
+    _dicom_object(
+        "fractions_seg.dcm", lambda: _changed_seg(SegmentationType="FRACTIONAL"), "BINARY"
+    ),
+    _dicom_object(
+        "cut_between_struct.dcm", lambda: _part(as_structure_set(), 441 / 610), ANY_WORDS
+    ),
+    _dicom_object("without_image_struct.dcm", as_structure_set, "name the series"),
+)
+
+
+def _in_hdf5(write: Callable[[Any], object]) -> bytes:
+    h5py = importlib.import_module("h5py")
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        write(file)
+    return stream.getvalue()
+
+
+def _flipped_values() -> bytes:
+    content = smallest(".h5")["whole.h5"]
+    return flipped(content, content.index(GREY.tobytes()[:16]))
+
+
+def _link_out(file: Any) -> None:
+    h5py = importlib.import_module("h5py")
+    file["image"] = h5py.ExternalLink("other.h5", "/image")
+
+
+def _virtual(file: Any) -> None:
+    h5py = importlib.import_module("h5py")
+    layout = h5py.VirtualLayout((12, 16), "u1")
+    layout[:] = h5py.VirtualSource("other.h5", "image", (12, 16))
+    file.create_virtual_dataset("image", layout)
+
+
+def _part(content: bytes, share: float) -> bytes:
+    return content[: int(share * len(content))]
+
+
+def _changed_seg(**elements: object) -> bytes:
+    """Return a segmentation with other values of some elements."""
+    pydicom = importlib.import_module("pydicom")
+    content = pydicom.dcmread(io.BytesIO(as_segmentation()))
+    for name, value in elements.items():
+        setattr(content, name, value)
+    stream = io.BytesIO()
+    content.save_as(stream)
+    return stream.getvalue()
+
+
+FILES = (*_of_every_format(), *PICTURES, *TIFFS, *VOLUMES, *ARRAYS, *OF_EXTRAS)

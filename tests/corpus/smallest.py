@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -134,6 +135,87 @@ def as_hdf5(name: str, array: np.ndarray) -> Files:
 def as_heic() -> bytes:
     """Return a ramp that was encoded once: free encoders of HEIC are under the GPL."""
     return (Path(__file__).parents[1] / "runner" / "formats" / "ramp.heic").read_bytes()
+
+
+def as_segmentation() -> bytes:
+    """Return a DICOM segmentation of :data:`MASK` in :data:`SLICES` slices, as highdicom writes it.
+
+    Raises ImportError without the extra.
+    """
+    highdicom, sources = importlib.import_module("highdicom"), _dicom_slices()
+    code = highdicom.sr.CodedConcept("49755003", "SCT", "Morphologically abnormal structure")
+    segment = highdicom.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="speck",
+        segmented_property_category=code,
+        segmented_property_type=code,
+        algorithm_type="MANUAL",
+    )
+    seg = highdicom.seg.Segmentation(
+        source_images=sources,
+        pixel_array=stack(MASK),
+        segmentation_type="BINARY",
+        segment_descriptions=[segment],
+        series_instance_uid=f"{_UID}.7",
+        series_number=7,
+        sop_instance_uid=f"{_UID}.8",
+        instance_number=1,
+        manufacturer="nobody",
+        manufacturer_model_name="none",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    stream = io.BytesIO()
+    seg.save_as(stream)
+    return stream.getvalue()
+
+
+_UID = "1.2.826.0.1.3680043.8.498.9"
+
+
+def _dicom_slices() -> list[Any]:
+    """Return what a segmentation refers to: slices of an image, without their values."""
+    pydicom = importlib.import_module("pydicom")
+    slices = []
+    for number in range(SLICES):
+        one = pydicom.Dataset()
+        one.SOPClassUID, one.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", f"{_UID}.1.{number + 1}"
+        one.StudyInstanceUID, one.SeriesInstanceUID = f"{_UID}.2", f"{_UID}.3"
+        one.FrameOfReferenceUID, one.Modality = f"{_UID}.4", "CT"
+        one.PatientID, one.PatientName, one.PatientBirthDate = "P1", "Nobody^N", "19700101"
+        one.PatientSex, one.StudyID, one.AccessionNumber = "O", "1", "1"
+        one.StudyDate, one.StudyTime, one.ReferringPhysicianName = "20260101", "120000", ""
+        one.Rows, one.Columns = MASK.shape
+        one.PixelSpacing, one.SliceThickness = [1.0, 1.0], 1.0
+        one.ImagePositionPatient = [0.0, 0.0, float(number)]
+        one.ImageOrientationPatient = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        one.InstanceNumber, one.SeriesNumber = number + 1, 1
+        one.file_meta = pydicom.dataset.FileMetaDataset()
+        one.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        slices.append(one)
+    return slices
+
+
+def as_structure_set() -> bytes:
+    """Return a DICOM structure set of one box in the first slice; ImportError without the extra."""
+    pydicom = importlib.import_module("pydicom")
+    content, roi, drawn, contour = (pydicom.Dataset() for _ in range(4))
+    content.SOPClassUID, content.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.481.3", f"{_UID}.5"
+    content.Modality = "RTSTRUCT"
+    roi.ROINumber, roi.ROIName = 11, "speck"
+    contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", 4
+    corners = ((4.0, 3.0), (9.0, 3.0), (9.0, 7.0), (4.0, 7.0))
+    contour.ContourData = [v for x, y in corners for v in (x - 0.5, y - 0.5, 0.0)]
+    drawn.ReferencedROINumber, drawn.ROIDisplayColor = 11, [255, 0, 10]
+    drawn.ContourSequence = [contour]
+    content.StructureSetROISequence, content.ROIContourSequence = [roi], [drawn]
+    content.file_meta = pydicom.dataset.FileMetaDataset()
+    content.file_meta.MediaStorageSOPClassUID = content.SOPClassUID
+    content.file_meta.MediaStorageSOPInstanceUID = content.SOPInstanceUID
+    content.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    stream = io.BytesIO()
+    content.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
 
 
 _PICTURES: dict[str, Callable[[str, np.ndarray], bytes]] = {

@@ -14,12 +14,21 @@ from rareseg.errors import ReadError
 from rareseg_runner.formats import formats, read_image, read_mask
 
 
+def require(module: str) -> None:
+    """Skip the test where the extra that installs a module is not there."""
+    if module:
+        pytest.importorskip(
+            module, reason=f"{module} is not installed; make test-extras installs it"
+        )
+
+
 def read(entry: FaultyFile, path: Path) -> np.ndarray:
     return read_mask(path).array if entry.role == "mask" else read_image([path]).array[0]
 
 
 @pytest.mark.parametrize("entry", FILES, ids=lambda entry: entry.name)
 def test_a_faulty_file(entry, tmp_path, monkeypatch):
+    require(entry.needs)
     monkeypatch.chdir(tmp_path)  # what is unpickled makes a folder here
     (tmp_path / "data").mkdir()
     for name, content in entry.files().items():
@@ -47,10 +56,11 @@ def test_names_differ():
 
 
 @pytest.mark.parametrize(
-    "suffix", [suffix for form in formats() if form.needs is None for suffix in form.suffixes]
+    ("suffix", "needs"), [(suffix, form.needs) for form in formats() for suffix in form.suffixes]
 )
-def test_every_format_has_a_smallest_file(suffix):
+def test_every_format_has_a_smallest_file(suffix, needs):
     """A format of yours needs a line in tests/corpus/smallest.py."""
+    require("" if needs is None else needs[0])
     files = smallest(suffix)
     assert next(iter(files)) == f"whole{suffix}"
     assert sum(map(len, files.values())) < 20_000

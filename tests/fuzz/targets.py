@@ -14,9 +14,10 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from corpus.smallest import Files, smallest
+from corpus.smallest import Files, as_segmentation, as_structure_set, smallest
 from fuzz import edits
-from rareseg_runner.formats import formats
+from rareseg_runner.formats import Format, formats
+from rareseg_runner.formats.reader_guard import has_module
 
 CHECKED = (".png", ".nii.gz", ".npz")
 """Formats with checksums over all of their values."""
@@ -66,29 +67,43 @@ def _structured(suffix: str) -> tuple[st.SearchStrategy[edits.Edit], ...]:
     return (edits.PNG_CHUNKS,) if suffix == ".png" else ()
 
 
+DICOM_OBJECTS = {"seg": as_segmentation, "struct": as_structure_set}
+"""What is drawn in DICOM files of its own, on an image."""
+
+
 @cache
 def whole(suffix: str) -> Files:
-    """Return the whole file that holds a mask where the format may, the image elsewhere."""
+    """Return the whole file that holds a mask where the format may, the image elsewhere.
+
+    ``suffix`` may be one of :data:`DICOM_OBJECTS`.
+    """
+    if suffix in DICOM_OBJECTS:
+        return {f"{suffix}.dcm": DICOM_OBJECTS[suffix]()}
     return smallest(suffix, mask=suffix not in (".jpg", ".jpeg", ".avif"))
 
 
 def _files() -> list[Target]:
-    """Every format that needs no extra; the HEIC and HDF5 of an extra have their own tests."""
+    """Every format that is read here: those of an extra where it is installed."""
     found = []
-    for form in formats():
-        for suffix in form.suffixes if form.needs is None else ():
-            for name in whole(suffix):
-                structured = _structured(suffix) if name.endswith(suffix) else ()
-                found.append(
-                    Target(
-                        f"file {suffix}",
-                        name,
-                        lambda suffix=suffix, name=name: whole(suffix)[name],
-                        structured,
-                        inside="gz" if suffix in (".nii.gz", ".mgz") else "",
-                    )
+    suffixes = [suffix for form in formats() if _is_read(form) for suffix in form.suffixes]
+    objects = list(DICOM_OBJECTS) if has_module("highdicom") else []
+    for suffix in (*suffixes, *objects):
+        for name in whole(suffix):
+            structured = _structured(suffix) if name.endswith(suffix) else ()
+            found.append(
+                Target(
+                    f"file {suffix}",
+                    name,
+                    lambda suffix=suffix, name=name: whole(suffix)[name],
+                    structured,
+                    inside="gz" if suffix in (".nii.gz", ".mgz") else "",
                 )
+            )
     return found
+
+
+def _is_read(form: Format) -> bool:
+    return form.needs is None or has_module(form.needs[0])
 
 
 CASES = 4

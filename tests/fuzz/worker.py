@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -23,11 +24,12 @@ import numpy as np
 import rareseg.run.evaluate
 import rareseg.run.predict
 from command_line import call_main
-from fuzz.targets import CHECKED, NAMES, TEXTS, Tried, whole
+from fuzz.targets import CHECKED, DICOM_OBJECTS, NAMES, TEXTS, Tried, whole
 from rareseg.errors import RaresegError
 from rareseg.recipe import check_values, read_overrides
 from rareseg.run.setup.split_files import read_split
 from rareseg_runner.formats import read_image, read_mask
+from rareseg_runner.image_records import Image
 
 assert rareseg.run, "imported once, so that the first input is not the slow one"
 SECONDS = 20.0
@@ -193,7 +195,8 @@ def _try_file(tried: Tried, given: Path) -> Outcome:
     suffix = tried.target.removeprefix("file ")
     files = whole(suffix)
     path = given / next(iter(files))
-    kinds = {"mask": read_mask, "image": lambda p: read_image([p])}
+    image = _drawn_on() if suffix in DICOM_OBJECTS else None
+    kinds = {"mask": lambda p: read_mask(p, image=image), "image": lambda p: read_image([p])}
     expected = {}
     must_agree = tried.cut or (tried.raw and suffix in CHECKED)
     if must_agree:
@@ -220,6 +223,14 @@ def _try_file(tried: Tried, given: Path) -> Outcome:
     if sorted(given.iterdir()) != before:
         return Outcome("outside", tried.target, str(sorted(given.iterdir())))
     return outcome
+
+
+@cache
+def _drawn_on() -> Image:
+    """Return the image of what is drawn in DICOM: one of NIfTI, in the same frame."""
+    with tempfile.TemporaryDirectory() as place:
+        _write(Path(place), whole(".nii"))
+        return read_image([Path(place) / "whole.nii"])
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg.errors import OutputError, RunError
+from rareseg.errors import DataError, OutputError, RunError
 from rareseg.quality.suspects import Suspect, load_suspects
 from rareseg.review.answers import Answers
 from rareseg.review.apply_answers import apply_review, open_reviewed
@@ -258,8 +258,32 @@ def test_data_that_changed_since_are_refused(run, trained, say, tmp_path):
     (run / "run.json").write_text(json.dumps(about), encoding="utf-8")
     path = sorted((tmp_path / "data" / "masks").iterdir())[0]
     PIL.Image.fromarray(plain(path)[::-1]).save(path)
-    with pytest.raises(RunError, match="have changed since"):
+    with pytest.raises(DataError, match=f"changed since it was begun: the mask of {path.stem}"):
         apply_review(run, tmp_path / "new")
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="is gone; put it back"):
+        apply_review(run, tmp_path / "new")
+
+
+def test_cases_that_were_added_since_change_nothing(run, trained, say, tmp_path):
+    say(load_suspects(run / "suspects.json")[0], "accept label")
+    shutil.copytree(trained / "data", tmp_path / "data")
+    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    about["path"] = str(tmp_path / "data")
+    (run / "run.json").write_text(json.dumps(about), encoding="utf-8")
+    for kind in ("images", "masks"):
+        path = sorted((tmp_path / "data" / kind).iterdir())[0]
+        PIL.Image.fromarray(plain(path)[::-1]).save(path.with_name(f"added{path.suffix}"))
+    manifest = tmp_path / "data" / "manifest.csv"
+    if manifest.is_file():
+        first, row, *rest = manifest.read_text(encoding="utf-8").splitlines()
+        cells = row.split(",")
+        new = row.replace(cells[0], "added")
+        manifest.write_text("\n".join([first, row, *rest, new, ""]), encoding="utf-8")
+    applied = apply_review(run, tmp_path / "new")
+    rows = applied.manifest.read_text(encoding="utf-8").splitlines()
+    assert len(rows) > 2
+    assert not any(row.startswith("added,") for row in rows)
 
 
 def test_volumes_voxel_by_voxel_with_their_geometry(volumes, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from rareseg.data.builtin.label_faults import FaultSettings, plant_faults
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.store.case_labels import read_labels
-from rareseg.errors import ReadError, RunError
+from rareseg.errors import DataError, ReadError, RunError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.scorer import ModelScorer
 from rareseg.quality.suspects import collect_evidence, load_suspects
@@ -198,8 +198,10 @@ def test_what_annotators_drew_is_told(planted, found, tmp_path):
     for suspect in again:
         drawn = "0 of 2" if suspect.kind == "missed object" else "1 of 2"
         assert f"{drawn} annotators drew it" in suspect.reason
-    (data / rows[0]["mask"]).write_bytes(b"no picture")
-    with pytest.raises(ReadError, match=r"masks"):
+    text = (data / "manifest.csv").read_text(encoding="utf-8")
+    (data / "masks" / "bob.png").write_bytes(b"no picture")
+    (data / "manifest.csv").write_text(text.replace("empty", "masks/bob.png", 1), encoding="utf-8")
+    with pytest.raises(ReadError, match=r"bob\.png"):
         find_suspects(run)
     assert load_suspects(run / "suspects.json") == again
 
@@ -232,6 +234,30 @@ def test_without_folds_only_what_was_not_learnt_from_is_looked_at(finished, call
     assert {s.case_id for s in load_suspects(run / "suspects.json")} <= unlearnt
 
 
+def test_data_that_are_not_what_they_were_are_refused(finished, call, tmp_path):
+    """Masks that were moved away are not read as empty ones, nor those that were drawn anew."""
+    run, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(finished, run)
+    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    shutil.copytree(about["path"], data)
+    (run / "run.json").write_text(json.dumps({**about, "path": str(data)}), encoding="utf-8")
+    kept = (run / "suspects.json").read_bytes() if (run / "suspects.json").exists() else None
+    (data / "masks").rename(tmp_path / "masks")
+    refused = call("suspects", run)
+    assert refused.code == 1
+    assert "changed since it was begun: the mask of" in refused.err.replace("\n", " ")
+    (tmp_path / "masks").rename(data / "masks")
+    name = next(iter(read_split(run / "split.csv")))
+    (data / "images" / f"{name}.png").write_bytes((data / "masks" / f"{name}.png").read_bytes())
+    with pytest.raises(DataError, match=f"changed since it was begun: the image of {name}"):
+        find_suspects(run)
+    shutil.rmtree(data)
+    with pytest.raises(DataError, match="is gone; put it back"):
+        find_suspects(run)
+    now = (run / "suspects.json").read_bytes() if (run / "suspects.json").exists() else None
+    assert now == kept
+
+
 def test_runs_that_cannot_be_looked_at_are_refused(planted, finished, call, tmp_path):
     called = call("suspects", tmp_path)
     assert called.code == 1
@@ -244,6 +270,7 @@ def test_runs_that_cannot_be_looked_at_are_refused(planted, finished, call, tmp_
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows({**row, "role": "train"} for row in rows)
+    (run / "data_identity.json").unlink()  # as runs of earlier versions, which did not note a split
     with pytest.raises(RunError, match="nothing was learnt from; train with --folds"):
         find_suspects(run)
     assert not (run / "suspects.json").exists()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image as Picture
+from rareseg.prediction.bundle_archive import unpacked, write_archive
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.checks.fingerprint import Fingerprint
@@ -24,7 +25,7 @@ from rareseg.data.look_alikes import LookAlike
 from rareseg.data.records import Case
 from rareseg.decision.guarantees.guarantee import Certificate, make_guarantee
 from rareseg.decision.guarantees.guarantee_search import GuaranteedPoint
-from rareseg.errors import DataError, RunError
+from rareseg.errors import BundleError, DataError, RunError
 from rareseg.progress import silent
 from rareseg.run.certify import certify, certify_source
 from rareseg.run.evaluate import evaluate
@@ -33,9 +34,12 @@ from rareseg.run.scores.file_scores import ScoreFiles
 from rareseg.run.scores.file_source import FileSource
 from rareseg.run.scores.network_source import NetworkSource
 from rareseg.run.scores.score_source import CertifyCases
+from rareseg.run.setup.bundle_images import read_bundle_images
+from rareseg.run.setup.known_cases import read_known_cases
 from rareseg.run.setup.prepare import TrainingOptions
-from rareseg.run.setup.run_folder import DataOptions
+from rareseg.run.setup.run_folder import DataOptions, RunFolder
 from rareseg.run.setup.split_files import read_split
+from rareseg.run.setup.used_images import note_certified
 from rareseg.run.train import train
 from rareseg.run.tune import tune
 from rareseg_runner.image_records import Classes
@@ -187,6 +191,56 @@ class TestDataHaveAnIdentity:
             RunError, match=r"initial_weights is .* has learned from \d+ of the cases"
         ):
             train(data, tmp_path / "second", training_options=other)
+
+    def test_a_bundle_that_lies_beside_no_run_says_what_it_has_learned(
+        self, copied: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        data, run = copied
+        bundle = Path(shutil.copytree(run / "bundle", tmp_path / "model"))
+        archived = tmp_path / "model.rareseg"
+        write_archive(bundle, archived)
+        with unpacked(archived) as folder:
+            assert read_bundle_images(folder) == read_bundle_images(bundle)
+        other = TrainingOptions(
+            settings=[*FEW, f"training.initial_weights={bundle}", "split.seed=3"]
+        )
+        for beside in ("", "id,role\nanother,train\n"):  # what lies there need not be its run
+            (tmp_path / "split.csv").write_text(beside, encoding="utf-8")
+            if not beside:
+                (tmp_path / "split.csv").unlink()
+            with pytest.raises(RunError, match=r"initial_weights is .*model, which has learned"):
+                train(data, tmp_path / "second", training_options=other)
+        about = json.loads((bundle / "seen_images.json").read_text(encoding="utf-8"))
+        (bundle / "seen_images.json").write_text(
+            json.dumps({**about, "weights_sha256": "0" * 64}), encoding="utf-8"
+        )
+        with pytest.raises(BundleError, match="about other weights"):
+            train(data, tmp_path / "second", training_options=other)
+
+    def test_of_a_bundle_that_does_not_say_it_that_is_told(
+        self, copied: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        data, run = copied
+        bundle = Path(shutil.copytree(run / "bundle", tmp_path / "model"))
+        (bundle / "seen_images.json").unlink()
+        begin = TrainingOptions(settings=[*FEW, f"training.initial_weights={bundle}"])
+        said: list[str] = []
+        train(data, tmp_path / "second", training_options=begin, say=said.append)
+        assert any("cases that judge this run are among them cannot be told" in s for s in said)
+
+    def test_a_bundle_names_the_images_of_every_role_that_it_has_seen(
+        self, copied: tuple[Path, Path]
+    ) -> None:
+        _, run = copied
+        known = read_known_cases(RunFolder(run))
+        assert known is not None
+        roles = read_split(run / "split.csv")
+        own = {known.cases[name].image: role for name, role in roles.items() if role != "test"}
+        assert read_bundle_images(run / "bundle") == own
+        source = NetworkSource.open(run)
+        note_certified(source.folder, ["f" * 64], "d")
+        source.keep(source.decisions())
+        assert read_bundle_images(run / "bundle") == {**own, "f" * 64: "certify"}
 
     def test_what_initial_weights_have_learned_is_seen_by_the_run_that_began_with_them(
         self, trained: tuple[Path, Path], tmp_path: Path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
@@ -12,11 +14,16 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 
+from rareseg.data.case_files import largest_case
+from rareseg.data.checks.copies_between import compare_cases
+from rareseg.data.records import Case
 from rareseg.errors import ReadError, UsageError
 from rareseg_runner.formats import read_image
 from rareseg_runner.formats.npy import parse_npy
+from rareseg_runner.image_records import Image
 from rareseg_runner.memory_limit import (
     available_memory,
+    jobs_within,
     limited_to,
     parse_size,
     refusal,
@@ -141,6 +148,66 @@ def test_every_reader_keeps_the_limit(name: str, tmp_path: Path) -> None:
     assert "are needed, where --memory allows 2 MiB" in said, said
     assert str(path) in said
     assert "allow more" in said
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_reader_tells_its_size_before_it_reads(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    WRITERS[name](path)
+    values = read_image([path]).array.nbytes
+    told = largest_case([Case("a", (path,), None)])
+    if path.is_dir():  # what its files hold, packed
+        assert 0 < told < values
+        return
+    assert values <= told <= 2 * values
+    with limited_to(1 << 20):  # nothing is refused, as nothing is allocated
+        assert largest_case([Case("a", (path,), None)]) == told
+
+
+def test_a_file_that_cannot_be_read_needs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    assert largest_case([Case("a", (tmp_path / "a.png", tmp_path / "b.png"), None)]) == 0
+    assert largest_case([]) == 0
+
+
+def test_so_many_jobs_as_fit_are_done_at_a_time() -> None:
+    with limited_to(10 << 20):
+        assert [jobs_within(size << 20, 8) for size in (1, 2, 3, 5, 6, 11)] == [8, 5, 3, 2, 1, 1]
+        assert jobs_within(0, 8) == 8
+        assert jobs_within(9 << 20, -1) == 1
+    assert jobs_within(1 << 60, 8) == 1
+    assert jobs_within(1 << 20, 2) == 2
+
+
+@pytest.mark.parametrize(("allowed", "together"), [("5MiB", 1), ("500MiB", 2)])
+def test_images_are_read_at_a_time_as_they_fit(
+    allowed: str, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 4.5 MB each one is read at a time where 5 MiB are allowed; each waits for a second."""
+    at_work: list[int] = []
+    most: list[int] = []
+    second = threading.Event()
+
+    def read(paths: Sequence[Path]) -> Image:
+        at_work.append(1)
+        most.append(len(at_work))
+        if len(at_work) > 1:
+            second.set()
+        second.wait(0.2)
+        at_work.pop()
+        return read_image(paths)
+
+    cases = []
+    for number in range(4):
+        path = tmp_path / f"{number}.npy"
+        np.save(path, GREY + np.uint16(number))
+        cases.append(Case(str(number), (path,), None))
+    monkeypatch.setattr("rareseg_runner.formats.reading.read_image", read)
+    with limited_to(parse_size(allowed)):
+        compare_cases(cases, jobs=2)
+    assert max(most) == together
 
 
 def test_a_strip_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:

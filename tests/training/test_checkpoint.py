@@ -1,11 +1,13 @@
 """States on disk: plain values come back, and nothing else is read."""
 
+import resource
+import tracemalloc
 from pathlib import Path
 
 import pytest
 import torch
 
-from rareseg.errors import RunError
+from rareseg.errors import RunError, WorkError
 from rareseg.training.checkpoint import load_state, require_state, save_state
 
 STATE = {
@@ -65,6 +67,34 @@ def test_a_failed_write_keeps_the_file_before(tmp_path):
         save_state(path, {"network": (number for number in range(3))})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_disk_that_fills_up_is_told_and_keeps_the_file_before(tmp_path):
+    path = tmp_path / "last.pt"
+    save_state(path, STATE)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(WorkError, match=r"last\.pt"):
+            save_state(path, {"weight": torch.zeros(4 << 20, dtype=torch.uint8)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_state_is_not_copied_to_be_written(tmp_path):
+    size = 8 << 20
+    state = {"weight": torch.zeros(size, dtype=torch.uint8)}
+    save_state(tmp_path / "last.pt", STATE)
+    tracemalloc.start()
+    try:
+        save_state(tmp_path / "last.pt", state)
+        assert tracemalloc.get_traced_memory()[1] < size // 2
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "last.pt").stat().st_size > size
 
 
 def test_weights_that_are_gone_are_told_with_the_way_out(tmp_path: Path) -> None:

@@ -1,15 +1,25 @@
-"""Read the image and the mask of a case."""
+"""Read the image and the mask of a case, as many cases at a time as memory holds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from joblib import Parallel, delayed
+
 from rareseg.data.records import Case
-from rareseg_runner.formats import read_image, read_mask
+from rareseg_runner.formats import EMBEDDING, read_image, read_mask
 from rareseg_runner.formats.geotiff import without_value
+from rareseg_runner.formats.reader_guard import declared_size
 from rareseg_runner.formats.volumes.dicom_objects import is_dicom_object
 from rareseg_runner.formats.volumes.slicer_segmentation import is_segmentation
 from rareseg_runner.image_records import Image, Mask
+from rareseg_runner.memory_limit import jobs_within
+
+_MOST_PACKED = 1032
+"""Values in a byte of a PNG at most: RFC 1951 packs no better."""
+
+_SMALL = 16 << 20
 
 
 def read_case_image(case: Case) -> Image:
@@ -48,3 +58,44 @@ def read_case_mask(case: Case, image: Image | None = None) -> Mask | None:
 def _is_on_image(path: Path) -> bool:
     """Whether a mask needs its image: drawn in DICOM, or a segmentation of a part of it."""
     return path.is_file() and (is_dicom_object(path) or is_segmentation(path))
+
+
+def readers_at_once(cases: Sequence[Case], jobs: int, *, times: float = 1.0) -> int:
+    """Return how many of ``jobs`` may each hold a case at a time; -1 are all processors.
+
+    So many times the largest case fit into the memory that is left or allowed; at least one may,
+    and an image that does not fit alone is refused where it is read. ``times`` is how many times
+    the values of a case the work on it holds.
+    """
+    return jobs_within(round(largest_case(cases) * times), jobs)
+
+
+def largest_case(cases: Iterable[Case]) -> int:
+    """Return the bytes of values that the largest case declares: image, mask and annotations.
+
+    The headers are read, not the values. Folders of slices, annotation files and DICOM
+    segmentations count as what their files hold. Masks that are drawn in another way than as a file
+    of their own count nothing.
+    """
+    sizes = Parallel(n_jobs=-1, prefer="threads")(delayed(_case_bytes)(case) for case in cases)
+    return max(sizes, default=0)
+
+
+def _case_bytes(case: Case) -> int:
+    masks = (case.mask, *(drawn for _, drawn in case.annotations))
+    images = sum(_bytes(path, as_mask=False) for path in case.images)
+    return images + sum(_bytes(mask, as_mask=True) for mask in masks if isinstance(mask, Path))
+
+
+def _bytes(path: Path, *, as_mask: bool) -> int:
+    try:
+        if path.is_dir():
+            return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+        size = path.stat().st_size
+        if path.suffix.lower() == ".png" and _MOST_PACKED * size <= _SMALL:
+            return _MOST_PACKED * size  # of many small files no header need be read
+        if path.suffix.lower() == EMBEDDING or is_dicom_object(path):
+            return size  # parsed as a whole, which takes as long as reading
+    except OSError:
+        return 0
+    return declared_size(lambda: read_mask(path) if as_mask else read_image([path]))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rareseg.errors import UsageError
+from rareseg.typed_records import require_types
 from rareseg_runner.image_records import Image, Mask
 
 Role = Literal["train", "validation", "certify", "test", "out-of-fold"]
@@ -108,11 +109,13 @@ class MaskRules:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> MaskRules:
-        """Make the record from what :meth:`to_dict` wrote; TypeError for unknown names."""
+        """Make the record from what :meth:`to_dict` wrote; TypeError for anything else."""
         values: dict[str, Any] = dict(content)
         if isinstance(values.get("colours"), list):
             values["colours"] = tuple(values["colours"])
-        return cls(**values)
+        rules = cls(**values)
+        require_types(rules)
+        return rules
 
 
 _AS_IT_IS = asdict(MaskRules())

@@ -32,7 +32,8 @@ from rareseg.review.case_predictions import CasePredictions
 from rareseg.review.corrections import choose_ignore_value, correct_labels, to_mask_values
 from rareseg.review.final_answer import RULE, FinalAnswer, final_answers
 from rareseg.review.reviewer_agreement import measure_agreement
-from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
+from rareseg.run.setup.own_data import known_dataset
+from rareseg.run.setup.run_folder import RunFolder, open_run
 from rareseg_runner.atomic_files import atomic_folder
 from rareseg_runner.formats import mask_suffix, write_mask
 from rareseg_runner.image_records import IGNORE, Classes
@@ -85,8 +86,12 @@ def review_folder(run: RunFolder) -> Path:
 
 
 def open_reviewed(run: RunFolder) -> Dataset:
-    """Return the run's data; raises :class:`RunError` where its files changed since."""
-    dataset = DataOptions.from_dict(read_about(run)).open()
+    """Return the run's data.
+
+    Raises :class:`~rareseg.errors.DataError` where an image or a mask is gone or changed since, and
+    :class:`RunError` where what else is declared or drawn has.
+    """
+    dataset = known_dataset(run)
     if not is_content(dataset, Fingerprint.from_json(run.fingerprint).content_hash):
         raise RunError(
             f"the files of {dataset.root} have changed since {run.root} was begun, so its "
@@ -106,7 +111,7 @@ def apply_review(
     """Write the run's data as reviewed to the new folder ``out``.
 
     Raises :class:`OutputError` where ``out`` exists, :class:`RunError` where nothing was decided,
-    nothing would be left, or the data changed.
+    nothing would be left, and what :func:`open_reviewed` does.
     """
     folder, out = open_run(Path(run)), Path(out)
     if out.exists():

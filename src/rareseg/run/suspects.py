@@ -38,8 +38,9 @@ from rareseg.quality.suspects import (
 )
 from rareseg.run.scores.case_scoring import ScoredCase, score_each
 from rareseg.run.setup.network_folds import folds_of_run
+from rareseg.run.setup.own_data import known_dataset
 from rareseg.run.setup.prepare import Say, say_nothing
-from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
+from rareseg.run.setup.run_folder import RunFolder, open_run
 from rareseg.run.setup.split_files import read_split
 from rareseg.training.mining_round import RECORD, read_record
 from rareseg_runner.atomic_files import atomic_write, naming
@@ -77,8 +78,8 @@ def find_suspects(
     Of a run in folds every case is scored by the networks that had not seen it, test cases by all
     together; of any other run only the cases that nothing was learnt from are scored, and
     ``say`` is told so. Raises :class:`RunError` for a folder that is no finished run or has no case
-    that was not learnt from, :class:`ReadError` and :class:`DataError` for a case that cannot be
-    scored.
+    that was not learnt from, :class:`DataError` where the run's own data are not what they were,
+    and this or :class:`ReadError` for a case that cannot be scored.
     """
     folder = open_run(Path(run))
     with sole_writer(folder.root):
@@ -89,7 +90,7 @@ def _find_suspects(
     folder: RunFolder, device: str | torch.device, track: Track, say: Say
 ) -> SuspectsFound:
     model, points = load_model(folder.bundle), load_decisions(folder.bundle).points
-    dataset = DataOptions.from_dict(read_about(folder)).open()
+    dataset = known_dataset(folder)
     plan = plan_scorers(folder, dataset, model)
     scope = _scope(plan, n_cases=len(dataset.cases), held_out=model.recipe.split.held_out)
     say(scope)

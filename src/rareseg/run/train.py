@@ -22,7 +22,8 @@ from rareseg.run.jobs.presence_fit import keep_scaled, scale_on_validation
 from rareseg.run.jobs.training_job import TrainingJob
 from rareseg.run.scores.case_scoring import Scored, merge_scored, score_all
 from rareseg.run.scores.network_source import TRAIN_SAMPLE, NetworkSource
-from rareseg.run.setup.out_of_memory import full_memory_named
+from rareseg.run.setup.bundle_images import write_bundle_images
+from rareseg.run.setup.out_of_memory import full_memory_named, give_back_memory
 from rareseg.run.setup.precision import with_precision
 from rareseg.run.setup.prepare import (
     Machine,
@@ -79,6 +80,7 @@ def train(
             say=say,
         )
         tune_source(NetworkSource.open(folder.root, device=fabric.device), track=track)
+        give_back_memory()
         roles = set(read_split(folder.split).values())
         if "validation" not in roles and not folder.folds.is_file():
             say(
@@ -137,6 +139,7 @@ def learn(
             if fabric.is_global_zero:
                 model = scale_on_validation(run, model, device=fabric.device, track=track, say=say)
                 save_model(run.folder.bundle, model)
+                write_bundle_images(run.folder)
             fabric.barrier()
             return run.folder
         models = []
@@ -144,6 +147,7 @@ def learn(
             if len(jobs) > 1:
                 say(f"fold {number} of {len(jobs)}")
             models.append(job.model(job.learn(track, say, on_validation)))
+            give_back_memory()
         if fabric.is_global_zero:
             model = _average(models)
             if run.folds:
@@ -152,6 +156,8 @@ def learn(
             else:
                 model = scale_on_validation(run, model, device=fabric.device, track=track, say=say)
             save_model(run.folder.bundle, model)
+    if fabric.is_global_zero:
+        write_bundle_images(run.folder)
     fabric.barrier()
     return run.folder
 
@@ -193,6 +199,7 @@ def _fit_into(seconds: float, started: float, job: TrainingJob, say: Say) -> Pre
     validations = recipe.training.validations * job.seconds_per_validation()
     case_seconds = job.seconds_per_case()
     mining = job.seconds_per_mining()
+    give_back_memory()
     if recipe.mining.every is None:
         validations += mining * MOST_ROUNDS
     else:

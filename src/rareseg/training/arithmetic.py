@@ -261,12 +261,12 @@ class _Pair:
     def step(self, precision: Precision) -> None:
         """Learn once more from the batch."""
         torch.manual_seed(self.seed + len(self.losses[precision]))
-        self.optimizers[precision].zero_grad()
         with autocast(self.images.device, precision):
             logits = self.networks[precision](self.images)
         value = self.loss(logits.float(), self.labels)
         torch.autograd.backward(value)
         self.optimizers[precision].step()
+        self.optimizers[precision].zero_grad()  # the other one's turn needs no gradients of this
         self.losses[precision].append(value.detach())
 
     def predict(self, precision: Precision) -> None:

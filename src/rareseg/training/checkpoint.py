@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
 from rareseg.errors import RunError
 from rareseg_runner.atomic_files import atomic_write
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 State = dict[str, Any]
 
@@ -19,11 +22,37 @@ def save_state(path: Path, state: State) -> None:
 
     Raises :class:`WorkError` where it cannot be written, as on a full disk.
     """
-    # torch hides an error of the disk behind one of its own; bytes in memory let it through.
-    content = io.BytesIO()
-    torch.save(state, content)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        keeper = _ErrorKeeper(file)
+        with io.BufferedWriter(keeper) as target:
+            torch.save(state, target)
+        if keeper.error is not None:
+            raise keeper.error
+
+
+class _ErrorKeeper(io.RawIOBase):
+    """A file to write to that keeps the first error of the disk, and then takes what is left.
+
+    torch hides such an error behind one of its own. A copy of the state in memory, written at once,
+    would let it through too, and would take as much memory as the state.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        """Whether bytes are taken: always."""
+        return True
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        """Write all of the bytes, and return how many they are."""
+        if self.error is None:
+            try:
+                self._file.write(content)
+            except OSError as error:
+                self.error = error
+        return memoryview(content).nbytes
 
 
 def require_state(path: Path, *, beside: str) -> State:

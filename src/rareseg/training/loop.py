@@ -335,7 +335,6 @@ class _Loop:
         self.wrapped.train()
         for module in spared:
             module.eval()
-        self.optimizer.zero_grad()
         value = training_loss(
             self.loss,
             self.wrapped(images.to(memory_format=self.layout)),
@@ -351,6 +350,7 @@ class _Loop:
             self.wrapped, self.optimizer, max_norm=self.settings.gradient_clip
         )
         self.optimizer.step()
+        self.optimizer.zero_grad()  # now, not in the next step: validation needs no gradients
         self.average.update_parameters(self.network)
         assert norm is not None
         return value.detach(), norm, labels, pasted

@@ -87,6 +87,11 @@ def read_hdf5(path: Path, *, as_mask: bool = False) -> Image:
 
 
 def _dataset(found: Any, path: Path) -> Any:
+    if found.external or found.is_virtual:
+        raise ReadError(
+            f"{path} takes the array {found.name} from other files, which is not followed; save it "
+            "with its values."
+        )
     check_size(path, found.shape, found.dtype.itemsize)
     if found.chunks:  # each is unpacked whole, however little of it lies in the array
         check_size(path, found.chunks, found.dtype.itemsize)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rareseg_runner.atomic_files import atomic_write
 from rareseg_runner.errors import ReadError
 from rareseg_runner.formats.format_registry import Format
-from rareseg_runner.formats.reader_guard import guarded
+from rareseg_runner.formats.reader_guard import guarded, tell_size
 from rareseg_runner.image_records import Geometry, Image
 from rareseg_runner.memory_limit import refusal
 
@@ -91,6 +91,7 @@ def parse_npy(stream: BinaryIO, *, available: int | None = None) -> NDArray[np.g
         except (TokenError, KeyError) as error:  # of a header with flipped bytes
             raise ValueError(f"its header is damaged: {error.args[0]}") from error
     needed = math.prod(shape) * dtype.itemsize
+    tell_size(needed)
     start = stream.tell()
     left = (stream.seek(0, 2) if available is None else available) - start
     if needed > left and not dtype.hasobject:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def check_size(
     :func:`rareseg_runner.memory_limit.refusal` allows.
     """
     needed = math.prod(int(side) for side in shape) * item_bytes
+    tell_size(needed)
     sides = " × ".join(str(int(side)) for side in shape)
     if available is not None and needed > available:
         raise ReadError(
@@ -77,6 +79,48 @@ def check_size(
             )
     if refused := refusal(needed):
         raise ReadError(f"{path} states {sides} values: {refused}")
+
+
+class _Asked(threading.local):
+    """Whether this thread asks for the size of a file alone."""
+
+    size_alone = False
+
+
+class _ToldSize(BaseException):
+    """Ends the reading of a file whose size alone is asked for.
+
+    It is no error, and passes whatever turns those into sentences.
+    """
+
+    def __init__(self, needed: int) -> None:
+        self.needed = needed
+
+
+_ASKED = _Asked()
+
+
+def tell_size(needed: int) -> None:
+    """End the reading of a file here where :func:`declared_size` asks for its size alone."""
+    if _ASKED.size_alone:
+        raise _ToldSize(needed)
+
+
+def declared_size(read: Callable[[], object]) -> int:
+    """Return how many bytes of values a reader would allocate; it is ended before it does.
+
+    0 where the file cannot be read: whoever reads it says why.
+    """
+    _ASKED.size_alone = True
+    try:
+        read()
+    except _ToldSize as told:
+        return told.needed
+    except RaresegError:
+        return 0
+    finally:
+        _ASKED.size_alone = False
+    return 0
 
 
 def has_module(module: str) -> bool:

@@ -1,4 +1,4 @@
-"""Read images and masks of any registered format."""
+"""Read images and masks of any registered format, and say how many at a time."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ applied to the very scores that it was chosen on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import TypeAlias
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from rareseg_runner.errors import DataError
 from rareseg_runner.image_records import Image
+from rareseg_runner.memory_limit import refusal
 from rareseg_runner.preprocessing.photo_channels import with_channels
-from rareseg_runner.preprocessing.preprocess import network_input
+from rareseg_runner.preprocessing.preprocess import network_input, prepared_shape
 from rareseg_runner.preprocessing.resampling import resample
 from rareseg_runner.scoring.image_scores import ArrayScores, ImageScores
 from rareseg_runner.scoring.model_description import ModelDescription
@@ -61,6 +63,7 @@ class ImageScorer:
         misfit = None if facts is None else facts.misfit(image, about.preprocessing)
         if misfit is not None:
             raise DataError(f"{misfit}.")
+        self._require_memory(image)
         array = network_input(image, about.preprocessing)
         with self._busy:
             if about.cascade is None:
@@ -75,6 +78,17 @@ class ImageScorer:
     def probabilities(self, image: Image) -> NDArray[np.float32]:
         """Return the probabilities of :meth:`score` alone; a gate needs the presence too."""
         return self.score(image).probabilities
+
+    def _require_memory(self, image: Image) -> None:
+        """Raise DataError where an image's scores would not fit into the memory beside it."""
+        shape, classes = image.array.shape[1:], self.description.classes.count
+        grid = prepared_shape(shape, image.geometry.spacing, self.description.preprocessing)
+        needed = score_bytes(
+            shape, grid, classes=classes, channels=len(image.array), networks=len(self._networks)
+        )
+        if refused := refusal(needed, held=image.array.nbytes):
+            sides = " × ".join(map(str, shape))
+            raise DataError(f"the scores of {classes} classes on {sides} voxels: {refused}")
 
     def _mean(self, networks: Sequence[ArrayScorer], array: NDArray[np.float32]) -> ArrayScores:
         """Return the mean of what the networks say, on their own grid."""
@@ -106,3 +120,18 @@ class ImageScorer:
             region: self.description.presence.get(region, unscaled).apply(float(value))
             for region, value in zip(regions, said, strict=True)
         }
+
+
+def score_bytes(
+    shape: Sequence[int], grid: Sequence[int], *, classes: int, channels: int, networks: int = 1
+) -> int:
+    """Return the bytes that scoring an image takes beside the image, in main memory.
+
+    ``shape`` (z, y, x) is the image's and ``grid`` the one that the networks see. float32 all: what
+    the networks see; a sum of scores (over mirrors, slices or networks) and what is added to it;
+    then the mean and its scores on the image's own grid.
+    """
+    seen = math.prod(grid)
+    added = 2 if networks == 1 else 3
+    on_image = 0 if tuple(shape) == tuple(grid) else math.prod(shape)
+    return 4 * (channels * seen + classes * max(added * seen, seen + on_image))

@@ -34,9 +34,19 @@ def test_a_run_is_of_data_opened_in_one_way(tmp_path, change):
     assert "layout" in read_about(folder)
 
 
-@pytest.mark.parametrize("path", [None, 3, ["data"]])
-def test_a_run_whose_path_is_no_text_is_damaged(path, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("path", value) for value in (None, 3, ["data"])),
+        *(("group_from", value) for value in ([None], 3, {})),
+        *(("missing_mask", "other"), ("layout", ["folders"]), ("mask_name", 1.5)),
+        *(("folder_split", "no"), ("rules", [1]), ("rules", {"binarize": "a"})),
+        *(("rules", {"colours": [1]}), ("rules", {"invert": 1}), ("rules", {"unknown": 1})),
+    ],
+)
+def test_a_run_whose_options_are_of_another_type_is_damaged(name, value, tmp_path):
     folder = RunFolder(tmp_path)
-    folder.about.write_text(json.dumps({"path": path}), encoding="utf-8")
+    whole = DataOptions("data", group_from="a").to_dict()
+    folder.about.write_text(json.dumps({**whole, name: value}), encoding="utf-8")
     with pytest.raises(RunError, match=r"run\.json is damaged"):
         read_about(folder)

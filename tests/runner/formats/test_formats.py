@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +267,10 @@ class TestRefusals:
         with pytest.raises(OutputError, match=r"allowed are \.tif, .*\.mha\.$"):
             write_mask(tmp_path / "m.png", np.zeros((3, 2, 2), np.uint8), Geometry())
         assert list(tmp_path.iterdir()) == []
+
+
+def test_what_reads_photographs_does_not_import_itk():
+    """It takes 90 MB, and is imported where it reads or writes a file."""
+    asked = "import sys, rareseg_runner.formats, rareseg.data.annotation_export.segment_file; "
+    asked += "sys.exit('SimpleITK' in sys.modules)"
+    subprocess.run([sys.executable, "-c", asked], check=True)

@@ -16,8 +16,8 @@ Memory = Annotated[
     typer.Option(
         "--memory",
         metavar="SIZE",
-        help="Refuse images that need more, such as 4GB; what the machine has left where not "
-        "given.",
+        help="Refuse images that need more, such as 4GB, and read no more at a time than fit; what "
+        "the machine has left where not given.",
     ),
 ]
 

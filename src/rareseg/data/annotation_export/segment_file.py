@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 (the field's own name for it)
 from numpy.typing import NDArray
 
 from rareseg.errors import WorkError
@@ -42,9 +41,11 @@ def write_segments(
     It lies in the frame of the file that ``geometry`` came from. Segments without voxels are named
     too. Raises WorkError where the file cannot be written.
     """
+    import SimpleITK
+
     kind = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
     image = as_medical(labels.astype(kind), geometry)
-    written = sitk.GetArrayViewFromImage(image)
+    written = SimpleITK.GetArrayViewFromImage(image)
     image.SetMetaData("Segmentation_MasterRepresentation", "Binary labelmap")
     image.SetMetaData("Segmentation_ContainedRepresentationNames", "Binary labelmap|")
     image.SetMetaData("Segmentation_ReferenceImageExtentOffset", "0 0 0")
@@ -64,7 +65,7 @@ def write_segments(
             image.SetMetaData(f"Segment{number}_{key}", text)
     with atomic_write(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:
             raise WorkError(f"{path} could not be written ({error}); is the disk full?") from error
 

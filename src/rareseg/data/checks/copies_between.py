@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from joblib import Parallel, delayed
 
-from rareseg.data.case_files import read_case_image
+from rareseg.data.case_files import read_case_image, readers_at_once
 from rareseg.data.checks.case_checks import image_digest
 from rareseg.data.look_alikes import ComparedCase, find_look_alikes, make_thumbnail
 from rareseg.data.records import Case
@@ -48,7 +48,8 @@ def compare_cases(
 
     Raises ReadError for an image that cannot be read.
     """
-    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
+    at_once = readers_at_once(cases, jobs)
+    parallel = Parallel(n_jobs=at_once, prefer="threads", return_as="generator")
     read = parallel(delayed(_compared)(case) for case in cases)
     return tuple(track(read, "looking for copies", len(cases)))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from joblib import Parallel, delayed
 
+from rareseg.data.case_files import readers_at_once
 from rareseg.data.checks.case_checks import ChannelFacts, ExaminedCase, examine, mask_name
 from rareseg.data.checks.joint_checks import check_groups, check_together, grey_among_colour
 from rareseg.data.checks.problems import Findings, Problem
@@ -155,7 +156,8 @@ def inspect_dataset(dataset: Dataset, *, jobs: int = -1, track: Track = silent) 
     )
     # Decoding and decompressing release the interpreter's lock; processes take seconds to start.
     prefer = "threads" if len(cases) < PROCESSES_FROM else "processes"
-    parallel = Parallel(n_jobs=jobs, prefer=prefer, return_as="generator")
+    at_once = readers_at_once(cases, jobs)
+    parallel = Parallel(n_jobs=at_once, prefer=prefer, return_as="generator")
     results = parallel(delayed(within)(stated_limit(), examine, case) for case in cases)
     read: list[tuple[Case, ExaminedCase]] = []
     shelf, numbers = ThumbnailFile(), []

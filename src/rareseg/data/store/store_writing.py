@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ from rareseg.errors import DataError, OutputError, StoreError, WorkError
 from rareseg.progress import Track, silent
 from rareseg_runner.atomic_files import atomic_folder
 from rareseg_runner.image_records import Classes, Image
+from rareseg_runner.memory_limit import jobs_within
 from rareseg_runner.preprocessing.preprocess import (
     Preprocessing,
     prepare,
@@ -91,7 +93,8 @@ def write_store(
         for name, size in (("images.bin", sizes[0] * dtype.itemsize), ("labels.bin", sizes[1])):
             with (temporary / name).open("wb") as file:
                 file.truncate(size)
-        work = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
+        at_once = jobs_within(_largest_job(sources, voxels, dtype), jobs)
+        work = Parallel(n_jobs=at_once, prefer="threads", return_as="generator")(
             delayed(_store_case)(
                 source,
                 preprocessing,
@@ -118,6 +121,16 @@ def write_store(
         about = with_checksums(about, temporary / TABLE, images, labels)
         (temporary / "store.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
     return open_store(folder, verify=False)
+
+
+def _largest_job(sources: Sequence[Source], voxels: NDArray[np.int64], dtype: np.dtype[Any]) -> int:
+    """Return the bytes of the case that takes the most: its image and labels, read and stored."""
+    return max(
+        source.channels * math.prod(source.shape) * np.dtype(source.dtype).itemsize
+        + math.prod(source.shape)
+        + int(stored) * (source.channels * dtype.itemsize + 1)
+        for source, stored in zip(sources, voxels, strict=True)
+    )
 
 
 def _store_case(

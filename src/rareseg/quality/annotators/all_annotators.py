@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
+from rareseg.data.case_files import readers_at_once
 from rareseg.data.records import Case, Dataset
 from rareseg.errors import DataError, ProblemsError
 from rareseg.progress import Track, silent
@@ -113,7 +114,8 @@ def compare_and_unite(
         raise ProblemsError(dataset.problems)
     classes = annotated_classes(dataset, jobs=jobs, track=track)
     each = partial(_work_on_case, classes=classes, settings=settings, masks=masks)
-    results = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
+    at_once = readers_at_once(dataset.cases, jobs)
+    results = Parallel(n_jobs=at_once, prefer="threads", return_as="generator")(
         delayed(each)(case) for case in dataset.cases
     )
     problems: list[str] = []

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rareseg.data.case_files import read_case_image
+from rareseg.data.case_files import read_case_image, readers_at_once
 from rareseg.data.checks.case_checks import count_values, find_misfit
 from rareseg.data.checks.problems import Findings
 from rareseg.data.checks.read_classes import resolve_classes
@@ -106,7 +106,8 @@ def annotated_classes(dataset: Dataset, *, jobs: int = -1, track: Track = silent
     values: dict[str, Sequence[int]] = {}
     if dataset.labels is None:
         paths = [path for case in dataset.cases for _, path in case.annotations if path is not None]
-        read = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
+        at_once = readers_at_once(dataset.cases, jobs)
+        read = Parallel(n_jobs=at_once, prefer="threads", return_as="generator")(
             delayed(_values)(path) for path in paths
         )
         for path, held in zip(paths, track(read, "reading classes", len(paths)), strict=True):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from rareseg.errors import UsageError, nearest
@@ -144,6 +143,8 @@ def staple(drawn: Bools) -> tuple[NDArray[np.float64], list[tuple[float, float]]
     """
     if drawn.shape[1] == 0:
         return np.zeros(0), []
+    import SimpleITK
+
     staple_filter = SimpleITK.STAPLEImageFilter()
     staple_filter.SetForegroundValue(1)
     staple_filter.SetMaximumIterations(MOST_ITERATIONS)

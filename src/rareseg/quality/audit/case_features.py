@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.case_files import read_case_image
+from rareseg.data.case_files import read_case_image, readers_at_once
 from rareseg.data.records import Case
 from rareseg.data.store.case_labels import read_labels
 from rareseg.errors import DataError
@@ -65,7 +65,8 @@ def look_at(
     """
     # Filters and transforms release the interpreter's lock only in part, but processes would have
     # to import everything anew, which takes longer than looking at a few hundred photographs.
-    work = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
+    at_once = readers_at_once(cases, jobs)
+    work = Parallel(n_jobs=at_once, prefer="threads", return_as="generator")(
         delayed(_features_of_case)(case, classes, side, keep=case.id in small, nested=nested)
         for case in cases
     )

@@ -12,7 +12,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.case_files import read_case_image
+from rareseg.data.case_files import read_case_image, readers_at_once
 from rareseg.data.records import Case, Role
 from rareseg.data.store.case_labels import read_labels
 from rareseg.decision.operating_point import OperatingPoint
@@ -40,7 +40,7 @@ Points = Mapping[str, OperatingPoint]
 """The operating point of each region."""
 
 COUNTERS = 2
-"""Cases that are counted at a time, beside the one that is predicted: so many are in memory."""
+"""Cases that are counted at a time, beside the one that is predicted, where memory allows."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,10 @@ def score_all(
     is held does not grow with their number.
     """
     classes = scorer.model.classes
-    work = Parallel(COUNTERS, prefer="threads", return_as="generator", pre_dispatch=COUNTERS)
+    # A voxel takes a byte of an image at least, and four a class of its scores.
+    times = 1 + 4 * classes.count / scorer.model.channels
+    counters = max(1, readers_at_once(cases, COUNTERS + 1, times=times) - 1)
+    work = Parallel(counters, prefer="threads", return_as="generator", pre_dispatch=counters)
     parts = work(
         delayed(count_case)(scored, classes, role=role, points=points, detailed=detailed, grid=grid)
         for scored in score_each(scorer, cases, track=track, doing=doing)

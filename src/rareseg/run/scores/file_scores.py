@@ -12,7 +12,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from rareseg.data.case_files import read_case_image
+from rareseg.data.case_files import read_case_image, readers_at_once
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
 from rareseg.data.identity import DIGESTS, content_hash
@@ -213,7 +213,9 @@ def read_scores(
             parts = [replace(part, confusion=None) for part in parts]
         return merge_scored(parts, n_points=len(points))
 
-    work = Parallel(COUNTERS, prefer="threads", return_as="generator", pre_dispatch=COUNTERS)
+    # A voxel takes a byte of an image or mask at least, and four a class of its scores.
+    at_once = readers_at_once(cases, COUNTERS, times=1 + 4 * opened.classes.count)
+    work = Parallel(at_once, prefer="threads", return_as="generator", pre_dispatch=at_once)
     found = list(track(work(delayed(count)(case) for case in cases), doing, len(cases)))
     problems = [problem for problem in found if isinstance(problem, str)]
     if problems:

@@ -57,6 +57,7 @@ from rareseg.run.scores.score_source import (
     keep_tables,
     read_tables,
 )
+from rareseg.run.setup.bundle_images import write_bundle_images
 from rareseg.run.setup.own_data import cases_of, own_dataset, require_own_data
 from rareseg.run.setup.run_folder import DataOptions, RunFolder, open_run, read_about
 from rareseg.run.setup.split_files import read_split
@@ -160,8 +161,9 @@ class NetworkSource:
         return load_decisions(self.folder.bundle)
 
     def keep(self, decisions: Decisions) -> None:
-        """Store decisions beside the model, and write its card anew."""
+        """Store decisions beside the model, with the images seen by now; write its card anew."""
         decisions.save(self.folder.bundle)
+        write_bundle_images(self.folder)
         write_model_card(self.folder, self.model)
 
     def regions(self, track: Track) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,9 +18,10 @@ from rareseg.prediction.weights.weight_transfer import Transfer, bundle_of, tran
 from rareseg.prediction.weights.weights_origin import WeightsOrigin
 from rareseg.recipe import Recipe
 from rareseg.recipe.network_sections import NO_WEIGHTS
+from rareseg.run.setup.bundle_images import read_bundle_images
 from rareseg.run.setup.known_cases import read_known_cases, write_known_cases
 from rareseg.run.setup.run_folder import RunFolder
-from rareseg.run.setup.seen_images import image_key, learned_images
+from rareseg.run.setup.seen_images import TAUGHT, image_key, learned_images
 from rareseg_runner.atomic_files import atomic_write
 from rareseg_runner.text_files import read_json
 
@@ -56,26 +58,50 @@ def read_origin(file: Path) -> WeightsOrigin | None:
         raise RunError(f"{file} is damaged ({error}); train into another --out.") from error
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """Weights that a recipe names: the setting, and the images that they have learned from.
+
+    ``learned`` leads from the digest of an image to the role that it had there, None where nothing
+    tells. ``run`` is the run that they lie beside, None for none.
+    """
+
+    setting: str
+    learned: Mapping[str, Role] | None
+    run: RunFolder | None = None
+
+
 def note_cases(
-    folder: RunFolder, cases: Sequence[Case], recipe: Recipe, roles: Mapping[str, Role]
+    folder: RunFolder,
+    cases: Sequence[Case],
+    recipe: Recipe,
+    roles: Mapping[str, Role],
+    *,
+    say: Callable[[str], None],
 ) -> None:
     """Note by which images the run is known, with those that its initial weights have learned.
 
     Of a run that has begun to learn, see that split and folds are still those. Raises
     :class:`RunError` where they are not, and where cases that are to judge had a part in the
-    initial weights, whatever they were called there; of weights that lie beside no run that cannot
-    be told.
+    initial weights, whatever they were called there. ``say`` is told of weights of which nothing
+    says from which images they have learned.
     """
     begun = folder.recipe.is_file()
     if begun and read_known_cases(folder) is not None:
         return
     inherited: dict[str, Role] = {}
-    for setting, origin in _origins(recipe):
-        learned = learned_images(origin)
+    for origin in _origins(recipe):
+        if origin.learned is None:
+            say(
+                f"{origin.setting}, and nothing says from which images it has learned: whether "
+                "cases that judge this run are among them cannot be told."
+            )
+            continue
         if not begun:
-            _require_unseen(setting, learned, cases, roles)
-        inherited = {**learned, **inherited}
-        looks = [look for look in read_compared(origin.look_alikes) if look.id in learned]
+            _require_unseen(origin.setting, origin.learned, cases, roles)
+        inherited = {**origin.learned, **inherited}
+        known = () if origin.run is None else read_compared(origin.run.look_alikes)
+        looks = [look for look in known if look.id in origin.learned]
         if looks:
             own = read_compared(folder.look_alikes)
             every = {look.id: look for look in (*looks, *own)}
@@ -99,8 +125,12 @@ def _require_unseen(
         )
 
 
-def _origins(recipe: Recipe) -> Iterator[tuple[str, RunFolder]]:
-    """Yield the settings that name the weights of a run, and that run."""
+def _origins(recipe: Recipe) -> Iterator[_Origin]:
+    """Yield the weights that the recipe names, but for those that a library comes with.
+
+    A run knows more of its images than its bundle, which may have been copied away from it; and
+    what lies beside a bundle need not be its run.
+    """
     named = {
         "training.initial_weights": recipe.training.initial_weights,
         "network.encoder_weights": getattr(recipe.network, "encoder_weights", None),
@@ -108,6 +138,14 @@ def _origins(recipe: Recipe) -> Iterator[tuple[str, RunFolder]]:
     for setting, name in named.items():
         if name in (None, NO_WEIGHTS, PRETRAINED):
             continue
+        said = f"{setting} is {name}"
         bundle = bundle_of(weights_file(Path(name), setting=setting))
-        if bundle is not None and (bundle.parent / "split.csv").is_file():
-            yield f"{setting} is {name}", RunFolder(bundle.parent)
+        if bundle is None:
+            yield _Origin(said, None)
+            continue
+        carried = read_bundle_images(bundle)
+        learned = {image: role for image, role in (carried or {}).items() if role in TAUGHT}
+        beside = (bundle.parent / "split.csv").is_file()
+        run = RunFolder(bundle.parent) if beside else None
+        learned |= {} if run is None else learned_images(run)
+        yield _Origin(said, None if carried is None and not learned else learned, run)

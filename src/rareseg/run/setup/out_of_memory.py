@@ -1,7 +1,10 @@
-"""Turn out-of-memory errors into one sentence that names what to reduce."""
+"""Turn out-of-memory errors into one sentence, and give freed memory back before there are any."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,3 +31,18 @@ def full_memory_named() -> Iterator[None]:
             "network.width need less in training, a smaller prediction.tile in prediction; begin "
             "again with other settings in another --out."
         ) from error
+
+
+def give_back_memory() -> None:
+    """Return what the objects of a finished stage have freed to the system.
+
+    The C library keeps freed blocks of a few megabytes, as activations are, for later calls; the
+    next stage asks for other sizes and takes new memory beside them. Does nothing more than
+    collecting garbage where the C library is not glibc.
+    """
+    gc.collect()
+    if sys.platform != "linux":
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

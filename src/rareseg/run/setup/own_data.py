@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rareseg.data.records import Case, Dataset, Role
@@ -32,6 +33,17 @@ def cases_of(folder: RunFolder, role: Role, dataset: Dataset | None = None) -> t
     dataset = dataset or own_dataset(folder)
     require_unchanged(folder, dataset, [name for name, own in roles.items() if own == role])
     return tuple(case for case in dataset.cases if roles.get(case.id) == role)
+
+
+def known_dataset(folder: RunFolder) -> Dataset:
+    """Open a run's own data, with those of its cases that the run knows.
+
+    Raises :class:`DataError` where the data or a case are gone, or an image or mask is not what it
+    was: masks that were moved away would be read as empty ones.
+    """
+    dataset, roles = own_dataset(folder), read_split(folder.split)
+    require_unchanged(folder, dataset, tuple(roles))
+    return replace(dataset, cases=tuple(case for case in dataset.cases if case.id in roles))
 
 
 def require_own_data(folder: RunFolder, role: Role) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from lightning_fabric import Fabric
 
 from rareseg.recipe import make_recipe, merge
+from rareseg.run.setup.out_of_memory import give_back_memory
 from rareseg.run.setup.prepare import PreparedRun
 from rareseg.training.arithmetic import PrecisionChoice, choose_precisions
 from rareseg.training.plan import Plan
@@ -25,6 +26,7 @@ def with_precision(run: PreparedRun, fabric: Fabric) -> PreparedRun:
     found: Mapping[str, PrecisionChoice] = {}
     if fabric.is_global_zero:
         found = choose_precisions(recipe, run.store.classes, run.store.channels, fabric.device)
+        give_back_memory()
     found = fabric.broadcast(found)
     values: dict[str, dict[str, object]] = {}
     for name, choice in found.items():

@@ -203,7 +203,7 @@ def prepare_run(
     plan = _plan(fingerprint, folder, overrides)
     roles = _split(dataset, fingerprint, plan.recipe, folder, shared)
     folds = _folds(fingerprint, roles, plan.recipe, folder)
-    note_cases(folder, dataset.cases, plan.recipe, roles)
+    note_cases(folder, dataset.cases, plan.recipe, roles, say=say)
     store = build_store(
         dataset,
         folder.store if shared is None else shared.store,

@@ -18,6 +18,7 @@ from rareseg.data.references import open_references
 from rareseg.errors import OutputError, RunError
 from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
+from rareseg.typed_records import require_types
 from rareseg_runner.atomic_files import atomic_write, is_leftover, remove_leftovers
 from rareseg_runner.bundle_archive import unpacked
 from rareseg_runner.text_files import read_json
@@ -69,9 +70,9 @@ class DataOptions:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> DataOptions:
         """Make the record from what :meth:`to_dict` wrote; TypeError for anything else."""
-        if not isinstance(content.get("path"), str):
-            raise TypeError(f"the path of its data is {content.get('path')!r}")
-        return cls(**{**content, "rules": MaskRules.from_dict(content.get("rules", {}))})
+        options = cls(**{**content, "rules": MaskRules.from_dict(content.get("rules", {}))})
+        require_types(options)
+        return options
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as they hold, as plain JSON values."""

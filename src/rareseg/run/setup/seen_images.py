@@ -29,6 +29,10 @@ _STRONGEST: tuple[Role, ...] = ("train", "validation", "certify", "test")
 """Of an image that played several roles, the first of these is told."""
 
 
+TAUGHT: tuple[Role, ...] = ("train", "validation")
+"""The roles of images that weights have learned, or were chosen by."""
+
+
 @dataclass(frozen=True)
 class SeenCase:
     """A case that a run has seen: how it is known, as what, and which of the run's cases it is.
@@ -151,9 +155,7 @@ def known_images(folder: RunFolder) -> dict[str, _Known]:
 def learned_images(folder: RunFolder) -> dict[str, Role]:
     """Return the digests of all images that a run's weights have learned, or were chosen by."""
     return {
-        digest: known.role
-        for digest, known in known_images(folder).items()
-        if known.role in ("train", "validation")
+        digest: known.role for digest, known in known_images(folder).items() if known.role in TAUGHT
     }
 
 
@@ -207,7 +209,7 @@ def _role_of(folder: RunFolder) -> Callable[[str], Role]:
 def _rank(seen: SeenCase) -> tuple[bool, int, int]:
     """Order by what weighs most: a role of learning or choosing, the image, a copy, a group."""
     kinds: tuple[How, ...] = ("image", "copy", "group")
-    learned = seen.role in ("train", "validation")
+    learned = seen.role in TAUGHT
     return not learned, kinds.index(seen.how), _STRONGEST.index(seen.role)
 
 

@@ -30,13 +30,19 @@ def check_elements(path: Path) -> None:
     """Raise ReadError where a data element states more bytes than the file has behind it.
 
     Elements at the outermost level are walked over up to the pixels; what stands behind a sequence
-    of undefined length is left to the reader. A file without DICOM's preamble is not looked into.
+    of undefined length is left to the reader. A file without DICOM's preamble is walked over from
+    its beginning where it begins as those of DICOM's predecessor did, and is not looked into else.
     """
     size = path.stat().st_size
     with path.open("rb") as stream:
-        if stream.read(_PREAMBLE)[-4:] != b"DICM":
-            return
         explicit, order = True, "<"
+        if stream.read(_PREAMBLE)[-4:] != b"DICM":
+            stream.seek(0)
+            begin = stream.read(8)
+            stream.seek(0)
+            if not _begins_plainly(begin):
+                return
+            explicit = begin[4:6] in _LONG | _SHORT
         syntax = ""
         sides: dict[tuple[int, int], int] = {}
         for _ in range(MOST_ELEMENTS):
@@ -66,6 +72,18 @@ def check_elements(path: Path) -> None:
                 syntax = stream.read(length).decode("ascii", "replace").strip(" \0")
             else:
                 stream.seek(length, 1)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does: by its word, or an element of the first groups."""
+    with path.open("rb") as stream:
+        content = stream.read(_PREAMBLE)
+    return content[-4:] == b"DICM" or _begins_plainly(content[:8])
+
+
+def _begins_plainly(head: bytes) -> bool:
+    """Whether the first 8 bytes are an element of group 2 or 8, in little-endian order."""
+    return len(head) == 8 and head[:2] in (b"\x02\0", b"\x08\0")
 
 
 def _number(content: bytes, tag: tuple[int, int], order: str) -> int:
@@ -99,8 +117,10 @@ def _header(
     stands behind it for a length, of a gigabyte as a rule.
     """
     head = stream.read(8)
-    if len(head) < 8:
+    if not head:
         return None
+    if len(head) < 8:
+        raise ReadError(f"{path} is truncated: it ends within an element; copy or export it again.")
     tag = struct.unpack(f"{order}HH", head[:4])
     if not explicit:
         return (tag[0], tag[1]), struct.unpack(f"{order}I", head[4:])[0]

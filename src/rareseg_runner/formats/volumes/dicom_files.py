@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 (the field's own name for it)
 
 from rareseg_runner.errors import ReadError
 from rareseg_runner.formats.format_registry import Format
 from rareseg_runner.formats.reader_guard import check_size, reason
-from rareseg_runner.formats.volumes.dicom_elements import check_elements
+from rareseg_runner.formats.volumes.dicom_elements import check_elements, is_dicom
 from rareseg_runner.formats.volumes.dicom_objects import is_dicom_object
 from rareseg_runner.formats.volumes.medical import canonical_image
 from rareseg_runner.geometry import from_canonical
 from rareseg_runner.image_records import Geometry, Image
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 LARGEST_GAP = 1.5
 """A step between DICOM slices beyond this multiple of the median step is a missing slice."""
@@ -28,13 +31,15 @@ def read_dicom(folder: Path) -> Image:
     Raises:
         ReadError: no series or several, a missing slice, or a file that cannot be read.
     """
+    import SimpleITK
+
     for file in sorted(folder.iterdir()):
         if file.is_file():
             check_elements(file)
     names = series_files(folder)
     try:
         _check_gaps(names, folder)
-        reader = sitk.ImageSeriesReader()
+        reader = SimpleITK.ImageSeriesReader()
         reader.SetFileNames(names)
         return canonical_image(reader.Execute(), folder)
     except RuntimeError as error:
@@ -49,15 +54,17 @@ def series_files(path: Path) -> tuple[str, ...]:
 
     Raises ReadError where a folder holds no series, or several.
     """
+    import SimpleITK
+
     if path.is_file():
         return (str(path),)
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
+    series = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
     if len(series) != 1:
         raise ReadError(
             f"{path} holds {len(series)} DICOM series where exactly one is allowed; "
             "give each series a folder of its own."
         )
-    return tuple(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
+    return tuple(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
 
 
 def read_dicom_file(path: Path) -> Image:
@@ -66,13 +73,17 @@ def read_dicom_file(path: Path) -> Image:
     A slice is a picture with a spacing: it keeps the rows and columns of the file, whichever way
     they lie in the body. Raises ReadError for a damaged file, and for one that holds labels.
     """
+    import SimpleITK
+
     if is_dicom_object(path):
         raise ReadError(
             f"{path} is a DICOM segmentation or structure set, which holds labels and no image; "
             "name the image that it was drawn on."
         )
+    if not is_dicom(path):
+        raise ReadError(f"{path} does not begin as a DICOM file does; copy or export it again.")
     check_elements(path)
-    reader = sitk.ImageFileReader()
+    reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     plain = reader.HasMetaDataKey(_SYNTAX) and _syntax(reader) in _UNCOMPRESSED
@@ -87,11 +98,11 @@ def read_dicom_file(path: Path) -> Image:
     return Image(np.ascontiguousarray(array), Geometry(spacing=(1.0, y, x), dimension=2))
 
 
-def _syntax(reader: sitk.ImageFileReader) -> str:
+def _syntax(reader: SimpleITK.ImageFileReader) -> str:
     return str(reader.GetMetaData(_SYNTAX)).strip(" \0")
 
 
-def _stored_bytes(reader: sitk.ImageFileReader) -> int:
+def _stored_bytes(reader: SimpleITK.ImageFileReader) -> int:
     """Return the bytes of a stored sample; ITK speaks of the type after rescaling."""
     key = "0028|0100"
     return max(int(reader.GetMetaData(key)) // 8, 1) if reader.HasMetaDataKey(key) else 1
@@ -110,7 +121,9 @@ def is_dicom_folder(path: Path) -> bool:
 
 def _check_gaps(names: tuple[str, ...], folder: Path) -> None:
     """Raise ReadError where the sorted slices of a series leave a gap."""
-    reader = sitk.ImageFileReader()
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
     positions = []
     normal = np.array([0.0, 0.0, 1.0])
     for name in names:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rareseg_runner.errors import ReadError
 from rareseg_runner.formats.reader_guard import load_extra
+from rareseg_runner.formats.volumes.dicom_elements import check_elements
 from rareseg_runner.formats.volumes.slicer_segmentation import Segment
 from rareseg_runner.geometry import Frame, canonical_frame, on_grid, place
 from rareseg_runner.image_records import Geometry, Image, Mask
@@ -90,11 +91,13 @@ def read_dicom_object(path: Path, image: Image | None) -> Mask:
 
 def _read(path: Path) -> Any:
     pydicom = load_extra("pydicom", "dicom", path, "a DICOM segmentation or structure set")
+    check_elements(path)  # the library reads a file that ends within an element
     return pydicom.dcmread(path)
 
 
 def _read_seg(path: Path, image: Image | None) -> Mask:
     load_extra("highdicom", "dicom", path, "a DICOM segmentation")
+    check_elements(path)
     seg = load_extra("highdicom.seg", "dicom", path, "a DICOM segmentation").segread(path)
     if str(seg.SegmentationType) == "FRACTIONAL":
         raise ReadError(
@@ -140,6 +143,11 @@ def _read_rtstruct(path: Path, image: Image) -> Mask:
     shape = image.array.shape[1:]
     labels = np.zeros(shape, np.int32)
     rois = [int(item.ROINumber) for item in content.StructureSetROISequence]
+    if rois and "ROIContourSequence" not in content:
+        raise ReadError(
+            f"{path} names {len(rois)} structures and holds no contours: it is truncated; export "
+            "it again."
+        )
     for item in content.get("ROIContourSequence", ()):
         value = rois.index(int(item.ReferencedROINumber)) + 1
         inside = _filled(item.get("ContourSequence", ()), image.geometry, shape, path)

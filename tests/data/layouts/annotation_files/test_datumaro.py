@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from rareseg.data.case_files import read_case_mask
 from rareseg.data.checks.fingerprint import inspect_dataset
 from rareseg.data.dataset import open_dataset
-from rareseg_runner.formats import read_case_mask
 
 PYTHON = Path(__file__).parents[4] / ".venv-datumaro" / "bin" / "python"
 WRITERS = Path(__file__).with_name("datumaro_writers.py")

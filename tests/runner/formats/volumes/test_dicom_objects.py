@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from corpus.smallest import GREY, as_segmentation, as_structure_set, by_nibabel, stack
 from rareseg.data.case_files import read_case_mask
 from rareseg.data.records import Case
 from rareseg.errors import ReadError
@@ -184,3 +185,17 @@ def test_without_the_extra_the_line_to_type_is_said(folder, monkeypatch, tmp_pat
     monkeypatch.setattr("rareseg_runner.formats.reader_guard.has_module", lambda _: False)
     with pytest.raises(ReadError, match=r"s\.dcm is .*pip install 'rareseg\[dicom\]'"):
         read_mask(tmp_path / "s.dcm", image=read_image([folder]))
+
+
+def test_no_cut_of_a_drawing_reads_as_another_mask(dicom, tmp_path):
+    grid = tmp_path / "image.nii"
+    grid.write_bytes(by_nibabel("image.nii", stack(GREY))["image.nii"])
+    image = read_image([grid])
+    for make, step in ((as_structure_set, 1), (as_segmentation, 97)):
+        path, content = tmp_path / "drawn.dcm", make()
+        path.write_bytes(content)
+        assert read_mask(path, image=image).array.any()
+        for length in range(0, len(content), step):
+            path.write_bytes(content[:length])
+            with pytest.raises(ReadError, match=r"drawn\.dcm"):
+                read_mask(path, image=image)
