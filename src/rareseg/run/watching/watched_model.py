@@ -1,0 +1,86 @@
+"""The model that a watch belongs to, and what of it must stay the same from call to call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rareseg.data.records import Case
+from rareseg.decision.decisions import Decisions
+from rareseg.monitoring.observed_features import Feature, Observation, features_of, observe
+from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.detector import Detection, Detector
+from rareseg.run.setup.run_folder import RunFolder, find_bundle
+
+
+@dataclass(frozen=True, eq=False)
+class WatchedModel:
+    """A detector, and the folder of the run that it is of; None of a bundle alone."""
+
+    detector: Detector
+    folder: RunFolder | None
+    name: str
+
+    @classmethod
+    def open(cls, run: Path, device: str | torch.device) -> WatchedModel:
+        """Return the model of a run's folder, or of its bundle alone; raises as `find_bundle`."""
+        place = find_bundle(run)
+        detector = Detector(load_model(place), load_decisions(place), device=device)
+        folder = RunFolder(run) if place != run else None
+        return cls(detector, folder, run.resolve().name)
+
+    @property
+    def decisions(self) -> Decisions:
+        """What is decided about its scores."""
+        return self.detector.decisions
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions, in the order of the classes."""
+        return tuple(self.detector.model.classes.regions)
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What is observed of each image."""
+        model = self.detector.model
+        return features_of(self.regions, model.channels, tells_presence=model.tells_presence)
+
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """What scores the images."""
+        return self.detector.model.arithmetic(self.detector.scorer.device.type)
+
+    def about(self) -> dict[str, Any]:
+        """Return what a watch belongs to: another model, or other points, observe other things."""
+        return {
+            "weights": self.detector.model.digest,
+            "points": {name: point.to_dict() for name, point in self.detector.points.items()},
+            "arithmetic": self.arithmetic,
+            "features": [[feature.region, feature.name] for feature in self.features],
+        }
+
+    def detect(self, case: Case) -> Detection:
+        """Return what is found in a case, as `predict` finds it."""
+        return self.detector(case.images if len(case.images) > 1 else case.images[0])
+
+    def observe(self, case: Case, digest: str) -> Observation:
+        """Score an image and observe it; raises DataError where the model cannot take it."""
+        values, doubt = observe(self.detect(case), self.detector.points)
+        return observation(case, digest, values, doubt)
+
+
+def observation(
+    case: Case, digest: str, values: Mapping[Feature, float], doubt: Mapping[str, float]
+) -> Observation:
+    """Return what was observed of a case."""
+    files = tuple(str(path.resolve()) for path in case.images)
+    return Observation(digest, case.id, case.group, files, dict(values), dict(doubt))
+
+
+def digests_in_order(cases: Sequence[Case], digests: Mapping[str, str]) -> list[str]:
+    """Return the digests of cases in their order, each once."""
+    return list(dict.fromkeys(digests[case.id] for case in cases))
