@@ -8,16 +8,17 @@ reference are not independent: its accidents stay, and a long stream that never 
 
 Ranks of two features of one group depend on each other, so that their martingales have no history
 in common: their mean is an e-value at a time that was fixed beforehand and not at one that looking
-chose (Choe & Ramdas, arXiv 2402.09698). So each of d features begins with a share 1/d of the
-capital, and the alarm is raised where one feature alone has turned its share into 1/α: by Ville's
-inequality and a union bound P(ever, without a change) ≤ α, and each feature that has is named
-rightly, all together with confidence 1 − α. (Where the share of one feature is there, the mean over
-all of them is too: where one feature changed, nothing is lost by not adding the others up.)
+chose (Choe & Ramdas, arXiv 2402.09698). So each feature begins with its share of the capital, and
+the alarm is raised where one feature alone has turned its share into 1/α: by Ville's inequality and
+a union bound P(ever, without a change) ≤ α, and each feature that has is named rightly, all
+together with confidence 1 − α. (Where the share of one feature is there, the mean over all of them
+is too: where one feature changed, nothing is lost by not adding the others up.)
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,7 +43,7 @@ class ChangeTest:
     """What the test says of a stream.
 
     ``log_evidence`` (groups, features) is the natural logarithm of the e-value that each feature
-    has reached with each group, divided by the number of features: 1/α is the alarm.
+    has reached with each group, times its share (:func:`shares_of`): 1/α is the alarm.
     """
 
     features: tuple[Feature, ...]
@@ -78,7 +79,8 @@ class ChangeTest:
     def highest(self, feature: Feature) -> float:
         """Return the largest evidence (natural logarithm) that a feature ever reached."""
         own = self.log_evidence[:, self.features.index(feature)]
-        return float(own.max(initial=-np.log(len(self.features))))
+        start = np.log(shares_of(self.features)[self.features.index(feature)])
+        return float(own.max(initial=start))
 
 
 def find_change(
@@ -101,8 +103,22 @@ def find_change(
             for k in range(len(features))
         ]
     )
-    evidence = log_capital(ranks) - np.log(len(features))
+    evidence = log_capital(ranks) + np.log(shares_of(features))[:, np.newaxis]
     return ChangeTest(tuple(features), evidence.T, len(reference), alpha)
+
+
+def shares_of(features: Sequence[Feature]) -> Floats:
+    """Return the share of the capital that each feature begins with; they add up to 1.
+
+    Half of it is on what the images show by themselves, half on the regions, of which each has as
+    much, so that a model of many regions is not the slower to notice darker images.
+    """
+    sizes = Counter(feature.region for feature in features)
+    regions = sum(1 for region in sizes if region)
+    whole = 1.0 if "" not in sizes or not regions else 0.5
+    return np.array(
+        [whole / sizes[feature.region] / (regions if feature.region else 1) for feature in features]
+    )
 
 
 def sequential_ranks(reference: Floats, stream: Floats, generator: np.random.Generator) -> Floats:

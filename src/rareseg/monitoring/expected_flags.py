@@ -73,7 +73,7 @@ def expect_flags(
     )
     share, low, high = prevalence.value, prevalence.low, prevalence.high
     if not (is_defined(share) and is_defined(low) and is_defined(high)):
-        why = share if not is_defined(share) else Undefined("its interval is not known")
+        why = share if isinstance(share, Undefined) else Undefined("its interval is not known")
         return ExpectedFlags(region, prevalence, why, (why, why), observed, len(flags), None)
     worth = predictive_values(calls, region=region, prevalence=share)
     found, alarms = worth.sensitivity, worth.false_alarm_rate

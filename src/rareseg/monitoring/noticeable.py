@@ -10,7 +10,7 @@ from rareseg.monitoring.change_test import ALPHA
 
 Floats = NDArray[np.float64]
 
-SHIFT = 1.0
+SHIFTS = (1.0, 2.0, 4.0)
 """In standard deviations of a feature over groups."""
 
 _TRIALS = 200
@@ -21,15 +21,16 @@ _MOST_STREAM, _MOST_REFERENCE = 400, 2000
 def share_noticed(
     n_reference: int,
     n_stream: int,
-    n_features: int,
+    share: float,
     *,
-    shift: float = SHIFT,
+    shift: float,
     alpha: float = ALPHA,
     seed: int = 0,
 ) -> float:
     """Return in which share of simulated streams a shift of one feature is noticed.
 
-    It is there from the first group on. Ranks do not depend on how a feature without ties is
+    It is there from the first group on, in a feature that begins with ``share`` of the capital.
+    Ranks do not depend on how a feature without ties is
     distributed, apart from what a shift means: here the values are normal. Without a stream group
     it is 0.
     """
@@ -44,5 +45,5 @@ def share_noticed(
         axis=1,
     )
     ranks = (larger + generator.random((_TRIALS, n))) / (m + 1 + np.arange(n))
-    evidence = log_capital(ranks) - np.log(n_features)
+    evidence = log_capital(ranks) + np.log(share)
     return float((evidence.max(1) >= -np.log(alpha)).mean())

@@ -180,18 +180,17 @@ class WatchState:
                 (one.digest, part, one.id, one.group, json.dumps(one.files), content, state, place),
             )
 
-    def seal(self, order: Sequence[str]) -> tuple[int, int]:
+    def seal(self) -> tuple[int, int]:
         """Give the new groups their places in the stream; return how many (groups, images).
 
-        ``order`` are the digests of the call's images. What an interrupted call left of others
-        comes before them. A call without a new group leaves no line.
+        The groups of a call are put in an order that nothing of what they show decides, that of
+        their images' digests: names in a folder often tell what is in an image, and a stream that
+        is sorted by that changes. A call without a new group leaves no line.
         """
-        rank = {digest: k for k, digest in enumerate(order)}
         with self._naming(), self._writing():
             rows = self._base.execute(
-                "SELECT digest, grouping, place FROM images WHERE state = 'open'"
+                "SELECT digest, grouping FROM images WHERE state = 'open' ORDER BY digest"
             ).fetchall()
-            rows.sort(key=lambda row: (rank.get(row[0], -1), row[2]))
             taken = {name for (name,) in self._base.execute("SELECT name FROM groups")}
             taken |= {
                 group_key(group, digest)
@@ -199,7 +198,7 @@ class WatchState:
                     "SELECT digest, grouping FROM images WHERE part = 'reference'"
                 )
             }
-            names = {digest: group_key(group, digest) for digest, group, _ in rows}
+            names = {digest: group_key(group, digest) for digest, group in rows}
             new = [name for name in dict.fromkeys(names.values()) if name not in taken]
             counted = [digest for digest, name in names.items() if name not in taken]
             if new:

@@ -25,7 +25,7 @@ from rareseg.run.watching.reference_images import (
     reference_name,
 )
 from rareseg.run.watching.watch_report import WatchReport, make_report
-from rareseg.run.watching.watched_model import WatchedModel, digests_in_order
+from rareseg.run.watching.watched_model import WatchedModel
 
 PAGE = "report.html"
 
@@ -74,7 +74,7 @@ def monitor(
                 )
             observe_reference(state, model, _kept(known, named), group_from, track=track, say=say)
             failures, counts = _observe_stream(state, model, stream, track)
-            state.seal(digests_in_order(stream.cases, stream.digests))
+            state.seal()
             drawn = None if labels is None else draw_labels(state, model, labels, out)
             report = make_report(
                 state, model, out / PAGE, counts=counts, failures=failures,

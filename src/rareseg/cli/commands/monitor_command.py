@@ -56,7 +56,7 @@ def monitor(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Watch images without labels: are they still like what the model's decisions rest on?
+    """Say without labels whether images are still like those that the decisions rest on.
 
     Called again with the next images it goes on from where it was. Exit code 0: no change found,
     1: changed, 2: the call is wrong, or the work could not be done.

@@ -54,8 +54,8 @@ def evidence_figure(test: ChangeTest, calls: Sequence[WatchCall]) -> Figure | Mi
         name="evidence",
         title=title,
         caption=(
-            "E-value of each feature over the groups of the stream, divided by the number of "
-            f"features, as powers of ten; the {len(highest)} features with most evidence. Without "
+            "E-value of each feature over the groups of the stream, times its share, as powers "
+            f"of ten; the {len(highest)} features with most evidence. Without "
             f"a change any of them ever reaches {1.0 / test.alpha:g} with a probability of at most "
             f"{test.alpha:g}, however often it is looked at."
         ),

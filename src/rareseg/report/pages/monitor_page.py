@@ -18,6 +18,7 @@ from rareseg.monitoring.observed_features import Feature
 from rareseg.monitoring.watch_state import WatchCall
 from rareseg.report.figures.case_pictures import PictureChoice, image_uri, take_picture
 from rareseg.report.figures.monitor_figures import evidence_figure, feature_figures
+from rareseg.report.figures.plotly_parts import Figure
 from rareseg.report.pages.report_page import SCRIPTS, asset, environment
 from rareseg.report.wording.monitor_text import evidence_text
 
@@ -98,7 +99,7 @@ def render_monitor_page(content: MonitorContent) -> str:
             test=content.test,
             rows=feature_rows(content),
             evidence=evidence_figure(content.test, content.calls),
-            figures=feature_figures(content.test.features, content.reference, now),
+            figures=_figures(content, now),
             n_now=len(now),
             css=asset("page.css") + asset("audit.css") + asset("monitor.css"),
             scripts=[asset(name) for name in SCRIPTS],
@@ -107,11 +108,21 @@ def render_monitor_page(content: MonitorContent) -> str:
     )
 
 
+def _figures(content: MonitorContent, now: Floats) -> tuple[Figure, ...]:
+    """Return each feature then and now, those with most evidence first."""
+    order = [content.test.features.index(feature) for feature in _by_evidence(content.test)]
+    ordered = [content.test.features[k] for k in order]
+    return feature_figures(ordered, content.reference[:, order], now[:, order])
+
+
+def _by_evidence(test: ChangeTest) -> list[Feature]:
+    return sorted(test.features, key=lambda feature: -test.highest(feature))
+
+
 def feature_rows(content: MonitorContent) -> tuple[FeatureRow, ...]:
     """Return the table of features, those with most evidence first."""
-    test, now = content.test, content.stream[-NOW:]
-    order = sorted(test.features, key=lambda feature: -test.highest(feature))
-    return tuple(_row(content, feature, now) for feature in order)
+    now = content.stream[-NOW:]
+    return tuple(_row(content, feature, now) for feature in _by_evidence(content.test))
 
 
 def picture_of(image: Image) -> str:
@@ -141,4 +152,8 @@ def _spread(values: Sequence[float] | Floats) -> str:
     if len(values) == 0:
         return "–"
     low, middle, high = np.percentile(values, (5, 50, 95)).tolist()
-    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
+    return f"{_number(middle)} ({_number(low)} to {_number(high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rareseg.decision.calibration.prevalence import PredictiveValues
-from rareseg.evaluation.statistics.undefined import Value, is_defined
+from rareseg.evaluation.statistics.undefined import Undefined, Value, is_defined
 from rareseg.monitoring.change_test import ChangeTest
 from rareseg.monitoring.expected_flags import ExpectedFlags
 from rareseg.monitoring.observed_features import Feature
@@ -17,21 +17,26 @@ SHOWN = 10
 
 
 def change_sentences(
-    test: ChangeTest, *, noticed: float, reference: str, guarantees: Sequence[str], label: str
+    test: ChangeTest,
+    *,
+    noticed: Mapping[float, float],
+    reference: str,
+    guarantees: Sequence[str],
+    label: str,
 ) -> tuple[str, ...]:
     """Return the answer, and what follows from it.
 
-    ``noticed`` is the share of shifts of one standard deviation that would have been noticed,
-    ``reference`` what the stream is held against, ``guarantees`` what was guaranteed of the points
-    in use, and ``label`` the call that draws groups to label.
+    ``noticed`` leads from shifts in standard deviations to the share of them that would have been
+    noticed. ``reference`` is what the stream is held against, ``guarantees`` what was guaranteed of
+    the points in use, ``label`` the call that draws groups to label.
     """
     groups = count(test.n_groups, "group")
     if test.n_groups == 0:
         return ("No group of the stream has been observed yet: nothing is known.",)
     if not test.changed:
         return (
-            f"No change found ({groups}; a shift of one feature by a standard deviation, from the "
-            f"first of them on, would have been noticed in {percent(noticed)}).",
+            f"No change found ({groups}; a shift of one feature from the first of them on, by "
+            f"{_shifts(noticed)}).",
         )
     first = min(test.noticed_at.values())
     still = "; ".join(guarantees) or "what the model reached on the cases that it was judged on"
@@ -69,10 +74,11 @@ def expectation_lines(expected: ExpectedFlags) -> tuple[str, ...]:
                 f"{_reason(expected.flagged)}.",)  # fmt: skip
     low, high = expected.flagged_interval
     prevalence = expected.prevalence
+    held = f"{_share(prevalence.value)} ({_range(prevalence.low, prevalence.high)})"
     lines = (
-        f"{expected.region}: {seen}. Estimate without labels, no guarantee: "
-        f"{_share(prevalence.value)} of the images hold it ({_range(prevalence.low, prevalence.high)}"
-        f"), so that {_share(expected.flagged)} are expected to be flagged ({_range(low, high)}).",
+        f"{expected.region}: {seen}. Estimate without labels, no guarantee: {held} of the images "
+        f"hold it, so that {_share(expected.flagged)} are expected to be flagged "
+        f"({_range(low, high)}).",
     )
     return lines if expected.predictive is None else (*lines, _worth(expected.predictive))
 
@@ -84,6 +90,13 @@ def _worth(worth: PredictiveValues) -> str:
         f"{worth.region}: at that share {percent(worth.positive)} of the flagged images hold it "
         f"({_range(*worth.positive_interval)}), an estimate too."
     )
+
+
+def _shifts(noticed: Mapping[float, float]) -> str:
+    """Return "1 standard deviation, would have been noticed in 12 %, by 4 in 98 %"."""
+    first, *others = noticed.items()
+    told = [f"{first[0]:g} standard deviation, would have been noticed in {percent(first[1])}"]
+    return ", ".join([*told, *(f"by {shift:g} in {percent(share)}" for shift, share in others)])
 
 
 def _joined(names: Sequence[str]) -> str:
@@ -101,4 +114,4 @@ def _range(low: Value, high: Value) -> str:
 
 
 def _reason(value: Value) -> str:
-    return "" if is_defined(value) else value.reason
+    return value.reason if isinstance(value, Undefined) else ""

@@ -176,8 +176,8 @@ def _region_plan(
     )
     if loss is not None and loss >= guarantee.alpha:
         said += (
-            f". At the point in use the {guarantee.kind} is about {percent(loss)} on the validation "
-            "cases, more than is asked for: the guarantee will move the point to a safer one"
+            f". At the point in use the {guarantee.kind} is about {percent(loss)} on the "
+            "validation cases, more than is asked for: the guarantee moves the point to a safer one"
         )
     elif expected > 0.0:
         said += (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from rareseg.data.formats import read_image
+from rareseg.decision.calibration.prevalence import Call
 from rareseg.errors import DataError, ScoreError, UsageError
 from rareseg.evaluation.statistics.undefined import value_to_json
-from rareseg.monitoring.change_test import ChangeTest, find_change
+from rareseg.monitoring.change_test import ChangeTest, find_change, shares_of
 from rareseg.monitoring.expected_flags import ExpectedFlags, expect_flags
 from rareseg.monitoring.likeness import NearestImage, nearest_images
-from rareseg.monitoring.noticeable import share_noticed
+from rareseg.monitoring.noticeable import SHIFTS, share_noticed
 from rareseg.monitoring.observed_features import Feature, Observation, by_group
 from rareseg.monitoring.watch_state import WatchedImages, WatchState
 from rareseg.progress import Track
@@ -45,13 +46,14 @@ _NAMED = 10
 class WatchReport:
     """What a call of `monitor` has found.
 
-    ``noticed`` is the share of shifts of a standard deviation that would have been noticed;
-    ``unlike`` are the images of the stream that are unlike all known ones.
+    ``noticed`` leads from a shift, in standard deviations, to the share of such shifts that would
+    have been noticed by now. ``unlike`` are the images of the stream that are unlike all known
+    ones.
     """
 
     page: Path
     content: MonitorContent
-    noticed: float
+    noticed: Mapping[float, float]
     unlike: tuple[NearestImage, ...]
     expected: tuple[ExpectedFlags, ...]
     failures: tuple[Failure, ...]
@@ -83,7 +85,7 @@ class WatchReport:
             "groups": test.n_groups,
             "reference_groups": test.n_reference,
             "alpha": test.alpha,
-            "noticed": self.noticed,
+            "noticed": {f"{shift:g}": share for shift, share in self.noticed.items()},
             "images": _part(test, ""),
             "regions": {region: _part(test, region) for region in regions},
             "unlike": [
@@ -139,7 +141,11 @@ def make_report(
     _, reference = by_group(seen.reference, features)
     _, stream = by_group(seen.stream, features)
     test = find_change(reference, stream, features)
-    noticed = share_noticed(test.n_reference, test.n_groups, len(features))
+    least = float(shares_of(features).min())
+    noticed = {
+        shift: share_noticed(test.n_reference, test.n_groups, least, shift=shift)
+        for shift in SHIFTS
+    }
     known = seen.training or seen.reference
     nearest = nearest_images((*seen.training, *seen.reference), seen.stream)
     expected = tuple(_expectations(model, test, seen.stream))
@@ -218,7 +224,8 @@ def _expectations(
     if drifted:
         why = f"more than the prevalence has changed ({drifted[0].words})"
     for region, point in model.detector.points.items():
-        reason, calls = why, ()
+        reason = why
+        calls: Sequence[Call] = ()
         if tables is not None and not reason:
             try:
                 calls = tables.calls(point)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,3 @@ def observation(
     """Return what was observed of a case."""
     files = tuple(str(path.resolve()) for path in case.images)
     return Observation(digest, case.id, case.group, files, dict(values), dict(doubt))
-
-
-def digests_in_order(cases: Sequence[Case], digests: Mapping[str, str]) -> list[str]:
-    """Return the digests of cases in their order, each once."""
-    return list(dict.fromkeys(digests[case.id] for case in cases))
