@@ -32,7 +32,7 @@ _SHAPES = (
 _MOVED = (0.1, 0.01, 0.001)
 """The shares of capital that are moved before each p-value."""
 
-_NEAREST = 1e-9
+_NEAREST = 1e-15
 """No p-value is taken to lie nearer to 0 or 1: a bet wins no more beyond."""
 
 

@@ -9,7 +9,7 @@ import torch
 
 from rareseg.data.folder_lock import sole_writer
 from rareseg.data.records import Role
-from rareseg.errors import DataError, OutputError, ScoreError
+from rareseg.errors import DataError, ScoreError
 from rareseg.monitoring.watch_state import NAME, WatchState
 from rareseg.progress import Track, silent
 from rareseg.report.pages.monitor_page import write_monitor_page
@@ -22,7 +22,6 @@ from rareseg.run.watching.reference_images import (
     StreamImages,
     observe_reference,
     open_stream,
-    reference_name,
 )
 from rareseg.run.watching.watch_report import WatchReport, make_report
 from rareseg.run.watching.watched_model import WatchedModel
@@ -64,15 +63,7 @@ def monitor(
             require_free(out)
         with WatchState(state_file, model.features) as state:
             state.claim(model.about())
-            known = state.about("reference")
-            if known is None:
-                state.note("reference", reference_name(named))
-            elif named is not None and known != reference_name(named):
-                raise OutputError(
-                    f"{out} holds the stream against {known}, not {named}; choose another --out, "
-                    "or leave --reference out."
-                )
-            observe_reference(state, model, _kept(known, named), group_from, track=track, say=say)
+            observe_reference(state, model, named, group_from, track=track, say=say)
             failures, counts = _observe_stream(state, model, stream, track)
             state.seal()
             drawn = None if labels is None else draw_labels(state, model, labels, out)
@@ -83,13 +74,6 @@ def monitor(
             state.note("result", report.record())
         write_monitor_page(report.page, report.content)
         return report
-
-
-def _kept(known: str | None, named: Path | None) -> Path | None:
-    """Return the reference that was noted at the first call, or is named now."""
-    if known is None or known == reference_name(named):
-        return named
-    return None if known == reference_name(None) else Path(known)
 
 
 def _observe_stream(

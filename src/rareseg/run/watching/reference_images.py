@@ -15,7 +15,7 @@ from rareseg.data.identity import identify
 from rareseg.data.input_images import open_images, open_inputs
 from rareseg.data.photo_channels import with_channels
 from rareseg.data.records import Case, Role
-from rareseg.errors import DataError, ProblemsError, UsageError
+from rareseg.errors import DataError, OutputError, ProblemsError, UsageError
 from rareseg.monitoring.observed_features import observe_image
 from rareseg.monitoring.watch_state import WatchState
 from rareseg.progress import Track
@@ -75,10 +75,20 @@ def observe_reference(
 ) -> None:
     """Observe the reference images, where that is not done, and those of the training.
 
-    Raises :class:`DataError` where there are none, naming the remedy, or where one cannot be read.
+    ``reference`` None is the one that the watch was begun with, else the run's own. Raises
+    :class:`OutputError` where it was begun with another, and :class:`DataError` where there are no
+    images, naming the remedy, or where one cannot be read.
     """
+    known = state.about("reference")
+    if known is not None and reference is not None and known != reference_name(reference):
+        raise OutputError(
+            f"{state.path.parent} holds the stream against {known}, not {reference}; choose "
+            "another --out, or leave --reference out."
+        )
     if state.about(_DONE):
         return
+    if known not in (None, _OWN):
+        reference = Path(known)
     cases = (
         _own_cases(model)
         if reference is None
@@ -89,6 +99,7 @@ def observe_reference(
             say,
         )
     )
+    state.note("reference", reference_name(reference))  # once it is known that there is one
     digests = {name: own.image for name, own in identify(cases).items()}
     for case in track(cases, "observing the reference", len(cases)):
         if state.part_of(digests[case.id]) is None:
