@@ -39,7 +39,7 @@ from rareseg.decision.guarantees.risk_control import reach_of_sums
 from rareseg.evaluation.tables.score_table import ScoreTable
 from rareseg.monitoring.change_test import ALPHA, find_change
 from rareseg.monitoring.label_plan import plan_labels
-from rareseg.monitoring.observed_features import Feature, Observation, by_group, observe
+from rareseg.monitoring.observed_features import Observation, ObservedFeature, by_group, observe
 from rareseg.run.scores.case_scoring import score_all
 from rareseg.run.scores.score_source import read_tables
 from rareseg.run.setup.own_data import cases_of
@@ -95,7 +95,7 @@ CONDITIONS: Mapping[str, Change] = {
 class Watched:
     """Groups of images as a model observes them: by condition (groups, features)."""
 
-    features: tuple[Feature, ...]
+    features: tuple[ObservedFeature, ...]
     groups: Mapping[str, Floats]
     positive: NDArray[np.bool_]
     """Which groups hold anything to be found."""

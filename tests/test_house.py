@@ -276,6 +276,7 @@ def test_every_command_has_an_example():
         "consensus",
         "suspects",
         "predict",
+        "monitor",
         "serve",
         "evaluate",
         "review",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rareseg.monitoring.observed_features import Feature, Observation
+from rareseg.monitoring.observed_features import Observation, ObservedFeature
 
-IMAGE = tuple(Feature("", name) for name in ("size", "mean", "sharpness"))
-REGION = (Feature("speck", "image score"), Feature("speck", "flagged"))
+IMAGE = tuple(ObservedFeature("", name) for name in ("size", "mean", "sharpness"))
+REGION = (ObservedFeature("speck", "image score"), ObservedFeature("speck", "flagged"))
 
 
 @pytest.fixture
-def features() -> tuple[Feature, ...]:
+def features() -> tuple[ObservedFeature, ...]:
     return (*IMAGE, *REGION)
 
 

@@ -7,10 +7,12 @@ import pytest
 from scipy import stats
 
 from rareseg.monitoring.change_test import ALPHA, find_change, sequential_ranks, shares_of
-from rareseg.monitoring.observed_features import Feature
+from rareseg.monitoring.observed_features import ObservedFeature
 
-REGION = tuple(Feature("speck", name) for name in ("image score", "area", "objects", "flagged"))
-IMAGE = tuple(Feature("", name) for name in ("size", "mean", "spread", "sharpness"))
+REGION = tuple(
+    ObservedFeature("speck", name) for name in ("image score", "area", "objects", "flagged")
+)
+IMAGE = tuple(ObservedFeature("", name) for name in ("size", "mean", "spread", "sharpness"))
 FEATURES = (*IMAGE, *REGION)
 
 
@@ -53,7 +55,7 @@ def test_ranks_of_an_unchanged_stream_are_uniform_and_independent_also_with_ties
 
 
 def test_shares_add_up_to_one_and_the_images_have_half():
-    shares = shares_of((*FEATURES, Feature("other", "area")))
+    shares = shares_of((*FEATURES, ObservedFeature("other", "area")))
     assert shares.sum() == pytest.approx(1.0)
     assert shares[:4].sum() == pytest.approx(0.5)
     assert shares[4:8].sum() == pytest.approx(0.25)

@@ -7,11 +7,11 @@ import pytest
 
 from rareseg.monitoring.change_test import find_change
 from rareseg.monitoring.noticeable import share_noticed
-from rareseg.monitoring.observed_features import Feature
+from rareseg.monitoring.observed_features import ObservedFeature
 
 
 def test_it_says_what_the_test_does():
-    features = tuple(Feature("", f"f{k}") for k in range(4))
+    features = tuple(ObservedFeature("", f"f{k}") for k in range(4))
     noticed = 0
     for seed in range(60):
         drawn = np.random.default_rng(seed).normal(size=(90, 4))

@@ -8,8 +8,9 @@ import pytest
 from rareseg.data.records import Geometry, Image
 from rareseg.decision.operating_point import default_point
 from rareseg.monitoring.observed_features import (
-    Feature,
+    ObservedFeature,
     by_group,
+    disagreement,
     features_of,
     observe,
     observe_image,
@@ -36,8 +37,8 @@ def test_an_image_is_observed_by_hand():
 def test_channels_are_observed_each_and_named():
     image = Image(np.stack([np.full((1, 4, 4), k, np.float32) for k in (1, 5)]), Geometry())
     found = observe_image(image)
-    assert found[Feature("", "mean of channel 2")] == 5.0
-    assert found[Feature("", "sharpness of channel 1")] == 0.0
+    assert found[ObservedFeature("", "mean of channel 2")] == 5.0
+    assert found[ObservedFeature("", "sharpness of channel 1")] == 0.0
     assert set(found) <= set(features_of(["a"], 2, tells_presence=False))
 
 
@@ -84,9 +85,11 @@ def test_the_top_score_is_a_feature_where_the_image_score_is_another():
     scores = np.array([[0.9, 0.1], [0.0, 0.0]])
     points = {"speck": default_point("speck")}
     values, _ = observe(detection(scores, scores > 0.5, presence=0.3), points)
-    assert values[Feature("speck", "top score")] == pytest.approx(0.9)
-    assert Feature("speck", "top score") in features_of(["speck"], 1, tells_presence=True)
-    assert Feature("speck", "top score") not in features_of(["speck"], 1, tells_presence=False)
+    assert values[ObservedFeature("speck", "top score")] == pytest.approx(0.9)
+    assert ObservedFeature("speck", "top score") in features_of(["speck"], 1, tells_presence=True)
+    assert ObservedFeature("speck", "top score") not in features_of(
+        ["speck"], 1, tells_presence=False
+    )
 
 
 def test_a_group_is_the_mean_of_its_images_and_images_without_one_are_groups(observed, features):
@@ -100,3 +103,13 @@ def test_a_group_is_the_mean_of_its_images_and_images_without_one_are_groups(obs
     assert names == ["group a", "image digest-0002", "image digest-0004"]
     assert rows[:, 1].tolist() == [2.5, 7.0, 9.0]
     assert by_group([], features)[1].shape == (0, len(features))
+
+
+def test_networks_that_disagree_are_told_by_their_masks():
+    scores = np.zeros((2, 4))
+    masks = [np.zeros((2, 4), bool) for _ in range(3)]
+    masks[0][0, :2] = masks[1][0, 1:3] = True  # dice ½; the third finds nothing, dice 0
+    found = [detection(scores, mask) for mask in masks]
+    assert disagreement(found)["speck"] == pytest.approx(1 - 0.5 / 3)
+    assert disagreement(found[2:] * 2)["speck"] == 0.0
+    assert disagreement(found[:1])["speck"] == 0.0

@@ -282,6 +282,12 @@ class TestBadInput:
         assert "1 new image in this call (1 could not be observed)" in called.out
 
 
+def test_the_networks_of_one_alone_cannot_be_compared(call, finished, stream, watch):
+    called = call("monitor", finished, stream, "--out", watch, "--compare-members")
+    assert called.code == 2
+    assert "is no mean of several networks" in called.err
+
+
 class TestLabels:
     LABEL = ("--label", "false-alarm-rate=0.3", "--prevalence", "0.4")
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.monitoring.betting import log_capital
-from rareseg.monitoring.observed_features import Feature
+from rareseg.monitoring.observed_features import ObservedFeature
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class ChangeTest:
     has reached with each group, times its share (:func:`shares_of`): 1/α is the alarm.
     """
 
-    features: tuple[Feature, ...]
+    features: tuple[ObservedFeature, ...]
     log_evidence: Floats
     n_reference: int
     alpha: float = ALPHA
@@ -62,7 +62,7 @@ class ChangeTest:
         return -float(np.log(self.alpha))
 
     @cached_property
-    def noticed_at(self) -> dict[Feature, int]:
+    def noticed_at(self) -> dict[ObservedFeature, int]:
         """The features that changed, each with the number (from 1) of the group that showed it."""
         above = self.log_evidence >= self.alarm_at
         return {
@@ -76,7 +76,7 @@ class ChangeTest:
         """Whether the stream ever was unlike the reference."""
         return bool(self.noticed_at)
 
-    def highest(self, feature: Feature) -> float:
+    def highest(self, feature: ObservedFeature) -> float:
         """Return the largest evidence (natural logarithm) that a feature ever reached."""
         own = self.log_evidence[:, self.features.index(feature)]
         start = np.log(shares_of(self.features)[self.features.index(feature)])
@@ -86,7 +86,7 @@ class ChangeTest:
 def find_change(
     reference: Floats,
     stream: Floats,
-    features: Sequence[Feature],
+    features: Sequence[ObservedFeature],
     *,
     alpha: float = ALPHA,
     seed: int = SEED,
@@ -107,7 +107,7 @@ def find_change(
     return ChangeTest(tuple(features), evidence.T, len(reference), alpha)
 
 
-def shares_of(features: Sequence[Feature]) -> Floats:
+def shares_of(features: Sequence[ObservedFeature]) -> Floats:
     """Return the share of the capital that each feature begins with; they add up to 1.
 
     Half of it is on what the images show by themselves, half on the regions, of which each has as

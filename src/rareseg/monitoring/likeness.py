@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from rareseg.monitoring.observed_features import SIZE, Feature, Observation, group_key
+from rareseg.monitoring.observed_features import SIZE, Observation, ObservedFeature, group_key
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class NearestImage:
     nearest: Observation
     distance: float
     unlike: bool
-    most: Feature
+    most: ObservedFeature
 
 
 def nearest_images(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ PRESENCE = "top score"
 
 
 @dataclass(frozen=True, order=True)
-class Feature:
+class ObservedFeature:
     """One thing that is observed; ``region`` is "" for what the image itself shows."""
 
     region: str
@@ -44,15 +45,15 @@ class Feature:
 
 def features_of(
     regions: Sequence[str], channels: int, *, tells_presence: bool
-) -> tuple[Feature, ...]:
+) -> tuple[ObservedFeature, ...]:
     """Return the features that are observed by a model, in a fixed order."""
     own = (*REGION, PRESENCE) if tells_presence else REGION
     of_image = [SIZE] + [
         _channel_name(name, k, channels) for k in range(channels) for name in IMAGE
     ]
     return (
-        *(Feature("", name) for name in of_image),
-        *(Feature(region, name) for region in regions for name in own),
+        *(ObservedFeature("", name) for name in of_image),
+        *(ObservedFeature(region, name) for region in regions for name in own),
     )
 
 
@@ -69,11 +70,11 @@ class Observation:
     id: str
     group: str | None
     files: tuple[str, ...]
-    values: Mapping[Feature, float]
+    values: Mapping[ObservedFeature, float]
     doubt: Mapping[str, float]
 
 
-def observe_image(image: Image) -> dict[Feature, float]:
+def observe_image(image: Image) -> dict[ObservedFeature, float]:
     """Return what an image (channel, z, y, x) shows by itself.
 
     ``size`` is its number of pixels or voxels; ``sharpness`` the mean absolute Laplacian within
@@ -81,7 +82,7 @@ def observe_image(image: Image) -> dict[Feature, float]:
     """
     array = image.array
     channels = len(array)
-    values = {Feature("", SIZE): float(array[0].size)}
+    values = {ObservedFeature("", SIZE): float(array[0].size)}
     for k, channel in enumerate(array):
         flat = channel.ravel()[:: -(-channel.size // _MOST_VALUES) or 1].astype(np.float64)
         finite = flat[np.isfinite(flat)]
@@ -91,13 +92,13 @@ def observe_image(image: Image) -> dict[Feature, float]:
         spread = float(finite.std())
         found = (float(finite.mean()), spread, low, high, _sharpness(channel, spread))
         for name, value in zip(IMAGE, found, strict=True):
-            values[Feature("", _channel_name(name, k, channels))] = value
+            values[ObservedFeature("", _channel_name(name, k, channels))] = value
     return values
 
 
 def observe(
     found: Detection, points: Mapping[str, OperatingPoint]
-) -> tuple[dict[Feature, float], dict[str, float]]:
+) -> tuple[dict[ObservedFeature, float], dict[str, float]]:
     """Return the values of all features of an image, and the doubt of each region.
 
     ``area`` and ``mean score`` are shares of the image, so that a larger image is no larger find.
@@ -115,7 +116,7 @@ def observe(
         }
         if found.presence is not None:
             own[PRESENCE] = float(scores.max(initial=0.0))
-        values.update({Feature(region, name): value for name, value in own.items()})
+        values.update({ObservedFeature(region, name): value for name, value in own.items()})
         point = points[region]
         doubt[region] = _doubt(
             scores, mask, found.image_scores[region], max(point.threshold, point.gate)
@@ -123,8 +124,28 @@ def observe(
     return values, doubt
 
 
+def disagreement(found: Sequence[Detection]) -> dict[str, float]:
+    """Return by region how far the masks of several networks disagree on one image, in [0, 1].
+
+    One less the mean dice over all pairs (Zenk et al., MedIA 2025); two empty masks agree. One
+    network alone agrees with itself.
+    """
+    apart: dict[str, float] = {}
+    for region in found[0].masks:
+        pairs = [
+            _dice(one.masks[region], other.masks[region]) for one, other in combinations(found, 2)
+        ]
+        apart[region] = 1.0 - float(np.mean(pairs)) if pairs else 0.0
+    return apart
+
+
+def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    total = int(one.sum()) + int(other.sum())
+    return 1.0 if total == 0 else 2.0 * int((one & other).sum()) / total
+
+
 def by_group(
-    observations: Sequence[Observation], features: Sequence[Feature]
+    observations: Sequence[Observation], features: Sequence[ObservedFeature]
 ) -> tuple[list[str], Floats]:
     """Return the groups in the order of their first images, and their means (groups, features).
 

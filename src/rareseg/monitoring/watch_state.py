@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rareseg.errors import OutputError, RunError, WorkError
-from rareseg.monitoring.observed_features import Feature, Observation, group_key
+from rareseg.monitoring.observed_features import Observation, ObservedFeature, group_key
 
 NAME = "state.db"
 
@@ -91,7 +91,7 @@ class WatchState:
     written: nothing of what was stored is lost by that.
     """
 
-    def __init__(self, path: Path, features: Sequence[Feature] = ()) -> None:
+    def __init__(self, path: Path, features: Sequence[ObservedFeature] = ()) -> None:
         self.path = path
         self._features = tuple(features)
         try:
@@ -305,6 +305,19 @@ class WatchState:
                 f"{self.path} could not be read or written ({error}); what it held before is "
                 "there: make room, and call the same again."
             ) from error
+
+
+def read_noted(path: Path, key: str) -> Any:
+    """Return what was noted under a key of a state, which is not written to; None for nothing.
+
+    Raises :class:`WorkError` where there is no such file, or it cannot be read.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
+            row = base.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+    except (sqlite3.Error, ValueError) as error:
+        raise WorkError(f"{path} cannot be read as the state of a watch ({error}).") from error
 
 
 _WORDS = {

@@ -37,6 +37,7 @@ def monitor(
     reference: Path | str | None = None,
     group_from: str | None = None,
     labels: Labels | None = None,
+    compare_members: bool = False,
     device: str | torch.device = "cpu",
     track: Track = silent,
     say: Say = say_nothing,
@@ -47,14 +48,15 @@ def monitor(
     the stream is held against, by default those of the run's own data that its networks learned
     nothing from, and counts at the first call. Each image counts once, by its bytes: those of the
     reference, and those that the model learned from, do not count in the stream. An image that
-    cannot be read is a failure of its own. ``labels`` asks for groups to label.
+    cannot be read is a failure of its own. ``labels`` asks for groups to label. With
+    ``compare_members`` the ranking for review also counts how far the networks of a mean disagree.
 
     Raises :class:`DataError` where there is no image, no reference, or the images are of other
     channels altogether, :class:`OutputError` where ``out`` holds anything else, or watches another
     model, and as :class:`~rareseg.monitoring.watch_state.WatchState` does.
     """
     out, named = Path(out), None if reference is None else Path(reference)
-    model = WatchedModel.open(Path(run), device)
+    model = WatchedModel.open(Path(run), device, compare_members=compare_members)
     stream = open_stream(Path(images), model, out, group_from, say)
     with sole_writer(out):
         state_file = out / NAME
@@ -71,7 +73,7 @@ def monitor(
                 state, model, out / PAGE, counts=counts, failures=failures,
                 remarks=stream.remarks, drawn=drawn, track=track,
             )  # fmt: skip
-            state.note("result", report.record())
+            state.note("result", report.lasting())
         write_monitor_page(report.page, report.content)
         return report
 

@@ -53,6 +53,13 @@ def monitor(
             "--prevalence", help="Of --label: the share of the stream's images with the region."
         ),
     ] = None,
+    compare_members: Annotated[
+        bool,
+        typer.Option(
+            "--compare-members",
+            help="Rank images by how far the networks of a mean disagree, too; as long again.",
+        ),
+    ] = False,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -72,6 +79,7 @@ def monitor(
             reference=reference,
             group_from=group_from,
             labels=None if label is None else Labels.of(label, prevalence),
+            compare_members=compare_members,
             device=device,
             track=bar,
             say=say_to(as_json),

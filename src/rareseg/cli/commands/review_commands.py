@@ -47,7 +47,7 @@ def review(
     from rareseg.data.folder_lock import sole_writer
     from rareseg.review.answers import checked_name
     from rareseg.review.open_review import only_review, open_page_api
-    from rareseg.review.picked_images import open_picks_api
+    from rareseg.review.picks.picked_images import open_picks_api
     from rareseg.review.server import ReviewServer
 
     name = checked_name(reviewer) if reviewer else ""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.monitoring.change_test import ChangeTest
-from rareseg.monitoring.observed_features import Feature
+from rareseg.monitoring.observed_features import ObservedFeature
 from rareseg.monitoring.watch_state import WatchCall
 from rareseg.report.figures.plotly_parts import (
     MOST_POINTS,
@@ -69,7 +69,7 @@ def evidence_figure(test: ChangeTest, calls: Sequence[WatchCall]) -> Figure | Mi
 
 
 def feature_figures(
-    features: Sequence[Feature], reference: Floats, stream: Floats
+    features: Sequence[ObservedFeature], reference: Floats, stream: Floats
 ) -> tuple[Figure, ...]:
     """Return a figure for each feature: the groups of the reference, and those of the stream.
 

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from rareseg.data.atomic_files import atomic_write
 from rareseg.data.records import Image
 from rareseg.monitoring.change_test import ChangeTest
-from rareseg.monitoring.observed_features import Feature
+from rareseg.monitoring.observed_features import ObservedFeature
 from rareseg.monitoring.watch_state import WatchCall
 from rareseg.report.figures.case_pictures import PictureChoice, image_uri, take_picture
 from rareseg.report.figures.monitor_figures import evidence_figure, feature_figures
@@ -115,7 +115,7 @@ def _figures(content: MonitorContent, now: Floats) -> tuple[Figure, ...]:
     return feature_figures(ordered, content.reference[:, order], now[:, order])
 
 
-def _by_evidence(test: ChangeTest) -> list[Feature]:
+def _by_evidence(test: ChangeTest) -> list[ObservedFeature]:
     return sorted(test.features, key=lambda feature: -test.highest(feature))
 
 
@@ -133,7 +133,7 @@ def picture_of(image: Image) -> str:
     return image_uri(take_picture(shot, image.array, nothing, nothing, plane=plane))
 
 
-def _row(content: MonitorContent, feature: Feature, now: Floats) -> FeatureRow:
+def _row(content: MonitorContent, feature: ObservedFeature, now: Floats) -> FeatureRow:
     test = content.test
     k = test.features.index(feature)
     at = test.noticed_at.get(feature)

@@ -9,7 +9,7 @@ from rareseg.decision.calibration.prevalence import PredictiveValues
 from rareseg.evaluation.statistics.undefined import Undefined, Value, is_defined
 from rareseg.monitoring.change_test import ChangeTest
 from rareseg.monitoring.expected_flags import ExpectedFlags
-from rareseg.monitoring.observed_features import Feature
+from rareseg.monitoring.observed_features import ObservedFeature
 from rareseg.report.wording.numbers import count, percent
 
 SHOWN = 10
@@ -48,7 +48,7 @@ def change_sentences(
     )
 
 
-def feature_list(features: Sequence[Feature]) -> str:
+def feature_list(features: Sequence[ObservedFeature]) -> str:
     """Return features in a sentence, those of one region together."""
     regions: dict[str, list[str]] = {}
     for feature in features:

@@ -19,7 +19,7 @@ from rareseg.monitoring.change_test import ChangeTest, find_change, shares_of
 from rareseg.monitoring.expected_flags import ExpectedFlags, expect_flags
 from rareseg.monitoring.likeness import NearestImage, nearest_images
 from rareseg.monitoring.noticeable import SHIFTS, share_noticed
-from rareseg.monitoring.observed_features import Feature, Observation, by_group
+from rareseg.monitoring.observed_features import Observation, ObservedFeature, by_group
 from rareseg.monitoring.watch_state import WatchedImages, WatchState
 from rareseg.progress import Track
 from rareseg.report.pages.monitor_page import (
@@ -114,6 +114,11 @@ class WatchReport:
             },
             "report": str(self.page),
         }
+
+    def lasting(self) -> dict[str, Any]:
+        """Return what holds of the watch whichever call is the last, for who reads its state."""
+        of_the_call = ("counted", "failures", "labels")
+        return {name: own for name, own in self.record().items() if name not in of_the_call}
 
     def _unlike_lines(self) -> list[str]:
         named = [
@@ -235,8 +240,8 @@ def _expectations(
             region,
             None if tables is None else tables.scores,
             calls,
-            [one.values[Feature(region, "image score")] for one in stream],
-            [one.values[Feature(region, "flagged")] > 0.0 for one in stream],
+            [one.values[ObservedFeature(region, "image score")] for one in stream],
+            [one.values[ObservedFeature(region, "flagged")] > 0.0 for one in stream],
             [one.group for one in stream],
             not_estimable=reason,
         )

@@ -11,7 +11,14 @@ import torch
 
 from rareseg.data.records import Case
 from rareseg.decision.decisions import Decisions
-from rareseg.monitoring.observed_features import Feature, Observation, features_of, observe
+from rareseg.errors import UsageError
+from rareseg.monitoring.observed_features import (
+    Observation,
+    ObservedFeature,
+    disagreement,
+    features_of,
+    observe,
+)
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.detector import Detection, Detector
 from rareseg.run.setup.run_folder import RunFolder, find_bundle
@@ -19,19 +26,39 @@ from rareseg.run.setup.run_folder import RunFolder, find_bundle
 
 @dataclass(frozen=True, eq=False)
 class WatchedModel:
-    """A detector, and the folder of the run that it is of; None of a bundle alone."""
+    """A detector, and the folder of the run that it is of; None of a bundle alone.
+
+    ``members`` are the detectors of its single networks, where these are to be compared.
+    """
 
     detector: Detector
     folder: RunFolder | None
     name: str
+    members: tuple[Detector, ...] = ()
 
     @classmethod
-    def open(cls, run: Path, device: str | torch.device) -> WatchedModel:
-        """Return the model of a run's folder, or of its bundle alone; raises as `find_bundle`."""
+    def open(
+        cls, run: Path, device: str | torch.device, *, compare_members: bool = False
+    ) -> WatchedModel:
+        """Return the model of a run's folder, or of its bundle alone; raises as `find_bundle`.
+
+        Raises :class:`UsageError` where members are to be compared and there is one network alone.
+        """
         place = find_bundle(run)
-        detector = Detector(load_model(place), load_decisions(place), device=device)
+        model, decisions = load_model(place), load_decisions(place)
+        detector = Detector(model, decisions, device=device)
         folder = RunFolder(run) if place != run else None
-        return cls(detector, folder, run.resolve().name)
+        if not compare_members:
+            return cls(detector, folder, run.resolve().name)
+        if model.members < 2 or model.cascade is not None:
+            raise UsageError(
+                f"--compare-members: {run} is no mean of several networks (`rareseg train --folds` "
+                "makes one); leave it out."
+            )
+        members = tuple(
+            Detector(model.mean_of((k,)), decisions, device=device) for k in range(model.members)
+        )
+        return cls(detector, folder, run.resolve().name, members)
 
     @property
     def decisions(self) -> Decisions:
@@ -44,7 +71,7 @@ class WatchedModel:
         return tuple(self.detector.model.classes.regions)
 
     @property
-    def features(self) -> tuple[Feature, ...]:
+    def features(self) -> tuple[ObservedFeature, ...]:
         """What is observed of each image."""
         model = self.detector.model
         return features_of(self.regions, model.channels, tells_presence=model.tells_presence)
@@ -69,12 +96,16 @@ class WatchedModel:
 
     def observe(self, case: Case, digest: str) -> Observation:
         """Score an image and observe it; raises DataError where the model cannot take it."""
-        values, doubt = observe(self.detect(case), self.detector.points)
+        found = self.detect(case)
+        values, doubt = observe(found, self.detector.points)
+        if self.members:
+            apart = disagreement([member(found.image) for member in self.members])
+            doubt = {region: (own + apart[region]) / 2.0 for region, own in doubt.items()}
         return observation(case, digest, values, doubt)
 
 
 def observation(
-    case: Case, digest: str, values: Mapping[Feature, float], doubt: Mapping[str, float]
+    case: Case, digest: str, values: Mapping[ObservedFeature, float], doubt: Mapping[str, float]
 ) -> Observation:
     """Return what was observed of a case."""
     files = tuple(str(path.resolve()) for path in case.images)

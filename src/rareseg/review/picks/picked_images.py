@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rareseg.data.formats import read_case_image
 from rareseg.data.records import Case, Classes, Image, Role
-from rareseg.errors import DataError, RunError
+from rareseg.errors import DataError, RunError, UsageError
 from rareseg.prediction.bundle import load_model
 from rareseg.quality.suspects import Suspect
 from rareseg.review.answers import Answers, LatestAnswers, Verdict
@@ -65,7 +65,9 @@ class PicksApi(PageApi):
         return {**super().about(), "verdicts": list(VERDICTS)}
 
     def decide(self, item_id: str, reviewer: str, verdict: str, note: str) -> dict[str, Any]:
-        """Store a decision, and write it beside the manifest."""
+        """Store a decision, and write it beside the manifest; UsageError for any other verdict."""
+        if verdict not in VERDICTS:
+            raise UsageError(f"'{verdict}' is no verdict here; allowed are {', '.join(VERDICTS)}.")
         done = super().decide(item_id, reviewer, verdict, note)
         self._write()
         return done
