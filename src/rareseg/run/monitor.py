@@ -52,8 +52,9 @@ def monitor(
     ``compare_members`` the ranking for review also counts how far the networks of a mean disagree.
 
     Raises :class:`DataError` where there is no image, no reference, or the images are of other
-    channels altogether, :class:`OutputError` where ``out`` holds anything else, or watches another
-    model, and as :class:`~rareseg.monitoring.watch_state.WatchState` does.
+    channels altogether or all of groups of the reference, :class:`OutputError` where ``out`` holds
+    anything else, or watches another model, and as
+    :class:`~rareseg.monitoring.watch_state.WatchState` does.
     """
     out, named = Path(out), None if reference is None else Path(reference)
     model = WatchedModel.open(Path(run), device, compare_members=compare_members)
@@ -68,6 +69,7 @@ def monitor(
             observe_reference(state, model, named, group_from, track=track, say=say)
             failures, counts = _observe_stream(state, model, stream, track)
             state.seal()
+            _require_groups(state, stream)
             drawn = None if labels is None else draw_labels(state, model, labels, out)
             report = make_report(
                 state, model, out / PAGE, counts=counts, failures=failures,
@@ -76,6 +78,17 @@ def monitor(
             state.note("result", report.lasting())
         write_monitor_page(report.page, report.content)
         return report
+
+
+def _require_groups(state: WatchState, stream: StreamImages) -> None:
+    """Raise :class:`DataError` where no group of the stream counts, so that nothing is known."""
+    seen = state.observed()
+    if not seen.stream:
+        late = f"{len(seen.late)} are of groups of the reference" if seen.late else "all are known"
+        raise DataError(
+            f"None of {len(stream.cases)} images counts in the stream ({late}); name images that "
+            "the reference does not hold, or say with --group-from what tells their groups apart."
+        )
 
 
 def _observe_stream(
