@@ -189,12 +189,17 @@ class TestTheStateBetweenCalls:
         assert "1 learned by the model, not counted" in called.out
         assert "1 known from an earlier call" in called.out
 
+    def test_the_images_of_the_run_alone_are_no_stream(self, call, finished, specks, tmp_path):
+        called = call("monitor", finished, specks, "--out", tmp_path / "w")
+        assert called.code == 2
+        assert f"30 are images that {finished} was made from" in called.err
+
     def test_groups_are_read_from_ids(self, call, finished, stream, reference, tmp_path):
         out = ("--out", tmp_path / "w", "--reference", reference)
         grouped = ("--group-from", r"(\d)_0$")
         called = call("monitor", finished, stream, *out, *grouped)
         assert called.code == 2
-        assert "(40 are of groups of the reference)" in called.err
+        assert "and 40 are of groups of the reference" in called.err
 
     def test_two_at_once_are_refused(self, call, finished, stream, watch):
         with subprocess.Popen(

@@ -69,7 +69,7 @@ def monitor(
             observe_reference(state, model, named, group_from, track=track, say=say)
             failures, counts = _observe_stream(state, model, stream, track)
             state.seal()
-            _require_groups(state, stream)
+            _require_groups(state, run, counts)
             drawn = None if labels is None else draw_labels(state, model, labels, out)
             report = make_report(
                 state, model, out / PAGE, counts=counts, failures=failures,
@@ -80,15 +80,17 @@ def monitor(
         return report
 
 
-def _require_groups(state: WatchState, stream: StreamImages) -> None:
+def _require_groups(state: WatchState, run: Path | str, counts: Counter[str]) -> None:
     """Raise :class:`DataError` where no group of the stream counts, so that nothing is known."""
     seen = state.observed()
-    if not seen.stream:
-        late = f"{len(seen.late)} are of groups of the reference" if seen.late else "all are known"
-        raise DataError(
-            f"None of {len(stream.cases)} images counts in the stream ({late}); name images that "
-            "the reference does not hold, or say with --group-from what tells their groups apart."
-        )
+    if seen.stream:
+        return
+    known = counts["reference"] + counts["learned"]
+    raise DataError(
+        f"No image counts in the stream: {known} are images that {run} was made from or that the "
+        f"stream is held against, and {len(seen.late)} are of groups of the reference; name new "
+        "images, or say with --group-from what tells their groups apart."
+    )
 
 
 def _observe_stream(
