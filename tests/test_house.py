@@ -290,6 +290,7 @@ def test_every_command_has_an_example():
         "consensus",
         "suspects",
         "predict",
+        "monitor",
         "serve",
         "export",
         "benchmark",

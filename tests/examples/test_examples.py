@@ -56,6 +56,15 @@ def test_a_model_in_one_file_is_called_on_arrays(tmp_path: Path) -> None:
     assert ": nothing" in printed
 
 
+def test_a_stream_is_watched_until_the_lamp_ages(tmp_path: Path) -> None:
+    printed = run("watch_a_stream.py", tmp_path)
+    assert "second: no change found" in printed
+    assert "third: no change found" in printed
+    assert "dark: changed\n" in printed
+    assert "  mean of the images" in printed
+    assert "groups to label in false-alarm-rate-20pc" in printed
+
+
 @needs("lightning")
 def test_lightning_resumes_in_mid_epoch_with_mined_pools(tmp_path: Path) -> None:
     printed = run("lightning_module.py", tmp_path)

@@ -97,6 +97,11 @@ SCENARIOS = (
         ),
         prepare=_new_images,
     ),
+    Scenario(
+        "monitor",
+        ("monitor", "{place}/run", "{place}/new", "--out", "{place}/out"),
+        prepare=_new_images,
+    ),
     Scenario("evaluate", ("evaluate", "{place}/run", "{place}/data", "--out", "{place}/out")),
     Scenario("tune", ("tune", "{place}/run", "--maximize", "youden")),
     Scenario(

@@ -12,7 +12,7 @@ from kills.killing_runs import Killing, Report
 from kills.scenarios import SCENARIOS, WITHOUT, WRITES_NOTHING
 from rareseg.cli import app
 
-QUICK = ("predict", "evaluate", "tune", "answers", "store", "apply-review")
+QUICK = ("predict", "evaluate", "monitor", "tune", "answers", "store", "apply-review")
 
 
 @pytest.fixture(scope="module")

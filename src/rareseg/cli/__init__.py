@@ -16,6 +16,7 @@ import rareseg.cli.commands.audit_command  # isort: skip
 import rareseg.cli.commands.tune_command  # isort: skip
 import rareseg.cli.commands.calibrate_command  # isort: skip
 import rareseg.cli.commands.evaluate_commands  # isort: skip
+import rareseg.cli.commands.monitor_command  # isort: skip
 import rareseg.cli.commands.compare_commands  # isort: skip
 import rareseg.cli.commands.annotator_commands  # isort: skip
 import rareseg.cli.commands.suspects_command  # isort: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from rareseg.decision.decisions import Decisions
+from rareseg.decision.operating_point import OperatingPoint
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ModelScorer
@@ -20,6 +22,8 @@ class Detector(ImageDetector):
     ``model`` and ``decisions`` are immutable; a region without an operating point is cut at 0.5.
     Threads may share one: its network scores one image at a time.
     """
+
+    points: Mapping[str, OperatingPoint]
 
     def __init__(
         self, model: Model, decisions: Decisions, *, device: str | torch.device = "cpu"

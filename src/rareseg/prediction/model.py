@@ -87,6 +87,10 @@ class Model:
 
     def mean_of(self, numbers: Sequence[int]) -> Model:
         """Return the model that averages some of several networks, numbered from 0."""
+        if self.engine is not None:
+            networks = tuple(self.engine.networks[number] for number in numbers)
+            fewer = replace(self.engine, networks=networks)
+            return replace(self, engine=fewer, members=len(networks))
         every = split_members(self)
         chosen = [every[number] for number in numbers]
         return replace(self, weights=join_members(chosen), members=len(chosen))

@@ -18,6 +18,7 @@ from rareseg.data.records import ROLES, Role
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.errors import UsageError, nearest
 from rareseg.evaluation.comparisons.paired_test import PairedComparison
+from rareseg.evaluation.comparisons.unpaired_test import UnpairedComparison
 from rareseg.evaluation.measures.case_result import CaseResult, Stratum
 from rareseg.evaluation.measures.mask_measures import CaseDetails
 from rareseg.evaluation.measures.scorecard import RegionScorecard, Scorecard
@@ -188,7 +189,8 @@ class ReportContent:
     ``train_dice`` is the mean dice on a sample of positive training
     cases, by region. ``guarantees`` lead from a region to what is guaranteed of its point.
     ``priority`` is what the user said matters; ``comparisons`` hold each region
-    against the earlier evaluation named ``against``. What is empty or None is left out of the page.
+    against the earlier evaluation named ``against``, of the same cases, and ``other_cases`` against
+    one of different cases. What is empty or None is left out of the page.
     ``verdicts`` come from :func:`rareseg.report.wording.verdict.judge`.
 
     Raises UsageError where no scorecard has the main label.
@@ -220,6 +222,7 @@ class ReportContent:
     priority: Priority | None = None
     against: str = ""
     comparisons: Mapping[str, tuple[PairedComparison, ...]] = field(default_factory=dict)
+    other_cases: Mapping[str, tuple[UnpairedComparison, ...]] = field(default_factory=dict)
     verdicts: tuple[Sentence, ...] = ()
     guarantees: Mapping[str, str] = field(default_factory=dict)
 

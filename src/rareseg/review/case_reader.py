@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rareseg.data.case_files import read_case_image
-from rareseg.data.records import Case
+from rareseg.data.records import Case, Role
 from rareseg.data.store.case_labels import read_labels
 from rareseg.review.affected_voxels import AffectedVoxels
-from rareseg.review.case_predictions import CasePredictions
-from rareseg_runner.image_records import Image
+from rareseg_runner.image_records import Classes, Image
 
 MOST_BYTES = 512 * 2**20
 """What is kept in memory of cases that were looked at; the last one is, whatever its size."""
+
+
+class ReviewedPredictions(Protocol):
+    """What is shown as predicted of cases.
+
+    As :class:`rareseg.review.case_predictions.CasePredictions` does: ``digest`` names what was
+    shown, ``of`` returns class indices (z, y, x), ``by`` says who predicts a case.
+    """
+
+    digest: str
+
+    @property
+    def classes(self) -> Classes:
+        """The classes and regions."""
+        ...
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        """The role of every case."""
+        ...
+
+    def of(self, case_id: str, image: Image) -> NDArray[np.uint8]:
+        """Return the class indices of a case, on its original grid."""
+        ...
+
+    def by(self, case_id: str) -> str:
+        """Say who predicts a case."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +79,7 @@ class CaseReader:
     def __init__(
         self,
         cases: Sequence[Case],
-        predictions: CasePredictions,
+        predictions: ReviewedPredictions,
         channel_names: Sequence[str] = (),
     ) -> None:
         self._cases = {case.id: case for case in cases}
@@ -86,7 +113,7 @@ class CaseReader:
         return sum(case.nbytes for case in self._held.values())
 
 
-def read_case(case: Case, predictions: CasePredictions) -> ViewedCase:
+def read_case(case: Case, predictions: ReviewedPredictions) -> ViewedCase:
     """Read and predict one case."""
     image = read_case_image(case)
     labels = read_labels(case, predictions.classes, image)

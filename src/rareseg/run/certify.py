@@ -91,7 +91,13 @@ def certify_source(
     rule = rule or Rule.usual(source.decision)
     asked = {name: rule.choose(validation, name).found for name in wanted}
     guarantee = declared(guarantee, asked)
-    starts, found = enough_groups(guarantee, asked, certify_set.cases, source.classes)
+    starts, found = enough_groups(
+        guarantee,
+        asked,
+        certify_set.cases,
+        source.classes,
+        unlabelled=len(certify_set.unlabelled),
+    )
     if starts:
         decisions = source.decisions()
         found |= _keep_each(source, guarantee, starts, certify_set, decisions, track)
@@ -123,10 +129,13 @@ def enough_groups(
     asked: Mapping[str, OperatingPoint | Infeasible],
     cases: Sequence[Case],
     classes: Classes,
+    *,
+    unlabelled: int = 0,
 ) -> tuple[dict[str, OperatingPoint], dict[str, GuaranteedPoint | Infeasible]]:
     """Return the points from which a guarantee may be kept, and what refuses it in other regions.
 
     From the masks of the cases that are to stand for it alone, so that no score is used up.
+    ``unlabelled`` groups stand for it besides, each as an error.
     """
     starts: dict[str, OperatingPoint] = {}
     refused: dict[str, GuaranteedPoint | Infeasible] = {}
@@ -134,7 +143,8 @@ def enough_groups(
         if isinstance(start, Infeasible):
             refused[name] = start
             continue
-        few = refuse_count(guarantee, name, _count_groups(cases, classes, name, guarantee))
+        groups = _count_groups(cases, classes, name, guarantee) + unlabelled
+        few = refuse_count(guarantee, name, groups)
         if few is None:
             starts[name] = start
         else:
@@ -176,6 +186,7 @@ def _keep_each(
                 unseen,
                 _USED_BEFORE if certify_set.independent else certify_set.why_estimate,
                 certify_set.alike,
+                len(certify_set.unlabelled),
             ),
         )
     return found

@@ -85,7 +85,7 @@ def evaluate_source(
     ``options`` name. Writes ``cases.csv``, ``details.csv``, ``scorecard.json`` and ``report.html``,
     and in ``left_out.csv`` which cases are not scored, since the model has seen them. Raises
     :class:`OutputError` where ``out`` holds anything, :class:`ScoreError` where it is to be
-    compared with an evaluation of other cases, and as the source does.
+    compared with an evaluation of some of the same cases, and as the source does.
     """
     with unfinished(Path(out)):
         return _evaluate(source, Path(out), options or EvaluationOptions(), track)
@@ -96,7 +96,7 @@ def _evaluate(
     source: ScoreSource, out: Path, options: EvaluationOptions, track: Track
 ) -> Evaluation:
     judged = source.judged_cases(track)
-    options.require_same_cases(judged.cases)
+    options.require_comparable(judged.cases)
     decisions = source.decisions()
     used = decisions.points_in_use
     scored = source.score(

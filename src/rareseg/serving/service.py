@@ -26,6 +26,7 @@ from rareseg.serving.request_limits import RequestLimits
 from rareseg.serving.service_metrics import CONTENT_TYPE, Metrics
 from rareseg.serving.service_options import ServiceOptions
 from rareseg.serving.uploads import Upload, read_uploads
+from rareseg.serving.watch_metrics import require_watch
 from rareseg_runner.memory_limit import limited_to
 
 OPTIONS = "RARESEG_SERVICE"
@@ -47,7 +48,8 @@ class Service:
     """Answers requests with one detector, one image at a time."""
 
     def __init__(self, detector: Detector, options: ServiceOptions) -> None:
-        self.detector, self.options, self.metrics = detector, options, Metrics()
+        self.detector, self.options = detector, options
+        self.metrics = Metrics(options.watch)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="rareseg-predict")
         self._given_up: set[Future[Any]] = set()
 
@@ -152,10 +154,16 @@ class Service:
 
 
 def make_service(options: ServiceOptions) -> Service:
-    """Load the model of a service; raises :class:`BundleError` where it cannot be read."""
+    """Load the model of a service; raises :class:`BundleError` where it cannot be read.
+
+    Raises :class:`UsageError` where the watch is none, or that of another model.
+    """
     if options.threads:
         torch.set_num_threads(options.threads)
-    return Service(load(options.model, device=options.device), options)
+    detector = load(options.model, device=options.device)
+    if options.watch is not None:
+        require_watch(options.watch, detector.model.digest)
+    return Service(detector, options)
 
 
 def app_of_environment() -> RequestLimits:

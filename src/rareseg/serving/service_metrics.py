@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from rareseg.serving.watch_metrics import WatchCollector
 from rareseg_runner.decision.detection import Detection
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -19,10 +21,16 @@ _SCORES = tuple(step / 20 for step in range(1, 21))
 
 
 class Metrics:
-    """Requests, latencies, flags and image scores by region, and how many requests wait."""
+    """Requests, latencies, flags and image scores by region, and how many requests wait.
 
-    def __init__(self) -> None:
+    With ``watch``, the folder of one, also what `rareseg monitor` has found in its stream.
+    """
+
+    def __init__(self, watch: Path | None = None) -> None:
         self._registry = CollectorRegistry()
+        self._watch = None if watch is None else WatchCollector(watch)
+        if self._watch is not None and MULTIPROCESS not in os.environ:
+            self._registry.register(self._watch)
         names = {"registry": self._registry}
         self._requests = Counter(
             "rareseg_requests", "Requests by path and status.", ["path", "status"], **names
@@ -62,4 +70,6 @@ class Metrics:
             return bytes(generate_latest(self._registry))
         together = CollectorRegistry()
         MultiProcessCollector(together)
+        if self._watch is not None:
+            together.register(self._watch)
         return bytes(generate_latest(together))

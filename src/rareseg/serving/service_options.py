@@ -18,7 +18,8 @@ class ServiceOptions:
     of it is decoded, ``largest_pixels`` the width times height times slices of an image, and
     ``memory`` the bytes of its values, as its header states them, before they are read.
     ``queue`` requests at most are worked on or wait at a time; each has ``seconds`` to be answered.
-    ``threads`` is how many the network uses; 0 leaves that to torch.
+    ``threads`` is how many the network uses; 0 leaves that to torch. ``watch`` is the folder of a
+    watch whose state is among the metrics.
     """
 
     model: Path
@@ -30,6 +31,7 @@ class ServiceOptions:
     queue: int = 16
     seconds: float = 60.0
     threads: int = 0
+    watch: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("largest_bytes", "largest_pixels", "memory", "queue", "seconds"):
@@ -45,10 +47,13 @@ class ServiceOptions:
 
     def to_json(self) -> str:
         """Return the options as JSON, for the worker processes of one service."""
-        return json.dumps({**asdict(self), "model": str(self.model)})
+        watch = None if self.watch is None else str(self.watch)
+        return json.dumps({**asdict(self), "model": str(self.model), "watch": watch})
 
     @classmethod
     def from_json(cls, text: str) -> ServiceOptions:
         """Read what :meth:`to_json` wrote."""
         content = json.loads(text)
-        return cls(**{**content, "model": Path(content["model"])})
+        watch = content["watch"]
+        paths = {"model": Path(content["model"]), "watch": None if watch is None else Path(watch)}
+        return cls(**{**content, **paths})

@@ -17,6 +17,7 @@ from rareseg.prediction.detector import load
 from rareseg.serving.service import OPTIONS, make_service
 from rareseg.serving.service_metrics import MULTIPROCESS
 from rareseg.serving.service_options import ServiceOptions
+from rareseg.serving.watch_metrics import require_watch
 
 _FACTORY = "rareseg.serving.service:app_of_environment"
 
@@ -54,7 +55,9 @@ def serve(options: ServiceOptions, listening: socket.socket, *, workers: int = 1
         config = uvicorn.Config(service.app(), lifespan="on", **limits)
         uvicorn.Server(config).run(sockets=[listening])
         return
-    load(options.model)  # What cannot be read is said once, here.
+    detector = load(options.model)  # What cannot be read is said once, here.
+    if options.watch is not None:
+        require_watch(options.watch, detector.model.digest)
     host, port = listening.getsockname()[:2]
     listening.close()  # The supervisor opens the port itself.
     with _environment(options):

@@ -121,7 +121,11 @@ def evaluate(
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option("--against", help="An earlier evaluation of the same cases, to compare with."),
+        typer.Option(
+            "--against",
+            help="An earlier evaluation, of the same cases or of wholly other ones, to compare "
+            "with.",
+        ),
     ] = None,
     include_seen: Annotated[
         bool,

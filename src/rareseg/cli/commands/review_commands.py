@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,14 @@ def review(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page, or print its link alone.")
     ] = True,
+    picks: Annotated[
+        Path | None,
+        typer.Option(
+            "--picks",
+            help="Groups that `monitor --label` drew, shown without predictions, in place of the "
+            "run's suspects.",
+        ),
+    ] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -35,13 +44,15 @@ def review(
     import threading
     import webbrowser
 
+    from rareseg.data.folder_lock import sole_writer
     from rareseg.review.answers import checked_name
     from rareseg.review.open_review import only_review, open_page_api
+    from rareseg.review.picks.picked_images import open_picks_api
     from rareseg.review.server import ReviewServer
 
     name = checked_name(reviewer) if reviewer else ""
-    with only_review(run):
-        api = open_page_api(run, device=device)
+    with only_review(run) if picks is None else sole_writer(picks):
+        api = open_page_api(run, device=device) if picks is None else open_picks_api(run, picks)
         try:
             server = ReviewServer(api, port=port, reviewer=name)
         except OSError as error:

@@ -55,6 +55,12 @@ def serve(
     memory: Annotated[
         str, typer.Option("--memory", metavar="SIZE", help="The largest image, in its values.")
     ] = "2GB",
+    watch: Annotated[
+        Path | None,
+        typer.Option(
+            "--watch", help="What `monitor --out` wrote: GET /metrics tells what it has found."
+        ),
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Answer over HTTP: an image in, flags, objects and masks out.
@@ -83,6 +89,7 @@ def serve(
         queue=queue,
         seconds=seconds,
         threads=threads,
+        watch=watch,
     )
     with open_socket(host, port) as listening:
         taken = listening.getsockname()[1]

@@ -72,6 +72,13 @@ class GroupLosses:
         """How many groups there are."""
         return len(self.losses)
 
+    def with_lost(self, n: int) -> GroupLosses:
+        """Return the losses with ``n`` more groups whose loss is 1 at every point."""
+        lost = np.ones((n, self.losses.shape[1]))
+        return GroupLosses(
+            np.concatenate([self.losses, lost]), self.n_cases, self.assumes_independent_images
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class PathCounts:

@@ -44,7 +44,8 @@ class CertifySet:
     says that nothing else has seen them and that the final function scored them, which makes a
     certificate; otherwise ``why_estimate`` says what they were used for. ``role`` names them,
     ``digest`` tells them from others, ``arithmetic`` is what scored them. ``alike`` leads from
-    cases that look alike to the group that they would be together.
+    cases that look alike to the group that they would be together. ``unlabelled`` groups were drawn
+    to stand for it and came back without a label: each counts as one with a loss of 1.
     """
 
     table: Table
@@ -54,6 +55,7 @@ class CertifySet:
     unseen: bool
     why_estimate: str = "the cases were used for the choice"
     alike: Mapping[str, str] = field(default_factory=dict)
+    unlabelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def keep_guarantee(
         f"Region '{region}' of the validation and the {certify_set.role} cases",
     )
     path = path_to(point, own, guarantee)
-    found = losses_along(theirs.rows, path, guarantee)
+    found = losses_along(theirs.rows, path, guarantee).with_lost(certify_set.unlabelled)
     own_confidence = guarantee.own_confidence
     if own_confidence is None:
         reach = control_expectation(found.losses, alpha=guarantee.alpha)
@@ -122,17 +124,18 @@ def keep_guarantee(
         cases=certify_set.digest,
         arithmetic=dict(certify_set.arithmetic),
         assumes_independent_images=found.assumes_independent_images,
-        n_groups_alike=_groups_alike(theirs.rows, certify_set.alike, guarantee, found.n_groups),
+        n_groups_alike=_groups_alike(theirs.rows, certify_set, guarantee, found.n_groups),
     )
     return GuaranteedPoint(guaranteed, statement)
 
 
 def _groups_alike(
-    rows: Sequence[Row], alike: Mapping[str, str], guarantee: Guarantee, n_groups: int
+    rows: Sequence[Row], certify_set: CertifySet, guarantee: Guarantee, n_groups: int
 ) -> int | None:
     """Return how many groups there would be with look-alikes in one; None where as many."""
+    alike = certify_set.alike
     groups = [alike.get(row.case_id, row.group) for row in rows if is_eligible(row, guarantee)]
-    together = count_groups(groups)
+    together = count_groups(groups) + certify_set.unlabelled
     return together if together < n_groups else None
 
 
@@ -219,6 +222,8 @@ def _method(guarantee: Guarantee, certify_set: CertifySet) -> str:
         method = "Learn then Test, binomial tail, fixed sequence from validation cases"
     else:
         method = "Learn then Test, Hoeffding–Bentkus, fixed sequence from validation cases"
+    if certify_set.unlabelled:
+        method += f", {certify_set.unlabelled} groups without a label counted as errors"
     return method if certify_set.unseen else f"{method}; no certificate: {certify_set.why_estimate}"
 
 

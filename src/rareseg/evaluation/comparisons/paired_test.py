@@ -262,7 +262,7 @@ def read_headlines(path: Path) -> tuple[Headline, ...]:
     Raises ScoreError that names the file where it cannot be read as one.
     """
     try:
-        return tuple(map(_read_headline, read_table(path)))
+        return tuple(map(headline_of_row, read_table(path)))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ScoreError(
             f"{path} cannot be read as the cases of an evaluation ({error}); name the folder that "
@@ -270,7 +270,8 @@ def read_headlines(path: Path) -> tuple[Headline, ...]:
         ) from error
 
 
-def _read_headline(written: Mapping[str, str]) -> Headline:
+def headline_of_row(written: Mapping[str, str]) -> Headline:
+    """Return what is compared of a row of cases.csv; KeyError or ValueError where it is none."""
     line = {object_named(name): text for name, text in written.items()}
     line["undefined"] = object_named(line["undefined"])
     values = _compared(line["stratum"], lambda measure: read_cell(measure, line))

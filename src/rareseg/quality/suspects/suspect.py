@@ -13,8 +13,11 @@ from rareseg.errors import RunError
 from rareseg_runner.atomic_files import atomic_write
 from rareseg_runner.text_files import read_json
 
-Kind = Literal["missed object", "spurious label", "wrong boundary", "wrong class", "worst case"]
-"""What is suspected; a "worst case" is no suspicion but a case that the model does worst on."""
+Kind = Literal[
+    "missed object", "spurious label", "wrong boundary", "wrong class", "worst case", "random pick"
+]
+"""What is suspected; a "worst case" is no suspicion but a case that the model does worst on, and a
+"random pick" an image that was drawn at random to be labelled."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

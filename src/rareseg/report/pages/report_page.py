@@ -29,7 +29,12 @@ from rareseg.report.tables.delivered_shares import (
     phase_views,
     seen_sentences,
 )
-from rareseg.report.tables.mask_measure_rows import comparison_rows, confusion_view, detail_rows
+from rareseg.report.tables.mask_measure_rows import (
+    comparison_rows,
+    confusion_view,
+    detail_rows,
+    unpaired_rows,
+)
 from rareseg.report.tables.page_tables import PageTable, case_table, recipe_sections
 from rareseg.report.tables.strata import StratumTable, stratum_tables
 from rareseg.report.wording.default_point_text import evidence_rows
@@ -114,6 +119,8 @@ class ReportRegion:
     figures: tuple[Figure | MissingFigure, ...]
     details: tuple[tuple[str, ...], ...]
     comparison: tuple[tuple[str, ...], ...]
+    results_then: tuple[tuple[str, ...], ...]
+    data_then: tuple[tuple[str, ...], ...]
     explorer: dict[str, Any] | None
     pictures: tuple[PictureView, ...]
     cases: PageTable
@@ -178,6 +185,8 @@ def _region(content: ReportContent, number: int, name: str) -> ReportRegion:
             *detection_figures(content, name),
         ),
         comparison=comparison_rows(content.comparisons.get(name, ())),
+        results_then=unpaired_rows(content.other_cases.get(name, ()), of_data=False),
+        data_then=unpaired_rows(content.other_cases.get(name, ()), of_data=True),
         details=detail_rows(
             [case for case in content.details if case.region == name],
             volumes=_voxel(content) == "voxel",

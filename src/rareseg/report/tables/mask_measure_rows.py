@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rareseg.evaluation.comparisons.paired_test import PairedComparison
+from rareseg.evaluation.comparisons.unpaired_test import UnpairedComparison
 from rareseg.evaluation.measures.mask_measures import CaseDetails, summarize_details
 from rareseg.evaluation.measures.measure_table import DETAIL_MEASURES, measure_named
 from rareseg.evaluation.metrics.confusion_matrix import Confusion
-from rareseg.evaluation.statistics.undefined import Undefined, format_value, is_defined
+from rareseg.evaluation.statistics.intervals import Estimate
+from rareseg.evaluation.statistics.undefined import Undefined, Value, format_value, is_defined
 from rareseg.report.wording.numbers import FORMS, count, difference, percent, with_interval
 
 
@@ -62,6 +64,46 @@ def comparison_rows(lines: Sequence[PairedComparison]) -> tuple[tuple[str, ...],
         )
         for line in lines
     )
+
+
+def unpaired_rows(
+    lines: Sequence[UnpairedComparison], *, of_data: bool
+) -> tuple[tuple[str, ...], ...]:
+    """Return (what, then, now, change with its interval, cases then and now) of one region."""
+    return tuple(
+        (
+            line.measure if of_data else measure_named(line.measure).heading,
+            _quantity(line.first.value),
+            _quantity(line.second.value),
+            _change(line),
+            f"{_behind(line.first)} · {_behind(line.second)}",
+        )
+        for line in lines
+        if line.of_data is of_data
+    )
+
+
+def _behind(estimate: Estimate) -> str:
+    return f"{estimate.n_cases:,} ({estimate.n_groups:,})"
+
+
+def _quantity(value: Value) -> str:
+    """Return a value with three digits, large ones whole."""
+    if not is_defined(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:.2f}"
+
+
+def _change(line: UnpairedComparison) -> str:
+    if not is_defined(line.difference):
+        return "–"
+
+    def signed(value: float) -> str:
+        return f"{value:+,.0f}".replace("-", "−") if abs(value) >= 100.0 else difference(value)
+
+    if not (is_defined(line.low) and is_defined(line.high)):
+        return f"{signed(line.difference)} (no interval)"
+    return f"{signed(line.difference)} ({signed(line.low)} to {signed(line.high)})"
 
 
 def confusion_view(confusion: Confusion | None) -> ConfusionView | None:

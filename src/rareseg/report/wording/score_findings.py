@@ -152,6 +152,35 @@ def against(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     )
 
 
+def against_others(content: ReportContent, part: RegionScorecard) -> Sentence | None:
+    """What is different from an earlier evaluation of other cases, in results and in the data."""
+    found = content.other_cases.get(part.region)
+    if not found:
+        return None
+    worse = False
+    told: dict[bool, list[str]] = {False: [], True: []}
+    for line in found:
+        if not line.differs:
+            continue
+        assert is_defined(line.difference), "with an interval"
+        what = line.measure if line.of_data else measure_named(line.measure).phrase
+        told[line.of_data].append(f"{what} is {'higher' if line.difference > 0 else 'lower'}")
+        if not line.of_data:
+            better = measure_named(line.measure).higher_is_better == (line.difference > 0)
+            worse = worse or not better
+    results = ", ".join(told[False]) or "no measure surely differs"
+    data = ", ".join(told[True]) or "nothing surely differs"
+    return Sentence(
+        "warning" if worse else "note",
+        f"{part.region} against {content.against}, on other cases: {results}. Of the cases "
+        f"themselves: {data}.",
+        "Said where the 95 % interval of a difference leaves 0 out, each by itself; nothing is "
+        "paired, and what changed in the cases may be what changed the results.",
+        part.region,
+        headline=True,
+    )
+
+
 def priority(content: ReportContent, part: RegionScorecard) -> Sentence | None:
     """What the user said matters, answered."""
     recall, precision, alarms = part["recall"], part["precision"], part["false_alarm"]

@@ -12,6 +12,7 @@ TITLES = {
     "wrong boundary": "Likely wrong boundaries",
     "wrong class": "Likely wrong classes",
     "worst case": "Cases that the model does worst on",
+    "random pick": "Images that were drawn at random to be labelled",
 }
 
 

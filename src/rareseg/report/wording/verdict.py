@@ -29,6 +29,7 @@ from rareseg.report.wording.numbers import (
 from rareseg.report.wording.point_gain import gain
 from rareseg.report.wording.score_findings import (
     against,
+    against_others,
     calibration,
     one_bin,
     one_group,
@@ -278,6 +279,7 @@ RULES: tuple[Rule, ...] = (
     _everywhere,
     priority,
     against,
+    against_others,
     _small_objects,
     one_group,
     calibration,

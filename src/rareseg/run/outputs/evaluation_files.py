@@ -13,6 +13,7 @@ from rareseg.data.records import Role
 from rareseg.decision.guarantees.guarantee import Certificate
 from rareseg.decision.operating_point import Infeasible, OperatingPoint
 from rareseg.evaluation.comparisons.paired_test import comparison_to_json
+from rareseg.evaluation.comparisons.unpaired_test import unpaired_to_json
 from rareseg.evaluation.measures.mask_measures import write_details_csv
 from rareseg.evaluation.measures.scorecard import scorecard_to_json, write_cases_csv
 from rareseg.report.pages.report_page import write_report
@@ -112,6 +113,10 @@ def _write_json(path: Path, content: ReportContent) -> None:
             "regions": {
                 region: [comparison_to_json(line) for line in lines]
                 for region, lines in content.comparisons.items()
+            },
+            "other_cases": {
+                region: [unpaired_to_json(line) for line in lines]
+                for region, lines in content.other_cases.items()
             },
         },
         "verdicts": [vars(sentence) for sentence in content.verdicts],

@@ -9,11 +9,13 @@ from pathlib import Path
 from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
 from rareseg.data.identity import content_hash, identify, is_content
+from rareseg.data.masks.renumbered import by_names_of
 from rareseg.data.records import Case, Dataset, Role
 from rareseg.errors import DataError, ProblemsError
 from rareseg.progress import Track
 from rareseg.report.wording.numbers import count
 from rareseg.run.scores.certify_groups import group_certify_cases
+from rareseg.run.scores.picked_groups import is_picked, picked_groups
 from rareseg.run.scores.score_source import CertifyCases, JudgedCases
 from rareseg.run.setup.known_cases import (
     LEARNED,
@@ -34,6 +36,7 @@ from rareseg.run.setup.used_images import (
     read_certified,
     read_evaluated,
 )
+from rareseg_runner.image_records import Classes
 
 _SEEN_HOW = {"image": "the image of", "copy": "a copy of", "group": "of the group of"}
 _EVALUATED = "an evaluation has shown before how the model does on {} of these images"
@@ -46,10 +49,32 @@ _UNTOLD = (
 
 @dataclass(frozen=True)
 class NamedData:
-    """Data that the user names in place of the run's own, and how they were opened."""
+    """Data that the user names in place of the run's own, and how they were opened.
+
+    ``unlabelled`` are groups that were drawn to be labelled, and were not: ``dataset`` is without
+    them.
+    """
 
     options: DataOptions
     dataset: Dataset
+    unlabelled: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, options: DataOptions, classes: Classes) -> NamedData:
+        """Open data; of groups that were drawn to be labelled those whose labels came back.
+
+        There an image without a mask holds nothing only where somebody said so.
+        """
+        if not is_picked(options.path):
+            return cls(options, by_names_of(options.open(), classes))
+        options = replace(options, missing_mask="error", group_from="")
+        picked = picked_groups(Path(options.path), options.open())
+        if not picked.dataset.cases:
+            raise DataError(
+                f"None of the {count(len(picked.unlabelled), 'group')} in {options.path} is "
+                "labelled; write a mask, or the word empty, into the column mask of manifest.csv."
+            )
+        return cls(options, by_names_of(picked.dataset, classes), picked.unlabelled)
 
 
 def is_own(folder: RunFolder, named: NamedData, data: str) -> bool:
@@ -147,6 +172,8 @@ def new_certify_cases(folder: RunFolder, named: NamedData, data: str, track: Tra
     certify_set = group_certify_cases(certify_set, dataset.cases, fingerprint)
     grouped = replace(dataset, cases=certify_set.cases)
     said = f"{dataset.root}: {named.options.grouping(grouped)}{certify_set.grouping}"
+    if named.unlabelled:
+        said += f"; {count(len(named.unlabelled), 'group')} without a label, each an error"
     why = _why_spent(folder, dataset, images, digest, found.cases)
     return replace(
         certify_set,
@@ -154,6 +181,7 @@ def new_certify_cases(folder: RunFolder, named: NamedData, data: str, track: Tra
         why_estimate=why,
         grouping=said,
         compared=fingerprint.compared,
+        unlabelled=named.unlabelled,
     )
 
 

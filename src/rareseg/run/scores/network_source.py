@@ -15,7 +15,6 @@ from rareseg.data.checks.fingerprint import Fingerprint, inspect_dataset
 from rareseg.data.checks.problems import other_than
 from rareseg.data.folder_lock import sole_writer
 from rareseg.data.input_images import open_images
-from rareseg.data.masks.renumbered import by_names_of
 from rareseg.data.records import Case, Role
 from rareseg.decision.decisions import Decisions
 from rareseg.errors import DataError, ProblemsError, ReadError
@@ -117,7 +116,7 @@ class NetworkSource:
             return cls(folder, model, device)
         options = data if isinstance(data, DataOptions) else DataOptions(str(data))
         options = options.like(read_about(folder))
-        named = NamedData(options, by_names_of(options.open(), model.classes))
+        named = NamedData.open(options, model.classes)
         model = model.ignoring(named.dataset.ignore_value)
         return cls(folder, model, device, named, include_seen)
 

@@ -41,6 +41,7 @@ class CertifyCases:
     in how many groups they are, and by what; "" where there is nothing to say. ``called`` is what
     a statement calls the role. ``alike`` leads from cases that look alike to the group that they
     would be together, empty where none do. ``compared`` is what new images look like.
+    ``unlabelled`` are groups that were drawn to be labelled and were not: each is an error.
     """
 
     cases: tuple[Case, ...]
@@ -52,6 +53,7 @@ class CertifyCases:
     called: str = ""
     alike: Mapping[str, str] = field(default_factory=dict)
     compared: tuple[ComparedCase, ...] = ()
+    unlabelled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rareseg.data.records import Case
 from rareseg.evaluation.comparisons.paired_test import (
-    Headline,
     compare_headlines,
     headline,
-    read_headlines,
     require_same_cases,
+)
+from rareseg.evaluation.comparisons.unpaired_test import (
+    CaseLine,
+    compare_unpaired,
+    read_case_lines,
 )
 from rareseg.report.report_content import Priority, ReportContent, as_priority
 
@@ -26,7 +29,7 @@ class EvaluationOptions:
 
     priority: Priority | None = None
     against: str = ""
-    earlier: tuple[Headline, ...] = ()
+    earlier: tuple[CaseLine, ...] = ()
 
     @classmethod
     def of(cls, priority: str | None, against: Path | str | None) -> EvaluationOptions:
@@ -37,25 +40,37 @@ class EvaluationOptions:
         """
         if against is None:
             return cls(as_priority(priority))
-        earlier = read_headlines(Path(against) / "cases.csv")
+        earlier = read_case_lines(Path(against) / "cases.csv")
         return cls(as_priority(priority), Path(against).name, earlier)
 
-    def require_same_cases(self, cases: Sequence[Case]) -> None:
-        """Raise :class:`ScoreError`, before anything is scored, where the cases are others."""
-        if self.earlier:
-            require_same_cases({line.case_id for line in self.earlier}, {case.id for case in cases})
+    def require_comparable(self, cases: Sequence[Case]) -> None:
+        """Raise :class:`ScoreError`, before anything is scored, where only some cases are shared.
+
+        The same cases are compared in pairs, and wholly different ones without.
+        """
+        ids = {case.id for case in cases}
+        if self.earlier and not self._are_others(ids):
+            require_same_cases(self._earlier_ids, ids)
 
     def answer(self, content: ReportContent) -> ReportContent:
         """Return the content with the answers."""
+        content = replace(content, priority=self.priority, against=self.against)
+        earlier = [line.headline for line in self.earlier]
         ours = [headline(result) for result in content.results]
-        shared = {line.region for line in self.earlier} & {line.region for line in ours}
-        return replace(
-            content,
-            priority=self.priority,
-            against=self.against,
-            comparisons={
-                region: compare_headlines(self.earlier, ours, region=region)
-                for region in content.regions
-                if region in shared
-            },
-        )
+        shared = {line.region for line in earlier} & {line.region for line in ours}
+        regions = [region for region in content.regions if region in shared]
+        if self._are_others({line.case_id for line in ours}):
+            lines = [CaseLine.of(result) for result in content.results]
+            others = {
+                region: compare_unpaired(self.earlier, lines, region=region) for region in regions
+            }
+            return replace(content, other_cases=others)
+        pairs = {region: compare_headlines(earlier, ours, region=region) for region in regions}
+        return replace(content, comparisons=pairs)
+
+    @property
+    def _earlier_ids(self) -> set[str]:
+        return {line.headline.case_id for line in self.earlier}
+
+    def _are_others(self, ids: Collection[str]) -> bool:
+        return bool(self.earlier) and self._earlier_ids.isdisjoint(ids)

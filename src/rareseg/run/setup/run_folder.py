@@ -324,6 +324,13 @@ def opened_bundle(root: Path) -> Iterator[Path]:
         yield _finished(root).bundle
 
 
+def find_run(root: Path) -> RunFolder | None:
+    """Return the records of the run at ``root``, None where a bundle lies there alone."""
+    if (root / RunFolder.RECORDS / "run.json").is_file():
+        return RunFolder(root / RunFolder.RECORDS, root)
+    return RunFolder(root) if (root / "run.json").is_file() else None
+
+
 def read_about(folder: RunFolder) -> dict[str, Any]:
     """Read ``run.json``; raises :class:`RunError` where it is damaged."""
     try:
