@@ -43,6 +43,7 @@ from rareseg.prediction.engine_export import write_network
 from rareseg.prediction.networks import build_network, stride
 from rareseg.prediction.scorer import computes_in_bf16, prepare_network, score_array
 from rareseg.recipe import Recipe, make_recipe
+from rareseg.training.plan.plan_tile import LARGEST_HALF_3D, best_tile
 from rareseg_runner.scoring.engine_windows import score_with_engine
 from rareseg_runner.scoring.engines import engine_named
 from rareseg_runner.scoring.model_description import ScoringSettings
@@ -80,16 +81,17 @@ def subjects(only: set[str], sides: tuple[int, ...]) -> Iterator[Subject]:
     if "volume" in only:
         yield Subject("encoder_unet, 155 slices of 240²", flat, volume)
     if "3d" in only:
-        for overlap in (0.5, 0.125):
+        for tile in ([128, 128, 128], list(best_tile(VOLUME, 16, 0.25, LARGEST_HALF_3D))):
             deep = make_recipe(
                 {
                     "data": {"dimension": 3},
-                    "network": {"name": "half_unet"},
+                    "network": {"name": "half_unet", "norm": "batch"},
                     "sampling": {"patch_size": [48, 48, 48]},
-                    "prediction": {"tile": [128, 128, 128], "overlap": overlap},
+                    "prediction": {"tile": tile, "overlap": 0.25},
                 }
             )
-            yield Subject(f"half_unet, 155 x 240 x 240 in 128³ by {overlap:g}", deep, volume)
+            sides = " x ".join(map(str, tile))
+            yield Subject(f"half_unet, 155 x 240 x 240 in windows of {sides}", deep, volume)
 
 
 def contenders(subject: Subject, folder: Path, threads: int) -> dict[str, Callable[[], Array]]:

@@ -8,6 +8,7 @@ from typing import get_args
 from rareseg.data.checks.fingerprint import Fingerprint
 from rareseg.prediction.networks import stride
 from rareseg.recipe import NETWORK_SECTIONS, NetworkSection, make_recipe
+from rareseg.training.plan.plan_tile import plan_tile
 from rareseg.training.plan.recipe_draft import Draft, resampled
 
 LARGEST_WINDOW_2D = 320
@@ -69,10 +70,7 @@ def plan_windows(draft: Draft, fingerprint: Fingerprint, dimension: int) -> None
     network = draft.values["network"]
     if "norm" not in network and _has_both_norms(network["name"]):
         _plan_norm(draft, int(batch), voxels)
-    tile = [1024, 1024] if dimension == 2 else [128, 128, 128]
-    draft.choose(
-        "prediction.tile", tile, "images up to this size are scored at once, larger ones in windows"
-    )
+    plan_tile(draft, shapes, multiple)
     volumes = any(case.dimension == 3 for case in fingerprint.cases)
     mirrored = draft.overrides.get("augmentation", {}).get("mirror", 0 if volumes else 1)
     if pretrained and mirrored != 0:
