@@ -87,5 +87,5 @@ def test_what_the_draw_certifies_holds_in_two_thousand_deployments(unlabelled):
         answered += reach > 0
         broken += reach > 0 and truth[reach - 1] > 0.1
         kept += 1
-    assert answered > 0.5 * kept
+    assert answered > (0.1 if unlabelled else 0.5) * kept
     assert broken <= kept * 0.05 + 3 * np.sqrt(kept * 0.05 * 0.95)
