@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from rareseg.decision.guarantees.group_losses import GroupLosses
 from rareseg.decision.guarantees.guarantee import make_guarantee
+from rareseg.decision.guarantees.risk_control import control_with_confidence
 from rareseg.errors import DataError, UsageError
 from rareseg.monitoring.label_plan import draw_groups, plan_labels
 
@@ -58,3 +60,32 @@ def test_too_few_groups_say_what_they_could_stand_for():
         DataError, match=r"59 groups are to be drawn, and the stream has 29.*0\.098"
     ):
         draw_groups(plan, [str(k) for k in range(29)], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("unlabelled", [0.0, 0.03])
+def test_what_the_draw_certifies_holds_in_two_thousand_deployments(unlabelled):
+    """A stream of which the truth is known; drawn, answered, certified, held against the truth."""
+    guarantee = make_guarantee("false alarm rate", 0.1)
+    plan = plan_labels(guarantee, share=0.8, expected_loss=0.02)
+    kept = broken = answered = 0
+    groups = 600
+    names = [str(k) for k in range(groups)]
+    for deployment in range(2000):
+        rng = np.random.default_rng([deployment, int(100 * unlabelled)])
+        negative = rng.random(groups) < 0.8
+        # Alarms of each group along a path from a safe gate to a bold one.
+        alarmed = rng.random(groups)[:, np.newaxis] < np.linspace(0.0, 0.3, 40)
+        drawn = draw_groups(plan, names, rng)
+        picked = np.array([int(name) for name in drawn])
+        lost = rng.random(len(picked)) < unlabelled
+        own = picked[~lost & negative[picked]]
+        found = GroupLosses(alarmed[own] * 1.0, len(own), assumes_independent_images=False)
+        losses = found.with_lost(int(lost.sum())).losses
+        assert losses.shape == (len(own) + lost.sum(), 40)
+        reach = control_with_confidence(losses, alpha=0.1, confidence=0.95, binary=True)
+        truth = alarmed[negative].mean(axis=0)  # of the whole stream that was drawn from
+        answered += reach > 0
+        broken += reach > 0 and truth[reach - 1] > 0.1
+        kept += 1
+    assert answered > (0.1 if unlabelled else 0.5) * kept
+    assert broken <= kept * 0.05 + 3 * np.sqrt(kept * 0.05 * 0.95)
