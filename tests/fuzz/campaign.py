@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 
 from fuzz.targets import Tried
 from fuzz.worker import Outcome, Worker
@@ -109,5 +110,5 @@ def _one_round(
 
     try:
         search()
-    except FoundFaultError:
+    except (FoundFaultError, Flaky):  # what does not fail again is counted, and kept as it was
         return

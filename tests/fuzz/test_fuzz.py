@@ -42,7 +42,7 @@ def test_no_input_breaks_a_reader(tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker_path")
 def test_planted_faults_are_seen_and_the_worker_goes_on(tmp_path):
-    worker = Worker(tmp_path, tmp_path, trying=try_planted, seconds=4)
+    worker = Worker(tmp_path, tmp_path, trying=try_planted, seconds=2)
     words = (b"raise", b"sleep", b"memory", b"outside", b"die", b"nothing")
     found = [worker.try_input(Tried("planted", "a.bin", word)).kind for word in words]
     worker.close()

@@ -1,6 +1,7 @@
 """Try one input after the other in a process of its own, which is started anew where it died.
 
-An input may take 20 s and 1 GB; it counts as a hang or as memory where it takes more.
+An input may take 20 s of its processor (ten times that in all) and 1 GB; it counts as a hang or as
+memory where it takes more.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import resource
 import shutil
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -33,6 +35,8 @@ from rareseg_runner.image_records import Image
 
 assert rareseg.run, "imported once, so that the first input is not the slow one"
 SECONDS = 20.0
+IDLE_TIMES = 10
+"""How many times as long a worker may wait for a processor, or for anything else."""
 GIGABYTE = 1 << 30
 _ADDRESSES = 24 << 30
 """What a worker may map at most: it protects the machine, and is no measure of memory."""
@@ -101,7 +105,7 @@ class Worker:
         assert self._process is not None
         try:
             self._pipe.send(tried)
-            if not self._pipe.poll(self._seconds):
+            if not self._answers(self._pipe):
                 self.close()
                 return Outcome("hang", tried.target, f"more than {self._seconds:.0f} s")
             found: Outcome = self._pipe.recv()
@@ -111,6 +115,29 @@ class Worker:
             code = self._process.exitcode
             self._process = None
             return Outcome("died", f"{tried.target} {code}", f"exit code {code}")
+
+    def _answers(self, pipe: Connection) -> bool:
+        """Wait for an answer as long as the worker may compute, or wait for something else.
+
+        Its own seconds count: on a busy machine it may get few of them.
+        """
+        begun, used = time.monotonic(), self._computed()
+        while not pipe.poll(self._seconds / 10):
+            waited = time.monotonic() - begun
+            computed = waited if used is None else (self._computed() or 0.0) - used
+            if computed > self._seconds or waited > IDLE_TIMES * self._seconds:
+                return False
+        return True
+
+    def _computed(self) -> float | None:
+        """Return the seconds that the worker has computed; None where the system does not say."""
+        assert self._process is not None
+        try:
+            text = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        user, system = text.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def _start(self) -> None:
         self._pipe, theirs = self._context.Pipe()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
@@ -14,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 
-from rareseg.data.case_files import largest_case
+from rareseg.data.case_files import largest_case, read_case_image
 from rareseg.data.checks.copies_between import compare_cases
 from rareseg.data.records import Case
 from rareseg.errors import ReadError, UsageError
@@ -190,21 +189,21 @@ def test_images_are_read_at_a_time_as_they_fit(
     most: list[int] = []
     second = threading.Event()
 
-    def read(paths: Sequence[Path]) -> Image:
+    def read(case: Case) -> Image:
         at_work.append(1)
         most.append(len(at_work))
         if len(at_work) > 1:
             second.set()
         second.wait(0.2)
         at_work.pop()
-        return read_image(paths)
+        return read_case_image(case)
 
     cases = []
     for number in range(4):
         path = tmp_path / f"{number}.npy"
         np.save(path, GREY + np.uint16(number))
         cases.append(Case(str(number), (path,), None))
-    monkeypatch.setattr("rareseg_runner.formats.reading.read_image", read)
+    monkeypatch.setattr("rareseg.data.checks.copies_between.read_case_image", read)
     with limited_to(parse_size(allowed)):
         compare_cases(cases, jobs=2)
     assert max(most) == together

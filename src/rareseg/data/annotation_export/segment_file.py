@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rareseg.errors import WorkError
 from rareseg_runner.atomic_files import atomic_write
 from rareseg_runner.components import bounding_box
+from rareseg_runner.formats.volumes.itk_library import itk_library
 from rareseg_runner.formats.volumes.medical import as_medical
 from rareseg_runner.image_records import Geometry
 
@@ -41,11 +42,10 @@ def write_segments(
     It lies in the frame of the file that ``geometry`` came from. Segments without voxels are named
     too. Raises WorkError where the file cannot be written.
     """
-    import SimpleITK
-
+    itk = itk_library()
     kind = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
     image = as_medical(labels.astype(kind), geometry)
-    written = SimpleITK.GetArrayViewFromImage(image)
+    written = itk.GetArrayViewFromImage(image)
     image.SetMetaData("Segmentation_MasterRepresentation", "Binary labelmap")
     image.SetMetaData("Segmentation_ContainedRepresentationNames", "Binary labelmap|")
     image.SetMetaData("Segmentation_ReferenceImageExtentOffset", "0 0 0")
@@ -65,7 +65,7 @@ def write_segments(
             image.SetMetaData(f"Segment{number}_{key}", text)
     with atomic_write(path) as temporary:
         try:
-            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+            itk.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:
             raise WorkError(f"{path} could not be written ({error}); is the disk full?") from error
 

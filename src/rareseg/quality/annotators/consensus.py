@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rareseg.errors import UsageError, nearest
 from rareseg.quality.annotators.agreement import AgreementSettings
 from rareseg.quality.annotators.annotations import Bools, Reviews, surroundings
+from rareseg_runner.formats.volumes.itk_library import itk_library
 from rareseg_runner.image_records import IGNORE, Classes
 
 Method = Literal["majority", "staple"]
@@ -143,13 +144,12 @@ def staple(drawn: Bools) -> tuple[NDArray[np.float64], list[tuple[float, float]]
     """
     if drawn.shape[1] == 0:
         return np.zeros(0), []
-    import SimpleITK
-
-    staple_filter = SimpleITK.STAPLEImageFilter()
+    itk = itk_library()
+    staple_filter = itk.STAPLEImageFilter()
     staple_filter.SetForegroundValue(1)
     staple_filter.SetMaximumIterations(MOST_ITERATIONS)
-    images = [SimpleITK.GetImageFromArray(row.astype(np.uint8)[np.newaxis]) for row in drawn]
-    found = np.asarray(SimpleITK.GetArrayFromImage(staple_filter.Execute(images))[0], np.float64)
+    images = [itk.GetImageFromArray(row.astype(np.uint8)[np.newaxis]) for row in drawn]
+    found = np.asarray(itk.GetArrayFromImage(staple_filter.Execute(images))[0], np.float64)
     rates = zip(staple_filter.GetSensitivity(), staple_filter.GetSpecificity(), strict=True)
     if not np.isfinite(found).all():
         return drawn.mean(axis=0), []

@@ -12,6 +12,7 @@ from rareseg_runner.formats.format_registry import Format
 from rareseg_runner.formats.reader_guard import check_size, reason
 from rareseg_runner.formats.volumes.dicom_elements import check_elements, is_dicom
 from rareseg_runner.formats.volumes.dicom_objects import is_dicom_object
+from rareseg_runner.formats.volumes.itk_library import itk_library
 from rareseg_runner.formats.volumes.medical import canonical_image
 from rareseg_runner.geometry import from_canonical
 from rareseg_runner.image_records import Geometry, Image
@@ -31,15 +32,14 @@ def read_dicom(folder: Path) -> Image:
     Raises:
         ReadError: no series or several, a missing slice, or a file that cannot be read.
     """
-    import SimpleITK
-
+    itk = itk_library()
     for file in sorted(folder.iterdir()):
         if file.is_file():
             check_elements(file)
     names = series_files(folder)
     try:
         _check_gaps(names, folder)
-        reader = SimpleITK.ImageSeriesReader()
+        reader = itk.ImageSeriesReader()
         reader.SetFileNames(names)
         return canonical_image(reader.Execute(), folder)
     except RuntimeError as error:
@@ -54,17 +54,16 @@ def series_files(path: Path) -> tuple[str, ...]:
 
     Raises ReadError where a folder holds no series, or several.
     """
-    import SimpleITK
-
+    itk = itk_library()
     if path.is_file():
         return (str(path),)
-    series = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
+    series = itk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
     if len(series) != 1:
         raise ReadError(
             f"{path} holds {len(series)} DICOM series where exactly one is allowed; "
             "give each series a folder of its own."
         )
-    return tuple(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
+    return tuple(itk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
 
 
 def read_dicom_file(path: Path) -> Image:
@@ -73,8 +72,7 @@ def read_dicom_file(path: Path) -> Image:
     A slice is a picture with a spacing: it keeps the rows and columns of the file, whichever way
     they lie in the body. Raises ReadError for a damaged file, and for one that holds labels.
     """
-    import SimpleITK
-
+    itk = itk_library()
     if is_dicom_object(path):
         raise ReadError(
             f"{path} is a DICOM segmentation or structure set, which holds labels and no image; "
@@ -83,7 +81,7 @@ def read_dicom_file(path: Path) -> Image:
     if not is_dicom(path):
         raise ReadError(f"{path} does not begin as a DICOM file does; copy or export it again.")
     check_elements(path)
-    reader = SimpleITK.ImageFileReader()
+    reader = itk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     plain = reader.HasMetaDataKey(_SYNTAX) and _syntax(reader) in _UNCOMPRESSED
@@ -121,9 +119,8 @@ def is_dicom_folder(path: Path) -> bool:
 
 def _check_gaps(names: tuple[str, ...], folder: Path) -> None:
     """Raise ReadError where the sorted slices of a series leave a gap."""
-    import SimpleITK
-
-    reader = SimpleITK.ImageFileReader()
+    itk = itk_library()
+    reader = itk.ImageFileReader()
     positions = []
     normal = np.array([0.0, 0.0, 1.0])
     for name in names:

@@ -1,8 +1,4 @@
-"""Read and write NRRD and MetaImage through SimpleITK, and write NIfTI by it.
-
-SimpleITK takes 90 MB of memory once it is imported. It is imported where it reads or writes a file,
-so that work on photographs, arrays and NIfTI does without.
-"""
+"""Read and write NRRD and MetaImage through SimpleITK, and write NIfTI by it."""
 
 from __future__ import annotations
 
@@ -18,6 +14,7 @@ from rareseg_runner.errors import ReadError, WorkError
 from rareseg_runner.formats.format_registry import Format
 from rareseg_runner.formats.reader_guard import reason
 from rareseg_runner.formats.volumes.itk_headers import check_header
+from rareseg_runner.formats.volumes.itk_library import itk_library
 from rareseg_runner.geometry import Frame, file_spacing, from_canonical, place
 from rareseg_runner.image_records import Geometry, Image
 
@@ -34,11 +31,10 @@ def read_medical(path: Path) -> Image:
         ReadError: SimpleITK cannot read the file, its header states what no image or this file
             has, or it has more than four axes.
     """
-    import SimpleITK
-
+    itk = itk_library()
     check_header(path)
     try:
-        return canonical_image(SimpleITK.ReadImage(str(path)), path)
+        return canonical_image(itk.ReadImage(str(path)), path)
     except RuntimeError as error:
         raise ReadError(
             f"{path} cannot be read ({reason(error)}): it is truncated, damaged or another "
@@ -52,14 +48,11 @@ def write_medical(path: Path, array: NDArray[np.generic], geometry: Geometry) ->
     A geometry without origin (of a photograph) lies at 0, upright. Raises WorkError where the
     file cannot be written.
     """
-    import SimpleITK
-
+    itk = itk_library()
     image = as_medical(array, geometry)
     with atomic_write(path) as temporary:
         try:
-            SimpleITK.WriteImage(
-                image, str(temporary), useCompression=not str(path).endswith(".nii")
-            )
+            itk.WriteImage(image, str(temporary), useCompression=not str(path).endswith(".nii"))
         except RuntimeError as error:
             raise WorkError(
                 f"{path} could not be written ({reason(error)}); is the disk full?"
@@ -68,12 +61,11 @@ def write_medical(path: Path, array: NDArray[np.generic], geometry: Geometry) ->
 
 def as_medical(array: NDArray[np.generic], geometry: Geometry) -> SimpleITK.Image:
     """Return a canonical array (z, y, x) as an image of SimpleITK in the frame of its file."""
-    import SimpleITK
-
+    itk = itk_library()
     array = np.ascontiguousarray(from_canonical(array, geometry.orientation or "LPS"))
     flat = geometry.dimension == 2 and array.shape[0] == 1
     rank = 2 if flat else 3
-    image = SimpleITK.GetImageFromArray(array[0] if flat else array)
+    image = itk.GetImageFromArray(array[0] if flat else array)
     direction = np.reshape(geometry.direction or np.eye(3), (3, 3))
     image.SetSpacing(file_spacing(geometry)[:rank])
     image.SetOrigin((geometry.origin or (0.0, 0.0, 0.0))[:rank])
@@ -86,10 +78,9 @@ def read_plain(path: Path) -> NDArray[np.generic]:
 
     For the few PNG and TIFF files that Pillow would cut to 8 bits. Raises ReadError.
     """
-    import SimpleITK
-
+    itk = itk_library()
     try:
-        array: NDArray[np.generic] = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+        array: NDArray[np.generic] = itk.GetArrayFromImage(itk.ReadImage(str(path)))
     except RuntimeError as error:
         raise ReadError(
             f"{path} cannot be read ({reason(error)}): it is truncated or damaged; "
@@ -100,15 +91,14 @@ def read_plain(path: Path) -> NDArray[np.generic]:
 
 def canonical_image(image: SimpleITK.Image, path: Path) -> Image:
     """Return what ITK has read as (channel, z, y, x); ReadError for more than four axes."""
-    import SimpleITK
-
+    itk = itk_library()
     rank, components = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     if rank > 4 or (rank == 4 and components > 1):
         raise ReadError(
             f"{path} has {rank} axes and {components} components a voxel; at most three axes and "
             "the channels are allowed: split it into one file per time point."
         )
-    array = SimpleITK.GetArrayFromImage(image)
+    array = itk.GetArrayFromImage(image)
     array = np.moveaxis(array, -1, 0) if components > 1 else array
     used = min(rank, 3)
     shape = array.shape[-used:]
