@@ -37,6 +37,7 @@ SHELL = ("", "sh", "bash", "console")
 OTHER_PROGRAMS = (
     "cd",
     "curl",
+    "docker",
     "export",
     "git",
     "make",

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from joblib import effective_n_jobs
-
 from rareseg_runner.errors import UsageError
 from rareseg_runner.text_files import in_words
 
@@ -88,17 +86,15 @@ def within(limit: int | None, work: Callable[P, R], *args: P.args, **kwargs: P.k
         return work(*args, **kwargs)
 
 
-def jobs_within(job_bytes: int, jobs: int) -> int:
-    """Return how many jobs of so many bytes may be done at a time: at least 1.
+def bytes_left(likely: int) -> int:
+    """Return how many bytes may be taken: as stated, or what is available.
 
-    At most ``jobs``, where -1 are as many as the machine has processors, as joblib counts. A job
-    that does not fit alone is refused where its bytes are asked for (:func:`refusal`).
+    What is available is not looked up for ``likely`` bytes that any machine has.
     """
-    most: int = effective_n_jobs(jobs)
     limit = stated_limit()
     if limit is None:
-        limit = UNKNOWN_MEMORY if job_bytes * most <= _SMALLEST else available_memory()
-    return max(1, min(most, limit // max(job_bytes, 1)))
+        limit = UNKNOWN_MEMORY if likely <= _SMALLEST else available_memory()
+    return limit
 
 
 def refusal(needed: int, *, held: int = 0) -> str | None:

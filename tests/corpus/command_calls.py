@@ -26,6 +26,7 @@ TAKES = {
     "images": "images",
     "run": "run",
     "model": "run",
+    "models": "run",
     "recipe": "recipe",
     "split": "split",
     "probabilities": "scores",
@@ -64,6 +65,8 @@ ALSO = {
     "train": [STEPS, *SMALL],
     "preview": SMALL,
 }
+NEEDS = {"benchmark": "images"}
+"""A parameter that a command cannot do without, though it is an option."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,11 @@ def arguments(taking: Taking, given: Path, good: dict[str, Path], out: Path) -> 
     found, words = path_parameters(taking.command), [taking.command]
     alone = taking.parameter in WITHOUT_RUN
     for name, option in found.items():
-        if name in WRITES or option:
+        if name in WRITES or (option and NEEDS.get(taking.command) != name):
+            continue
+        if option:
+            if name != taking.parameter:
+                words += [option, str(good[TAKES[name]])]
             continue
         value = given if name == taking.parameter else good[TAKES[name]]
         if name == taking.parameter or not (alone and name in ("run", "data")):

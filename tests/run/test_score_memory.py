@@ -10,13 +10,14 @@ import pytest
 from rareseg.data.records import Case
 from rareseg.errors import DataError
 from rareseg.prediction.bundle import load_model
-from rareseg.prediction.scorer import ImageScorer, score_bytes
+from rareseg.prediction.scorer import ModelScorer
 from rareseg.run.predict import predict_images
 from rareseg.run.scores import case_scoring
 from rareseg.run.scores.case_scoring import ScoredCase, score_all
 from rareseg.run.setup.own_data import cases_of
 from rareseg.run.setup.run_folder import open_run
 from rareseg_runner.memory_limit import limited_to
+from rareseg_runner.scoring.image_scorer import score_bytes
 
 SIDE = 64
 IMAGE = SIDE * SIDE
@@ -49,7 +50,7 @@ def test_an_image_whose_scores_do_not_fit_is_a_failure_of_its_own(
 def test_an_evaluation_names_the_case(finished: Path) -> None:
     folder = open_run(finished)
     cases = cases_of(folder, "test")
-    scorer = ImageScorer(load_model(folder.bundle))
+    scorer = ModelScorer(load_model(folder.bundle))
     with limited_to(2 * IMAGE), pytest.raises(DataError, match=f"case '{cases[0].id}': the scores"):
         score_all(scorer, cases, role="test")
 
@@ -61,7 +62,7 @@ def test_cases_are_counted_at_a_time_as_they_fit(
     """Two are, beside the one that is predicted, where three fit; each waits for a second."""
     folder = open_run(finished)
     cases: tuple[Case, ...] = cases_of(folder, "test")
-    scorer = ImageScorer(load_model(folder.bundle))
+    scorer = ModelScorer(load_model(folder.bundle))
     at_work: list[ScoredCase] = []
     most: list[int] = []
     second = threading.Event()

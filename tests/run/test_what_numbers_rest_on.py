@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image as Picture
-from rareseg.prediction.bundle_archive import unpacked, write_archive
 
 from rareseg.data.builtin.specks import SpecksSettings, write_specks
 from rareseg.data.checks.fingerprint import Fingerprint
@@ -42,6 +41,7 @@ from rareseg.run.setup.split_files import read_split
 from rareseg.run.setup.used_images import note_certified
 from rareseg.run.train import train
 from rareseg.run.tune import tune
+from rareseg_runner.bundle_archive import unpacked, write_archive
 from rareseg_runner.image_records import Classes
 
 FEW = [

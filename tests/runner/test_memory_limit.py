@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 
-from rareseg.data.case_files import largest_case, read_case_image
+from rareseg.data.case_files import jobs_within, largest_case, read_case_image
 from rareseg.data.checks.copies_between import compare_cases
 from rareseg.data.records import Case
 from rareseg.errors import ReadError, UsageError
@@ -22,7 +22,6 @@ from rareseg_runner.formats.npy import parse_npy
 from rareseg_runner.image_records import Image
 from rareseg_runner.memory_limit import (
     available_memory,
-    jobs_within,
     limited_to,
     parse_size,
     refusal,

@@ -421,8 +421,7 @@ class TestMemoryLayout:
         state = torch.load(tmp_path / "last.pt", weights_only=True)
         moments = [entry["exp_avg"] for entry in state["optimizer"]["state"].values()]
         averages = [t for key, t in state["average"].items() if key.startswith("module.")]
-        gradients = [p.grad for p in network.parameters()]
-        for tensor in (*network.parameters(), *gradients, *moments, *averages):
+        for tensor in (*network.parameters(), *moments, *averages):
             if tensor.ndim == dimension + 2:
                 assert tensor.is_contiguous(memory_format=layout)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
 from rareseg.data.records import Case
 from rareseg_runner.formats import EMBEDDING, read_image, read_mask
@@ -14,12 +15,10 @@ from rareseg_runner.formats.reader_guard import declared_size
 from rareseg_runner.formats.volumes.dicom_objects import is_dicom_object
 from rareseg_runner.formats.volumes.slicer_segmentation import is_segmentation
 from rareseg_runner.image_records import Image, Mask
-from rareseg_runner.memory_limit import jobs_within
+from rareseg_runner.memory_limit import bytes_left
 
 _MOST_PACKED = 1032
 """Values in a byte of a PNG at most: RFC 1951 packs no better."""
-
-_SMALL = 16 << 20
 
 
 def read_case_image(case: Case) -> Image:
@@ -67,7 +66,22 @@ def readers_at_once(cases: Sequence[Case], jobs: int, *, times: float = 1.0) -> 
     and an image that does not fit alone is refused where it is read. ``times`` is how many times
     the values of a case the work on it holds.
     """
+    bound = _bound_of_pngs(cases)
+    if bound is not None and jobs_within(round(bound * times), jobs) == effective_n_jobs(jobs):
+        return jobs_within(0, jobs)  # of many small files no header need be read
     return jobs_within(round(largest_case(cases) * times), jobs)
+
+
+def _bound_of_pngs(cases: Sequence[Case]) -> int | None:
+    """Return the most bytes of values that a case of PNG files can hold, None for other files."""
+    largest = 0
+    for case in cases:
+        files = [*case.images, *case.mask_files, *(path for _, path in case.annotations if path)]
+        if any(file.suffix.lower() != ".png" for file in files):
+            return None
+        with suppress(OSError):
+            largest = max(largest, sum(_MOST_PACKED * file.stat().st_size for file in files))
+    return largest
 
 
 def largest_case(cases: Iterable[Case]) -> int:
@@ -91,11 +105,18 @@ def _bytes(path: Path, *, as_mask: bool) -> int:
     try:
         if path.is_dir():
             return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-        size = path.stat().st_size
-        if path.suffix.lower() == ".png" and _MOST_PACKED * size <= _SMALL:
-            return _MOST_PACKED * size  # of many small files no header need be read
         if path.suffix.lower() == EMBEDDING or is_dicom_object(path):
-            return size  # parsed as a whole, which takes as long as reading
+            return path.stat().st_size  # parsed as a whole, which takes as long as reading
     except OSError:
         return 0
     return declared_size(lambda: read_mask(path) if as_mask else read_image([path]))
+
+
+def jobs_within(job_bytes: int, jobs: int) -> int:
+    """Return how many jobs of so many bytes may be done at a time: at least 1.
+
+    At most ``jobs``, where -1 are as many as the machine has processors, as joblib counts. A job
+    that does not fit alone is refused where its bytes are asked for.
+    """
+    most: int = effective_n_jobs(jobs)
+    return max(1, min(most, bytes_left(job_bytes * most) // max(job_bytes, 1)))

@@ -42,6 +42,8 @@ class BatchScores:
 class ModelScorer(ImageScorer):
     """Scores whole images with the networks of a model: by torch, or by its engine.
 
+    ``networks`` are torch's, none of an exported model.
+
     Threads may share one: its networks take one image at a time, since their deepest features are
     read by a hook, which would also meet another thread's image.
     """
@@ -50,11 +52,13 @@ class ModelScorer(ImageScorer):
         self.model = model
         self.device = torch.device(device)
         about = describe_model(model)
+        self.networks: list[torch.nn.Module] = []
         if model.engine is None or model.folder is None:
-            networks = [self._scores(network) for network in self._networks_of()]
+            self.networks = self._networks_of()
+            members = [self._scores(network) for network in self.networks]
         else:
-            networks = model.engine.open(model.folder, about.settings)
-        super().__init__(about, networks)
+            members = model.engine.open(model.folder, about.settings)
+        super().__init__(about, members)
 
     def _networks_of(self) -> list[torch.nn.Module]:
         """Return the model's networks on their device."""

@@ -21,6 +21,7 @@ from rareseg.progress import Track, silent
 from rareseg.report.wording.numbers import count
 from rareseg.run.outputs.exported_readme import exported_readme
 from rareseg.run.outputs.guarantee_text import statement_lines
+from rareseg.run.setup.bundle_images import NAME as BUNDLE_IMAGES
 from rareseg.run.setup.own_data import cases_of
 from rareseg.run.setup.run_folder import RunFolder, open_run, require_free
 from rareseg.run.tune import describe
@@ -36,7 +37,7 @@ TORCH = "torch"
 MOST_PIXELS = 0.002
 """The largest share of pixels that may differ before an export asks for --allow-differences."""
 
-_KEPT = ("NOTICE", "MODEL_CARD.md", "LICENSES")
+_KEPT = ("NOTICE", "MODEL_CARD.md", "LICENSES", BUNDLE_IMAGES)
 """What an export takes over from the bundle beside its decisions."""
 
 

@@ -29,6 +29,7 @@ from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.detector import Detector
 from rareseg.progress import Track, silent
 from rareseg.run.outputs.guarantee_text import statement_lines
+from rareseg.run.predictions.opened_model import opened_bundle
 from rareseg.run.predictions.predicted_case import PredictedCase, measure
 from rareseg.run.predictions.prediction_files import PredictionFiles, require_fitting
 from rareseg.run.predictions.prediction_journal import Journal
@@ -41,7 +42,6 @@ from rareseg.run.predictions.prediction_summary import (
 )
 from rareseg.run.predictions.prediction_tables import write_tables
 from rareseg.run.setup.prepare import Say, say_nothing
-from rareseg.run.setup.run_folder import opened_bundle
 from rareseg.run.tune import describe
 from rareseg_runner.file_names import clean_name
 from rareseg_runner.formats import (

@@ -15,6 +15,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from rareseg.data.case_files import jobs_within
 from rareseg.data.store.store import (
     TABLE,
     VERSION,
@@ -29,7 +30,6 @@ from rareseg.errors import DataError, OutputError, StoreError, WorkError
 from rareseg.progress import Track, silent
 from rareseg_runner.atomic_files import atomic_folder
 from rareseg_runner.image_records import Classes, Image
-from rareseg_runner.memory_limit import jobs_within
 from rareseg_runner.preprocessing.preprocess import (
     Preprocessing,
     prepare,

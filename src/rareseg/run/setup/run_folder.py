@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +19,6 @@ from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
 from rareseg.typed_records import require_types
 from rareseg_runner.atomic_files import atomic_write, is_leftover, remove_leftovers
-from rareseg_runner.bundle_archive import unpacked
 from rareseg_runner.text_files import read_json
 
 UNFINISHED = ".rareseg-unfinished"
@@ -286,13 +284,14 @@ def open_run(root: Path, *, verify: bool = False) -> RunFolder:
     With ``verify`` nothing is taken from the digests that it remembers of its files. It may be
     written to: raises as :func:`require_no_links_out`.
     """
-    folder = _finished(root)
+    folder = finished_run(root)
     require_no_links_out(root)
     DIGESTS.load(folder.file_digests, verify=verify)
     return folder
 
 
-def _finished(root: Path) -> RunFolder:
+def finished_run(root: Path) -> RunFolder:
+    """Return the folder of a finished run or exported model; RunError where there is none."""
     folder = RunFolder(root)
     if (root / "bundle.json").is_file() and (root / RunFolder.RECORDS).is_dir():
         folder = RunFolder(root / RunFolder.RECORDS, root)
@@ -306,29 +305,6 @@ def _finished(root: Path) -> RunFolder:
             f"{root} holds an unfinished run; call `rareseg train` on it again to finish it."
         )
     return folder
-
-
-@contextmanager
-def opened_bundle(root: Path) -> Iterator[Path]:
-    """Give the bundle of the finished run at ``root``; ``root`` itself where it is a bundle.
-
-    A bundle in one file is unpacked into a temporary folder. Raises :class:`RunError` where there
-    is neither, :class:`BundleError` for a file that is no bundle.
-    """
-    if root.is_file():
-        with unpacked(root) as folder:
-            yield folder
-    elif (root / "bundle.json").is_file():
-        yield root
-    else:
-        yield _finished(root).bundle
-
-
-def find_run(root: Path) -> RunFolder | None:
-    """Return the records of the run at ``root``, None where a bundle lies there alone."""
-    if (root / RunFolder.RECORDS / "run.json").is_file():
-        return RunFolder(root / RunFolder.RECORDS, root)
-    return RunFolder(root) if (root / "run.json").is_file() else None
 
 
 def read_about(folder: RunFolder) -> dict[str, Any]:

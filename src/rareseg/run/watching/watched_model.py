@@ -21,7 +21,8 @@ from rareseg.monitoring.observed_features import (
 )
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.prediction.detector import Detector
-from rareseg.run.setup.run_folder import RunFolder, find_run, opened_bundle
+from rareseg.run.predictions.opened_model import find_run, opened_bundle
+from rareseg.run.setup.run_folder import RunFolder
 from rareseg_runner.decision.detection import Detection
 
 
