@@ -6,7 +6,6 @@ or moves one of them.
 """
 
 import rareseg
-from rareseg.decision.operating_point import point as points
 from rareseg.decision.operating_point.point import default_point  # noqa: F401
 from rareseg.decision.point_search.objectives import make_goal  # noqa: F401
 from rareseg.evaluation.comparisons import comparison_table, paired_test
@@ -23,6 +22,7 @@ from rareseg.evaluation.tables import component_table
 from rareseg.recipe import LOSS_SECTIONS
 from rareseg.training.losses import losses, make_loss  # noqa: F401
 from rareseg.training.plan import make_preprocessing, plan_recipe  # noqa: F401
+from rareseg_runner.decision import cut_point
 from rareseg_runner.formats import read_mask  # noqa: F401
 
 LOSSES = tuple(losses())
@@ -118,4 +118,4 @@ def components_of_cases(scores, references, *, spacing=(1.0, 1.0, 1.0), **more):
 def apply_point(scores, point, presence=None):
     """Return the mask, at the spacing that the map was counted with."""
     known = (spacing for array, spacing in _spacings if array is scores)
-    return points.apply_point(scores, point, presence, spacing=next(known, None))
+    return cut_point.apply_point(scores, point, presence, spacing=next(known, None))
