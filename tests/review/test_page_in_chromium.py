@@ -291,8 +291,7 @@ def test_a_lost_server_is_told_and_nothing_is_said_to_be_saved(run, serve, chrom
     is_at(page, 1)
     assert latest(client) == {}
     full = {"error": "the disk is full, so nothing was decided; make room."}
-    page.unroute("**/api/decisions")
-    page.route(
+    page.route(  # what is said later counts
         "**/api/decisions",
         lambda route: route.fulfill(
             status=500, content_type="application/json", body=json.dumps(full)

@@ -10,6 +10,7 @@ the signal that ended each. The moments are
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -49,15 +50,18 @@ def arrange(moment: str, number: int) -> None:
         torch.optim.AdamW.step = step
     elif moment == "write":
         loop.SAVE_SECONDS = 0.0
-        whole_write = Path.write_bytes
+        whole_save = torch.save
 
-        def write_bytes(self, content):
+        def save(state, target):
             if is_due():
-                whole_write(self, bytes(content)[: len(content) // 2])
+                whole = io.BytesIO()
+                whole_save(state, whole)
+                target.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+                target.flush()
                 die()
-            whole_write(self, content)
+            whole_save(state, target)
 
-        Path.write_bytes = write_bytes
+        torch.save = save
     else:
         whole_replace = os.replace
 

@@ -50,12 +50,11 @@ def test_out_of_fold_scores_are_those_of_the_network_that_had_not_seen_the_case(
     table = load_table(folder.scores("out-of-fold"))
     assert {row.case_id for row in table} == set(folds)
     scorer = ModelScorer(bundle)
-    networks = scorer.networks
+    members = [ModelScorer(bundle.member(number)) for number in range(3)]
     for case in cases_of(folder, "train")[::4]:
         image = read_image(case.images)
-        scorer.networks = [networks[folds[case.id]]]
         alone = score_regions(
-            scorer.probabilities(image),
+            members[folds[case.id]].probabilities(image),
             read_labels(case, bundle.classes, image),
             bundle.classes,
             case_id=case.id,
@@ -66,12 +65,7 @@ def test_out_of_fold_scores_are_those_of_the_network_that_had_not_seen_the_case(
         stored = [row for row in table if row.case_id == case.id]
         assert list(alone) == stored
         # The bundle averages all three.
-        scorer.networks = networks
-        parts = []
-        for network in networks:
-            scorer.networks = [network]
-            parts.append(scorer.probabilities(image))
-        scorer.networks = networks
+        parts = [member.probabilities(image) for member in members]
         mean = np.mean(parts, axis=0)
         np.testing.assert_allclose(scorer.probabilities(image), mean, atol=1e-6)
         assert not np.allclose(parts[0], parts[1])

@@ -111,11 +111,9 @@ def test_each_case_is_seen_by_the_network_that_had_not_learned_from_it(planted, 
     lines = kept.read_text(encoding="utf-8").splitlines()[1:]
     told = {line["case"]: line["evidence"] for line in map(json.loads, lines)}
     assert set(told) == set(roles)
-    images = ModelScorer(model)
-    networks = images.networks
     for case in [*cases_of(folder, "train")[::5], *cases_of(folder, "test")[::3]]:
         scorer = f"fold {folds[case.id] + 1}" if case.id in folds else ENSEMBLE
-        images.networks = [networks[folds[case.id]]] if case.id in folds else networks
+        images = ModelScorer(model.mean_of([folds[case.id]]) if case.id in folds else model)
         image = read_image(case.images)
         alone = collect_evidence(
             images.probabilities(image),
