@@ -22,6 +22,10 @@ _MOST_AXES = 5
 _STEP = 1 << 20
 _LONGEST = 1 << 20
 """The longest header, in bytes; one of 3D Slicer with a hundred segments has some 50,000."""
+_LONGEST_FIELD = 512
+"""Of a field of NRRD in characters: ones of 1,500 end the whole process in ITK (SimpleITK 2.5).
+Pairs of key and value, comments and content may be longer."""
+_ANY_LENGTH = ("content", "data file", "datafile")
 _ITEM_BYTES = {
     **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8"), 1),
     **dict.fromkeys(("uint8_t", "char", "met_char", "met_uchar"), 1),
@@ -54,6 +58,7 @@ def _nrrd(content: bytes, path: Path) -> dict[str, str]:
     end = re.search(rb"\r?\n\r?\n", content)
     text = content[: end.start()] if end else content
     fields = _fields(text, r"([^:#\r\n]+):[= ]?([^\r\n]*)")
+    _require_short_fields(text, path)
     sizes = _numbers(fields.get("sizes", ""))
     axes = _numbers(fields.get("dimension", ""))
     start = end.end() if end else len(content)
@@ -62,6 +67,20 @@ def _nrrd(content: bytes, path: Path) -> dict[str, str]:
     needed = _check(path, axes, sizes, fields.get("type", ""))
     _check_stored(path, _stored(path, data, start), packed.replace("raw", ""), needed)
     return fields
+
+
+def _require_short_fields(text: bytes, path: Path) -> None:
+    """Raise ReadError for a field of NRRD that is longer than any that a tool writes."""
+    for line in text.splitlines():
+        name, colon, value = line.partition(b":")
+        if line.startswith(b"#") or not colon or value.startswith(b"="):
+            continue
+        field = name.decode("utf-8", "replace").strip()
+        if len(value) > _LONGEST_FIELD and field.lower() not in _ANY_LENGTH:
+            raise ReadError(
+                f"{path} has a field '{field[:40]}' of {len(value):,} characters, where at most "
+                f"{_LONGEST_FIELD} are read: it is damaged; export it again."
+            )
 
 
 def _meta_image(content: bytes, path: Path) -> dict[str, str]:

@@ -82,3 +82,18 @@ def test_a_packed_stream_is_read_to_its_end(tmp_path, name):
         (tmp_path / name).write_bytes(content[:-missing])
         with pytest.raises(ReadError, match=rf"{name} cannot be decompressed"):
             read_image([tmp_path / name])
+
+
+@pytest.mark.parametrize("field", ["space", "endian", "kinds", "anything"])
+def test_a_long_field_is_refused_where_it_would_end_the_process(tmp_path, field):
+    header = nrrd().replace(b"sizes", f"{field}: {'9' * 1500}\nsizes".encode())
+    (tmp_path / "a.nrrd").write_bytes(header + VOXELS.tobytes())
+    with pytest.raises(ReadError, match=rf"a\.nrrd has a field '{field}' of 1,501 characters"):
+        read_image([tmp_path / "a.nrrd"])
+
+
+@pytest.mark.parametrize("line", ["# {}", "content: {}", "note:={}"])
+def test_comments_content_and_pairs_may_be_long(tmp_path, line):
+    header = nrrd().replace(b"sizes", line.format("9" * 20_000).encode() + b"\nsizes")
+    (tmp_path / "a.nrrd").write_bytes(header + VOXELS.tobytes())
+    np.testing.assert_array_equal(read_image([tmp_path / "a.nrrd"]).array[0], VOXELS)
