@@ -13,9 +13,12 @@ from rareseg.run.setup.known_cases import LEARNED, read_known_cases
 from rareseg.run.setup.run_folder import RunFolder
 from rareseg.run.setup.seen_images import known_images
 from rareseg_runner.atomic_files import atomic_write, file_digest
+from rareseg_runner.bundle_archive import DESCRIPTION
 from rareseg_runner.text_files import read_json
 
 NAME = "seen_images.json"
+
+_DIGEST = "weights_sha256"
 
 
 def write_bundle_images(folder: RunFolder) -> None:
@@ -31,7 +34,7 @@ def write_bundle_images(folder: RunFolder) -> None:
     for digest, known in sorted(known_images(folder).items()):
         if known.role in LEARNED:
             images[known.role].append(digest)
-    about = {"weights_sha256": file_digest(folder.bundle / WEIGHTS), "images": images}
+    about = {_DIGEST: _weights_digest(folder.bundle), "images": images}
     text, path = json.dumps(about, separators=(",", ":")) + "\n", folder.bundle / NAME
     if not path.is_file() or path.read_bytes() != text.encode():
         with atomic_write(path) as temporary:
@@ -49,14 +52,20 @@ def read_bundle_images(bundle: Path) -> dict[str, Role] | None:
         return None
     try:
         content = read_json(path)
-        weights = str(content["weights_sha256"])
+        weights = str(content[_DIGEST])
         found = {
             str(digest): role for role in ROLES for digest in list(content["images"].get(role, ()))
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"{path} is damaged ({error}); copy the bundle again.") from error
-    if weights != file_digest(bundle / WEIGHTS):
+    if weights != _weights_digest(bundle):
         raise BundleError(
             f"{path} is about other weights than {WEIGHTS} beside it; copy the bundle again."
         )
     return found
+
+
+def _weights_digest(bundle: Path) -> str:
+    """Return the digest of a bundle's weights; of an exported model those that it was made of."""
+    path = bundle / WEIGHTS
+    return file_digest(path) if path.is_file() else str(read_json(bundle / DESCRIPTION)[_DIGEST])
