@@ -17,6 +17,9 @@ SUFFIX = ".rareseg"
 DESCRIPTION = "bundle.json"
 """The file that makes a folder a model."""
 
+DECISIONS = "decisions.json"
+"""The file beside it that says where its scores are cut."""
+
 LARGEST_BYTES = 4 << 30
 """The most that the files of an archive may hold together once they are unpacked: 4 GiB."""
 

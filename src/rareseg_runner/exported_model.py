@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rareseg_runner.atomic_files import file_digest
-from rareseg_runner.bundle_archive import DESCRIPTION, unpacked
+from rareseg_runner.bundle_archive import DECISIONS, DESCRIPTION, unpacked
 from rareseg_runner.decision.cut_point import CutPoint
 from rareseg_runner.errors import BundleError, DataError, ScoreError, UsageError
 from rareseg_runner.file_names import require_names
@@ -30,8 +30,6 @@ from rareseg_runner.scoring.image_scorer import ArrayScorer, ImageScorer
 from rareseg_runner.scoring.model_description import ModelDescription, ScoringSettings
 from rareseg_runner.scoring.presence_scaling import PresenceScaling
 from rareseg_runner.text_files import read_json
-
-DECISIONS = "decisions.json"
 
 _DAMAGE = (AttributeError, KeyError, TypeError, ValueError, ScoreError, DataError, UsageError)
 """What reading a damaged description raises."""

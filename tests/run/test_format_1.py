@@ -12,13 +12,13 @@ import PIL.Image
 import pytest
 
 import rareseg
-from rareseg.decision.decisions import NAME
 from rareseg.decision.guarantees.guarantee import Certificate
 from rareseg.decision.operating_point import Frontier, Infeasible, OperatingPoint, PointChoice
 from rareseg.errors import BundleError
 from rareseg.prediction.bundle import load_decisions, load_model
 from rareseg.run.outputs.guarantee_text import statement_lines
 from rareseg.run.predict import predict
+from rareseg_runner.bundle_archive import DECISIONS
 
 MADE = Path(__file__).with_name("format_1")
 """Trained (150 steps), tuned, certified, calibrated and predicted by commit 083f664."""
@@ -65,7 +65,7 @@ def test_what_is_decided_anew_stands_beside_it(run):
     assert again.statements == decisions.statements
     assert statement_lines(again, load_model(run / "bundle").arithmetic("cpu")) == {}
     assert (run / "bundle" / "bundle.json").read_bytes() == before
-    (run / "bundle" / NAME).write_text('{"format": 2}')
+    (run / "bundle" / DECISIONS).write_text('{"format": 2}')
     with pytest.raises(BundleError, match=r"decisions\.json is damaged"):
         load_decisions(run / "bundle")
 

@@ -11,14 +11,11 @@ from joblib import Parallel, delayed, effective_n_jobs
 from rareseg.data.records import Case
 from rareseg_runner.formats import EMBEDDING, read_image, read_mask
 from rareseg_runner.formats.geotiff import without_value
-from rareseg_runner.formats.reader_guard import declared_size
+from rareseg_runner.formats.reader_guard import MOST_PACKED, declared_size
 from rareseg_runner.formats.volumes.dicom_objects import is_dicom_object
 from rareseg_runner.formats.volumes.slicer_segmentation import is_segmentation
 from rareseg_runner.image_records import Image, Mask
 from rareseg_runner.memory_limit import bytes_left
-
-_MOST_PACKED = 1032
-"""Values in a byte of a PNG at most: RFC 1951 packs no better."""
 
 
 def read_case_image(case: Case) -> Image:
@@ -80,7 +77,7 @@ def _bound_of_pngs(cases: Sequence[Case]) -> int | None:
         if any(file.suffix.lower() != ".png" for file in files):
             return None
         with suppress(OSError):
-            largest = max(largest, sum(_MOST_PACKED * file.stat().st_size for file in files))
+            largest = max(largest, sum(MOST_PACKED * file.stat().st_size for file in files))
     return largest
 
 

@@ -25,9 +25,8 @@ from rareseg.decision.operating_point import (
 )
 from rareseg.errors import BundleError, ScoreError
 from rareseg_runner.atomic_files import atomic_write
+from rareseg_runner.bundle_archive import DECISIONS
 from rareseg_runner.text_files import read_json
-
-NAME = "decisions.json"
 
 FORMAT = 2
 """Raised whenever decisions of the old kind could be misread; those of format 1 lay elsewhere."""
@@ -190,7 +189,7 @@ class Decisions:
             "format": FORMAT,
             "regions": {name: own.to_dict() for name, own in self.regions.items()},
         }
-        with atomic_write(folder / NAME) as temporary:
+        with atomic_write(folder / DECISIONS) as temporary:
             text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
             temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -201,7 +200,7 @@ class Decisions:
         Nothing was decided of a region that the file does not name, or where there is no file.
         Raises :class:`BundleError` where it is damaged or names another region.
         """
-        path, nothing = folder / NAME, cls.none(regions)
+        path, nothing = folder / DECISIONS, cls.none(regions)
         if not path.is_file():
             return nothing
         try:

@@ -11,7 +11,8 @@ Format 1 kept the decisions in ``bundle.json``; it is read, and no longer writte
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
-from rareseg.decision.decisions import NAME as DECISIONS
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.decisions_format_1 import decisions_of_format_1
 from rareseg.errors import BundleError, DataError, ScoreError
@@ -30,7 +30,7 @@ from rareseg.prediction.training_facts import TrainingFacts
 from rareseg.prediction.weights.notices import write_notices
 from rareseg.recipe import recorded_recipe
 from rareseg_runner.atomic_files import atomic_write, file_digest
-from rareseg_runner.bundle_archive import DESCRIPTION
+from rareseg_runner.bundle_archive import DECISIONS, DESCRIPTION, unpacked
 from rareseg_runner.exported_model import EngineFiles
 from rareseg_runner.file_names import require_names
 from rareseg_runner.image_records import Classes
@@ -170,6 +170,19 @@ def _check_counts(path: Path, model: Model) -> None:
             f"{path} names {len(regions)} regions, and the weights tell the presence of "
             f"{', '.join(map(str, told)) or 'none'}; copy the bundle again or train anew."
         )
+
+
+@contextmanager
+def bundle_at(place: Path) -> Iterator[Path]:
+    """Give the folder of a bundle: of a run, of a bundle alone, or unpacked where it is one file.
+
+    Whether one is there is found where it is read.
+    """
+    if place.is_file():
+        with unpacked(place) as folder:
+            yield folder
+    else:
+        yield place if (place / DESCRIPTION).is_file() else place / "bundle"
 
 
 def load_decisions(folder: Path) -> Decisions:

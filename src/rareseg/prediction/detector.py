@@ -9,10 +9,9 @@ import torch
 
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.operating_point import OperatingPoint
-from rareseg.prediction.bundle import load_decisions, load_model
+from rareseg.prediction.bundle import bundle_at, load_decisions, load_model
 from rareseg.prediction.model import Model
 from rareseg.prediction.scorer import ModelScorer
-from rareseg_runner.bundle_archive import DESCRIPTION, unpacked
 from rareseg_runner.image_detector import ImageDetector
 
 
@@ -40,12 +39,5 @@ def load(run: Path | str, *, device: str | torch.device = "cpu") -> Detector:
     ``device`` is torch's name of one. Raises :class:`BundleError` where there is no finished model,
     or it is damaged.
     """
-    place = Path(run)
-    if place.is_file():
-        with unpacked(place) as folder:
-            return _load(folder, device)
-    return _load(place if (place / DESCRIPTION).is_file() else place / "bundle", device)
-
-
-def _load(folder: Path, device: str | torch.device) -> Detector:
-    return Detector(load_model(folder), load_decisions(folder), device=device)
+    with bundle_at(Path(run)) as folder:
+        return Detector(load_model(folder), load_decisions(folder), device=device)

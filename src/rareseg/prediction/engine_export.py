@@ -13,10 +13,9 @@ from types import ModuleType
 import torch
 
 from rareseg.errors import UsageError, WorkError
-from rareseg.prediction.model import Model, split_members
+from rareseg.prediction.model import Model
 from rareseg.prediction.networks import stride
-from rareseg.prediction.presence_head import load_network
-from rareseg.prediction.scorer import computes_in_bf16
+from rareseg.prediction.scorer import computes_in_bf16, member_networks
 from rareseg_runner.atomic_files import file_digest
 from rareseg_runner.exported_model import EngineFiles
 from rareseg_runner.scoring.engines import Engine, engine_named
@@ -37,17 +36,10 @@ def export_networks(model: Model, folder: Path, engine: str, precision: str) -> 
     target.module()
     chosen = _precision(target, model, precision)
     networks, digests = [], {}
-    first_stage = 0 if model.cascade is None else model.cascade.first_stage
-    for number, weights in enumerate(split_members(model)):
-        network = load_network(
-            weights,
-            model.recipe,
-            channels=model.channels,
-            classes=2 if number < first_stage else model.classes.count,
-        ).eval()
+    for number, network in enumerate(member_networks(model)):
         first = folder / f"network_{number}{target.suffixes[0]}"
         sides = (_EXAMPLE * stride(model.recipe.network),) * model.recipe.data.dimension
-        write_network(engine, network, torch.zeros(2, model.channels, *sides), first)
+        write_network(engine, network.eval(), torch.zeros(2, model.channels, *sides), first)
         networks.append(first.name)
         for suffix in target.suffixes:
             path = first.with_suffix(suffix)

@@ -6,10 +6,10 @@ training and every :class:`ModelScorer` go through it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from rareseg.prediction.model import Model, split_members
 from rareseg.prediction.networks import stride
 from rareseg.prediction.presence_head import Windows, load_network
 from rareseg.recipe import Recipe
+from rareseg_runner.scoring.engine_windows import flipped_axes, reflected_places, window_within
 from rareseg_runner.scoring.image_scorer import ArrayScorer, ImageScorer
 from rareseg_runner.scoring.image_scores import ArrayScores
 from rareseg_runner.scoring.model_description import ModelDescription, ScoringSettings
@@ -54,26 +55,14 @@ class ModelScorer(ImageScorer):
         about = describe_model(model)
         self.networks: list[torch.nn.Module] = []
         if model.engine is None or model.folder is None:
-            self.networks = self._networks_of()
+            self.networks = [
+                prepare_network(network, model.recipe, self.device).eval()
+                for network in member_networks(model)
+            ]
             members = [self._scores(network) for network in self.networks]
         else:
             members = model.engine.open(model.folder, about.settings)
         super().__init__(about, members)
-
-    def _networks_of(self) -> list[torch.nn.Module]:
-        """Return the model's networks on their device."""
-        model = self.model
-        first_stage = 0 if model.cascade is None else model.cascade.first_stage
-        networks = []
-        for number, weights in enumerate(split_members(model)):
-            network = load_network(
-                weights,
-                model.recipe,
-                channels=model.channels,
-                classes=2 if number < first_stage else model.classes.count,
-            )
-            networks.append(prepare_network(network, model.recipe, self.device).eval())
-        return networks
 
     def _scores(self, network: torch.nn.Module) -> ArrayScorer:
         """Return the network with its windows."""
@@ -83,6 +72,18 @@ class ModelScorer(ImageScorer):
             recipe=self.model.recipe,
             device=self.device,
             precision=self.model.precision,
+        )
+
+
+def member_networks(model: Model) -> Iterator[torch.nn.Module]:
+    """Yield the networks of a model in their order; raises BundleError for weights of others."""
+    first_stage = 0 if model.cascade is None else model.cascade.first_stage
+    for number, weights in enumerate(split_members(model)):
+        yield load_network(
+            weights,
+            model.recipe,
+            channels=model.channels,
+            classes=2 if number < first_stage else model.classes.count,
         )
 
 
@@ -169,13 +170,11 @@ def score_images(
     layout = memory_layout(len(space))
     padded = _pad_to_stride(batch, stride(recipe.network))
     tile = recipe.prediction.tile
-    axes = range(2, batch.ndim)
-    mirrors = list(product((False, True), repeat=len(space))) if recipe.prediction.mirror else [()]
+    mirrors = flipped_axes(len(space), mirror=recipe.prediction.mirror)
     total: Tensor | None = None
     said: list[Tensor] = []
     with torch.inference_mode(), autocast(device, precision):
-        for mirror in mirrors:
-            flipped = [axis for axis, on in zip(axes, mirror, strict=False) if on]
+        for flipped in mirrors:
             images = padded.flip(flipped).to(device, memory_format=layout)
             windows = Windows(network)
             if tile is None or all(a <= b for a, b in zip(space, tile, strict=True)):
@@ -183,7 +182,7 @@ def score_images(
             else:
                 logits = sliding_window_inference(
                     images,
-                    roi_size=_tile_within(tile, padded.shape[2:], stride(recipe.network)),
+                    roi_size=window_within(tile, padded.shape[2:], stride(recipe.network)),
                     sw_batch_size=1,
                     predictor=windows,
                     overlap=recipe.prediction.overlap,
@@ -239,20 +238,7 @@ def _slices(volume: Tensor, recipe: Recipe) -> list[Tensor]:
 def _pad_to_stride(batch: Tensor, multiple: int) -> Tensor:
     """Pad the far end of every axis to a multiple by reflection, however small the image is."""
     for axis in range(2, batch.ndim):
-        side = batch.shape[axis]
-        wanted = -(-side // multiple) * multiple
-        if wanted == side:
-            continue
-        period = max(1, 2 * (side - 1))
-        places = torch.arange(wanted) % period
-        batch = batch.index_select(axis, torch.where(places < side, places, period - places))
+        if batch.shape[axis] % multiple:
+            places = reflected_places(batch.shape[axis], multiple)
+            batch = batch.index_select(axis, torch.from_numpy(places))
     return batch
-
-
-def _tile_within(
-    tile: tuple[int, ...], space: tuple[int, ...] | torch.Size, multiple: int
-) -> tuple[int, ...]:
-    """Return the tile, rounded up to the stride and no larger than the padded image."""
-    return tuple(
-        min(-(-side // multiple) * multiple, whole) for side, whole in zip(tile, space, strict=True)
-    )

@@ -92,12 +92,10 @@ def _score_images(
     """Return probabilities (image, class, *space) and log-odds (mirror, image, region) or None."""
     space = batch.shape[2:]
     padded = _pad_to_stride(batch, settings.stride)
-    axes = range(2, batch.ndim)
-    mirrors = list(product((False, True), repeat=len(space))) if settings.mirror else [()]
+    mirrors = flipped_axes(len(space), mirror=settings.mirror)
     total: Array | None = None
     said: list[Array] = []
-    for mirror in mirrors:
-        flipped = tuple(axis for axis, on in zip(axes, mirror, strict=False) if on)
+    for flipped in mirrors:
         logits, odds = _logits(network, np.flip(padded, flipped), settings, space)
         scores = np.flip(_softmax(logits), flipped)
         total = scores if total is None else total + scores
@@ -116,10 +114,7 @@ def _logits(
     tile = settings.tile
     if tile is None or all(a <= b for a, b in zip(space, tile, strict=True)):
         return network(np.ascontiguousarray(images))
-    size = tuple(
-        min(-(-side // settings.stride) * settings.stride, whole)
-        for side, whole in zip(tile, images.shape[2:], strict=True)
-    )
+    size = window_within(tile, images.shape[2:], settings.stride)
     weights = gaussian_weights(size)
     total: Array | None = None
     covered = np.zeros(images.shape[2:], np.float32)
@@ -135,6 +130,28 @@ def _logits(
             largest = odds if largest is None else np.maximum(largest, odds)
     assert total is not None
     return total / covered, largest
+
+
+def flipped_axes(dimension: int, *, mirror: bool) -> list[tuple[int, ...]]:
+    """Return which axes of (image, channel, *space) each mirror image flips; () is the image."""
+    if not mirror:
+        return [()]
+    every = product((False, True), repeat=dimension)
+    return [tuple(axis + 2 for axis, on in enumerate(own) if on) for own in every]
+
+
+def reflected_places(side: int, multiple: int) -> NDArray[np.intp]:
+    """Return the places along an axis, with its reflection at the far end up to a multiple."""
+    period = max(1, 2 * (side - 1))
+    places = np.arange(-(-side // multiple) * multiple) % period
+    return np.asarray(np.where(places < side, places, period - places), np.intp)
+
+
+def window_within(tile: Sequence[int], space: Sequence[int], multiple: int) -> tuple[int, ...]:
+    """Return the tile, rounded up to the stride and no larger than the padded image."""
+    return tuple(
+        min(-(-side // multiple) * multiple, whole) for side, whole in zip(tile, space, strict=True)
+    )
 
 
 def window_corners(
@@ -171,13 +188,8 @@ def _softmax(logits: Array) -> Array:
 def _pad_to_stride(batch: Array, multiple: int) -> Array:
     """Pad the far end of every axis to a multiple by reflection, however small the image is."""
     for axis in range(2, batch.ndim):
-        side = batch.shape[axis]
-        wanted = -(-side // multiple) * multiple
-        if wanted == side:
-            continue
-        period = max(1, 2 * (side - 1))
-        places = np.arange(wanted) % period
-        batch = batch.take(np.where(places < side, places, period - places), axis=axis)
+        if batch.shape[axis] % multiple:
+            batch = batch.take(reflected_places(batch.shape[axis], multiple), axis=axis)
     return batch
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rareseg.run.setup.run_folder import RunFolder, finished_run
-from rareseg_runner.bundle_archive import DESCRIPTION, unpacked
+from rareseg.prediction.bundle import bundle_at
+from rareseg.run.setup.run_folder import RunFolder, finished_run, run_at
+from rareseg_runner.bundle_archive import DESCRIPTION
 
 
 @contextmanager
@@ -17,17 +18,13 @@ def opened_bundle(root: Path) -> Iterator[Path]:
     A bundle in one file is unpacked into a temporary folder. Raises :class:`RunError` where there
     is neither, :class:`BundleError` for a file that is no bundle.
     """
-    if root.is_file():
-        with unpacked(root) as folder:
-            yield folder
-    elif (root / DESCRIPTION).is_file():
-        yield root
-    else:
-        yield finished_run(root).bundle
+    if not root.is_file() and not (root / DESCRIPTION).is_file():
+        finished_run(root)
+    with bundle_at(root) as folder:
+        yield folder
 
 
 def find_run(root: Path) -> RunFolder | None:
     """Return the records of the run at ``root``, None where a bundle lies there alone."""
-    if (root / RunFolder.RECORDS / "run.json").is_file():
-        return RunFolder(root / RunFolder.RECORDS, root)
-    return RunFolder(root) if (root / "run.json").is_file() else None
+    folder = run_at(root)
+    return folder if folder.about.is_file() else None

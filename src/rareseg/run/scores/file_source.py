@@ -13,7 +13,6 @@ from typing import Any
 
 from rareseg.data.records import Case, Role
 from rareseg.data.score_files.image_score_files import NAME as PRESENCES
-from rareseg.decision.decisions import NAME as DECISIONS
 from rareseg.decision.decisions import Decisions
 from rareseg.decision.decisions_format_1 import decisions_of_format_1
 from rareseg.errors import DataError, RunError, ScoreError, UsageError
@@ -45,6 +44,7 @@ from rareseg.run.setup.known_cases import image_digests, write_known_cases
 from rareseg.run.setup.run_folder import RunFolder, claim
 from rareseg.run.setup.seen_images import remember_looks
 from rareseg.run.setup.split_files import write_split
+from rareseg_runner.bundle_archive import DECISIONS
 from rareseg_runner.image_records import Classes
 from rareseg_runner.text_files import read_json
 

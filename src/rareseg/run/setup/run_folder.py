@@ -19,6 +19,7 @@ from rareseg.evaluation.statistics.intervals import count_groups
 from rareseg.report.wording.numbers import count
 from rareseg.typed_records import require_types
 from rareseg_runner.atomic_files import atomic_write, is_leftover, remove_leftovers
+from rareseg_runner.bundle_archive import DESCRIPTION
 from rareseg_runner.text_files import read_json
 
 UNFINISHED = ".rareseg-unfinished"
@@ -290,17 +291,27 @@ def open_run(root: Path, *, verify: bool = False) -> RunFolder:
     return folder
 
 
+def run_at(root: Path) -> RunFolder:
+    """Return the folder of a run, or of an exported model, whose records lie in a folder below."""
+    records = root / RunFolder.RECORDS
+    is_exported = (root / DESCRIPTION).is_file() and records.is_dir()
+    return RunFolder(records, root) if is_exported else RunFolder(root)
+
+
 def finished_run(root: Path) -> RunFolder:
     """Return the folder of a finished run or exported model; RunError where there is none."""
-    folder = RunFolder(root)
-    if (root / "bundle.json").is_file() and (root / RunFolder.RECORDS).is_dir():
-        folder = RunFolder(root / RunFolder.RECORDS, root)
+    folder = run_at(root)
     if not folder.about.is_file():
+        if (root / DESCRIPTION).is_file():
+            raise RunError(
+                f"{root} is a model without the records of its run, by which it is known what it "
+                "has seen; name the run, or export it again with --records."
+            )
         raise RunError(
             f"{root} is no run: run.json is missing; name a folder that `rareseg train --out` "
             "wrote."
         )
-    if not (folder.bundle / "bundle.json").is_file():
+    if not (folder.bundle / DESCRIPTION).is_file():
         raise RunError(
             f"{root} holds an unfinished run; call `rareseg train` on it again to finish it."
         )
