@@ -40,18 +40,14 @@ class Fidelity:
     """How an exported model differs from the one that it came from, on its validation cases.
 
     ``largest_difference`` is that of any score; ``pixels_differ`` the share of pixels whose masks
-    differ, of any region; ``flags_differ`` names cases with another flag, of ``n_cases``.
+    differ, of any region; ``flags_differ`` how many of ``n_cases`` have another flag. No case is
+    named: the model may be handed on.
     """
 
     n_cases: int
     largest_difference: float
     pixels_differ: float
-    flags_differ: tuple[str, ...] = ()
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Fidelity:
-        """Make the record from plain JSON values."""
-        return cls(**{**record, "flags_differ": tuple(record["flags_differ"])})
+    flags_differ: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ class EngineFiles:
                 **record,
                 "networks": tuple(record["networks"]),
                 "digests": dict(record["digests"]),
-                "fidelity": None if fidelity is None else Fidelity.from_dict(fidelity),
+                "fidelity": None if fidelity is None else Fidelity(**fidelity),
             }
         )
 

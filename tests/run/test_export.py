@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,14 @@ import pytest
 import rareseg as rs
 import rareseg_runner
 from rareseg.errors import BundleError, DataError, OutputError, UsageError, WorkError
-from rareseg.run import export as export_module
-from rareseg.run.export import export
+from rareseg.prediction.bundle import load_model
+from rareseg.run.export import compare_models, export, require_faithful
+from rareseg.run.setup.own_data import cases_of
+from rareseg.run.setup.run_folder import open_run
 from rareseg_runner import load
 from rareseg_runner.exported_model import Fidelity
 from rareseg_runner.scoring import engines
+from rareseg_runner.scoring.presence_scaling import PresenceScaling
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"openvino": ["openvino"], "onnx": ["onnxruntime", "onnxscript"]}
@@ -102,7 +107,7 @@ class TestWhatAnExportedModelDecides:
     def test_fidelity_is_written_in(self, exported):
         files = load(exported).files
         assert files.fidelity.n_cases == 16
-        assert files.fidelity.flags_differ == ()
+        assert files.fidelity.flags_differ == 0
         assert files.fidelity.largest_difference < 1e-4
         assert "How faithful it is" in (exported / "README.md").read_text()
 
@@ -166,17 +171,6 @@ class TestWhatIsRefused:
         with pytest.raises(UsageError, match="exported already"):
             export(exported, tmp_path / "again", engine="onnx")
         assert not (tmp_path / "again").exists()
-
-    def test_a_model_that_decides_otherwise(self, telling, tmp_path, monkeypatch):
-        engine = pytest.importorskip("openvino", reason="the extra is not installed").__name__
-        monkeypatch.setattr(
-            export_module, "compare_models", lambda *_, **__: Fidelity(16, 0.3, 0.0, ("case_3",))
-        )
-        with pytest.raises(WorkError, match=r"case_3.*--allow-differences"):
-            export(telling, tmp_path / "model", engine=engine, precision="32")
-        assert not (tmp_path / "model").exists()
-        export(telling, tmp_path / "model", engine=engine, allow_differences=True)
-        assert load(tmp_path / "model").files.fidelity.flags_differ == ("case_3",)
 
 
 @pytest.mark.extras
@@ -245,15 +239,66 @@ def test_predict_takes_a_model_in_one_file(finished, call, specks, tmp_path):
     assert "cannot be read as a bundle in one file" in called.err
 
 
-def test_a_disk_that_fills_up_leaves_nothing(finished, tmp_path, monkeypatch):
-    def full(folder: Path, model: object) -> object:
-        (folder / "weights.safetensors").write_bytes(b"begun")
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("fidelity", "flags", "said"),
+    [
+        (
+            Fidelity(16, 0.3, 0.0, 1),
+            ("case_3",),
+            r"1 case \(such as case_3\) .*--allow",
+        ),
+        (Fidelity(16, 0.3, 0.002), (), r"0\.2 % of the pixels .*--allow-differences"),
+        (Fidelity(16, 0.3, 0.0019), (), None),
+    ],
+)
+def test_what_is_faithful(fidelity, flags, said):
+    if said is None:
+        require_faithful(fidelity, flags, "onnx")
+        return
+    with pytest.raises(WorkError, match=said):
+        require_faithful(fidelity, flags, "onnx")
 
-    monkeypatch.setattr(export_module, "save_model", full)
-    with pytest.raises(WorkError, match="No space left"):
-        export(finished, tmp_path / "model", engine="torch")
+
+def test_masks_and_flags_that_differ_are_counted(telling):
+    folder = open_run(telling)
+    model, cases = load_model(folder.bundle), cases_of(open_run(telling), "validation")
+    same, flags = compare_models(model, model, folder, cases)
+    assert same == Fidelity(len(cases), 0.0, 0.0, 0)
+    silent = replace(model, presence={"foreground": PresenceScaling(slope=1.0, bias=-40.0)})
+    other, flags = compare_models(model, silent, folder, cases)
+    found = [case.id for case in cases if rs.load(telling)(case.images[0]).flagged["foreground"]]
+    assert flags == tuple(found) != ()
+    assert other.flags_differ == len(found)
+    assert other.pixels_differ > 0.0
+
+
+def test_a_disk_that_fills_up_leaves_nothing(finished, tmp_path):
+    """A limit on the size of files stands in for a disk that is full."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    words = ["export", str(finished), "--out", str(tmp_path / "model"), "--engine", "torch"]
+    done = subprocess.run(
+        [sys.executable, "-m", "rareseg", *words],
+        capture_output=True,
+        encoding="utf-8",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard)),
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "weights.safetensors" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_records_predicts_and_is_not_evaluated(finished, specks, call, tmp_path):
+    model = tmp_path / "model"
+    export(finished, model, engine="torch", records=False)
+    image = rs.open_dataset(specks).cases[0].images[0]
+    assert call("predict", model, image, "--out", tmp_path / "masks").code == 0
+    called = call("evaluate", model, specks, "--out", tmp_path / "evaluation")
+    assert called.code == 1
+    assert "without the records of its run" in called.err.replace("\n", " ")
+    names = [case.id for case in rs.open_dataset(specks).cases]
+    texts = [path.read_text() for path in model.rglob("*.*") if path.suffix in (".json", ".md")]
+    assert not any(name in text for name in names for text in texts)
 
 
 def test_an_unknown_engine_is_one_sentence(finished, call, tmp_path):

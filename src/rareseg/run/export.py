@@ -90,10 +90,10 @@ def export(
         else:
             files = export_networks(model, new, engine, precision)
             exported = replace(model, weights={}, engine=files, folder=new)
-            fidelity = compare_models(model, exported, folder, cases, track=track)
+            fidelity, flags = compare_models(model, exported, folder, cases, track=track)
             exported = replace(exported, engine=replace(files, fidelity=fidelity))
             if not allow_differences:
-                _require_faithful(fidelity, engine)
+                require_faithful(fidelity, flags, engine)
             _write_description(exported, new)
         decisions.save(new)
         for name in _KEPT:
@@ -122,8 +122,11 @@ def compare_models(
     cases: Sequence[Case],
     *,
     track: Track = silent,
-) -> Fidelity:
-    """Return how the masks of two models differ at the points in use, on some cases."""
+) -> tuple[Fidelity, tuple[str, ...]]:
+    """Return how the masks of two models differ at the points in use, on some cases.
+
+    The ids of the cases whose flags differ stand beside it.
+    """
     points = load_decisions(folder.bundle).points_in_use
     scorers = ModelScorer(model), ModelScorer(exported)
     largest, differing, pixels = 0.0, 0, 0
@@ -143,7 +146,8 @@ def compare_models(
         pixels += sum(mask.size for mask in first.masks.values())
         if first.flagged != second.flagged:
             flags.append(case.id)
-    return Fidelity(len(cases), largest, differing / max(1, pixels), tuple(flags))
+    found = Fidelity(len(cases), largest, differing / max(1, pixels), len(flags))
+    return found, tuple(flags)
 
 
 def _decided(model: Model, decisions: Decisions) -> list[str]:
@@ -162,11 +166,13 @@ def _largest_difference(first: Detection, second: Detection) -> float:
     )
 
 
-def _require_faithful(fidelity: Fidelity, engine: str) -> None:
-    """Raise :class:`WorkError` where an exported model decides otherwise."""
-    if fidelity.flags_differ:
-        named = ", ".join(fidelity.flags_differ[:3])
-        what = f"{count(len(fidelity.flags_differ), 'case')} (such as {named}) would be flagged"
+def require_faithful(fidelity: Fidelity, flags: Sequence[str], engine: str) -> None:
+    """Raise :class:`WorkError` where an exported model decides otherwise.
+
+    ``flags`` are the ids of the cases that it flags otherwise.
+    """
+    if flags:
+        what = f"{count(len(flags), 'case')} (such as {', '.join(flags[:3])}) would be flagged"
     elif fidelity.pixels_differ >= MOST_PIXELS:
         what = f"{100 * fidelity.pixels_differ:.2g} % of the pixels would be cut"
     else:

@@ -69,7 +69,7 @@ def _fidelity_line(fidelity: Fidelity) -> str:
     return (
         f"On {fidelity.n_cases} cases scores differ by at most {fidelity.largest_difference:.2g}, "
         f"{100 * fidelity.pixels_differ:.2g} % of the pixels are cut otherwise, and "
-        f"{len(fidelity.flags_differ) or 'no'} cases are flagged otherwise."
+        f"{fidelity.flags_differ or 'no'} cases are flagged otherwise."
     )
 
 

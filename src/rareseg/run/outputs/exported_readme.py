@@ -69,7 +69,7 @@ def _code(install: str, imports: str, load: str, region: str) -> list[str]:
 
 
 def _faithful(fidelity: Fidelity) -> str:
-    n = len(fidelity.flags_differ)
+    n = fidelity.flags_differ
     return (
         f"On {fidelity.n_cases} cases, beside the model that it was written from: scores differ by "
         f"at most {fidelity.largest_difference:.2g}, {100 * fidelity.pixels_differ:.2g} % of the "
